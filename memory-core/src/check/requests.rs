@@ -1,0 +1,284 @@
+//! What a legal request is.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::{identifier, literal, within};
+use crate::conversation::{Append, Message, ReadMessages, Retention, Trim};
+use crate::embed::EmbeddingSpace;
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::json::{self, Object};
+use crate::limits::{Limits, MAX_TTL, MIN_TTL};
+use crate::page::PageRequest;
+use crate::vector::{
+    DeleteRecords, GetRecords, NewRecord, Selection, StoreRecords, TextSearch, VectorSearch,
+};
+use crate::working::{GetMany, Increment, ListEntries, Put, PutMany};
+
+fn batch(what: &str, items: usize, limits: &Limits) -> Result<()> {
+    if items == 0 {
+        return Err(Error::invalid_input(format!("the batch of {what} is empty"))
+            .with_hint("leave the call out, or give it an item"));
+    }
+    within(&format!("the batch of {what}"), items, limits.batch_items, "items")
+}
+
+fn result_limit(limit: usize, limits: &Limits) -> Result<()> {
+    if limit == 0 {
+        return Err(Error::invalid_input("the limit is 0").with_hint("ask for at least 1"));
+    }
+    within("the limit", limit, limits.page_items, "items")
+}
+
+pub(super) fn page(listing: &'static str, page: &PageRequest, limits: &Limits) -> Result<()> {
+    result_limit(page.limit, limits)?;
+    page.position(listing).map(drop)
+}
+
+fn metadata(metadata: &Object, limits: &Limits) -> Result<()> {
+    if metadata.is_empty() {
+        return Ok(());
+    }
+    json::check_object("metadata", metadata)?;
+    within("metadata", json::size(metadata), limits.metadata_bytes, "bytes")
+}
+
+fn content(content: &str, limits: &Limits) -> Result<()> {
+    within("content", content.len(), limits.content_bytes, "bytes")?;
+    json::check_text("content", content)
+}
+
+fn ttl(ttl: Option<Duration>) -> Result<()> {
+    match ttl {
+        Some(ttl) if ttl < MIN_TTL => {
+            Err(Error::invalid_input(format!("the ttl {ttl:?} is shorter than 1 ms"))
+                .with_hint("give at least 1 ms, or no ttl for an entry that never expires"))
+        }
+        Some(ttl) if ttl > MAX_TTL => Err(Error::invalid_input(format!(
+            "the ttl of {} s is longer than 100 years",
+            ttl.as_secs()
+        ))
+        .with_hint("give no ttl for an entry that never expires")),
+        _ => Ok(()),
+    }
+}
+
+fn retention(retention: &Retention) -> Result<()> {
+    if retention.max_messages == Some(0) || retention.max_tokens == Some(0) {
+        return Err(Error::invalid_input("a retention limit is 0")
+            .with_hint("keep at least 1, or clear the conversation"));
+    }
+    Ok(())
+}
+
+fn message(message: &Message, limits: &Limits) -> Result<()> {
+    for (what, text) in [
+        ("message id", &message.id),
+        ("message name", &message.name),
+        ("tool call id", &message.tool_call_id),
+    ] {
+        if let Some(text) = text {
+            identifier(what, text)?;
+        }
+    }
+    content(message.text(), limits)?;
+    if !message.tool_calls.is_empty() {
+        for call in &message.tool_calls {
+            json::check("a tool call", call)?;
+        }
+        within("tool calls", json::size(&message.tool_calls), limits.content_bytes, "bytes")?;
+    }
+    metadata(&message.metadata, limits)
+}
+
+pub(super) fn append(request: &Append, limits: &Limits) -> Result<()> {
+    identifier("conversation", &request.conversation)?;
+    batch("messages", request.messages.len(), limits)?;
+    request.messages.iter().try_for_each(|m| message(m, limits))?;
+    if let Some(id) = repeated(request.messages.iter().filter_map(|m| m.id.as_deref())) {
+        return Err(Error::invalid_input(format!(
+            "the message id {id:?} stands twice in the batch"
+        ))
+        .with_hint("give every message an id of its own"));
+    }
+    request.retention.as_ref().map_or(Ok(()), retention)
+}
+
+fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = HashSet::new();
+    names.find(|name| !seen.insert(*name))
+}
+
+pub(super) fn read_messages(request: &ReadMessages, limits: &Limits) -> Result<()> {
+    identifier("conversation", &request.conversation)?;
+    request.limit.map_or(Ok(()), |limit| result_limit(limit, limits))
+}
+
+pub(super) fn trim(request: &Trim) -> Result<()> {
+    identifier("conversation", &request.conversation)?;
+    retention(&request.retention)
+}
+
+fn space(space: &EmbeddingSpace, limits: &Limits) -> Result<()> {
+    identifier("embedding model", &space.model)?;
+    if space.dimensions == 0 {
+        return Err(Error::invalid_input("an embedding space has at least 1 dimension"));
+    }
+    within("an embedding space", space.dimensions, limits.dimensions, "dimensions")
+}
+
+fn embedding(embedding: &[f32], space: &EmbeddingSpace) -> Result<()> {
+    if embedding.len() != space.dimensions {
+        return Err(Error::invalid_input(format!(
+            "the embedding has {} numbers, its space {space} wants {}",
+            embedding.len(),
+            space.dimensions
+        ))
+        .with_hint("embed with the model that the space names"));
+    }
+    if let Some(bad) = embedding.iter().find(|x| !x.is_finite()) {
+        return Err(Error::invalid_input(format!("the embedding holds {bad}"))
+            .with_hint("an embedding's numbers are finite; check the model's output"));
+    }
+    if embedding.iter().all(|x| *x == 0.0) {
+        return Err(Error::invalid_input("the embedding is all zero")
+            .with_hint("a zero vector has no direction; was the text empty?"));
+    }
+    Ok(())
+}
+
+fn record(record: &NewRecord, space: &EmbeddingSpace, limits: &Limits) -> Result<()> {
+    if let Some(id) = &record.id {
+        identifier("record id", id)?;
+    }
+    identifier("document type", &record.document_type)?;
+    content(&record.content, limits)?;
+    metadata(&record.metadata, limits)?;
+    embedding(&record.embedding, space)?;
+    ttl(record.ttl)
+}
+
+pub(super) fn store_records(request: &StoreRecords, limits: &Limits) -> Result<()> {
+    identifier("namespace", &request.namespace)?;
+    space(&request.space, limits)?;
+    batch("records", request.records.len(), limits)?;
+    request.records.iter().try_for_each(|r| record(r, &request.space, limits))?;
+    if request.records.len() == 1 {
+        return Ok(());
+    }
+    let mut by_id = HashMap::new();
+    for record in &request.records {
+        let id = record.identity();
+        if let Some(first) = by_id.insert(id, record).filter(|first| *first != record) {
+            return Err(Error::invalid_input(format!(
+                "the record {:?} stands twice in the batch, and differs",
+                first.identity()
+            ))
+            .with_hint("leave one out, or store them in two calls"));
+        }
+    }
+    Ok(())
+}
+
+fn ids(what: &str, ids: &[String], limits: &Limits) -> Result<()> {
+    batch(&format!("{what}s"), ids.len(), limits)?;
+    ids.iter().try_for_each(|id| identifier(what, id))
+}
+
+pub(super) fn get_records(request: &GetRecords, limits: &Limits) -> Result<()> {
+    identifier("namespace", &request.namespace)?;
+    ids("record id", &request.ids, limits)
+}
+
+pub(super) fn delete_records(request: &DeleteRecords, limits: &Limits) -> Result<()> {
+    identifier("namespace", &request.namespace)?;
+    match &request.which {
+        Selection::Ids(which) => ids("record id", which, limits),
+        Selection::Matching(filter) => filter.check(limits),
+        Selection::Namespace => Ok(()),
+    }
+}
+
+fn min_similarity(threshold: Option<f32>) -> Result<()> {
+    match threshold {
+        Some(t) if !(-1.0..=1.0).contains(&t) => {
+            Err(Error::invalid_input(format!("the similarity threshold {t} is outside [-1, 1]"))
+                .with_hint("1 is the same direction, 0 unrelated, -1 opposite"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn filtered(namespace: &str, filter: Option<&Filter>, limits: &Limits) -> Result<()> {
+    identifier("namespace", namespace)?;
+    filter.map_or(Ok(()), |filter| filter.check(limits))
+}
+
+pub(super) fn search(request: &VectorSearch, limits: &Limits) -> Result<()> {
+    filtered(&request.namespace, request.filter.as_ref(), limits)?;
+    space(&request.space, limits)?;
+    embedding(&request.embedding, &request.space)?;
+    result_limit(request.limit, limits)?;
+    min_similarity(request.min_similarity)
+}
+
+pub(super) fn search_text(request: &TextSearch, limits: &Limits) -> Result<()> {
+    filtered(&request.namespace, request.filter.as_ref(), limits)?;
+    content(&request.text, limits)?;
+    result_limit(request.limit, limits)?;
+    if let Some(query) = &request.similarity_to {
+        space(&query.space, limits)?;
+        embedding(&query.embedding, &query.space)?;
+        min_similarity(query.min_similarity)?;
+    }
+    Ok(())
+}
+
+pub(super) fn records(namespace: &str, filter: Option<&Filter>, limits: &Limits) -> Result<()> {
+    filtered(namespace, filter, limits)
+}
+
+pub(super) fn put(request: &Put, limits: &Limits) -> Result<()> {
+    identifier("key", &request.key)?;
+    json::check("the value", &request.value)?;
+    within("the value", json::size(&request.value), limits.value_bytes, "bytes")?;
+    metadata(&request.metadata, limits)?;
+    ttl(request.ttl)
+}
+
+pub(super) fn put_many(request: &PutMany, limits: &Limits) -> Result<()> {
+    batch("puts", request.entries.len(), limits)?;
+    request.entries.iter().try_for_each(|entry| put(entry, limits))?;
+    match repeated(request.entries.iter().map(|entry| entry.key.as_str())) {
+        None => Ok(()),
+        Some(key) => {
+            Err(Error::invalid_input(format!("the key {key:?} stands twice in the batch"))
+                .with_hint("keep the one that is meant"))
+        }
+    }
+}
+
+pub(super) fn get(key: &str, extend: Option<Duration>) -> Result<()> {
+    identifier("key", key)?;
+    ttl(extend)
+}
+
+pub(super) fn get_many(request: &GetMany, limits: &Limits) -> Result<()> {
+    ids("key", &request.keys, limits)?;
+    ttl(request.extend)
+}
+
+pub(super) fn list_entries(
+    listing: &'static str,
+    request: &ListEntries,
+    limits: &Limits,
+) -> Result<()> {
+    literal("prefix", &request.prefix)?;
+    page(listing, &request.page, limits)
+}
+
+pub(super) fn increment(request: &Increment) -> Result<()> {
+    identifier("key", &request.key)?;
+    ttl(request.initial_ttl)
+}

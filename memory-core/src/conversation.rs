@@ -1,0 +1,350 @@
+//! Conversations: messages in order (contract, section C).
+
+mod chat;
+mod retention;
+mod window;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+pub use self::retention::{Kept, Retention};
+pub use self::window::Window;
+use crate::error::Result;
+use crate::json::{Object, canonical};
+use crate::page::{Page, PageRequest};
+use crate::scope::Scope;
+use crate::time::Timestamp;
+use crate::tokens::{HeuristicCounter, TokenCounter as _};
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions to the model.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a tool that the model called.
+    Tool,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 4] = [Self::System, Self::User, Self::Assistant, Self::Tool];
+
+    /// The name in chat transcripts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+
+    /// The role of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+/// A message as its author gives it (C5).
+///
+/// Its serde form is the common chat form; see [`Message::from_chat`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub struct Message {
+    /// The caller's own id, by which an append can be repeated safely (C3).
+    pub id: Option<String>,
+    /// Who speaks.
+    pub role: Role,
+    /// The text; none where a chat transcript says `null`, as beside tool calls.
+    pub content: Option<String>,
+    /// The speaker's or tool's name.
+    pub name: Option<String>,
+    /// The tool calls of an assistant, each a JSON object as the model gave it.
+    pub tool_calls: Vec<Value>,
+    /// Which call a tool message answers.
+    pub tool_call_id: Option<String>,
+    /// Anything else the caller wants to keep with it.
+    pub metadata: Object,
+    /// Its size in tokens, as the caller counts; see [`Message::tokens`].
+    pub token_count: Option<u32>,
+}
+
+impl Message {
+    /// A message of `role` that says `content`.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            id: None,
+            role,
+            content: Some(content.into()),
+            name: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            metadata: Object::new(),
+            token_count: None,
+        }
+    }
+
+    /// A user's message.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new(Role::User, content)
+    }
+
+    /// An assistant's message.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, content)
+    }
+
+    /// A system message.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::new(Role::System, content)
+    }
+
+    /// Gives it the caller's id.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Gives it a token count.
+    #[must_use]
+    pub fn with_token_count(mut self, tokens: u32) -> Self {
+        self.token_count = Some(tokens);
+        self
+    }
+
+    /// The text, or nothing.
+    pub fn text(&self) -> &str {
+        self.content.as_deref().unwrap_or_default()
+    }
+
+    /// The size that retention, windows and statistics reckon with: `token_count` where the caller
+    /// gave one, else the count of [`HeuristicCounter`].
+    pub fn tokens(&self) -> u32 {
+        self.token_count.unwrap_or_else(|| HeuristicCounter.count_message(self))
+    }
+
+    /// The lowercase hex SHA-256 of everything but the id: equal for equal bodies (C3).
+    pub fn body_digest(&self) -> String {
+        let body = Value::from(Self { id: None, ..self.clone() });
+        hex(&Sha256::digest(canonical(&body)))
+    }
+}
+
+/// Lowercase hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            out.push(char::from_digit(u32::from(nibble), 16).unwrap_or_default());
+        }
+        out
+    })
+}
+
+/// A message as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMessage {
+    /// Its number in the conversation, from 1 (C1).
+    pub seq: u64,
+    /// When it was stored, by the store's clock.
+    pub created_at: Timestamp,
+    /// What was said.
+    pub message: Message,
+}
+
+/// Adds messages to the end of a conversation, which begins to exist with its first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Append {
+    /// The conversation.
+    pub conversation: String,
+    /// 1 to 1,000 messages; ids, where given, differ from each other.
+    pub messages: Vec<Message>,
+    /// What to evict in the same atomic step (C4).
+    pub retention: Option<Retention>,
+}
+
+impl Append {
+    /// Appends `messages` to `conversation` without evicting.
+    pub fn new(conversation: impl Into<String>, messages: Vec<Message>) -> Self {
+        Self { conversation: conversation.into(), messages, retention: None }
+    }
+
+    /// Evicts by `retention` in the same atomic step.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// Whether repeating it cannot store anything twice: every message carries an id (C3).
+    pub fn is_repeatable(&self) -> bool {
+        self.messages.iter().all(|message| message.id.is_some())
+    }
+}
+
+/// The number and time that a message was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// Its number in the conversation.
+    pub seq: u64,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+/// What an append did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// For each message of the request, in its order, where it is or was (a replayed message may
+    /// have been evicted since).
+    pub messages: Vec<Numbered>,
+    /// Whether all messages were known already, so that nothing changed (C3).
+    pub replayed: bool,
+    /// How many messages retention removed.
+    pub evicted: u64,
+    /// How many messages the conversation holds now.
+    pub message_count: u64,
+    /// How many tokens the conversation holds now.
+    pub token_count: u64,
+}
+
+/// Reads messages in ascending `seq` (C2, C6). All conditions combine with *and*.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadMessages {
+    /// The conversation.
+    pub conversation: String,
+    /// Only the newest so many of those that match, 1 to 10,000; none means 10,000.
+    pub limit: Option<usize>,
+    /// Only these roles; empty means all.
+    pub roles: Vec<Role>,
+    /// Only numbers greater than this.
+    pub after_seq: Option<u64>,
+    /// Only numbers less than this.
+    pub before_seq: Option<u64>,
+    /// Only what was stored at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only what was stored before this time.
+    pub until: Option<Timestamp>,
+}
+
+impl ReadMessages {
+    /// The newest 10,000 messages of `conversation`.
+    pub fn all(conversation: impl Into<String>) -> Self {
+        Self { conversation: conversation.into(), ..Self::default() }
+    }
+
+    /// The newest `limit` messages of `conversation`.
+    pub fn newest(conversation: impl Into<String>, limit: usize) -> Self {
+        Self { limit: Some(limit), ..Self::all(conversation) }
+    }
+
+    /// Whether a stored message passes every condition but `limit`.
+    pub fn matches(&self, message: &StoredMessage) -> bool {
+        (self.roles.is_empty() || self.roles.contains(&message.message.role))
+            && self.after_seq.is_none_or(|after| message.seq > after)
+            && self.before_seq.is_none_or(|before| message.seq < before)
+            && self.since.is_none_or(|since| message.created_at >= since)
+            && self.until.is_none_or(|until| message.created_at < until)
+    }
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Messages {
+    /// The messages, ascending by `seq`.
+    pub messages: Vec<StoredMessage>,
+    /// How many messages the conversation holds, matching or not.
+    pub total: u64,
+}
+
+/// Applies retention without appending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trim {
+    /// The conversation.
+    pub conversation: String,
+    /// What to keep.
+    pub retention: Retention,
+}
+
+/// A conversation in figures (C8). All zero for one that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConversationStatistics {
+    /// Messages held.
+    pub message_count: u64,
+    /// Tokens held.
+    pub token_count: u64,
+    /// System messages held.
+    pub system_count: u64,
+    /// User messages held.
+    pub user_count: u64,
+    /// Assistant messages held.
+    pub assistant_count: u64,
+    /// Tool messages held.
+    pub tool_count: u64,
+    /// When the oldest message held was stored.
+    pub oldest: Option<Timestamp>,
+    /// When the newest message held was stored.
+    pub newest: Option<Timestamp>,
+    /// The last number given, evicted and cleared ones counted; 0 before the first.
+    pub last_seq: u64,
+}
+
+impl ConversationStatistics {
+    /// The count of one role.
+    pub fn count(&self, role: Role) -> u64 {
+        match role {
+            Role::System => self.system_count,
+            Role::User => self.user_count,
+            Role::Assistant => self.assistant_count,
+            Role::Tool => self.tool_count,
+        }
+    }
+
+    /// The count of one role, to change it.
+    pub fn count_mut(&mut self, role: Role) -> &mut u64 {
+        match role {
+            Role::System => &mut self.system_count,
+            Role::User => &mut self.user_count,
+            Role::Assistant => &mut self.assistant_count,
+            Role::Tool => &mut self.tool_count,
+        }
+    }
+}
+
+/// One line of a listing of conversations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationSummary {
+    /// The conversation.
+    pub conversation: String,
+    /// Its figures.
+    pub statistics: ConversationStatistics,
+}
+
+/// Stores conversations. Every request has passed core's checks when a driver sees it (E4).
+#[async_trait]
+pub trait ConversationStore: Send + Sync + std::fmt::Debug {
+    /// Adds messages and applies retention, in one atomic step (C1, C3, C4).
+    async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended>;
+
+    /// Reads messages; nothing for a conversation that does not exist (C2, C6).
+    async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages>;
+
+    /// Applies retention; returns how many messages went (C4).
+    async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64>;
+
+    /// Removes the messages and returns how many; numbering goes on (C9).
+    async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64>;
+
+    /// The conversation's figures (C8).
+    async fn statistics(&self, scope: &Scope, conversation: &str)
+    -> Result<ConversationStatistics>;
+
+    /// Lists the scope's conversations, cleared ones too (G11).
+    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>>;
+}

@@ -1,0 +1,134 @@
+//! Which messages stay (contract, C4).
+
+use serde::{Deserialize, Serialize};
+
+use super::Role;
+
+/// How much of a conversation is kept.
+///
+/// Kept is the longest suffix within both limits; the newest message always stays, even alone over
+/// the token limit. With `keep_system`, system messages are never evicted: they count against the
+/// limits first, and the suffix is of the other messages within what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// At most so many messages, at least 1.
+    pub max_messages: Option<u64>,
+    /// At most so many tokens, at least 1.
+    pub max_tokens: Option<u64>,
+    /// Whether system messages always stay.
+    pub keep_system: bool,
+}
+
+/// Messages and tokens: a total, or a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Messages.
+    pub messages: u64,
+    /// Tokens.
+    pub tokens: u64,
+}
+
+impl Retention {
+    /// At most `max_messages` messages.
+    pub fn messages(max_messages: u64) -> Self {
+        Self { max_messages: Some(max_messages), ..Self::default() }
+    }
+
+    /// At most `max_tokens` tokens.
+    pub fn tokens(max_tokens: u64) -> Self {
+        Self { max_tokens: Some(max_tokens), ..Self::default() }
+    }
+
+    /// Never evicts system messages.
+    #[must_use]
+    pub fn keeping_system(self) -> Self {
+        Self { keep_system: true, ..self }
+    }
+
+    /// What is left for the suffix, after the system messages where they are kept. `u64::MAX`
+    /// means no limit.
+    pub fn budget(&self, system: Kept) -> Kept {
+        let system = if self.keep_system { system } else { Kept::default() };
+        let left = |max: Option<u64>, used| max.map_or(u64::MAX, |max| max.saturating_sub(used));
+        Kept {
+            messages: left(self.max_messages, system.messages),
+            tokens: left(self.max_tokens, system.tokens),
+        }
+    }
+
+    /// The reference: for messages in order, as role and tokens, whether each stays.
+    pub fn keeps(&self, messages: &[(Role, u32)]) -> Vec<bool> {
+        let pinned = |role: Role| self.keep_system && role == Role::System;
+        let system = messages.iter().filter(|(role, _)| *role == Role::System).fold(
+            Kept::default(),
+            |sum, (_, tokens)| Kept {
+                messages: sum.messages + 1,
+                tokens: sum.tokens + u64::from(*tokens),
+            },
+        );
+        let mut left = self.budget(system);
+        let mut full = false;
+        let newest = messages.len().saturating_sub(1);
+        let mut kept: Vec<bool> = messages
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(at, &(role, tokens))| {
+                if pinned(role) {
+                    return true;
+                }
+                let tokens = u64::from(tokens);
+                full |= left.messages == 0 || left.tokens < tokens;
+                if !full {
+                    left.messages -= 1;
+                    left.tokens -= tokens;
+                }
+                !full || at == newest
+            })
+            .collect();
+        kept.reverse();
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYSTEM: Role = Role::System;
+    const USER: Role = Role::User;
+
+    #[test]
+    fn c4_the_longest_suffix_within_both_limits_is_kept() {
+        let messages = [(USER, 5), (USER, 1), (USER, 2), (USER, 3)];
+        assert_eq!(Retention::messages(2).keeps(&messages), [false, false, true, true]);
+        assert_eq!(Retention::tokens(6).keeps(&messages), [false, true, true, true]);
+        let both = Retention { max_messages: Some(3), max_tokens: Some(5), keep_system: false };
+        assert_eq!(both.keeps(&messages), [false, false, true, true]);
+    }
+
+    #[test]
+    fn c4_a_suffix_has_no_holes() {
+        let messages = [(USER, 1), (USER, 9), (USER, 1)];
+        assert_eq!(Retention::tokens(5).keeps(&messages), [false, false, true]);
+    }
+
+    #[test]
+    fn c4_the_newest_stays_alone_over_the_limit() {
+        assert_eq!(Retention::tokens(5).keeps(&[(USER, 1), (USER, 9)]), [false, true]);
+    }
+
+    #[test]
+    fn c4_system_messages_count_first_and_stay() {
+        let messages = [(SYSTEM, 4), (USER, 1), (SYSTEM, 4), (USER, 1), (USER, 1)];
+        let retention = Retention::messages(3).keeping_system();
+        assert_eq!(retention.keeps(&messages), [true, false, true, false, true]);
+        let retention = Retention::tokens(8).keeping_system();
+        assert_eq!(retention.keeps(&messages), [true, false, true, false, true]);
+        assert_eq!(
+            Retention::messages(1).keeping_system().keeps(&[(SYSTEM, 1), (USER, 1), (SYSTEM, 1)]),
+            [true, false, true]
+        );
+    }
+}

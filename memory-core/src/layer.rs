@@ -1,0 +1,82 @@
+//! Layers: small policies around every operation of a backend.
+//!
+//! A [`Policy`] says what happens around one call; [`Around`] applies it to every facet, written
+//! once. [`Backend::layered`] puts one around a whole backend, outside core's checks.
+
+mod facets;
+mod trace;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::trace::Trace;
+use crate::backend::{Backend, Control};
+use crate::capability::Facet;
+use crate::conversation::ConversationStore;
+use crate::error::Result;
+use crate::vector::VectorStore;
+use crate::working::WorkingStore;
+
+/// What a policy is told of the call that it stands around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Call<'a> {
+    /// The backend's name.
+    pub backend: &'static str,
+    /// The facet; none for control.
+    pub facet: Option<Facet>,
+    /// The operation, a name of [`operation`](crate::operation).
+    pub operation: &'static str,
+    /// Whether a second call after one whose outcome is unknown leaves what one would have left,
+    /// and answers truly: reads, deletes, and appends whose messages carry ids (C3). A put under a
+    /// condition is safe too: the second fails with `Conflict` rather than writing twice.
+    pub repeatable: bool,
+    /// How many items the request carries, where it is a batch.
+    pub items: Option<usize>,
+    /// The conversation or namespace that the request names.
+    pub collection: Option<&'a str>,
+}
+
+/// What happens around each call. It must hand on the call's result or make an [`Error`](crate::Error) of its own.
+pub trait Policy: fmt::Debug + Send + Sync + 'static {
+    /// Calls `next`, once, several times or not at all.
+    fn around<T, F, N>(&self, call: Call<'_>, next: N) -> impl Future<Output = Result<T>> + Send
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+        N: Fn() -> F + Send + Sync;
+}
+
+/// A facet with a policy around every operation.
+#[derive(Debug)]
+pub struct Around<P, S: ?Sized> {
+    backend: &'static str,
+    policy: Arc<P>,
+    inner: Arc<S>,
+}
+
+impl<P, S: ?Sized> Around<P, S> {
+    fn new(backend: &'static str, policy: &Arc<P>, inner: Arc<S>) -> Arc<Self> {
+        Arc::new(Self { backend, policy: Arc::clone(policy), inner })
+    }
+}
+
+impl Backend {
+    /// Puts a policy around every operation. The policy put last stands outermost.
+    #[must_use]
+    pub fn layered<P: Policy>(self, policy: P) -> Self {
+        let policy = Arc::new(policy);
+        self.map(|mut parts| {
+            let name = parts.name;
+            parts.conversations = parts
+                .conversations
+                .map(|s| Around::<P, dyn ConversationStore>::new(name, &policy, s) as _);
+            parts.vectors =
+                parts.vectors.map(|s| Around::<P, dyn VectorStore>::new(name, &policy, s) as _);
+            parts.working =
+                parts.working.map(|s| Around::<P, dyn WorkingStore>::new(name, &policy, s) as _);
+            parts.control = Around::<P, dyn Control>::new(name, &policy, parts.control);
+            parts
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! The meaning of agent-memory: what is stored, what every operation promises, and the traits that
+//! a driver implements.
+//!
+//! Start at [`Backend`], a connected store; at the facet traits [`ConversationStore`],
+//! [`VectorStore`] and [`WorkingStore`], which say what it can hold; and at [`kinds`], which are
+//! what a workflow names. The clauses in parentheses (C1, V7, …) are those of the contract,
+//! `docs/semantics.md`.
+//!
+//! This crate has no driver, does no I/O and needs no async runtime.
+
+mod backend;
+mod capability;
+mod check;
+mod conversation;
+mod embed;
+mod error;
+mod filter;
+pub mod fusion;
+pub mod json;
+pub mod kinds;
+pub mod layer;
+mod limits;
+pub mod operation;
+mod page;
+mod scope;
+mod secret;
+mod suggest;
+pub mod text;
+mod time;
+mod tokens;
+mod vector;
+mod working;
+
+pub use backend::{
+    Admin, Backend, BackendParts, Control, Driver, ErasureReceipt, Health, HealthStatus, Migration,
+    PurgeReceipt,
+};
+pub use capability::{Capabilities, Durability, Facet, Feature, VectorQuality};
+pub use conversation::{
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
+    Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window,
+};
+pub use embed::{Embedder, EmbeddingSpace, cosine_similarity, normalize};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use filter::{Field, Filter, Subject, Test};
+pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MIN_TTL};
+pub use page::{Cursor, Page, PageRequest};
+pub use scope::Scope;
+pub use secret::{ExposeSecret, SecretString, StoreUrl};
+pub use suggest::did_you_mean;
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+#[cfg(feature = "tiktoken")]
+pub use tokens::TiktokenCounter;
+pub use tokens::{HeuristicCounter, TokenCounter};
+pub use vector::{
+    CountRecords, DeleteRecords, GetRecords, Hit, NamespaceSummary, NewRecord, Outcome,
+    QueryEmbedding, Record, ScanRecords, SearchResult, Selection, StoreRecords, StoredRecord,
+    TextSearch, VectorSearch, VectorStore, content_hash,
+};
+pub use working::{
+    Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Put, PutCondition, PutMany,
+    WorkingStatistics, WorkingStore, Written,
+};

@@ -1,0 +1,62 @@
+//! Sizes that hold on every driver alike (contract, G2 to G4).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The largest sizes that an operation accepts. Past one of them it is `InvalidInput` (G4).
+///
+/// [`Limits::CONTRACT`] is what every driver accepts; a backend may be configured with lower ones,
+/// and its [`Capabilities`](crate::Capabilities) say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of UTF-8 in a message's or record's content, and in a message's tool calls as JSON.
+    pub content_bytes: usize,
+    /// Bytes of compact JSON in a metadata object.
+    pub metadata_bytes: usize,
+    /// Bytes of compact JSON in a working value.
+    pub value_bytes: usize,
+    /// Items in a batch.
+    pub batch_items: usize,
+    /// Items in a page and hits in a search.
+    pub page_items: usize,
+    /// Conditions in a filter, `and`, `or`, `not` and the items of a list counted.
+    pub filter_conditions: usize,
+    /// Numbers in an embedding.
+    pub dimensions: usize,
+}
+
+impl Limits {
+    /// The limits of the contract.
+    pub const CONTRACT: Self = Self {
+        content_bytes: 1 << 20,
+        metadata_bytes: 64 << 10,
+        value_bytes: 1 << 20,
+        batch_items: 1_000,
+        page_items: 10_000,
+        filter_conditions: 1_000,
+        dimensions: 16_000,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::CONTRACT
+    }
+}
+
+/// Bytes in an identifier (G2).
+pub const IDENTIFIER_BYTES: usize = 255;
+
+/// How deep JSON may nest; a scalar has depth 0, `[]` has depth 1 (G3).
+pub const JSON_DEPTH: usize = 128;
+
+/// How deep `and`, `or` and `not` of a filter may nest.
+pub const FILTER_DEPTH: usize = 32;
+
+/// The longest time to live: 100 years, so that every expiry is a representable time (W2).
+pub const MAX_TTL: Duration = Duration::from_secs(36_525 * 86_400);
+
+/// The shortest time to live (W2).
+pub const MIN_TTL: Duration = Duration::from_millis(1);

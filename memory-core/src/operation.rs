@@ -1,0 +1,33 @@
+//! The names of the operations: in errors, cursors, spans and metrics.
+#![expect(missing_docs, reason = "each is the name of a trait method, said in full")]
+
+pub const APPEND: &str = "append";
+pub const READ_MESSAGES: &str = "read_messages";
+pub const TRIM: &str = "trim";
+pub const CLEAR_CONVERSATION: &str = "clear_conversation";
+pub const CONVERSATION_STATISTICS: &str = "conversation_statistics";
+pub const LIST_CONVERSATIONS: &str = "list_conversations";
+pub const STORE_RECORDS: &str = "store_records";
+pub const GET_RECORDS: &str = "get_records";
+pub const DELETE_RECORDS: &str = "delete_records";
+pub const SEARCH: &str = "search";
+pub const SEARCH_TEXT: &str = "search_text";
+pub const SCAN_RECORDS: &str = "scan_records";
+pub const COUNT_RECORDS: &str = "count_records";
+pub const LIST_NAMESPACES: &str = "list_namespaces";
+pub const PUT: &str = "put";
+pub const PUT_MANY: &str = "put_many";
+pub const GET: &str = "get";
+pub const GET_MANY: &str = "get_many";
+pub const DELETE: &str = "delete";
+pub const LIST_ENTRIES: &str = "list_entries";
+pub const INCREMENT: &str = "increment";
+pub const CLEAR_WORKING: &str = "clear_working";
+pub const WORKING_STATISTICS: &str = "working_statistics";
+pub const ERASE: &str = "erase";
+pub const LIST_SCOPES: &str = "list_scopes";
+pub const HEALTH: &str = "health";
+pub const CONNECT: &str = "connect";
+pub const MIGRATE: &str = "migrate";
+pub const PURGE_EXPIRED: &str = "purge_expired";
+pub const LIST_USERS: &str = "list_users";

@@ -1,0 +1,145 @@
+//! What must not print (contract, E3).
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::error::{Error, Result};
+
+/// Query parameters whose values are credentials.
+const SECRET_PARAMETERS: [&str; 7] =
+    ["password", "api_key", "api-key", "apikey", "token", "secret", "sslpassword"];
+
+/// A store's URL. It prints without user, password and secret parameters.
+#[derive(Clone)]
+pub struct StoreUrl {
+    scheme: String,
+    secret: SecretString,
+    shown: String,
+}
+
+impl StoreUrl {
+    /// The scheme, which selects the driver.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The whole text, credentials included: for the driver's client alone.
+    pub fn expose(&self) -> &str {
+        self.secret.expose_secret()
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = Error;
+
+    /// Reads `scheme:rest`. What follows the scheme is the driver's to read, so that
+    /// `sqlite:some/path` and `redis+cluster://a,b` are URLs too.
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((scheme, rest)) = text.split_once(':') else {
+            // The text is not repeated: without a scheme it may be a bare secret.
+            return Err(Error::config("a store URL needs a scheme")
+                .with_hint("write it as scheme:rest, as in memory: or sqlite:agent.db"));
+        };
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(legal) {
+            return Err(Error::config(
+                "a store URL's scheme is made of letters, digits, + - and .",
+            )
+            .with_hint("write it as scheme:rest, as in memory: or sqlite:agent.db"));
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let shown = format!("{scheme}:{}", redact(rest));
+        Ok(Self { scheme, secret: SecretString::from(text.to_owned()), shown })
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreUrl({})", self.shown)
+    }
+}
+
+impl From<Url> for StoreUrl {
+    fn from(url: Url) -> Self {
+        let scheme = url.scheme().to_owned();
+        let shown = format!("{scheme}:{}", redact(&url.as_str()[scheme.len() + 1..]));
+        Self { scheme, secret: SecretString::from(String::from(url)), shown }
+    }
+}
+
+/// Hides everything before the last `@` of the authority, and the values of secret parameters.
+fn redact(rest: &str) -> String {
+    let (body, query) = rest.split_once('?').map_or((rest, None), |(b, q)| (b, Some(q)));
+    let mut out = String::with_capacity(rest.len());
+    // Where a password holds an unescaped '/', '?' or '#', the authority ends at the last '@' of
+    // the whole text; hiding too much is the safe side.
+    let (body, query) = match (query, rest.rsplit_once('@')) {
+        (Some(q), Some(_)) if q.contains('@') && !body.contains('@') => (rest, None),
+        _ => (body, query),
+    };
+    match body.strip_prefix("//").and_then(|authority| authority.rsplit_once('@')) {
+        Some((_, host)) => {
+            out.push_str("//***@");
+            out.push_str(host);
+        }
+        None => out.push_str(body),
+    }
+    if let Some(query) = query {
+        out.push('?');
+        for (i, pair) in query.split('&').enumerate() {
+            if i > 0 {
+                out.push('&');
+            }
+            match pair.split_once('=') {
+                Some((key, _)) if is_secret(key) => {
+                    out.push_str(key);
+                    out.push_str("=***");
+                }
+                _ => out.push_str(pair),
+            }
+        }
+    }
+    out
+}
+
+fn is_secret(key: &str) -> bool {
+    SECRET_PARAMETERS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e3_urls_print_without_credentials() {
+        for (url, shown) in [
+            ("postgres://u:CANARY@db/x?sslmode=require", "postgres://***@db/x?sslmode=require"),
+            ("redis://:CANARY@h:1", "redis://***@h:1"),
+            ("qdrant://h?api_key=CANARY&tls=1", "qdrant://h?api_key=***&tls=1"),
+            ("redis://u:CAN?ARY@h/0", "redis://***@h/0"),
+            ("redis://u:CAN@ARY@h/0", "redis://***@h/0"),
+            ("sqlite:a b.db", "sqlite:a b.db"),
+            ("memory:", "memory:"),
+        ] {
+            let parsed: StoreUrl = url.parse().unwrap();
+            assert_eq!(parsed.to_string(), shown);
+            assert_eq!(parsed.expose(), url);
+            assert!(!format!("{parsed:?}").contains("CAN"));
+        }
+    }
+
+    #[test]
+    fn e3_a_text_without_a_scheme_is_not_repeated() {
+        let error = "CANARY".parse::<StoreUrl>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("CANARY"));
+    }
+}

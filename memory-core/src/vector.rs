@@ -1,0 +1,376 @@
+//! Vectors: records that are found by meaning and by words (contract, section V).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::conversation::hex;
+use crate::embed::EmbeddingSpace;
+use crate::error::Result;
+use crate::filter::{Filter, Subject};
+use crate::json::{Object, identical_objects};
+use crate::page::{Page, PageRequest};
+use crate::scope::Scope;
+use crate::text::Language;
+use crate::time::Timestamp;
+
+/// The lowercase hex SHA-256 of the content's UTF-8 bytes (V2).
+pub fn content_hash(content: &str) -> String {
+    hex(&Sha256::digest(content.as_bytes()))
+}
+
+/// A record as its author gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRecord {
+    /// The caller's id; none for the content's hash (V1).
+    pub id: Option<String>,
+    /// The text.
+    pub content: String,
+    /// What kind of text it is, an identifier (G2) such as `text`, `faq`, `code`.
+    pub document_type: String,
+    /// What filters select by, and anything else.
+    pub metadata: Object,
+    /// The content's embedding, finite and not all zero (V3).
+    pub embedding: Vec<f32>,
+    /// The language whose stemmer the words of the content go through (V9).
+    pub language: Option<Language>,
+    /// How long it lives from now; none means for ever (V11).
+    pub ttl: Option<Duration>,
+}
+
+impl NewRecord {
+    /// A record of document type `text`.
+    pub fn new(content: impl Into<String>, embedding: Vec<f32>) -> Self {
+        Self {
+            id: None,
+            content: content.into(),
+            document_type: "text".into(),
+            metadata: Object::new(),
+            embedding,
+            language: None,
+            ttl: None,
+        }
+    }
+
+    /// Gives it the caller's id.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Gives it metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Object) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// The id it is stored under: the caller's, or the content's hash.
+    pub fn identity(&self) -> String {
+        self.id.clone().unwrap_or_else(|| content_hash(&self.content))
+    }
+
+    /// Whether storing it over `stored` would change nothing but `updated_at`: the content, type,
+    /// metadata, language and embedding are identical, and neither expires (V1).
+    pub fn is_unchanged(&self, stored: &Record) -> bool {
+        self.ttl.is_none()
+            && stored.expires_at.is_none()
+            && self.content == stored.content
+            && self.document_type == stored.document_type
+            && self.language == stored.language
+            && identical_objects(&self.metadata, &stored.metadata)
+            && stored.embedding.as_ref().is_some_and(|stored| {
+                stored.iter().map(|x| x.to_bits()).eq(self.embedding.iter().map(|x| x.to_bits()))
+            })
+    }
+}
+
+/// A record as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id in the namespace.
+    pub id: String,
+    /// The text.
+    pub content: String,
+    /// The SHA-256 of the content (V2).
+    pub content_hash: String,
+    /// What kind of text it is.
+    pub document_type: String,
+    /// What its author kept with it.
+    pub metadata: Object,
+    /// The language its words were stemmed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// When it was first stored.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The embedding, where the request asked for it, bit for bit as it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Vec<f32>>,
+}
+
+impl Record {
+    /// What filters look at.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            metadata: &self.metadata,
+            document_type: &self.document_type,
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// Stores records, all or none (G5).
+///
+/// A record may stand in the batch several times if its repeats are identical; it is stored once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreRecords {
+    /// The namespace, which the first record binds to `space` (V3).
+    pub namespace: String,
+    /// The space of the embeddings.
+    pub space: EmbeddingSpace,
+    /// 1 to 1,000 records.
+    pub records: Vec<NewRecord>,
+}
+
+/// What storing a record did (V1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was not there.
+    Inserted,
+    /// It was there and differed.
+    Updated,
+    /// It was there, identical; nothing was written.
+    Unchanged,
+}
+
+/// A record that was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRecord {
+    /// Its id.
+    pub id: String,
+    /// The SHA-256 of its content.
+    pub content_hash: String,
+    /// What storing did.
+    pub outcome: Outcome,
+    /// When it was first stored.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Reads records by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetRecords {
+    /// The namespace.
+    pub namespace: String,
+    /// 1 to 1,000 ids.
+    pub ids: Vec<String>,
+    /// Whether to return embeddings.
+    pub with_embeddings: bool,
+}
+
+/// Deletes records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeleteRecords {
+    /// The namespace.
+    pub namespace: String,
+    /// Which of its records.
+    pub which: Selection,
+}
+
+/// Some of a namespace's records.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Selection {
+    /// The records of these ids, 1 to 1,000.
+    Ids(Vec<String>),
+    /// The records that match.
+    Matching(Filter),
+    /// All, and the namespace with them: it is no longer bound to an embedding space (V3).
+    Namespace,
+}
+
+/// Finds the records nearest to a vector (V4 to V8).
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorSearch {
+    /// The namespace.
+    pub namespace: String,
+    /// The space of the query; another than the namespace's is `Conflict` (V3).
+    pub space: EmbeddingSpace,
+    /// The query's embedding.
+    pub embedding: Vec<f32>,
+    /// At most so many hits, 1 to 10,000.
+    pub limit: usize,
+    /// Only hits of at least this cosine similarity (V5).
+    pub min_similarity: Option<f32>,
+    /// Only records that match (V7).
+    pub filter: Option<Filter>,
+}
+
+impl VectorSearch {
+    /// The `limit` nearest of all records in `namespace`.
+    pub fn new(
+        namespace: impl Into<String>,
+        space: EmbeddingSpace,
+        embedding: Vec<f32>,
+        limit: usize,
+    ) -> Self {
+        Self {
+            namespace: namespace.into(),
+            space,
+            embedding,
+            limit,
+            min_similarity: None,
+            filter: None,
+        }
+    }
+
+    /// Only among records that match.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Only hits of at least this similarity.
+    #[must_use]
+    pub fn with_min_similarity(mut self, min_similarity: f32) -> Self {
+        self.min_similarity = Some(min_similarity);
+        self
+    }
+}
+
+/// Finds records by their words (V9).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextSearch {
+    /// The namespace.
+    pub namespace: String,
+    /// The query; every character of it is plain text. One without any word finds nothing.
+    pub text: String,
+    /// The language whose stemmer the query's words go through.
+    pub language: Option<Language>,
+    /// At most so many hits, 1 to 10,000.
+    pub limit: usize,
+    /// Only records that match (V7).
+    pub filter: Option<Filter>,
+    /// Where given, every hit says its cosine similarity to this.
+    pub similarity_to: Option<QueryEmbedding>,
+}
+
+impl TextSearch {
+    /// The `limit` best of all records in `namespace`.
+    pub fn new(namespace: impl Into<String>, text: impl Into<String>, limit: usize) -> Self {
+        Self {
+            namespace: namespace.into(),
+            text: text.into(),
+            language: None,
+            limit,
+            filter: None,
+            similarity_to: None,
+        }
+    }
+}
+
+/// The embedding that the hits of a text search are compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryEmbedding {
+    /// Its space; another than the namespace's is `Conflict` (V3).
+    pub space: EmbeddingSpace,
+    /// The embedding.
+    pub embedding: Vec<f32>,
+    /// Only hits of at least this cosine similarity (V5).
+    pub min_similarity: Option<f32>,
+}
+
+/// A record that a search found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The record, without its embedding.
+    pub record: Record,
+    /// What the hits are ordered by, higher first: the cosine similarity, the words' relevance, or
+    /// the two fused. Equal scores are ordered by id (V6).
+    pub score: f64,
+    /// The cosine similarity to the query, where there was an embedding to compare with (V4).
+    pub similarity: Option<f32>,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchResult {
+    /// The hits, best first.
+    pub hits: Vec<Hit>,
+    /// False where more records match than were found (V7).
+    pub complete: bool,
+}
+
+/// Walks the records that match, in an order of the driver's (G11).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanRecords {
+    /// The namespace.
+    pub namespace: String,
+    /// Only records that match.
+    pub filter: Option<Filter>,
+    /// Whether to return embeddings.
+    pub with_embeddings: bool,
+    /// Which part.
+    pub page: PageRequest,
+}
+
+/// Counts the records that match.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CountRecords {
+    /// The namespace.
+    pub namespace: String,
+    /// Only records that match.
+    pub filter: Option<Filter>,
+}
+
+/// A namespace in figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceSummary {
+    /// The namespace.
+    pub namespace: String,
+    /// The embedding space it is bound to.
+    pub space: EmbeddingSpace,
+    /// Its records, expired ones not counted.
+    pub records: u64,
+}
+
+/// Stores records. Every request has passed core's checks when a driver sees it (E4).
+#[async_trait]
+pub trait VectorStore: Send + Sync + std::fmt::Debug {
+    /// Stores records, in their order (V1 to V3).
+    async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>>;
+
+    /// Reads records by id, in the order of the ids; what is not there is left out.
+    async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>>;
+
+    /// Deletes records and returns how many (V12).
+    async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64>;
+
+    /// Finds the records nearest to a vector; nothing in a namespace that does not exist.
+    async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult>;
+
+    /// Finds records by their words (V9).
+    async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult>;
+
+    /// Walks the records that match.
+    async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>>;
+
+    /// Counts the records that match.
+    async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64>;
+
+    /// Lists the scope's namespaces.
+    async fn namespaces(&self, scope: &Scope, page: &PageRequest)
+    -> Result<Page<NamespaceSummary>>;
+}

@@ -1,0 +1,230 @@
+//! Working memory: keyed values that expire (contract, section W).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::json::Object;
+use crate::page::{Page, PageRequest};
+use crate::scope::Scope;
+use crate::time::Timestamp;
+
+/// A value as the store keeps it (W1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// What its author kept with it.
+    pub metadata: Object,
+    /// Changes with every put and increment, and never comes back for a key (W3).
+    pub version: u64,
+    /// When the key was first put, since it last did not exist.
+    pub created_at: Timestamp,
+    /// When it was last put or incremented.
+    pub updated_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What must hold for a put to happen (W3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PutCondition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// The key does not exist.
+    IfAbsent,
+    /// The entry is at this version.
+    IfVersion(u64),
+}
+
+impl PutCondition {
+    /// Whether it holds for an entry at `version`, none for a key that does not exist.
+    pub fn holds(self, version: Option<u64>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::IfAbsent => version.is_none(),
+            Self::IfVersion(wanted) => version == Some(wanted),
+        }
+    }
+}
+
+/// Stores a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Put {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// What to keep with it.
+    pub metadata: Object,
+    /// How long it lives from now, 1 ms to 100 years; none means for ever (W2).
+    pub ttl: Option<Duration>,
+    /// What must hold.
+    pub condition: PutCondition,
+}
+
+impl Put {
+    /// Stores `value` for ever, whatever was there.
+    pub fn new(key: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self {
+            key: key.into(),
+            value: value.into(),
+            metadata: Object::new(),
+            ttl: None,
+            condition: PutCondition::Always,
+        }
+    }
+
+    /// Lets it expire.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Puts only under a condition.
+    #[must_use]
+    pub fn with_condition(mut self, condition: PutCondition) -> Self {
+        self.condition = condition;
+        self
+    }
+}
+
+/// Stores values in one round trip, all or none (W7, G5). Their keys differ from each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PutMany {
+    /// 1 to 1,000 puts.
+    pub entries: Vec<Put>,
+}
+
+/// An entry that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Its new version.
+    pub version: u64,
+    /// When the key was first put, since it last did not exist.
+    pub created_at: Timestamp,
+    /// When it was written.
+    pub updated_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Reads a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Get {
+    /// The key.
+    pub key: String,
+    /// Where given, an entry that expires lives at least so long from now (W4). An entry that
+    /// never expires stays so, and no expiry is brought forward.
+    pub extend: Option<Duration>,
+}
+
+impl Get {
+    /// Reads `key` and leaves its expiry alone.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self { key: key.into(), extend: None }
+    }
+}
+
+/// Reads values in one round trip (W7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetMany {
+    /// 1 to 1,000 keys.
+    pub keys: Vec<String>,
+    /// As in [`Get`].
+    pub extend: Option<Duration>,
+}
+
+/// Deletes a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    /// The key.
+    pub key: String,
+    /// Only at this version, else `Conflict`; a key that does not exist is no conflict (G9).
+    pub if_version: Option<u64>,
+}
+
+impl Delete {
+    /// Deletes `key` at whatever version.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self { key: key.into(), if_version: None }
+    }
+}
+
+/// Lists entries whose key starts with a prefix, ascending by the bytes of the key (W5).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListEntries {
+    /// The prefix, every character of it literal; empty for all. At most 255 bytes, no control
+    /// characters.
+    pub prefix: String,
+    /// Which part.
+    pub page: PageRequest,
+}
+
+/// Adds to an integer (W6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Increment {
+    /// The key. One that does not exist counts from 0.
+    pub key: String,
+    /// What to add; negative to subtract.
+    pub by: i64,
+    /// How long a key lives that did not exist; one that did keeps its expiry.
+    pub initial_ttl: Option<Duration>,
+}
+
+/// A counter that was incremented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incremented {
+    /// Its value now.
+    pub value: i64,
+    /// The entry as written.
+    #[serde(flatten)]
+    pub written: Written,
+}
+
+/// A scope's working memory in figures, expired entries not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WorkingStatistics {
+    /// Entries.
+    pub entries: u64,
+    /// Entries that will expire.
+    pub expiring: u64,
+}
+
+/// Stores working memory. Every request has passed core's checks when a driver sees it (E4).
+#[async_trait]
+pub trait WorkingStore: Send + Sync + std::fmt::Debug {
+    /// Stores a value (W2, W3).
+    async fn put(&self, scope: &Scope, request: &Put) -> Result<Written>;
+
+    /// Stores values, all or none, and answers in their order (W7).
+    async fn put_many(&self, scope: &Scope, request: &PutMany) -> Result<Vec<Written>>;
+
+    /// Reads a value (W4).
+    async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>>;
+
+    /// Reads values in the order of the keys; missing keys are left out (W7).
+    async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>>;
+
+    /// Deletes a value; says whether it was there (W3, G9).
+    async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool>;
+
+    /// Lists entries (W5).
+    async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>>;
+
+    /// Adds to an integer (W6).
+    async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented>;
+
+    /// Removes all of the scope's entries and returns how many were live.
+    async fn clear(&self, scope: &Scope) -> Result<u64>;
+
+    /// The scope's figures.
+    async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics>;
+}
