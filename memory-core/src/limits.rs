@@ -56,7 +56,7 @@ pub const JSON_DEPTH: usize = 128;
 pub const FILTER_DEPTH: usize = 32;
 
 /// The longest time to live: 100 years, so that every expiry is a representable time (W2).
-pub const MAX_TTL: Duration = Duration::from_secs(36_525 * 86_400);
+pub const MAX_TTL: Duration = Duration::from_hours(36_525 * 24);
 
 /// The shortest time to live (W2).
 pub const MIN_TTL: Duration = Duration::from_millis(1);
