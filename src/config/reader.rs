@@ -188,6 +188,9 @@ impl<'a> Reader<'a> {
             None => (reference, None),
         };
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if default.is_some_and(|default| default.contains('$')) {
+            return Err(self.problem("a default is plain text, without a dollar sign"));
+        }
         if name.is_empty() || !name.chars().all(legal) {
             return Err(self
                 .problem("an environment variable's name is made of letters, digits and _")
