@@ -149,6 +149,20 @@ impl Config {
         })
     }
 
+    /// One store for everything, named `main`, and the defaults.
+    pub fn of_store(url: StoreUrl) -> Self {
+        let main = "main".to_owned();
+        Self {
+            stores: BTreeMap::from([(main.clone(), url)]),
+            default: Some(main),
+            facets: BTreeMap::new(),
+            embedder: EmbedderConfig::default(),
+            tokens: Tokens::default(),
+            trace: false,
+            nodes: BTreeMap::new(),
+        }
+    }
+
     /// The name of the store that a facet is kept in, named or by default.
     pub fn binding(&self, facet: Facet) -> Option<&str> {
         self.facets.get(&facet).or(self.default.as_ref()).map(String::as_str)

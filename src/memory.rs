@@ -3,7 +3,6 @@
 mod builder;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +98,7 @@ impl Memory {
     pub fn kind(&self, node: &Node, context: &ExecutionContext) -> Result<Box<dyn MemoryKind>> {
         let scope = node.scope(context)?;
         let backend = if node.persistent {
-            self.backend(node.kind().facet())?
+            self.backend(node.facet())?
         } else {
             self.transient()?
         };

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use memory_core::json::{self, Object};
 use memory_core::kinds::{
-    ConversationBufferConfig, KindName, Operation, VectorDatabaseConfig, WorkingMemoryConfig,
-    strict,
+    ConversationBufferConfig, KindName, Operation, SearchMode, VectorDatabaseConfig,
+    WorkingMemoryConfig, strict,
 };
 use memory_core::{Error, Facet, Feature, Result, Scope, did_you_mean};
 use serde_json::Value;
@@ -196,16 +196,24 @@ impl Node {
         }
     }
 
-    /// What the node's store must offer.
-    pub(crate) fn needs(&self) -> (Facet, Option<Feature>) {
+    /// The facet that its memory is kept in.
+    pub(crate) fn facet(&self) -> Facet {
         match &self.settings {
-            Settings::ConversationBuffer(_) => (Facet::Conversations, Some(Feature::Retention)),
+            Settings::ConversationBuffer(_) => Facet::Conversations,
+            Settings::VectorDatabase(_) => Facet::Vectors,
+            Settings::WorkingMemory(_) => Facet::Working,
+        }
+    }
+
+    /// What its store must be able to do.
+    pub(crate) fn needs(&self) -> Option<Feature> {
+        match &self.settings {
+            Settings::ConversationBuffer(_) => Some(Feature::Retention),
             Settings::VectorDatabase(config) => {
-                let text = config.search != memory_core::kinds::SearchMode::Vector;
-                (Facet::Vectors, text.then_some(Feature::TextSearch))
+                (config.search != SearchMode::Vector).then_some(Feature::TextSearch)
             }
             Settings::WorkingMemory(config) => {
-                (Facet::Working, config.refresh_on_read.then_some(Feature::SlidingExpiry))
+                config.refresh_on_read.then_some(Feature::SlidingExpiry)
             }
         }
     }
@@ -252,16 +260,17 @@ impl Settings {
                 strict::from_object(what, configurations).map(Self::WorkingMemory)
             }
         };
-        settings.map_err(|error| match misspelt_common(configurations) {
-            Some(hint) if error.hint().is_none() => error.with_hint(hint),
-            _ => error,
+        // The subtype's reader does not know the keys that every subtype has.
+        settings.map_err(|error| {
+            let misspelt = configurations.keys().find_map(|key| did_you_mean(key, COMMON));
+            match misspelt {
+                Some(hint) if !error.hint().unwrap_or_default().starts_with("did you mean") => {
+                    error.with_hint(hint)
+                }
+                _ => error,
+            }
         })
     }
-}
-
-/// The hint for a configuration that is nearly one of those that every subtype has.
-fn misspelt_common(configurations: &Object) -> Option<String> {
-    configurations.keys().find_map(|key| did_you_mean(key, COMMON))
 }
 
 fn text(object: &Object, key: &str) -> Result<Option<String>> {

@@ -14,7 +14,7 @@ use crate::config::{Config, EmbedderConfig, Tokens};
 use crate::node::Node;
 use crate::registry::Registry;
 
-/// Builds a [`Memory`]. The first store is the default of all facets, unless another is named.
+/// Builds a [`Memory`]. A store that stands alone is the default of all facets.
 #[derive(Debug)]
 pub struct MemoryBuilder {
     registry: Registry,
@@ -128,8 +128,10 @@ impl MemoryBuilder {
 
     /// Connects, and checks that the stores offer what was bound and what the nodes need.
     pub async fn build(self) -> Result<Memory> {
-        let first = self.stores.first().map(|(name, _)| name.clone());
-        let default = self.default.or(first);
+        let default = self.default.or_else(|| match self.stores.as_slice() {
+            [(alone, _)] => Some(alone.clone()),
+            _ => None,
+        });
         let mut stores = BTreeMap::new();
         for (name, store) in self.stores {
             let backend = match store {
@@ -199,13 +201,13 @@ impl Gaps<'_> {
         if !node.persistent {
             return;
         }
-        let (facet, feature) = node.needs();
+        let facet = node.facet();
         let Some(store) = facets.get(&facet) else {
             self.found.push(format!("the node {name:?} needs a store bound to {facet}"));
             return;
         };
         let lacks = |backend: &Backend| {
-            feature.filter(|feature| !backend.capabilities().has(*feature))
+            node.needs().filter(|feature| !backend.capabilities().has(*feature))
         };
         if let Some(feature) = self.stores.get(store).and_then(lacks) {
             self.found
