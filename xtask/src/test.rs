@@ -116,7 +116,7 @@ fn summarise(outcomes: &Outcomes) {
     }
     let other = by_store.remove("").unwrap_or_default();
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header(["store", "how it was had", "passed", "failed", "ignored"]);
     for store in &STORES {
         let tally = by_store.get(store.name).copied().unwrap_or_default();

@@ -27,11 +27,9 @@ const FORBIDDEN: [&str; 19] = [
 ];
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    let tree = cmd!(
-        sh,
-        "cargo tree --locked --package memory-core --edges normal --prefix none --format {p}"
-    )
-    .read()?;
+    let format = "{p}";
+    let tree = cmd!(sh, "cargo tree --locked -p memory-core -e normal --prefix none -f {format}")
+        .read()?;
     let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     let bad: Vec<&&str> = names
         .iter()
