@@ -1,0 +1,14 @@
+//! All scenarios, a file for each facet and family.
+
+mod conversations;
+mod errors;
+mod general;
+mod vectors;
+mod working;
+
+use crate::scenario::Scenario;
+
+/// Every scenario, in the order of the contract.
+pub fn all() -> Vec<Scenario> {
+    [general::ALL, errors::ALL, conversations::ALL, vectors::ALL, working::ALL].concat()
+}
