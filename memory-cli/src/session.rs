@@ -1,8 +1,7 @@
 //! What a command works on: the stores that the command line names.
 
-use std::path::PathBuf;
-
-use agent_memory::{Config, Error, ExecutionContext, Memory, Registry, Result, Scope};
+use agent_memory::kinds::KindName;
+use agent_memory::{Config, Error, ExecutionContext, Memory, Registry, Result, Scope, StoreUrl};
 use directories::ProjectDirs;
 
 use crate::args::{Global, Secret};
@@ -21,19 +20,20 @@ pub(crate) struct Session {
 impl Session {
     /// Reads the configuration; connects to nothing yet.
     pub(crate) fn new(global: &Global) -> Result<Self> {
+        let registry = Registry::with_compiled_drivers();
         let mut config = match (&global.config, &global.store) {
             (Some(file), _) => Config::from_file(file)?,
             (None, Some(Secret(url))) => Config::of_store(url.parse()?),
             (None, None) => match std::env::var("AGENT_MEMORY_STORE") {
                 Ok(url) => Config::of_store(url.parse()?),
-                Err(_) => Config::of_store(default_store()?.parse()?),
+                Err(_) => Config::of_store(default_store(&registry)?),
             },
         };
         // Spans cost nothing where the log does not want them.
         config.trace = true;
         Ok(Self {
             config,
-            registry: Registry::with_compiled_drivers(),
+            registry,
             user: global.user.clone(),
             node: global.node.clone(),
         })
@@ -56,7 +56,7 @@ impl Session {
 
     /// The scope of a command that is about one kind: its node is the one that nodes of the kind
     /// without an id share, so that `run` and the other commands meet.
-    pub(crate) fn scope(&self, kind: agent_memory::kinds::KindName) -> Result<Scope> {
+    pub(crate) fn scope(&self, kind: KindName) -> Result<Scope> {
         let shared = || kind.as_str().to_ascii_lowercase();
         Scope::new(self.user(), self.node.clone().unwrap_or_else(shared))
     }
@@ -71,24 +71,14 @@ impl Session {
     }
 }
 
-/// A file in the user's data directory.
-#[cfg(feature = "sqlite")]
-fn default_store() -> Result<String> {
-    let file = data_directory()?.join("memory.db");
-    Ok(format!("sqlite:{}", file.display()))
-}
-
-/// Without a store that keeps, this process's memory.
-#[cfg(not(feature = "sqlite"))]
-fn default_store() -> Result<String> {
-    Ok("memory:".to_owned())
-}
-
-#[cfg(feature = "sqlite")]
-fn data_directory() -> Result<PathBuf> {
+/// A file in the user's data directory; without a driver that keeps, this process's memory.
+fn default_store(registry: &Registry) -> Result<StoreUrl> {
+    if !registry.drivers().iter().any(|driver| driver.schemes().contains(&"sqlite")) {
+        return "memory:".parse();
+    }
     let directories = ProjectDirs::from("", "", "agent-memory").ok_or_else(|| {
         Error::config("there is no home directory to keep a default store in")
             .with_hint("name a store, as in --store sqlite:agent.db")
     })?;
-    Ok(directories.data_dir().to_owned())
+    format!("sqlite:{}", directories.data_dir().join("memory.db").display()).parse()
 }

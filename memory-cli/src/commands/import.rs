@@ -140,6 +140,9 @@ impl Import {
             // Known in part: the conversation may have grown since it was imported.
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 let new = self.after_known(conversation, batch).await?;
+                if new.is_empty() {
+                    return Err(error);
+                }
                 let append = Append::new(conversation, new.to_vec());
                 self.store.append(&self.scope, &append).await.map_err(|error| {
                     error.with_hint(
