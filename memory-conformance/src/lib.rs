@@ -37,6 +37,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "scenarios are tests: they fail by panicking"
 )]
 
@@ -44,6 +45,7 @@ mod harness;
 mod runner;
 mod scenario;
 mod scenarios;
+mod support;
 
 pub use async_trait::async_trait;
 

@@ -163,7 +163,12 @@ impl Working {
         self.try_put(Put::new(key, value)).await.unwrap()
     }
 
-    pub(crate) async fn put_for(&self, key: &str, value: impl Into<Value>, ttl: Duration) -> Written {
+    pub(crate) async fn put_for(
+        &self,
+        key: &str,
+        value: impl Into<Value>,
+        ttl: Duration,
+    ) -> Written {
         self.try_put(Put::new(key, value).with_ttl(ttl)).await.unwrap()
     }
 
@@ -243,7 +248,10 @@ pub(crate) fn batch_with_ids(label: &str, count: usize) -> Vec<Message> {
 
 /// A message for each role and token count.
 pub(crate) fn weighted(messages: &[(Role, u32)]) -> Vec<Message> {
-    messages.iter().map(|&(role, tokens)| Message::new(role, "x").with_token_count(tokens)).collect()
+    messages
+        .iter()
+        .map(|&(role, tokens)| Message::new(role, "x").with_token_count(tokens))
+        .collect()
 }
 
 pub(crate) fn seqs(messages: &[StoredMessage]) -> Vec<u64> {

@@ -10,13 +10,6 @@ mod statistics;
 use crate::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
-    [
-        numbering::ALL,
-        retry::ALL,
-        retention::ALL,
-        reading::ALL,
-        statistics::ALL,
-        concurrency::ALL,
-    ]
-    .concat()
+    [numbering::ALL, retry::ALL, retention::ALL, reading::ALL, statistics::ALL, concurrency::ALL]
+        .concat()
 }

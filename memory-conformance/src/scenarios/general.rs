@@ -1,1 +1,4 @@
-pub(crate) const ALL: &[crate::Scenario] = &[];
+use crate::scenario::Scenario;
+pub(crate) fn all() -> Vec<Scenario> {
+    Vec::new()
+}

@@ -19,6 +19,7 @@ scenarios! {
     c3: a_trimmed_message_is_known [SafeRetry, Retention];
     c3: a_cleared_message_is_known [SafeRetry];
     c3: an_id_is_known_for_a_thousand_numbers_after_its_message [SafeRetry];
+    c3: a_message_is_known_after_eviction_however_old_it_was [SafeRetry, Retention];
     c3: an_id_with_another_body_is_a_conflict [SafeRetry];
     c3: an_id_with_another_body_is_a_conflict_after_clearing_too [SafeRetry];
     c3: bodies_are_compared_to_the_bit [SafeRetry];
@@ -125,6 +126,19 @@ async fn an_id_is_known_for_a_thousand_numbers_after_its_message(test: Test) {
     assert_eq!(conversation.statistics().await, before);
 }
 
+async fn a_message_is_known_after_eviction_however_old_it_was(test: Test) {
+    let conversation = Conversation::new(&test);
+    let first = conversation.append(batch_with_ids("a", 2)).await;
+    let items = test.backend().capabilities().limits.batch_items.min(500);
+    for _ in 0..=1_000 / items {
+        conversation.append(batch("later", items)).await;
+    }
+    conversation.append_keeping(batch("last", 1), Retention::messages(1)).await;
+    let again = conversation.append(batch_with_ids("a", 2)).await;
+    assert_eq!((again.replayed, again.messages), (true, first.messages));
+    assert_eq!(conversation.texts().await, ["last 0"]);
+}
+
 async fn an_id_with_another_body_is_a_conflict(test: Test) {
     let conversation = Conversation::new(&test);
     let known = Message::assistant("x").with_id("1");
@@ -167,10 +181,8 @@ async fn bodies_are_compared_to_the_bit(test: Test) {
     assert!(again.replayed, "the keys of an object have no order");
     conflict(conversation.try_append(vec![message(json!({"a": 1.0, "b": 2}))]).await);
     conflict(conversation.try_append(vec![message(json!({"a": "1", "b": 2}))]).await);
-    let decomposed = Message {
-        content: Some("cafe\u{301}".into()),
-        ..message(json!({"a": 1, "b": 2}))
-    };
+    let decomposed =
+        Message { content: Some("cafe\u{301}".into()), ..message(json!({"a": 1, "b": 2})) };
     conflict(conversation.try_append(vec![decomposed]).await);
 }
 
