@@ -1,4 +1,35 @@
+//! What holds for every facet (section G), on those that the backend offers.
+
+mod admin;
+mod cancellation;
+mod durability;
+mod erasure;
+mod features;
+mod health;
+mod identifiers;
+mod isolation;
+mod limits;
+mod listings;
+mod pages;
+mod traces;
+mod values;
+
 use crate::scenario::Scenario;
+
 pub(crate) fn all() -> Vec<Scenario> {
-    Vec::new()
+    [
+        isolation::ALL,
+        identifiers::ALL,
+        values::ALL,
+        limits::ALL,
+        durability::ALL,
+        cancellation::ALL,
+        features::ALL,
+        listings::ALL,
+        pages::ALL,
+        erasure::ALL,
+        admin::ALL,
+        health::ALL,
+    ]
+    .concat()
 }
