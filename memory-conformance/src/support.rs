@@ -18,6 +18,7 @@ use memory_core::{
     WorkingStatistics, WorkingStore, Written,
 };
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::scenario::Test;
 
@@ -29,6 +30,9 @@ pub(crate) const SHORT: Duration = Duration::from_millis(50);
 
 /// Longer than [`SHORT`].
 pub(crate) const AFTER_SHORT: Duration = Duration::from_millis(100);
+
+/// One purge at a time, so that each finds what its own scenario let expire.
+pub(crate) static PURGING: Mutex<()> = Mutex::const_new(());
 
 /// A conversation over one connection.
 #[derive(Clone)]

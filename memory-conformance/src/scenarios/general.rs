@@ -9,11 +9,11 @@ mod health;
 mod identifiers;
 mod isolation;
 mod limits;
-mod listings;
 mod pages;
 mod traces;
 mod values;
 
+pub(crate) use self::traces::plant;
 use crate::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
@@ -25,7 +25,6 @@ pub(crate) fn all() -> Vec<Scenario> {
         durability::ALL,
         cancellation::ALL,
         features::ALL,
-        listings::ALL,
         pages::ALL,
         erasure::ALL,
         admin::ALL,

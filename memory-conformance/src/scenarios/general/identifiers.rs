@@ -1,8 +1,8 @@
 //! Identifiers (G2).
 
 use memory_core::{
-    Append, EmbeddingSpace, ErrorKind, Facet, Feature, GetRecords, ListEntries, Message,
-    NewRecord, PageRequest, Put, ReadMessages, Result, Scope, StoreRecords,
+    Append, EmbeddingSpace, ErrorKind, Facet, Feature, GetRecords, ListEntries, Message, NewRecord,
+    PageRequest, Put, ReadMessages, Result, Scope, StoreRecords,
 };
 
 use super::traces::{plant, records};
@@ -208,8 +208,7 @@ async fn every_other_character_is_legal_and_literal(test: Test) {
     let mark = test.user();
     for kind in Kind::offered(&test) {
         for text in texts {
-            let text =
-                if kind == Kind::User { format!("{text}{mark}") } else { text.to_owned() };
+            let text = if kind == Kind::User { format!("{text}{mark}") } else { text.to_owned() };
             let back = kind.round_trip(&test, &text).await;
             assert_eq!(back.as_deref().unwrap(), text, "as {kind:?}");
         }

@@ -77,7 +77,8 @@ async fn names_that_differ_in_case_are_different_scopes(test: Test) {
 }
 
 async fn names_that_differ_in_normal_form_are_different_scopes(test: Test) {
-    for (one, two) in [("\u{e9}", "e\u{301}"), ("\u{212B}", "\u{c5}"), ("ﬁ", "fi"), ("１", "1")] {
+    for (one, two) in [("\u{e9}", "e\u{301}"), ("\u{212B}", "\u{c5}"), ("ﬁ", "fi"), ("１", "1")]
+    {
         names_apart(&test, one, two).await;
     }
 }

@@ -2,8 +2,8 @@
 
 use memory_core::{
     Append, Backend, CountRecords, DeleteRecords, EmbeddingSpace, Feature, Get, GetMany,
-    GetRecords, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, ScanRecords, Scope,
-    Selection, StoreRecords, TextSearch, VectorSearch,
+    GetRecords, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, ScanRecords,
+    Scope, Selection, StoreRecords, TextSearch, VectorSearch,
 };
 
 /// The space of the records that scenarios of this section store.
@@ -22,7 +22,7 @@ pub(super) fn record(id: &str, content: &str) -> NewRecord {
 }
 
 /// Leaves a message, a record and an entry that say `label`, in the facets that there are.
-pub(super) async fn plant(backend: &Backend, scope: &Scope, label: &str) {
+pub(crate) async fn plant(backend: &Backend, scope: &Scope, label: &str) {
     if let Ok(conversations) = backend.conversations() {
         let append = Append::new("c", vec![Message::user(label)]);
         conversations.append(scope, &append).await.unwrap();
@@ -81,8 +81,7 @@ async fn stored_records(backend: &Backend, scope: &Scope, text: &str) -> Vec<Str
     let count = CountRecords { namespace: "n".into(), filter: None };
     let counted = vectors.count(scope, &count).await.unwrap();
     seen.extend((counted > 0).then(|| format!("count {counted}")));
-    let get =
-        GetRecords { namespace: "n".into(), ids: vec!["r".into()], with_embeddings: true };
+    let get = GetRecords { namespace: "n".into(), ids: vec!["r".into()], with_embeddings: true };
     let found = vectors.get(scope, &get).await.unwrap();
     seen.extend(found.iter().map(|r| format!("record {r:?}")));
     let scan = ScanRecords {

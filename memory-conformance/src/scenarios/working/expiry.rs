@@ -6,10 +6,9 @@ use memory_core::{
     ErrorKind, Facet, MAX_TTL, MIN_TTL, Put, PutCondition, Timestamp, WorkingStatistics, Written,
 };
 use serde_json::json;
-use tokio::sync::Mutex;
 
 use crate::scenario::{Family, Test, scenarios};
-use crate::support::{AFTER_SHORT, LONG, SHORT, Working, conflict, object, refused};
+use crate::support::{AFTER_SHORT, LONG, PURGING, SHORT, Working, conflict, object, refused};
 
 scenarios! {
     facet: Some(Facet::Working), family: Family::Example;
@@ -241,9 +240,6 @@ async fn clear_removes_all_and_counts_the_live(test: Test) {
     assert_eq!(working.statistics().await, WorkingStatistics::default());
     assert_eq!(working.clear().await, 0);
 }
-
-/// One purge at a time, so that each finds what its own scenario let expire.
-static PURGING: Mutex<()> = Mutex::const_new(());
 
 async fn a_purge_removes_what_expired_and_counts_it(test: Test) {
     let _alone = PURGING.lock().await;
