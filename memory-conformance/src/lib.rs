@@ -40,6 +40,7 @@
     clippy::missing_panics_doc,
     reason = "scenarios are tests: they fail by panicking"
 )]
+#![allow(clippy::similar_names, reason = "every scenario has a test, and many a text")]
 
 mod harness;
 mod runner;

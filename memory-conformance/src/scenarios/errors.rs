@@ -163,13 +163,13 @@ async fn wrong_credentials_are_denied_for_good(test: Test) {
 
 async fn a_secret_reaches_no_error(test: Test) {
     let Some(error) = test.store().connect_with_wrong_credentials(SECRET).await else { return };
-    let mut told = format!("{error} {error:?} {error:#?}");
+    let mut told = vec![format!("{error} {error:?} {error:#?}")];
     let mut source = error.source();
     while let Some(cause) = source {
-        told.push_str(&format!(" {cause} {cause:?}"));
+        told.push(format!("{cause} {cause:?}"));
         source = cause.source();
     }
-    assert!(!told.contains(SECRET), "the secret is told");
+    assert!(!told.iter().any(|told| told.contains(SECRET)), "the secret is told");
 }
 
 /// Reads, one in each facet that the backend offers, of things that are there.

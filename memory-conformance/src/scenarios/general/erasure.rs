@@ -134,14 +134,11 @@ async fn an_erased_conversation_begins_anew(test: Test) {
         return;
     }
     let conversation = Conversation::new(&test);
-    let messages = |count| match test.has(Feature::SafeRetry) {
-        true => batch_with_ids("x", count),
-        false => batch("x", count),
-    };
-    conversation.append(messages(5)).await;
+    let messages = if test.has(Feature::SafeRetry) { batch_with_ids } else { batch };
+    conversation.append(messages("x", 5)).await;
     erase(&test, conversation.scope().user()).await;
     assert_eq!(conversation.state().await, Default::default());
-    let anew = conversation.append(messages(3)).await;
+    let anew = conversation.append(messages("x", 3)).await;
     assert_eq!((numbers(&anew), anew.replayed), (vec![1, 2, 3], false));
 }
 

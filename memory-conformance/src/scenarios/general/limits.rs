@@ -1,13 +1,14 @@
 //! Limits (G4): what is exactly at one is accepted, what is past it is refused.
 
+use std::fmt::Debug;
+
 use memory_core::{
     Append, EmbeddingSpace, ErrorKind, Get, GetRecords, Limits, ListEntries, Message, NewRecord,
     PageRequest, Put, ReadMessages, Result, StoreRecords, VectorSearch,
 };
 use serde_json::{Value, json};
-use std::fmt::Debug;
 
-use super::traces::{record, records};
+use super::traces::{keep_content, record, records};
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{batch, object, refused};
 
@@ -56,47 +57,20 @@ async fn the_limits_are_those_of_the_contract_or_lower(test: Test) {
     }
 }
 
-/// Stores the content wherever content is kept, and says whether it comes back.
-async fn content(test: &Test, content: &str) -> Vec<Result<bool>> {
-    let scope = test.scope();
-    let mut kept = Vec::new();
-    if let Ok(conversations) = test.backend().conversations() {
-        let append = Append::new("c", vec![Message::user(content)]);
-        kept.push(match conversations.append(&scope, &append).await {
-            Err(error) => Err(error),
-            Ok(_) => {
-                let read = conversations.read(&scope, &ReadMessages::all("c")).await;
-                read.map(|read| read.messages[0].message.text() == content)
-            }
-        });
-    }
-    if let Ok(vectors) = test.backend().vectors() {
-        let request = records(vec![record("r", content)]);
-        kept.push(match vectors.store(&scope, &request).await {
-            Err(error) => Err(error),
-            Ok(_) => {
-                let ids = vec!["r".into()];
-                let get = GetRecords { namespace: "n".into(), ids, with_embeddings: false };
-                vectors.get(&scope, &get).await.map(|found| found[0].content == content)
-            }
-        });
-    }
-    kept
-}
-
 async fn content_to_the_limit_comes_back(test: Test) {
     let limit = limits(&test).content_bytes;
     for filler in ["a", "a ", "\u{1}", "\"", "中"] {
         let text = filler.repeat(limit / filler.len());
-        for kept in content(&test, &text).await {
-            assert!(kept.unwrap(), "{filler:?} came back otherwise");
+        for (place, back) in keep_content(test.backend(), &test.scope(), &text).await {
+            assert!(back.unwrap() == text, "{filler:?} came back otherwise as {place}");
         }
     }
 }
 
 async fn content_past_the_limit_is_refused(test: Test) {
     let limit = limits(&test).content_bytes;
-    for refused in content(&test, &"a".repeat(limit + 1)).await {
+    let text = "a".repeat(limit + 1);
+    for (_, refused) in keep_content(test.backend(), &test.scope(), &text).await {
         past(refused, limit + 1, limit);
     }
 }
@@ -104,7 +78,7 @@ async fn content_past_the_limit_is_refused(test: Test) {
 async fn content_is_measured_in_bytes_as_it_is(test: Test) {
     let limit = limits(&test).content_bytes;
     let wide = "😀".repeat(limit / 4 + 1);
-    for refused in content(&test, &wide).await {
+    for (_, refused) in keep_content(test.backend(), &test.scope(), &wide).await {
         past(refused, wide.len(), limit);
     }
 }

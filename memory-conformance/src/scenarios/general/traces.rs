@@ -1,9 +1,9 @@
 //! Leaving something in every facet of a scope, and looking for it in every way of reading.
 
 use memory_core::{
-    Append, Backend, CountRecords, DeleteRecords, EmbeddingSpace, Feature, Get, GetMany,
-    GetRecords, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, ScanRecords,
-    Scope, Selection, StoreRecords, TextSearch, VectorSearch,
+    Append, Backend, ConversationStore, CountRecords, DeleteRecords, EmbeddingSpace, Feature, Get,
+    GetMany, GetRecords, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, Result,
+    ScanRecords, Scope, Selection, StoreRecords, TextSearch, VectorSearch, VectorStore,
 };
 
 /// The space of the records that scenarios of this section store.
@@ -116,4 +116,38 @@ async fn entries(backend: &Backend, scope: &Scope) -> Vec<String> {
     let statistics = working.statistics(scope).await.unwrap();
     seen.extend((statistics.entries > 0).then(|| format!("statistics {statistics:?}")));
     seen
+}
+
+/// Stores the text wherever content is kept, and gives what comes back, with the place.
+pub(super) async fn keep_content(
+    backend: &Backend,
+    scope: &Scope,
+    text: &str,
+) -> Vec<(&'static str, Result<String>)> {
+    let mut back = Vec::new();
+    if let Ok(conversations) = backend.conversations() {
+        back.push(("a message", keep_in_message(&**conversations, scope, text).await));
+    }
+    if let Ok(vectors) = backend.vectors() {
+        back.push(("a record", keep_in_record(&**vectors, scope, text).await));
+    }
+    back
+}
+
+async fn keep_in_message(
+    conversations: &dyn ConversationStore,
+    scope: &Scope,
+    text: &str,
+) -> Result<String> {
+    let append = Append::new("c", vec![Message::user(text)]);
+    conversations.append(scope, &append).await?;
+    let read = conversations.read(scope, &ReadMessages::newest("c", 1)).await?;
+    Ok(read.messages[0].message.text().to_owned())
+}
+
+async fn keep_in_record(vectors: &dyn VectorStore, scope: &Scope, text: &str) -> Result<String> {
+    vectors.store(scope, &records(vec![record("r", text)])).await?;
+    let ids = vec!["r".into()];
+    let get = GetRecords { namespace: "n".into(), ids, with_embeddings: false };
+    Ok(vectors.get(scope, &get).await?.remove(0).content)
 }

@@ -7,7 +7,7 @@ use memory_core::{
 };
 use serde_json::{Value, json};
 
-use super::traces::{record, records};
+use super::traces::{keep_content, record, records};
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{object, refused};
 
@@ -212,54 +212,36 @@ const TEXTS: [&str; 18] = [
     "Ⅷ ① ½ ﷽ ẞ ß ı İ ſ",
 ];
 
-/// Stores the text wherever text is kept, and gives what comes back, with the place.
-async fn texts(test: &Test, text: &str) -> Result<Vec<(&'static str, String)>> {
+/// The text comes back exactly from wherever text is kept.
+async fn text_comes_back(test: &Test, text: &str) {
     let scope = test.scope();
-    let backend = test.backend();
-    let mut back = Vec::new();
-    if let Ok(conversations) = backend.conversations() {
-        let append = Append::new("c", vec![Message::user(text)]);
-        conversations.append(&scope, &append).await?;
-        let read = conversations.read(&scope, &ReadMessages::all("c")).await?;
-        back.push(("a message", read.messages[0].message.text().to_owned()));
+    for (place, back) in keep_content(test.backend(), &scope, text).await {
+        assert_eq!(back.unwrap().as_bytes(), text.as_bytes(), "{text:?} as {place}");
     }
-    if let Ok(vectors) = backend.vectors() {
-        vectors.store(&scope, &records(vec![record("r", text)])).await?;
-        let get =
-            GetRecords { namespace: "n".into(), ids: vec!["r".into()], with_embeddings: false };
-        back.push(("a record", vectors.get(&scope, &get).await?.remove(0).content));
+    if let Ok(working) = test.backend().working() {
+        working.put(&scope, &Put::new("k", text)).await.unwrap();
+        let entry = working.get(&scope, &Get::new("k")).await.unwrap().expect("an entry");
+        assert_eq!(entry.value, text);
     }
-    if let Ok(working) = backend.working() {
-        working.put(&scope, &Put::new("k", text)).await?;
-        let entry = working.get(&scope, &Get::new("k")).await?.expect("an entry");
-        back.push(("an entry", entry.value.as_str().expect("a text").to_owned()));
-    }
-    Ok(back)
 }
 
 async fn text_of_every_plane_comes_back(test: Test) {
     for text in TEXTS {
-        for (place, back) in texts(&test, text).await.unwrap() {
-            assert_eq!(back, text, "as {place}");
-        }
+        text_comes_back(&test, text).await;
         comes_back(&test, json!({"text": text})).await;
     }
 }
 
 async fn text_is_not_normalised_or_trimmed(test: Test) {
     for text in ["e\u{301}", "\u{e9}", " a ", "a\r\nb", "a\nb", "A\u{30a}", "ﬀ", "\u{FEFF}a"] {
-        for (place, back) in texts(&test, text).await.unwrap() {
-            assert_eq!(back.as_bytes(), text.as_bytes(), "as {place}");
-        }
+        text_comes_back(&test, text).await;
     }
 }
 
 async fn text_that_looks_like_something_else_stays_text(test: Test) {
     for text in ["1", "1.0", "-0", "true", "null", "[]", "{}", "\"\"", "1e999", "NaN", "2026-11-22"]
     {
-        for (place, back) in texts(&test, text).await.unwrap() {
-            assert_eq!(back, text, "as {place}");
-        }
+        text_comes_back(&test, text).await;
         comes_back(&test, json!({"text": text, text: text})).await;
     }
 }
