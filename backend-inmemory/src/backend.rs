@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, Durability, ErasureReceipt,
     Feature, Health, HealthStatus, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
-    StoreUrl, SystemClock, operation as op,
+    StoreUrl, SystemClock, checked_admin, operation as op,
 };
 use parking_lot::Mutex;
 
@@ -49,7 +49,7 @@ impl InMemory {
 
     /// The store for administration.
     pub fn admin(&self) -> Arc<dyn Admin> {
-        Arc::clone(&self.store) as _
+        checked_admin(NAME, Arc::clone(&self.store) as _)
     }
 }
 
