@@ -41,6 +41,7 @@
 )]
 
 mod harness;
+mod model;
 mod runner;
 mod scenario;
 mod scenarios;

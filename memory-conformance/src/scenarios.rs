@@ -3,6 +3,8 @@
 mod conversations;
 mod errors;
 mod general;
+mod hostile;
+mod properties;
 mod vectors;
 mod working;
 
@@ -10,5 +12,14 @@ use crate::scenario::Scenario;
 
 /// Every scenario, in the order of the contract.
 pub fn all() -> Vec<Scenario> {
-    [general::ALL, errors::ALL, conversations::ALL, vectors::ALL, working::ALL].concat()
+    [
+        general::ALL,
+        errors::ALL,
+        conversations::ALL,
+        &vectors::all()[..],
+        working::ALL,
+        &properties::all()[..],
+        &hostile::all()[..],
+    ]
+    .concat()
 }
