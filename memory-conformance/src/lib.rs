@@ -37,14 +37,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "scenarios are tests: they fail by panicking"
 )]
+#![allow(clippy::similar_names, reason = "every scenario has a test, and many a text")]
 
 mod harness;
 mod model;
 mod runner;
 mod scenario;
 mod scenarios;
+mod support;
 
 pub use async_trait::async_trait;
 
@@ -52,3 +55,8 @@ pub use self::harness::{Faults, Harness, TestStore};
 pub use self::runner::{Report, Verdict, main_with, run, run_one};
 pub use self::scenario::{Family, Scenario, Test};
 pub use self::scenarios::all as scenarios;
+
+/// The driver guide's code is compiled, and the suite runs on the driver that it builds.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/driver-guide.md")]
+struct DriverGuide;
