@@ -31,12 +31,7 @@ impl Session {
         };
         // Spans cost nothing where the log does not want them.
         config.trace = true;
-        Ok(Self {
-            config,
-            registry,
-            user: global.user.clone(),
-            node: global.node.clone(),
-        })
+        Ok(Self { config, registry, user: global.user.clone(), node: global.node.clone() })
     }
 
     /// Connects to the stores.

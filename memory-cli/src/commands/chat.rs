@@ -21,16 +21,13 @@ pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done 
     let memory = session.memory().await?;
     let scope = session.scope(KindName::ConversationBuffer)?;
     let people = std::io::stdout().is_terminal() && !output.is_json();
-    let format = match args.format.unwrap_or(if people {
-        Format::Conversation
-    } else {
-        Format::Json
-    }) {
-        Format::Json => return transcript(&args, &memory, &scope, output).await,
-        Format::Conversation => ConversationFormat::Conversation,
-        Format::Compact => ConversationFormat::Compact,
-        Format::Summary => ConversationFormat::Summary,
-    };
+    let format =
+        match args.format.unwrap_or(if people { Format::Conversation } else { Format::Json }) {
+            Format::Json => return transcript(&args, &memory, &scope, output).await,
+            Format::Conversation => ConversationFormat::Conversation,
+            Format::Compact => ConversationFormat::Compact,
+            Format::Summary => ConversationFormat::Summary,
+        };
     let config = ConversationBufferConfig {
         conversation_id: args.conversation.clone(),
         ..ConversationBufferConfig::default()
@@ -113,8 +110,10 @@ async fn read(
 }
 
 fn nothing(conversation: &str) -> agent_memory::Error {
-    agent_memory::Error::not_found(format!("there is no message in the conversation {conversation:?}"))
-        .with_hint("`agent-memory chat list` shows the conversations; check --user and --node too")
+    agent_memory::Error::not_found(format!(
+        "there is no message in the conversation {conversation:?}"
+    ))
+    .with_hint("`agent-memory chat list` shows the conversations; check --user and --node too")
 }
 
 pub(crate) async fn list(limit: Option<usize>, session: &Session, output: Output) -> Done {

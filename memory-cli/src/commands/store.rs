@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use agent_memory::{Error, ErasureReceipt, HealthStatus};
+use agent_memory::{ErasureReceipt, Error, HealthStatus};
 use serde_json::{Map, Value, json};
 
 use crate::output::{BAD, GOOD, Output, WARN, printable, table};
@@ -51,7 +51,8 @@ pub(crate) async fn health(deadline: u64, session: &Session, output: Output) -> 
             }),
         );
     }
-    output.answer(&json!({"success": healthy, "stores": answers}), |out| writeln!(out, "{lines}"))?;
+    output
+        .answer(&json!({"success": healthy, "stores": answers}), |out| writeln!(out, "{lines}"))?;
     if healthy { Ok(()) } else { Err(Failure::Answered) }
 }
 
@@ -60,7 +61,8 @@ pub(crate) async fn migrate(session: &Session, output: Output) -> Done {
     let mut lines = table(["store", "applied"]);
     for (name, url) in &session.config.stores {
         let applied = session.registry.admin(url).await?.migrate().await?.applied;
-        let shown = if applied.is_empty() { "nothing: up to date".into() } else { applied.join("\n") };
+        let shown =
+            if applied.is_empty() { "nothing: up to date".into() } else { applied.join("\n") };
         lines.add_row([format!("{name} ({url})"), shown]);
         answers.insert(name.clone(), applied.into());
     }
@@ -109,9 +111,7 @@ pub(crate) async fn erase(yes: bool, session: &Session, output: Output) -> Done 
         ]);
     }
     let value = json!({"success": true, "user": user, "erased": answers});
-    Ok(output.answer(&value, |out| {
-        writeln!(out, "erased, of {}:\n{lines}", printable(user))
-    })?)
+    Ok(output.answer(&value, |out| writeln!(out, "erased, of {}:\n{lines}", printable(user)))?)
 }
 
 /// Asks at a terminal; elsewhere there is nobody to ask.
@@ -120,7 +120,11 @@ fn confirmed(user: &str) -> io::Result<bool> {
         return Ok(false);
     }
     let mut ask = io::stderr().lock();
-    write!(ask, "This erases all memory of {} for good. Type the id to confirm: ", printable(user))?;
+    write!(
+        ask,
+        "This erases all memory of {} for good. Type the id to confirm: ",
+        printable(user)
+    )?;
     ask.flush()?;
     let mut typed = String::new();
     io::stdin().lock().read_line(&mut typed)?;

@@ -81,7 +81,9 @@ impl Passages {
             "md" | "markdown" => {
                 let passages = MarkdownSplitter::new(self.size);
                 let passages = passages.chunk_indices(&text);
-                Ok(passages.map(|(at, passage)| self.passage(file, "markdown", at, passage)).collect())
+                Ok(passages
+                    .map(|(at, passage)| self.passage(file, "markdown", at, passage))
+                    .collect())
             }
             _ => {
                 let passages = TextSplitter::new(self.size);
