@@ -1,4 +1,5 @@
 //! The configuration file: what it says, and how it is told that it is wrong.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
 

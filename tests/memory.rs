@@ -1,4 +1,5 @@
 //! Memory over several stores: binding, gaps, nodes and their routing.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
