@@ -47,3 +47,8 @@ pub use self::config::{Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};
 pub use self::node::{ExecutionContext, Node, Settings};
 pub use self::registry::Registry;
+
+/// The README's code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! All scenarios, a file for each facet and family.
+//! All scenarios, a file for each facet and theme.
 
 mod conversations;
 mod errors;
@@ -10,5 +10,11 @@ use crate::scenario::Scenario;
 
 /// Every scenario, in the order of the contract.
 pub fn all() -> Vec<Scenario> {
-    [general::ALL, errors::ALL, conversations::ALL, vectors::ALL, working::ALL].concat()
+    let mut all = Vec::new();
+    all.extend(general::all());
+    all.extend_from_slice(errors::ALL);
+    all.extend(conversations::all());
+    all.extend_from_slice(vectors::ALL);
+    all.extend(working::all());
+    all
 }

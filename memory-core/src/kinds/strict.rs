@@ -15,8 +15,8 @@ use crate::time::Timestamp;
 
 /// Reads a struct from an object; `what` says in errors what the object is.
 ///
-/// A key that the struct does not have is `InvalidInput` with the nearest that it has, and a value
-/// that does not fit is `InvalidInput` naming its key. `null` counts as not given. A whole number
+/// A key that the struct does not have is `InvalidInput`, with the nearest that it has as the hint,
+/// and a value that does not fit is `InvalidInput` naming its key. `null` counts as not given. A whole number
 /// may be written as a float, as workflow engines do (`5.0`).
 ///
 /// The struct must not flatten others into itself: serde does not tell the keys of such.
@@ -31,14 +31,12 @@ use crate::time::Timestamp;
 pub fn from_object<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T> {
     let known = keys::<T>();
     if let Some(unknown) = object.keys().find(|key| !known.contains(&key.as_str())) {
-        let hint = did_you_mean(unknown, known.iter().copied()).unwrap_or_else(|| {
-            if known.is_empty() {
-                "it takes no keys".into()
-            } else {
-                format!("the keys are {}", known.join(", "))
-            }
+        let keys = if known.is_empty() { "none".into() } else { known.join(", ") };
+        let error = Error::invalid_input(format!("{what} has no key {unknown:?}; it has {keys}"));
+        return Err(match did_you_mean(unknown, known.iter().copied()) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
         });
-        return Err(Error::invalid_input(format!("{what} has no key {unknown:?}")).with_hint(hint));
     }
     let given = object.iter().filter(|(_, value)| !value.is_null());
     let given = MapDeserializer::new(given.map(|(key, value)| (key.as_str(), Given(value))));
@@ -279,10 +277,12 @@ mod tests {
     #[test]
     fn g10_an_unknown_key_is_refused_with_the_nearest_name() {
         let error = read(json!({"limt": 5})).unwrap_err();
-        assert_eq!(error.message(), r#"sample has no key "limt""#);
         assert_eq!(error.hint(), Some(r#"did you mean "limit"?"#));
         let error = read(json!({"xyz": null})).unwrap_err();
-        assert_eq!(error.hint(), Some("the keys are limit, shift, weight, value, inner"));
+        assert_eq!(
+            error.message(),
+            r#"sample has no key "xyz"; it has limit, shift, weight, value, inner"#
+        );
     }
 
     #[test]
