@@ -1,4 +1,5 @@
 //! Conversations on SQLite (contract, section C).
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Working memory on SQLite (contract, section W).
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 
