@@ -1,2 +1,73 @@
-//! .
-fn main() {}
+//! The project's own chores: `cargo xtask --help` lists them.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for a terminal")]
+
+mod docs;
+mod stores;
+mod test;
+mod tree;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xshell::{Shell, cmd};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Sets up every store that can be had here, runs all tests, and says what ran on which store.
+    ///
+    /// `MEMORY_REQUIRE=sqlite,…` makes a missing store a failure.
+    Test {
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Writes docs/capabilities.md from what the conformance suite proves.
+    Docs {
+        /// Writes nothing, and fails where the file is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Fails where memory-core depends on a runtime, a store client or a driver.
+    Tree,
+    /// Runs every fuzz target for a while (needs `cargo install cargo-fuzz` and a nightly
+    /// toolchain).
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Runs the benchmarks.
+    Bench {
+        /// Only benchmarks whose name contains this.
+        filter: Option<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let sh = Shell::new()?;
+    sh.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    match arguments.chore {
+        Chore::Test { filter } => test::run(&sh, filter.as_deref()),
+        Chore::Docs { check } => docs::run(&sh, check),
+        Chore::Tree => tree::run(&sh),
+        Chore::Fuzz { seconds } => fuzz(&sh, seconds),
+        Chore::Bench { filter } => {
+            Ok(cmd!(sh, "cargo bench --workspace --locked -- {filter...}").run()?)
+        }
+    }
+}
+
+fn fuzz(sh: &Shell, seconds: u32) -> Result<()> {
+    let seconds = seconds.to_string();
+    for target in cmd!(sh, "cargo +nightly fuzz list").read()?.lines() {
+        cmd!(sh, "cargo +nightly fuzz run {target} -- -max_total_time={seconds} -max_len=16384")
+            .run()?;
+    }
+    Ok(())
+}

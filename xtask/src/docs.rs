@@ -1,0 +1,108 @@
+//! `cargo xtask docs`: docs/capabilities.md, from what the conformance suite proves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+use xshell::{Shell, cmd};
+
+use crate::stores::STORES;
+use crate::test::{Outcome, Outcomes, cargo_test, store_of};
+
+const FILE: &str = "docs/capabilities.md";
+
+pub(crate) fn run(sh: &Shell, check: bool) -> Result<()> {
+    let claims = cmd!(sh, "cargo run --quiet --locked -- capabilities --json").read()?;
+    let claims: Value = serde_json::from_str(&claims)?;
+    let mut outcomes = Outcomes::new();
+    for store in &STORES {
+        let package = format!("backend-{}", store.name);
+        let (ran, succeeded) =
+            cargo_test(sh, &["test", "--locked", "--package", &package, "--test", "conformance"])?;
+        if !succeeded {
+            bail!("the suite is not green on {}", store.name);
+        }
+        outcomes.extend(ran);
+    }
+    let text = render(&claims, &outcomes)?;
+    if !check {
+        sh.write_file(FILE, text)?;
+        println!("wrote {FILE}");
+    } else if sh.read_file(FILE)? != text {
+        bail!("{FILE} is stale; run `cargo xtask docs` and commit it");
+    }
+    Ok(())
+}
+
+fn render(claims: &Value, outcomes: &Outcomes) -> Result<String> {
+    let mut out = String::from(
+        "# What each driver can do\n\n\
+         Written by `cargo xtask docs` from what the drivers claim and what the conformance suite \
+         proved on a real store; CI fails when it is stale. The clauses are those of \
+         [semantics.md](semantics.md).\n\n## Claims\n\n",
+    );
+    write_claims(&mut out, claims)?;
+    out.push_str("\n## Scenarios passed, by clause\n\n");
+    write_proofs(&mut out, outcomes)?;
+    Ok(out)
+}
+
+fn write_claims(out: &mut String, claims: &Value) -> Result<()> {
+    let Some(drivers) = claims["drivers"].as_array() else {
+        bail!("`capabilities --json` gave no list of drivers");
+    };
+    let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let names: Vec<&str> = drivers.iter().filter_map(|d| d["name"].as_str()).collect();
+    for (at, driver) in drivers.iter().enumerate() {
+        let mut set = |key, value: String| {
+            rows.entry(key).or_insert_with(|| vec!["–".into(); drivers.len()])[at] = value;
+        };
+        let capabilities = &driver["capabilities"];
+        set("durability", capabilities["durability"].as_str().unwrap_or("?").into());
+        for facet in driver["facets"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            set(facet, "yes".into());
+        }
+        for feature in capabilities["features"].as_array().into_iter().flatten() {
+            set(feature.as_str().unwrap_or("?"), "yes".into());
+        }
+        let exact = capabilities["vectors"]["exact_up_to"].as_u64();
+        set("exact search", exact.map_or("always".into(), |n| format!("up to {n} records")));
+    }
+    writeln!(out, "| | {} |", names.join(" | "))?;
+    writeln!(out, "|---|{}", "---|".repeat(names.len()))?;
+    for (key, values) in rows {
+        writeln!(out, "| {key} | {} |", values.join(" | "))?;
+    }
+    Ok(())
+}
+
+fn write_proofs(out: &mut String, outcomes: &Outcomes) -> Result<()> {
+    // A store that is run in several ways proves each scenario once.
+    let mut proved: BTreeMap<(String, u32, String), BTreeMap<&str, BTreeSet<&str>>> =
+        BTreeMap::new();
+    for (name, outcome) in outcomes {
+        let (Some(store), Some((_, rest))) = (store_of(name), name.split_once("::")) else {
+            continue;
+        };
+        let parts: Vec<&str> = rest.split("::").collect();
+        if let ([facet, clause, what], Outcome::Passed) = (parts.as_slice(), outcome) {
+            let letters = clause.trim_end_matches(|c: char| c.is_ascii_digit());
+            let number = clause[letters.len()..].parse().unwrap_or(0);
+            let key = (letters.to_uppercase(), number, (*facet).to_owned());
+            proved.entry(key).or_default().entry(store).or_default().insert(what);
+        }
+    }
+    let names: Vec<&str> = STORES.iter().map(|store| store.name).collect();
+    writeln!(out, "| clause | tests | {} |", names.join(" | "))?;
+    writeln!(out, "|---|---|{}", "---|".repeat(names.len()))?;
+    for ((letters, number, facet), stores) in proved {
+        let counts = names.iter().map(|name| stores.get(name).map_or(0, BTreeSet::len).to_string());
+        writeln!(
+            out,
+            "| {letters}{number} | {facet} | {} |",
+            counts.collect::<Vec<_>>().join(" | ")
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! `cargo xtask test`: set up, run, and tell.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use comfy_table::Table;
+use xshell::Shell;
+
+use crate::stores::{self, STORES};
+
+/// How many tests ended how.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Tally {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Tally {
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Ignored => self.ignored += 1,
+        }
+    }
+}
+
+/// How one test ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    Failed,
+    Ignored,
+}
+
+/// The tests that ran, by name.
+pub(crate) type Outcomes = Vec<(String, Outcome)>;
+
+pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
+    stores::check_required()?;
+    println!("Stores:");
+    for store in &STORES {
+        println!("  {:<10} {}", store.name, store.how);
+    }
+    let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
+    arguments.extend(filter);
+    let (outcomes, succeeded) = cargo_test(sh, &arguments)?;
+    summarise(&outcomes);
+    if !succeeded || outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Failed) {
+        bail!("some tests failed; their names and messages stand above");
+    }
+    if outcomes.is_empty() {
+        bail!("no test ran");
+    }
+    if filter.is_none() {
+        for store in &STORES {
+            if !outcomes.iter().any(|(name, _)| store_of(name) == Some(store.name)) {
+                bail!("no test ran on {}", store.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs `cargo` and passes on what it prints, while it keeps each test's outcome.
+pub(crate) fn cargo_test(sh: &Shell, arguments: &[&str]) -> Result<(Outcomes, bool)> {
+    let mut child = Command::new("cargo")
+        .args(arguments)
+        .current_dir(sh.current_dir())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting cargo")?;
+    let stdout = child.stdout.take().context("cargo's output")?;
+    let mut outcomes = Outcomes::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        outcomes.extend(outcome(&line));
+        println!("{line}");
+    }
+    Ok((outcomes, child.wait()?.success()))
+}
+
+/// Reads a line such as `test NAME ... ok`, with or without libtest-mimic's `[kind]`.
+fn outcome(line: &str) -> Option<(String, Outcome)> {
+    let (name, end) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let name = name.trim();
+    // libtest-mimic writes the kind in front: `test [no vectors] NAME`.
+    let name = name.split_once("] ").map_or(name, |(_, name)| name.trim());
+    let outcome = match end.split([' ', ',']).next()? {
+        "ok" => Outcome::Passed,
+        "FAILED" => Outcome::Failed,
+        "ignored" => Outcome::Ignored,
+        _ => return None,
+    };
+    Some((name.to_owned(), outcome))
+}
+
+/// The store of a conformance test, which is the first part of its name.
+pub(crate) fn store_of(name: &str) -> Option<&str> {
+    let (store, rest) = name.split_once("::")?;
+    let facet = rest.split("::").next()?;
+    let known = ["general", "conversations", "vectors", "working"].contains(&facet);
+    // A store may be run in several ways, as in `sqlite (in memory)`.
+    (known && rest.split("::").count() == 3).then(|| store.split(' ').next().unwrap_or(store))
+}
+
+fn summarise(outcomes: &Outcomes) {
+    let mut by_store: BTreeMap<&str, Tally> = BTreeMap::new();
+    let mut all = Tally::default();
+    for (name, outcome) in outcomes {
+        by_store.entry(store_of(name).unwrap_or("")).or_default().add(*outcome);
+        all.add(*outcome);
+    }
+    let other = by_store.remove("").unwrap_or_default();
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.set_header(["store", "how it was had", "passed", "failed", "ignored"]);
+    for store in &STORES {
+        let tally = by_store.get(store.name).copied().unwrap_or_default();
+        table.add_row(row(store.name, store.how, tally));
+    }
+    table.add_row(row("(none)", "unit, integration and documentation tests", other));
+    println!("\n{table}");
+    println!("{} passed, {} failed, {} skipped", all.passed, all.failed, all.ignored);
+}
+
+fn row(name: &str, how: &str, tally: Tally) -> [String; 5] {
+    let Tally { passed, failed, ignored } = tally;
+    [name.into(), how.into(), passed.to_string(), failed.to_string(), ignored.to_string()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_both_runners_are_read() {
+        let name = |line| outcome(line).map(|(name, _)| name);
+        assert_eq!(name("test a::b ... ok").unwrap(), "a::b");
+        assert_eq!(
+            name("test [no vectors] redis::vectors::v1::x ... ignored").unwrap(),
+            "redis::vectors::v1::x"
+        );
+        assert_eq!(name("test src/lib.rs - (line 3) ... ok").unwrap(), "src/lib.rs - (line 3)");
+        assert_eq!(name("test result: ok. 3 passed"), None);
+    }
+
+    #[test]
+    fn a_conformance_test_tells_its_store() {
+        assert_eq!(store_of("sqlite::vectors::v1::x"), Some("sqlite"));
+        assert_eq!(store_of("sqlite (in memory)::vectors::v1::x"), Some("sqlite"));
+        assert_eq!(store_of("json::tests::x"), None);
+    }
+}
