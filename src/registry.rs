@@ -44,6 +44,8 @@ impl Registry {
         let mut registry = Self::new();
         #[cfg(feature = "inmemory")]
         registry.register(backend_inmemory::driver());
+        #[cfg(feature = "sqlite")]
+        registry.register(Arc::new(backend_sqlite::driver()));
         registry
     }
 

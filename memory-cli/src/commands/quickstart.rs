@@ -3,7 +3,7 @@
 use std::io;
 
 use agent_memory::kinds::Operation;
-use agent_memory::{ExecutionContext, Facet, Memory, Node};
+use agent_memory::{ConversationStatistics, ExecutionContext, Facet, Memory, Node};
 use serde_json::{Value, json};
 
 use crate::output::{BOLD, CALL, DIM, GOOD, Output, printable};
@@ -28,7 +28,7 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
     if !output.is_json() {
         output.people(|out| {
             writeln!(out, "{BOLD}agent-memory quickstart{BOLD:#} on {}", printable(&store))?;
-            match before {
+            match before.message_count {
                 0 => writeln!(out, "This is your first run here: the memory is empty."),
                 n => writeln!(
                     out,
@@ -38,7 +38,7 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
         })?;
     }
     let mut answers = Vec::new();
-    for (at, step) in steps(before).into_iter().enumerate() {
+    for (at, step) in steps(before.last_seq / 2 + 1).into_iter().enumerate() {
         let node = Node::from_json(&json!({"type": "MEMORY", "subtype": step.subtype}))?;
         let mut input = step.input.clone();
         input["operation"] = step.operation.name().into();
@@ -62,29 +62,31 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
     let value = json!({
         "success": success,
         "store": store,
-        "remembered_messages": before,
+        "remembered_messages": before.message_count,
         "steps": answers,
     });
     output.answer(&value, |out| if success { farewell(out, session, &store) } else { Ok(()) })?;
     if success { Ok(()) } else { Err(Failure::Answered) }
 }
 
-/// How many messages earlier runs left.
-async fn remembered(memory: &Memory, context: &ExecutionContext) -> agent_memory::Result<u64> {
+/// What earlier runs left.
+async fn remembered(
+    memory: &Memory,
+    context: &ExecutionContext,
+) -> agent_memory::Result<ConversationStatistics> {
     let node: Node = r#"{"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#.parse()?;
     let scope = node.scope(context)?;
-    Ok(memory.conversations()?.statistics(&scope, "default").await?.message_count)
+    memory.conversations()?.statistics(&scope, "default").await
 }
 
-fn steps(before: u64) -> Vec<Step> {
-    let run = before / 2 + 1;
+fn steps(visit: u64) -> Vec<Step> {
     vec![
         Step {
             says: "A conversation buffer keeps a chat, in order and within bounds",
             subtype: "CONVERSATION_BUFFER",
             operation: Operation::Store,
             input: json!({"messages": [
-                {"role": "user", "content": format!("Hello, this is visit {run}.")},
+                {"role": "user", "content": format!("Hello, this is visit {visit}.")},
                 {"role": "assistant", "content": "Welcome! I will remember it."},
             ]}),
             shows: &["seqs", "messages_count", "tokens"],
@@ -120,7 +122,7 @@ fn steps(before: u64) -> Vec<Step> {
             says: "Working memory keeps values under keys, for as long as you say",
             subtype: "WORKING_MEMORY",
             operation: Operation::Store,
-            input: json!({"key": "plan", "value": {"step": run, "done": false}, "ttl_seconds": 0}),
+            input: json!({"key": "plan", "value": {"visit": visit, "done": false}, "ttl_seconds": 0}),
             shows: &["version", "expires_at"],
         },
         Step {

@@ -1,4 +1,11 @@
 //! Runs the command as a person or a program would.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    dead_code,
+    reason = "shared by tests"
+)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
