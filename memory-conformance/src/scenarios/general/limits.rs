@@ -59,7 +59,7 @@ async fn the_limits_are_those_of_the_contract_or_lower(test: Test) {
 
 async fn content_to_the_limit_comes_back(test: Test) {
     let limit = limits(&test).content_bytes;
-    for filler in ["a", "a ", "\u{1}", "\"", "中"] {
+    for filler in ["a", "\u{1}", "中"] {
         let text = filler.repeat(limit / filler.len());
         for (place, back) in keep_content(test.backend(), &test.scope(), &text).await {
             assert!(back.unwrap() == text, "{filler:?} came back otherwise as {place}");
