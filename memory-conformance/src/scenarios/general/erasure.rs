@@ -100,7 +100,7 @@ async fn an_erased_user_has_nothing_left_anywhere(test: Test) {
 }
 
 async fn an_erasure_leaves_every_other_user_alone(test: Test) {
-    let user = format!("{}Ann", test.user());
+    let (user, node) = (format!("{}Ann", test.user()), test.user());
     let others = [
         format!("{user}a"),
         user[..user.len() - 1].to_owned(),
@@ -109,11 +109,11 @@ async fn an_erasure_leaves_every_other_user_alone(test: Test) {
         format!("{user} "),
         format!("{user}%"),
         format!("{user}*"),
-        format!("{user}:one"),
+        format!("{user}:{node}"),
         format!("{user}\u{301}"),
-        "one".to_owned(),
+        node.clone(),
     ];
-    plant(test.backend(), &Scope::new(&user, "one").unwrap(), "alpha").await;
+    plant(test.backend(), &Scope::new(&user, &node).unwrap(), "alpha").await;
     let mut seen = Vec::new();
     for other in &others {
         let scope = Scope::new(other, &user).unwrap();
