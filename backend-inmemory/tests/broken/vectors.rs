@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use memory_conformance::async_trait;
 use memory_core::json::Object;
 use memory_core::{
-    CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, NamespaceSummary,
-    NewRecord, Outcome, Page, PageRequest, Record, Result, ScanRecords, Scope, SearchResult,
-    Selection, StoreRecords, StoredRecord, Test as Check, TextSearch, VectorSearch, VectorStore,
-    normalize,
+    CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, IDENTIFIER_BYTES,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Record, Result, ScanRecords, Scope,
+    SearchResult, Selection, StoreRecords, StoredRecord, Test as Check, TextSearch, VectorSearch,
+    VectorStore, normalize,
 };
 use serde_json::Value;
 
@@ -80,8 +80,9 @@ impl Broken {
                 let namespace = request.namespace.clone();
                 request.namespace = "all".into();
                 for record in &mut request.records {
-                    record.id = Some(format!("{namespace}/{}", record.identity()));
-                    record.id.as_mut().map(|id| id.truncate(255));
+                    let mut id = format!("{namespace}/{}", record.identity());
+                    id.truncate(id.floor_char_boundary(IDENTIFIER_BYTES));
+                    record.id = Some(id);
                 }
             }
             Fault::IndexesLate => {
