@@ -30,41 +30,19 @@ impl Output {
         self.json
     }
 
-    /// Prints a command's answer: `value` for programs, else what `people` writes.
+    /// Prints a command's answer: `answer` for programs, else what `words` writes.
     pub(crate) fn answer(
         self,
-        value: &Value,
-        people: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        answer: &Value,
+        words: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.json { self.value(value) } else { self.people(people) }
-    }
-
-    /// Prints JSON: indented at a terminal, else on a line of its own.
-    pub(crate) fn value(self, value: &Value) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        let written = if out.is_terminal() {
-            serde_json::to_writer_pretty(&mut out, value)
-        } else {
-            serde_json::to_writer(&mut out, value)
-        };
-        written?;
-        writeln!(out)
-    }
-
-    /// Prints words, with colours where the terminal shows them.
-    pub(crate) fn people(
-        self,
-        people: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut out = anstream::AutoStream::auto(io::stdout().lock());
-        people(&mut out)?;
-        out.flush()
+        if self.json { value(answer) } else { people(words) }
     }
 
     /// Prints an error: an answer of section M for programs, words on stderr for people.
     pub(crate) fn error(self, error: &Error) -> io::Result<()> {
         if self.json {
-            return self.value(&kinds::failure(error));
+            return value(&kinds::failure(error));
         }
         let mut out = anstream::AutoStream::auto(io::stderr().lock());
         writeln!(out, "{BAD}error{BAD:#}: {}", error.message())?;
@@ -75,6 +53,25 @@ impl Output {
             error.backend().into_iter().chain(error.operation()).chain([error.code()]).collect();
         writeln!(out, "{DIM}{}{DIM:#}", place.join(", "))
     }
+}
+
+/// Prints JSON: indented at a terminal, else on a line of its own.
+pub(crate) fn value(value: &Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = if out.is_terminal() {
+        serde_json::to_writer_pretty(&mut out, value)
+    } else {
+        serde_json::to_writer(&mut out, value)
+    };
+    written?;
+    writeln!(out)
+}
+
+/// Prints words, with colours where the terminal shows them.
+pub(crate) fn people(words: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = anstream::AutoStream::auto(io::stdout().lock());
+    words(&mut out)?;
+    out.flush()
 }
 
 /// A table with `header`, as wide as the terminal at most.

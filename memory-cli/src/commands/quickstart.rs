@@ -6,7 +6,7 @@ use agent_memory::kinds::Operation;
 use agent_memory::{ConversationStatistics, ExecutionContext, Facet, Memory, Node};
 use serde_json::{Value, json};
 
-use crate::output::{BOLD, CALL, DIM, GOOD, Output, printable};
+use crate::output::{self, BOLD, CALL, DIM, GOOD, Output, printable};
 use crate::session::Session;
 use crate::{Done, Failure};
 
@@ -26,7 +26,7 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
     let before = remembered(&memory, &context).await?;
     let store = store_of(session);
     if !output.is_json() {
-        output.people(|out| {
+        output::people(|out| {
             writeln!(out, "{BOLD}agent-memory quickstart{BOLD:#} on {}", printable(&store))?;
             match before.message_count {
                 0 => writeln!(out, "This is your first run here: the memory is empty."),
@@ -44,7 +44,7 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
         input["operation"] = step.operation.name().into();
         let answer = memory.execute(&node, &context, &input).await;
         if !output.is_json() {
-            output.people(|out| show(out, at + 1, &step, &answer))?;
+            output::people(|out| show(out, at + 1, &step, &answer))?;
         }
         let failed = answer["success"] != true;
         answers.push(json!({

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::read_text;
 use crate::args::Run;
-use crate::output::Output;
+use crate::output;
 use crate::session::Session;
 use crate::{Done, Failure};
 
 /// Whatever goes wrong is told as an answer of section M.
-pub(crate) async fn run(args: Run, session: &Session, output: Output) -> Done {
+pub(crate) async fn run(args: Run, session: &Session) -> Done {
     let answer = execute(&args, session).await.unwrap_or_else(|error| kinds::failure(&error));
-    output.value(&answer)?;
+    output::value(&answer)?;
     if answer["success"] == true { Ok(()) } else { Err(Failure::Answered) }
 }
 
