@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use agent_memory::{Error, Node, Result, json, kinds};
+use agent_memory::{Node, Result, json, kinds};
 use serde_json::{Value, json};
 
-use super::read_text;
+use super::{at, read_text};
 use crate::args::Run;
 use crate::output;
 use crate::session::Session;
@@ -36,11 +36,5 @@ fn node(args: &Run, session: &Session) -> Result<Node> {
 }
 
 fn parse(path: &Path) -> Result<Value> {
-    json::parse(&read_text(path)?).map_err(|error| {
-        let told = Error::invalid_input(format!("{}: {}", path.display(), error.message()));
-        match error.hint() {
-            Some(hint) => told.with_hint(hint.to_owned()),
-            None => told,
-        }
-    })
+    json::parse(&read_text(path)?).map_err(|error| at(&path.display().to_string(), &error))
 }
