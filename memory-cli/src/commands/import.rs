@@ -91,7 +91,7 @@ pub(crate) async fn import(file: &Path, session: &Session, output: Output) -> Do
             Err(error) => Err(error),
         };
         if let Err(error) = imported {
-            bar.abandon();
+            bar.finish_and_clear();
             return Err(summary.stopped(file, at_line + 1, &error).into());
         }
     }
