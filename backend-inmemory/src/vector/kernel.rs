@@ -9,8 +9,11 @@ pub(super) const MARGIN: f32 = 1e-4;
 /// Lengths between which 32-bit arithmetic neither overflows nor loses small numbers.
 const SAFE_LENGTHS: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
 
-/// Numbers that are summed side by side: enough to keep the processor's vector units busy.
-const LANES: usize = 16;
+/// Products of a row that are summed side by side: one vector register of the plainest x86-64.
+const LANES: usize = 4;
+
+/// Rows that are read side by side, from distant places.
+const STREAMS: usize = 4;
 
 /// A query, prepared.
 #[derive(Debug)]
@@ -29,9 +32,28 @@ impl<'a> Query<'a> {
         cosine_similarity(self.raw, row) + 0.0
     }
 
-    /// The cosine similarity within [`MARGIN`], or not a number for a row without a scale.
-    pub(super) fn approximate(&self, row: &[f32], scale: f32) -> f32 {
-        dot(&self.unit, row) * scale
+    /// For each of the rows, which stand one behind the other, its dot product with the query
+    /// scaled to length 1.
+    ///
+    /// A scan is bound by memory, and what counts is how much of it is under way at a time: the
+    /// processor reads ahead along each of several streams, but not across the end of a page. So
+    /// the rows are read from four places at once. Over 100,000 rows of 384 numbers, one thread,
+    /// interleaved runs on a busy Xeon at 2.8 GHz, best of 60: 16.2 ms; one row after the other
+    /// 21.8 ms; one after the other with `simsimd` 6.5 20.0 ms, with `numkong` 7.8 23.6 ms; merely
+    /// adding the numbers up 17.5 ms. AVX2 instead of SSE2 gains another tenth, which is not worth
+    /// `unsafe` here.
+    pub(super) fn dots(&self, rows: &[f32], out: &mut [f32]) {
+        let row = |at: usize| &rows[at * self.unit.len()..(at + 1) * self.unit.len()];
+        let stride = out.len() / STREAMS;
+        for at in 0..stride {
+            let places: [usize; STREAMS] = std::array::from_fn(|stream| stream * stride + at);
+            for (place, dot) in places.into_iter().zip(dots(&self.unit, places.map(row))) {
+                out[place] = dot;
+            }
+        }
+        for (at, dot) in out.iter_mut().enumerate().skip(STREAMS * stride) {
+            [*dot] = dots(&self.unit, [row(at)]);
+        }
     }
 }
 
@@ -43,18 +65,23 @@ pub(super) fn scale(row: &[f32]) -> f32 {
     if SAFE_LENGTHS.contains(&length) { scale } else { f32::NAN }
 }
 
-/// The dot product of two vectors of one length.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+/// The dot products of a vector with some others of its length.
+fn dots<const ROWS: usize>(vector: &[f32], rows: [&[f32]; ROWS]) -> [f32; ROWS] {
+    let (vector, vector_rest) = vector.as_chunks::<LANES>();
+    let rows_rest = rows.map(|row| row.as_chunks::<LANES>().1);
+    let rows = rows.map(|row| &row.as_chunks::<LANES>().0[..vector.len()]);
+    let mut sums = [[0.0; LANES]; ROWS];
+    for (at, x) in vector.iter().enumerate() {
+        for (sums, row) in sums.iter_mut().zip(&rows) {
+            for lane in 0..LANES {
+                sums[lane] += x[lane] * row[at][lane];
+            }
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+    std::array::from_fn(|row| {
+        let rest: f32 = vector_rest.iter().zip(rows_rest[row]).map(|(x, y)| x * y).sum();
+        sums[row].iter().sum::<f32>() + rest
+    })
 }
 
 #[cfg(test)]
@@ -77,7 +104,9 @@ mod tests {
         fn v4_the_kernel_is_within_its_margin_of_the_exact_similarity((a, b) in pair()) {
             prop_assume!(a.iter().any(|x| *x != 0.0) && b.iter().any(|x| *x != 0.0));
             let query = Query::new(&a);
-            let (exact, fast) = (query.exact(&b), query.approximate(&b, scale(&b)));
+            let mut dot = [0.0];
+            query.dots(&b, &mut dot);
+            let (exact, fast) = (query.exact(&b), dot[0] * scale(&b));
             prop_assert!(
                 fast.is_nan() || (f64::from(fast) - exact).abs() < f64::from(MARGIN) / 10.0,
                 "{fast} is not {exact}"

@@ -194,10 +194,10 @@ impl Namespace {
         let mut top = Top::new(request.limit);
         let least = request.min_similarity.unwrap_or(-1.0);
         let mut floor = f64::from(least - MARGIN);
-        for (row, (vector, approximate)) in self.embeddings.similarities(&query).enumerate() {
+        self.embeddings.compare(&query, |row, vector, approximate| {
             // A row whose similarity is not a number is always compared exactly.
             if f64::from(approximate) < floor {
-                continue;
+                return;
             }
             let score = query.exact(vector);
             let similarity = single(score);
@@ -210,7 +210,7 @@ impl Namespace {
                 top.offer(found);
                 floor = floor.max(top.floor().map_or(floor, |score| score - f64::from(MARGIN)));
             }
-        }
+        });
         self.result(top)
     }
 
