@@ -1,4 +1,5 @@
 //! What the tracing layer writes: names, sizes and outcomes, and nothing that a user wrote (E3).
+#![allow(clippy::unwrap_used, reason = "it is a test: it fails by panicking")]
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
