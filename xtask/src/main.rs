@@ -66,8 +66,10 @@ fn main() -> Result<()> {
 fn fuzz(sh: &Shell, seconds: u32) -> Result<()> {
     let seconds = seconds.to_string();
     for target in cmd!(sh, "cargo +nightly fuzz list").read()?.lines() {
-        cmd!(sh, "cargo +nightly fuzz run {target} -- -max_total_time={seconds} -max_len=16384")
-            .run()?;
+        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+        sh.create_dir(&corpus)?;
+        let run = cmd!(sh, "cargo +nightly fuzz run {target} {corpus} {seeds}");
+        run.args(["--", &format!("-max_total_time={seconds}"), "-max_len=16384"]).run()?;
     }
     Ok(())
 }
