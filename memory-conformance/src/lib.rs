@@ -1,1 +1,61 @@
-//! .
+//! The conformance suite: what every clause of the contract (`docs/semantics.md`) demands, as
+//! scenarios that run against anyone's driver on a real store.
+//!
+//! A driver's test is a few lines, with `harness = false` in its `Cargo.toml`:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use memory_conformance::{Harness, TestStore, async_trait, main_with};
+//! use memory_core::{Admin, Backend, Result};
+//! # mod my_driver {
+//! #     pub async fn connect() -> memory_core::Result<memory_core::Backend> { unimplemented!() }
+//! #     pub async fn admin() -> memory_core::Result<std::sync::Arc<dyn memory_core::Admin>> { unimplemented!() }
+//! # }
+//!
+//! struct MyHarness;
+//! struct MyStore;
+//!
+//! #[async_trait]
+//! impl Harness for MyHarness {
+//!     fn name(&self) -> &str { "mine" }
+//!     async fn store(&self) -> Result<Arc<dyn TestStore>> { Ok(Arc::new(MyStore)) }
+//! }
+//!
+//! #[async_trait]
+//! impl TestStore for MyStore {
+//!     async fn connect(&self) -> Result<Backend> { my_driver::connect().await }
+//!     async fn admin(&self) -> Result<Arc<dyn Admin>> { my_driver::admin().await }
+//!     async fn pass(&self, by: Duration) { tokio::time::sleep(by).await }
+//! }
+//!
+//! fn main() -> std::process::ExitCode { main_with(MyHarness) }
+//! ```
+//!
+//! Every scenario is a test of its own, named `facet::clause::what`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "scenarios are tests: they fail by panicking"
+)]
+#![allow(clippy::similar_names, reason = "every scenario has a test, and many a text")]
+
+mod harness;
+mod runner;
+mod scenario;
+mod scenarios;
+mod support;
+
+pub use async_trait::async_trait;
+
+pub use self::harness::{Faults, Harness, TestStore};
+pub use self::runner::{Report, Verdict, main_with, run, run_one};
+pub use self::scenario::{Family, Scenario, Test};
+pub use self::scenarios::all as scenarios;
+
+/// The driver guide's code is compiled, and the suite runs on the driver that it builds.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/driver-guide.md")]
+struct DriverGuide;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{Capabilities, Facet};
+use crate::capability::{Capabilities, Durability, Facet};
 use crate::check::Checked;
 use crate::conversation::ConversationStore;
 use crate::error::{Error, Result};
@@ -86,6 +86,13 @@ pub trait Admin: Send + Sync + std::fmt::Debug {
 
     /// Lists the users who have something.
     async fn users(&self, page: &PageRequest) -> Result<Page<String>>;
+}
+
+/// Puts core's checks around a driver's administration handle, as [`Backend::new`] does around its
+/// facets.
+pub fn checked_admin(backend: &'static str, inner: Arc<dyn Admin>) -> Arc<dyn Admin> {
+    let capabilities = Capabilities::new(Durability::Process, []);
+    Checked::new(backend, &Arc::new(capabilities), inner)
 }
 
 /// What a migration did.

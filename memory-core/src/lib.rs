@@ -33,7 +33,7 @@ mod working;
 
 pub use backend::{
     Admin, Backend, BackendParts, Control, Driver, ErasureReceipt, Health, HealthStatus, Migration,
-    PurgeReceipt,
+    PurgeReceipt, checked_admin,
 };
 pub use capability::{Capabilities, Durability, Facet, Feature, VectorQuality};
 pub use conversation::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Checked, identifier, requests};
-use crate::backend::{Control, ErasureReceipt, Health};
+use crate::backend::{Admin, Control, ErasureReceipt, Health, Migration, PurgeReceipt};
 use crate::capability::Feature;
 use crate::conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Messages,
@@ -310,6 +310,27 @@ impl Control for Checked<dyn Control> {
             op::LIST_SCOPES,
             [identifier("user", user), requests::page(op::LIST_SCOPES, page, self.limits()),],
             self.inner.scopes(user, page)
+        )
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Admin for Checked<dyn Admin> {
+    async fn migrate(&self) -> Result<Migration> {
+        self.locate(op::MIGRATE, self.inner.migrate().await)
+    }
+
+    async fn purge_expired(&self) -> Result<PurgeReceipt> {
+        self.locate(op::PURGE_EXPIRED, self.inner.purge_expired().await)
+    }
+
+    async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
+        checked!(
+            self,
+            op::LIST_USERS,
+            [requests::page(op::LIST_USERS, page, self.limits())],
+            self.inner.users(page)
         )
     }
 }

@@ -1,0 +1,58 @@
+//! What the suite asks of whoever runs it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use memory_core::{Admin, Backend, Error, Result};
+
+/// Gives the suite stores to test on.
+#[async_trait]
+pub trait Harness: Send + Sync + 'static {
+    /// What is tested, as in `postgres` or `sqlite (in memory)`.
+    fn name(&self) -> &str;
+
+    /// A migrated store for one scenario: a fresh one where that is cheap, else a shared one.
+    /// Scenarios keep apart by scopes of their own.
+    async fn store(&self) -> Result<Arc<dyn TestStore>>;
+}
+
+/// A store that one scenario works on.
+#[async_trait]
+pub trait TestStore: Send + Sync + 'static {
+    /// Connects anew, with connections of its own, as another process would.
+    async fn connect(&self) -> Result<Backend>;
+
+    /// Connects for administration.
+    async fn admin(&self) -> Result<Arc<dyn Admin>>;
+
+    /// Lets at least so much time pass by the store's clock: moves a test clock, or sleeps.
+    async fn pass(&self, by: Duration);
+
+    /// Whether the store removes what has expired by itself, so that a purge may find nothing left.
+    fn sweeps_by_itself(&self) -> bool {
+        false
+    }
+
+    /// Tries to connect with credentials that contain `secret` and are wrong, and gives the error.
+    /// None where the store knows no credentials.
+    async fn connect_with_wrong_credentials(&self, secret: &str) -> Option<Error> {
+        let _ = secret;
+        None
+    }
+
+    /// Means to break the store, where the harness has any. None where it has not.
+    fn faults(&self) -> Option<Arc<dyn Faults>> {
+        None
+    }
+}
+
+/// Breaks a store and mends it.
+#[async_trait]
+pub trait Faults: Send + Sync + 'static {
+    /// Makes the store unreachable: every connection is lost, and new ones fail.
+    async fn cut(&self);
+
+    /// Makes it reachable again, with all that it had acknowledged.
+    async fn mend(&self);
+}
