@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Error, Feature,
     Health, HealthStatus, Migration, Page, PageRequest, PurgeReceipt, Result, Scope, StoreUrl,
-    operation as op,
+    checked_admin, operation as op,
 };
 use redis::Value;
 
@@ -57,8 +57,8 @@ impl Driver for RedisDriver {
     }
 
     async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
-        let admin = RedisAdmin(open(url).await.map_err(located)?);
-        Ok(Arc::new(admin))
+        let store = open(url).await.map_err(located)?;
+        Ok(checked_admin(NAME, Arc::new(RedisAdmin(store))))
     }
 }
 
@@ -166,20 +166,6 @@ struct RedisAdmin(Store);
 #[async_trait]
 impl Admin for RedisAdmin {
     async fn migrate(&self) -> Result<Migration> {
-        located_at(op::MIGRATE, self.migrate().await)
-    }
-
-    async fn purge_expired(&self) -> Result<PurgeReceipt> {
-        located_at(op::PURGE_EXPIRED, self.purge().await)
-    }
-
-    async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
-        located_at(op::LIST_USERS, self.users(page).await)
-    }
-}
-
-impl RedisAdmin {
-    async fn migrate(&self) -> Result<Migration> {
         let names = [keys::schema(&self.0.prefix)];
         let before = self.0.run(&MIGRATE, &names, |call| {
             call.arg(SCHEMA);
@@ -192,7 +178,7 @@ impl RedisAdmin {
         Ok(Migration { applied })
     }
 
-    async fn purge(&self) -> Result<PurgeReceipt> {
+    async fn purge_expired(&self) -> Result<PurgeReceipt> {
         check_schema(&self.0).await?;
         let mut receipt = PurgeReceipt::default();
         for scope in self.0.registry().all_scopes().await? {
@@ -217,8 +203,4 @@ impl RedisAdmin {
         let users = self.0.registry().some_users(after.as_deref(), page.limit + 1).await?;
         Ok(Page::cut(users, page.limit, op::LIST_USERS, |user| user))
     }
-}
-
-fn located_at<T>(operation: &'static str, result: Result<T>) -> Result<T> {
-    result.map_err(|error| error.with_backend(NAME).with_operation(operation))
 }
