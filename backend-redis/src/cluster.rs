@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::config::{Address, Config};
 use crate::error::Failure;
-use crate::node::Node;
+use crate::node::{Node, Request};
 
 const SLOTS: u16 = 16_384;
 
@@ -61,13 +61,13 @@ impl Cluster {
 
     /// Runs one command on the node that serves the slot of `key`. While none does, it waits as
     /// long as a call may take.
-    pub(crate) async fn send(&self, key: &str, command: &Cmd) -> Result<Value, Failure> {
+    pub(crate) async fn send(&self, key: &str, request: Request<'_>) -> Result<Value, Failure> {
         let slot = slot(key);
         let deadline = Instant::now() + self.config.timeout;
         let mut pause = FIRST_PAUSE;
         loop {
             let started = Instant::now();
-            let failure = match self.attempt(slot, command).await {
+            let failure = match self.attempt(slot, request).await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
@@ -87,7 +87,7 @@ impl Cluster {
                     let _ = self.learn(started).await;
                 }
                 Some(Again::Ask(address)) => match self.node(&address) {
-                    Ok(node) => match node.send_asking(command).await {
+                    Ok(node) => match node.send(Request { asking: true, ..request }).await {
                         Err(failure) if again(&failure).is_none() => return Err(failure),
                         Err(_) => tokio::time::sleep(pause).await,
                         answer => return answer,
@@ -98,10 +98,10 @@ impl Cluster {
         }
     }
 
-    async fn attempt(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
+    async fn attempt(&self, slot: u16, request: Request<'_>) -> Result<Value, Failure> {
         let owner = self.map.read().owner(slot);
         match owner {
-            Some(node) => node.send(command).await,
+            Some(node) => node.send(request).await,
             None => Err(Failure::unsent(uncovered())),
         }
     }
@@ -152,7 +152,7 @@ impl Cluster {
         let node = self.node(address).map_err(Failure::unsent)?;
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let asked = tokio::time::timeout(ASKING_TIMEOUT, node.send(&command)).await;
+        let asked = tokio::time::timeout(ASKING_TIMEOUT, node.send(Request::new(&command))).await;
         let answer = asked.unwrap_or_else(|_| {
             Err(Failure::unsent(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
         })?;

@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use redis::{ClientTlsConfig, TlsCertificates};
 use url::form_urlencoded;
 
-const OPTIONS: [&str; 6] =
-    ["prefix", "timeout_ms", "connect_timeout_ms", "ca_file", "cert_file", "key_file"];
+const OPTIONS: [&str; 7] =
+    ["prefix", "timeout_ms", "connect_timeout_ms", "replicas", "ca_file", "cert_file", "key_file"];
 const DEFAULT_PORT: u16 = 6379;
 
 /// A server's host and port.
@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) timeout: Duration,
     /// How long connecting may take.
     pub(crate) connect_timeout: Duration,
+    /// How many replicas must have a write before it is acknowledged.
+    pub(crate) replicas: usize,
 }
 
 impl Config {
@@ -58,6 +60,7 @@ impl Config {
             prefix: "memory".into(),
             timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
+            replicas: 0,
         };
         config.set_all(query)?;
         config.check()?;
@@ -76,6 +79,7 @@ impl Config {
                 "prefix" => self.prefix = prefix(&value)?,
                 "timeout_ms" => self.timeout = millis(&name, &value)?,
                 "connect_timeout_ms" => self.connect_timeout = millis(&name, &value)?,
+                "replicas" => self.replicas = number(&name, &value, 16)?,
                 "ca_file" => self.tls(&name)?.root_cert = Some(file(&name, &value)?),
                 "cert_file" => cert = Some(file(&name, &value)?),
                 "key_file" => key = Some(file(&name, &value)?),
@@ -168,9 +172,13 @@ fn prefix(value: &str) -> Result<String> {
 }
 
 fn millis(name: &str, value: &str) -> Result<Duration> {
-    let millis = value.parse().ok().filter(|millis| (1..=600_000).contains(millis));
-    millis.map(Duration::from_millis).ok_or_else(|| {
-        Error::config(format!("{name} is a whole number from 1 to 600000, not {value:?}"))
+    let millis = number(name, value, 600_000)?;
+    Ok(Duration::from_millis(millis as u64))
+}
+
+fn number(name: &str, value: &str, most: usize) -> Result<usize> {
+    value.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(|| {
+        Error::config(format!("{name} is a whole number from 1 to {most}, not {value:?}"))
     })
 }
 

@@ -8,14 +8,19 @@ use redis::{Arg, Cmd, Value};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::error::{Failure, error};
-use crate::node::Node;
+use crate::node::{Node, Request};
 
 /// A server or a cluster.
 #[derive(Debug)]
-pub(crate) enum Connection {
-    /// One server.
+pub(crate) struct Connection {
+    servers: Servers,
+    /// How many replicas must have a write before it is acknowledged.
+    replicas: usize,
+}
+
+#[derive(Debug)]
+enum Servers {
     Single(Node),
-    /// A cluster.
     Cluster(Cluster),
 }
 
@@ -56,21 +61,23 @@ impl Script {
 
 impl Connection {
     pub(crate) async fn connect(config: Config) -> Result<Self> {
-        if config.cluster {
-            let cluster = Cluster::connect(config).await.map_err(|f| error(f, false))?;
-            return Ok(Self::Cluster(cluster));
-        }
-        let node = config.addresses.first().map(|address| Node::new(&config, address));
-        match node {
-            Some(Ok(node)) => Ok(Self::Single(node)),
-            Some(Err(failure)) => Err(error(Failure::unsent(failure), false)),
-            None => Err(memory_core::Error::config("the URL names no server")),
-        }
+        let replicas = config.replicas;
+        let servers = match config.addresses.as_slice() {
+            [address] if !config.cluster => {
+                Node::new(&config, address).map(Servers::Single).map_err(Failure::unsent)
+            }
+            _ => Cluster::connect(config).await.map(Servers::Cluster),
+        };
+        Ok(Self { servers: servers.map_err(|failure| error(failure, false))?, replicas })
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.servers, Servers::Cluster(_))
     }
 
     /// Runs a command that changes nothing, where `key` lives.
     pub(crate) async fn read(&self, key: &str, command: &Cmd) -> Result<Value> {
-        self.send(key, command).await.map_err(|failure| error(failure, false))
+        self.send(key, Request::new(command)).await.map_err(|failure| error(failure, false))
     }
 
     /// Runs a script in one round trip; in two where the server does not know it (SCRIPT FLUSH, a
@@ -85,9 +92,11 @@ impl Connection {
         call.arg(script.sha()).arg(keys.len()).arg(keys);
         arguments(&mut call);
         let key = keys.first().map_or("", String::as_str);
-        let answer = match self.send(key, &call).await {
+        let replicas = if script.writes { self.replicas } else { 0 };
+        let answer = match self.send(key, Request { replicas, ..Request::new(&call) }).await {
             Err(failure) if failure.code() == Some("NOSCRIPT") => {
-                self.send(key, &script.spelt_out(&call)).await
+                let call = script.spelt_out(&call);
+                self.send(key, Request { replicas, ..Request::new(&call) }).await
             }
             answer => answer,
         };
@@ -96,20 +105,21 @@ impl Connection {
 
     /// Runs a command that changes nothing on the server, or on every primary of the cluster.
     pub(crate) async fn everywhere(&self, command: &Cmd) -> Result<Vec<Value>> {
-        let answers = match self {
-            Self::Single(node) => vec![node.send(command).await],
-            Self::Cluster(cluster) => {
+        let request = Request::new(command);
+        let answers = match &self.servers {
+            Servers::Single(node) => vec![node.send(request).await],
+            Servers::Cluster(cluster) => {
                 let nodes = cluster.primaries();
-                futures_util::future::join_all(nodes.iter().map(|node| node.send(command))).await
+                futures_util::future::join_all(nodes.iter().map(|node| node.send(request))).await
             }
         };
         answers.into_iter().map(|answer| answer.map_err(|f| error(f, false))).collect()
     }
 
-    async fn send(&self, key: &str, command: &Cmd) -> Result<Value, Failure> {
-        match self {
-            Self::Single(node) => node.send(command).await,
-            Self::Cluster(cluster) => cluster.send(key, command).await,
+    async fn send(&self, key: &str, request: Request<'_>) -> Result<Value, Failure> {
+        match &self.servers {
+            Servers::Single(node) => node.send(request).await,
+            Servers::Cluster(cluster) => cluster.send(key, request).await,
         }
     }
 }

@@ -3,6 +3,8 @@
 use memory_core::{Error, ErrorKind, Retry};
 use redis::RedisError;
 
+const UNREPLICATED: &str = "too few replicas confirmed the write in time";
+
 /// A command that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -15,6 +17,12 @@ impl Failure {
     /// A command that was never sent.
     pub(crate) fn unsent(error: RedisError) -> Self {
         Self { error, maybe_run: false }
+    }
+
+    /// A write that too few replicas have in time.
+    pub(crate) fn unreplicated() -> Self {
+        let error = (redis::ErrorKind::Client, UNREPLICATED);
+        Self { error: error.into(), maybe_run: true }
     }
 
     /// A command that was sent and not answered, or answered with an error.
@@ -120,6 +128,9 @@ fn unanswered(failure: &Failure) -> Error {
         redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::RESP3NotSupported => {
             Error::config(format!("cannot connect: {error}"))
                 .with_hint("the driver needs Redis 7 or later, or Valkey")
+        }
+        redis::ErrorKind::Client if failure.maybe_run => {
+            Error::unavailable(UNREPLICATED).with_hint("look at the replicas, or lower ?replicas=…")
         }
         _ if failure.maybe_run => Error::unavailable(format!("the connection broke: {error}"))
             .with_hint("it is made anew by the next call"),

@@ -22,6 +22,7 @@
 //! | `prefix` | `memory` | What every key starts with. |
 //! | `timeout_ms` | `10000` | How long a call waits for the server, and for a slot of a cluster to have one. |
 //! | `connect_timeout_ms` | `5000` | How long connecting may take. |
+//! | `replicas` | `0` | How many replicas must have a write before it is acknowledged (WAIT). |
 //! | `ca_file` | the system's | The certificates, in PEM, of who may have signed the server's. |
 //! | `cert_file`, `key_file` | none | The certificate and key, in PEM, that a server asks for. |
 //!
@@ -45,7 +46,8 @@
 //!
 //! An acknowledged write survives what the server is configured for, which is found out at connect
 //! and said by [`Capabilities`](memory_core::Capabilities) and by health: nothing, snapshots or an
-//! append-only file. Replication is not waited for, so a failover may lose the last writes.
+//! append-only file. A failover loses what had not reached the replica yet, unless `replicas` has
+//! every write wait for it; a write that waits in vain is an error that may have been applied.
 //!
 //! # Choices
 //!

@@ -33,6 +33,22 @@ pub(crate) struct Node {
     connecting: Mutex<Option<Failed>>,
 }
 
+/// A command, and how to run it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) command: &'a Cmd,
+    /// How many replicas must have its effect before it is acknowledged.
+    pub(crate) replicas: usize,
+    /// Whether its slot is still moving here from another node.
+    pub(crate) asking: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(command: &'a Cmd) -> Self {
+        Self { command, replicas: 0, asking: false }
+    }
+}
+
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
@@ -58,20 +74,32 @@ impl Node {
     }
 
     /// Runs one command.
-    pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Value, Failure> {
         let mut live = self.live().await.map_err(Failure::unsent)?;
-        let answer = live.connection.send_packed_command(command).await;
-        live.check(answer.and_then(Value::extract_error))
-    }
-
-    /// Runs one command of a slot that is moving here from another node.
-    pub(crate) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut live = self.live().await.map_err(Failure::unsent)?;
+        if !request.asking && request.replicas == 0 {
+            let answer = live.connection.send_packed_command(request.command).await;
+            return live.check(answer.and_then(Value::extract_error));
+        }
         let mut pipeline = redis::pipe();
-        pipeline.cmd("ASKING").ignore().add_command(command.clone());
-        let answers = live.connection.send_packed_commands(&pipeline, 1, 1).await;
-        let answer = answers.map(|mut answers| answers.pop().unwrap_or_default());
-        live.check(answer.and_then(Value::extract_error))
+        if request.asking {
+            pipeline.cmd("ASKING");
+        }
+        pipeline.add_command(request.command.clone());
+        if request.replicas > 0 {
+            let patience = u64::try_from(self.timeout.as_millis() / 2).unwrap_or(u64::MAX);
+            pipeline.cmd("WAIT").arg(request.replicas).arg(patience);
+        }
+        let skip = usize::from(request.asking);
+        let count = 1 + usize::from(request.replicas > 0);
+        let answers = live.connection.send_packed_commands(&pipeline, skip, count).await;
+        let mut answers = live.check(answers)?.into_iter();
+        let answer = live.check(answers.next().unwrap_or_default().extract_error())?;
+        match answers.next() {
+            Some(Value::Int(have)) if usize::try_from(have).unwrap_or(0) < request.replicas => {
+                Err(Failure::unreplicated())
+            }
+            _ => Ok(answer),
+        }
     }
 
     fn current(&self) -> Option<Live> {
@@ -130,7 +158,7 @@ impl Node {
 
 impl Live {
     /// Gives the connection up where it broke, or where nobody knows what it still answers.
-    fn check(&self, answer: RedisResult<Value>) -> Result<Value, Failure> {
+    fn check<T>(&self, answer: RedisResult<T>) -> Result<T, Failure> {
         answer.map_err(|error| {
             if error.is_unrecoverable_error() || error.is_timeout() {
                 self.lost.store(true, Ordering::Release);

@@ -35,7 +35,7 @@ pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     let mut missing: Vec<String> = infos.iter().flat_map(Info::missing).collect();
     missing.sort();
     missing.dedup();
-    if let Connection::Cluster(_) = connection {
+    if connection.is_cluster() {
         missing.extend(cluster_state(connection).await);
     }
     Ok(Report {

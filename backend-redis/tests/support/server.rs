@@ -46,6 +46,11 @@ impl Server {
         server
     }
 
+    /// Adds arguments for the next start.
+    pub(crate) fn arguments(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    }
+
     /// Starts it, again after [`Server::kill`].
     pub(crate) fn run(&mut self) {
         self.spawn();
@@ -56,8 +61,7 @@ impl Server {
         }
     }
 
-    /// Starts it and does not wait.
-    pub(crate) fn spawn(&mut self) {
+    fn spawn(&mut self) {
         let mut child = Command::new("sh")
             .args(["-c", UNTIL_INPUT_ENDS, "sh", self.binary])
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
