@@ -4,7 +4,7 @@
 //! under it, and so could append a message twice. Here a command is sent again only where the
 //! server said that it did not run it, or where it never left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ struct Map {
 enum Again {
     /// To the node that the map names after a pause, and a look at the map.
     Wait,
-    /// To the slot's new node.
-    Moved,
+    /// To the slot's new node, which knows best what it serves.
+    Moved(Address),
     /// To this node, for this once.
     Ask(Address),
 }
@@ -55,7 +55,7 @@ enum Again {
 impl Cluster {
     pub(crate) async fn connect(config: Config) -> Result<Self, Failure> {
         let cluster = Self { config, map: RwLock::new(Map::default()), learnt: Mutex::new(None) };
-        cluster.learn(Instant::now()).await?;
+        cluster.learn(Instant::now(), None).await?;
         Ok(cluster)
     }
 
@@ -75,16 +75,16 @@ impl Cluster {
                 None => {
                     if failure.maybe_run {
                         // The node may be gone; the next call should know.
-                        let _ = self.learn(started).await;
+                        let _ = self.learn(started, None).await;
                     }
                     return Err(failure);
                 }
                 Some(_) if Instant::now() + pause >= deadline => return Err(failure),
-                Some(Again::Moved) => self.learn(started).await?,
+                Some(Again::Moved(address)) => self.learn(started, Some(address)).await?,
                 Some(Again::Wait) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    let _ = self.learn(started).await;
+                    let _ = self.learn(started, None).await;
                 }
                 Some(Again::Ask(address)) => match self.node(&address) {
                     Ok(node) => match node.send(Request { asking: true, ..request }).await {
@@ -124,16 +124,18 @@ impl Cluster {
         Ok(Arc::clone(self.map.write().nodes.entry(address.clone()).or_insert(node)))
     }
 
-    /// Asks the nodes, one after the other, who serves what. Where that was learnt since `since`,
-    /// it is known already.
-    async fn learn(&self, since: Instant) -> Result<(), Failure> {
+    /// Asks the nodes one after the other, `first` first, who serves what. Where that was learnt
+    /// since `since`, it is known already.
+    async fn learn(&self, since: Instant, first: Option<Address>) -> Result<(), Failure> {
         let mut learnt = self.learnt.lock().await;
         if learnt.is_some_and(|at| at >= since) {
             return Ok(());
         }
-        let mut known: Vec<Address> = self.map.read().ranges.iter().map(|r| r.2.clone()).collect();
+        let mut known: Vec<Address> = first.into_iter().collect();
+        known.extend(self.map.read().ranges.iter().map(|(_, _, address)| address.clone()));
         known.extend(self.config.addresses.iter().cloned());
-        known.dedup();
+        let mut seen = HashSet::new();
+        known.retain(|address| seen.insert(address.clone()));
         let mut last = Failure::unsent(uncovered());
         for address in known {
             match self.ask(&address).await {
@@ -192,12 +194,8 @@ fn uncovered() -> RedisError {
 /// Whether and where to send the command again: only what surely did not run.
 fn again(failure: &Failure) -> Option<Again> {
     match failure.code() {
-        Some("MOVED") => Some(Again::Moved),
-        Some("ASK") => {
-            let (at, _) = failure.error.redirect_node()?;
-            let (host, port) = at.rsplit_once(':')?;
-            Some(Again::Ask(Address { host: host.into(), port: port.parse().ok()? }))
-        }
+        Some("MOVED") => Some(redirection(failure).map_or(Again::Wait, Again::Moved)),
+        Some("ASK") => Some(redirection(failure).map_or(Again::Wait, Again::Ask)),
         Some("TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" | "READONLY") => {
             Some(Again::Wait)
         }
@@ -207,6 +205,13 @@ fn again(failure: &Failure) -> Option<Again> {
             (!failure.maybe_run && !denied).then_some(Again::Wait)
         }
     }
+}
+
+/// Where MOVED or ASK points; nothing where the node does not know the other's name.
+fn redirection(failure: &Failure) -> Option<Address> {
+    let (host, port) = failure.error.redirect_node()?.0.rsplit_once(':')?;
+    let address = Address { host: host.into(), port: port.parse().ok()? };
+    (!address.host.is_empty() && address.host != "?").then_some(address)
 }
 
 /// Reads the answer of CLUSTER SLOTS. A node that does not know its own name is at `asked`.

@@ -61,8 +61,8 @@ fn answered(code: &str, error: &RedisError) -> Error {
         |message: String, hint: &'static str| Error::unavailable(message).with_hint(hint);
     match code {
         "WRONGPASS" | "NOAUTH" => denied("the server refuses these credentials"),
-        "NOPERM" => Error::new(ErrorKind::PermissionDenied, format!("no permission: {said}"))
-            .with_hint("grant the user its commands and the keys under the prefix (ACL SETUSER)"),
+        "NOPERM" => unpermitted(said),
+        "ERR" if said.contains("user executing the script can't") => unpermitted(said),
         "LOADING" => unavailable(
             "the server is loading its data".into(),
             "wait until it has read its snapshot or log; try again",
@@ -87,6 +87,10 @@ fn answered(code: &str, error: &RedisError) -> Error {
         "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => unavailable(
             format!("the cluster does not serve this slot now ({code} {said})"),
             "wait for the failover or resharding to end; see CLUSTER INFO",
+        ),
+        "ERR" if said.contains("non local key") => unavailable(
+            "the scope is moving to another node of the cluster".into(),
+            "wait for the resharding to end; try again",
         ),
         "CROSSSLOT" => Error::config("the server is a cluster")
             .with_hint("write the URL as redis+cluster://host,host"),
@@ -143,6 +147,12 @@ fn denied(message: &'static str) -> Error {
     Error::new(ErrorKind::PermissionDenied, message)
         .with_hint("check user and password in the URL, as in redis://user:password@host")
         .with_retry(Retry::Permanent)
+}
+
+fn unpermitted(said: &str) -> Error {
+    Error::new(ErrorKind::PermissionDenied, format!("no permission: {said}")).with_hint(
+        "grant the user the scripts' commands on the keys under the prefix (ACL SETUSER)",
+    )
 }
 
 /// What is stored is not what this driver writes.

@@ -80,7 +80,7 @@ async fn c1_no_number_repeats_and_none_is_lost_when_a_primary_dies() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     cluster.servers[0].kill();
     let heir = &cluster.servers[3];
-    until(|| text(heir.command(&["ROLE"])).starts_with("master"));
+    until(|| text(heir.command(&["INFO", "replication"])).contains("role:master"));
     // The dead one comes back as a replica, so that there is one to wait for again.
     cluster.servers[0].run();
     let heir = &cluster.servers[3];

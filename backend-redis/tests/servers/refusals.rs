@@ -104,7 +104,12 @@ async fn e2_a_loading_server_is_unavailable() {
     put(&backend, "k", "kept").await.unwrap();
     server.command(&["SAVE"]);
     server.kill();
-    server.arguments(&["--key-load-delay", "500", "--loading-process-events-interval-bytes", "64"]);
+    server.arguments(&[
+        "--key-load-delay",
+        "2000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ]);
     server.run();
     let error = loop {
         match get(&backend, "k").await {

@@ -9,7 +9,8 @@ use redis::Value;
 use tempfile::TempDir;
 
 /// Runs a server until its own input ends, as it does when the test dies however it dies.
-const UNTIL_INPUT_ENDS: &str = r#""$@" >/dev/null & pid=$!; echo $pid; read -r _; kill -9 $pid"#;
+const UNTIL_INPUT_ENDS: &str =
+    r#""$@" >/dev/null 2>&1 & pid=$!; echo $pid; read -r _; kill -9 $pid; wait $pid 2>/dev/null"#;
 
 /// A server process with a folder and a port of its own.
 #[derive(Debug)]
@@ -70,6 +71,7 @@ impl Server {
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut pid = String::new();
