@@ -1,2 +1,115 @@
-//! .
-fn main() {}
+//! The `agent-memory` command: memory for LLM agents, from a shell.
+//!
+//! Every command opens a session (the stores that the command line names), does its work through
+//! the facade, and prints an answer.
+
+mod args;
+mod commands;
+mod output;
+mod session;
+
+use std::io;
+use std::process::ExitCode;
+
+use agent_memory::Error;
+use clap::{CommandFactory as _, Parser as _};
+use tracing_subscriber::EnvFilter;
+
+use self::args::{Chat, Cli, Command, Global};
+use self::output::Output;
+use self::session::Session;
+
+/// How a command can fail.
+enum Failure {
+    /// The operation failed, for a reason to print.
+    Failed(Error),
+    /// The operation failed, and the answer that was printed says so.
+    Answered,
+    /// The command line is wrong.
+    Usage(Error),
+    /// The answer could not be printed.
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+type Done = Result<(), Failure>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.global.json);
+    let done = log(&cli.global).and_then(|()| start(cli, output));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Answered) => ExitCode::FAILURE,
+        Err(Failure::Failed(error)) => report(output, &error, 1),
+        Err(Failure::Usage(error)) => report(output, &error, 2),
+        // The reader has had enough, as in `| head`.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Output(error)) => {
+            report(output, &Error::internal(format!("cannot write the answer: {error}")), 1)
+        }
+    }
+}
+
+/// Prints the error; there is nothing left to do where even that fails.
+fn report(output: Output, error: &Error, code: u8) -> ExitCode {
+    let _ = output.error(error);
+    ExitCode::from(code)
+}
+
+/// Logs go to stderr, so that stdout holds answers alone.
+fn log(global: &Global) -> Done {
+    let filter = EnvFilter::try_new(&global.log).map_err(|error| {
+        Failure::Usage(
+            Error::config(format!("--log: {error}"))
+                .with_hint("name a level: error, warn, info, debug or trace"),
+        )
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    Ok(())
+}
+
+fn start(cli: Cli, output: Output) -> Done {
+    if let Command::Completions { shell } = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "agent-memory", &mut script);
+        io::Write::write_all(&mut io::stdout().lock(), &script)?;
+        return Ok(());
+    }
+    let session = Session::new(&cli.global).map_err(Failure::Usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime?.block_on(run(cli.command, &session, output))
+}
+
+async fn run(command: Command, session: &Session, output: Output) -> Done {
+    match command {
+        Command::Run(args) => commands::run::run(args, session, output).await,
+        Command::Chat(Chat::Import { file }) => {
+            commands::import::import(&file, session, output).await
+        }
+        Command::Chat(Chat::Show(args)) => commands::chat::show(args, session, output).await,
+        Command::Chat(Chat::List { limit }) => commands::chat::list(limit, session, output).await,
+        Command::Search(args) => commands::search::search(args, session, output).await,
+        Command::Ingest(args) => commands::ingest::ingest(args, session, output).await,
+        Command::Health { deadline } => commands::store::health(deadline, session, output).await,
+        Command::Capabilities => commands::capabilities::capabilities(session, output).await,
+        Command::Migrate => commands::store::migrate(session, output).await,
+        Command::Erase { yes } => commands::store::erase(yes, session, output).await,
+        Command::Purge => commands::store::purge(session, output).await,
+        Command::Quickstart => commands::quickstart::quickstart(session, output).await,
+        Command::Completions { .. } => Ok(()),
+    }
+}

@@ -29,6 +29,11 @@ pub trait TestStore: Send + Sync + 'static {
     /// Lets at least so much time pass by the store's clock: moves a test clock, or sleeps.
     async fn pass(&self, by: Duration);
 
+    /// Whether the store removes what has expired by itself, so that a purge may find nothing left.
+    fn sweeps_by_itself(&self) -> bool {
+        false
+    }
+
     /// Tries to connect with credentials that contain `secret` and are wrong, and gives the error.
     /// None where the store knows no credentials.
     async fn connect_with_wrong_credentials(&self, secret: &str) -> Option<Error> {

@@ -37,13 +37,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "scenarios are tests: they fail by panicking"
 )]
+#![allow(clippy::similar_names, reason = "every scenario has a test, and many a text")]
 
 mod harness;
+mod model;
 mod runner;
 mod scenario;
 mod scenarios;
+mod support;
 
 pub use async_trait::async_trait;
 

@@ -13,7 +13,7 @@ use crate::scenario::{Scenario, Test};
 use crate::scenarios;
 
 /// A scenario that takes longer than this is stuck.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// What came of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -105,6 +105,12 @@ pub struct Test {
     scopes: Arc<AtomicU32>,
 }
 
+impl fmt::Debug for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Test").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
 impl Test {
     pub(crate) fn new(store: Arc<dyn TestStore>, backend: Backend) -> Self {
         // Random per process and run, so that scopes on a shared store never meet.

@@ -1,8 +1,10 @@
-//! All scenarios, a file for each facet and family.
+//! All scenarios, a file for each facet and theme.
 
 mod conversations;
 mod errors;
 mod general;
+mod hostile;
+mod properties;
 mod vectors;
 mod working;
 
@@ -10,5 +12,13 @@ use crate::scenario::Scenario;
 
 /// Every scenario, in the order of the contract.
 pub fn all() -> Vec<Scenario> {
-    [general::ALL, errors::ALL, conversations::ALL, vectors::ALL, working::ALL].concat()
+    let mut all = Vec::new();
+    all.extend(general::all());
+    all.extend_from_slice(errors::ALL);
+    all.extend(conversations::all());
+    all.extend(vectors::all());
+    all.extend(working::all());
+    all.extend(properties::all());
+    all.extend(hostile::all());
+    all
 }

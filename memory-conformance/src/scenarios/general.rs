@@ -1,1 +1,34 @@
-pub(crate) const ALL: &[crate::Scenario] = &[];
+//! What holds for every facet (section G), on those that the backend offers.
+
+mod admin;
+mod cancellation;
+mod durability;
+mod erasure;
+mod features;
+mod health;
+mod identifiers;
+mod isolation;
+mod limits;
+mod pages;
+mod traces;
+mod values;
+
+pub(crate) use self::traces::plant;
+use crate::scenario::Scenario;
+
+pub(crate) fn all() -> Vec<Scenario> {
+    [
+        isolation::ALL,
+        identifiers::ALL,
+        values::ALL,
+        limits::ALL,
+        durability::ALL,
+        cancellation::ALL,
+        features::ALL,
+        pages::ALL,
+        erasure::ALL,
+        admin::ALL,
+        health::ALL,
+    ]
+    .concat()
+}

@@ -1,1 +1,24 @@
-pub(crate) const ALL: &[crate::Scenario] = &[];
+//! Working memory (section W).
+
+mod concurrency;
+mod conditions;
+mod counters;
+mod expiry;
+mod listing;
+mod many;
+mod sliding;
+
+use crate::scenario::Scenario;
+
+pub(crate) fn all() -> Vec<Scenario> {
+    [
+        expiry::ALL,
+        conditions::ALL,
+        sliding::ALL,
+        listing::ALL,
+        counters::ALL,
+        many::ALL,
+        concurrency::ALL,
+    ]
+    .concat()
+}

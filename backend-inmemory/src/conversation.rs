@@ -1,0 +1,441 @@
+//! Conversations.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use memory_core::{
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error, Kept,
+    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Role,
+    Scope, StoredMessage, Timestamp, Trim, operation as op,
+};
+
+use crate::store::{Held, Memory, Part, Store};
+
+/// For so many numbers of the conversation an id stays known after its message went (C3).
+const IDS_OUTLIVE: u64 = 1_000;
+
+/// A scope's conversations.
+#[derive(Debug, Default)]
+pub(crate) struct Conversations(BTreeMap<String, Conversation>);
+
+/// One conversation. System messages stand apart, so that an eviction that spares them finds the
+/// next message to go without a search; reading puts the two runs together again.
+#[derive(Debug, Default)]
+struct Conversation {
+    system: Run,
+    others: Run,
+    /// The counts and `last_seq`; the rest is filled in when asked for.
+    figures: ConversationStatistics,
+    /// The ids that are known, and what was stored under them.
+    ids: HashMap<String, Known>,
+    /// The known ids without a message, and the last number when it went; oldest first.
+    outliving: VecDeque<(u64, String)>,
+}
+
+/// Messages in ascending `seq`.
+#[derive(Debug, Default)]
+struct Run {
+    messages: VecDeque<Counted>,
+    tokens: u64,
+}
+
+#[derive(Debug)]
+struct Counted {
+    stored: StoredMessage,
+    tokens: u32,
+}
+
+#[derive(Debug)]
+struct Known {
+    numbered: Numbered,
+    digest: String,
+}
+
+impl Held for Conversations {
+    fn part(memory: &Memory) -> &Part<Self> {
+        &memory.conversations
+    }
+
+    fn is_due(&self, _now: Timestamp) -> bool {
+        false
+    }
+
+    fn sweep(&mut self, _now: Timestamp) -> u64 {
+        0
+    }
+
+    fn count(&self) -> u64 {
+        self.0.values().map(|conversation| conversation.figures.message_count).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Run {
+    fn push(&mut self, message: Counted) {
+        self.tokens += u64::from(message.tokens);
+        self.messages.push_back(message);
+    }
+
+    fn pop_oldest(&mut self) -> Option<Counted> {
+        let oldest = self.messages.pop_front()?;
+        self.tokens -= u64::from(oldest.tokens);
+        Some(oldest)
+    }
+
+    fn oldest(&self) -> Option<&StoredMessage> {
+        self.messages.front().map(|message| &message.stored)
+    }
+
+    fn newest(&self) -> Option<&StoredMessage> {
+        self.messages.back().map(|message| &message.stored)
+    }
+
+    fn size(&self) -> Kept {
+        Kept { messages: self.messages.len() as u64, tokens: self.tokens }
+    }
+
+    /// The messages between two numbers, newest first.
+    fn between(
+        &self,
+        after: Option<u64>,
+        before: Option<u64>,
+    ) -> impl Iterator<Item = &StoredMessage> {
+        let index = |seq| self.messages.partition_point(|message| message.stored.seq < seq);
+        let end = before.map_or(self.messages.len(), index);
+        let start = after.map_or(0, |after| index(after.saturating_add(1)));
+        self.messages.range(start.min(end)..end).rev().map(|message| &message.stored)
+    }
+}
+
+impl Conversation {
+    fn append(&mut self, request: &Append, now: Timestamp) -> Result<Appended> {
+        if let Some(messages) = self.replayed(&request.messages)? {
+            return Ok(self.appended(messages, true, 0));
+        }
+        let messages = request.messages.iter().map(|message| self.push(message, now)).collect();
+        let evicted = request.retention.map_or(0, |retention| self.retain(retention));
+        self.forget_ids();
+        Ok(self.appended(messages, false, evicted))
+    }
+
+    /// Where the messages are or were, if all are known already; none if none is (C3).
+    fn replayed(&self, messages: &[Message]) -> Result<Option<Vec<Numbered>>> {
+        let known = |message: &Message| message.id.as_ref().and_then(|id| self.ids.get(id));
+        let found: Vec<_> = messages.iter().filter_map(|m| Some((m, known(m)?))).collect();
+        if found.is_empty() {
+            return Ok(None);
+        }
+        if found.len() < messages.len() {
+            return Err(Error::conflict(format!(
+                "{} of the {} messages are known already, by their ids",
+                found.len(),
+                messages.len()
+            ))
+            .with_hint("repeat a batch as it was, or leave out what is stored"));
+        }
+        if let Some((message, _)) = found.iter().find(|(m, known)| m.body_digest() != known.digest)
+        {
+            let id = message.id.as_deref().unwrap_or_default();
+            return Err(Error::conflict(format!("the message id {id:?} is another message's"))
+                .with_hint("give every message an id of its own"));
+        }
+        Ok(Some(found.into_iter().map(|(_, known)| known.numbered).collect()))
+    }
+
+    fn appended(&self, messages: Vec<Numbered>, replayed: bool, evicted: u64) -> Appended {
+        Appended {
+            messages,
+            replayed,
+            evicted,
+            message_count: self.figures.message_count,
+            token_count: self.figures.token_count,
+        }
+    }
+
+    fn push(&mut self, message: &Message, now: Timestamp) -> Numbered {
+        let tokens = message.tokens();
+        self.figures.last_seq += 1;
+        self.figures.message_count += 1;
+        self.figures.token_count += u64::from(tokens);
+        *self.figures.count_mut(message.role) += 1;
+        let numbered = Numbered { seq: self.figures.last_seq, created_at: now };
+        if let Some(id) = &message.id {
+            self.ids.insert(id.clone(), Known { numbered, digest: message.body_digest() });
+        }
+        let run = if message.role == Role::System { &mut self.system } else { &mut self.others };
+        let stored = StoredMessage { seq: numbered.seq, created_at: now, message: message.clone() };
+        run.push(Counted { stored, tokens });
+        numbered
+    }
+
+    /// Evicts the oldest until the rest is within the limits (C4), and says how many went.
+    fn retain(&mut self, retention: Retention) -> u64 {
+        let budget = retention.budget(self.system.size());
+        let newest = self.newest().map_or(0, |message| message.seq);
+        let mut evicted = 0;
+        loop {
+            let (others, system) = (self.others.size(), self.system.size());
+            let (messages, tokens) = if retention.keep_system {
+                (others.messages, others.tokens)
+            } else {
+                (others.messages + system.messages, others.tokens + system.tokens)
+            };
+            if messages <= budget.messages && tokens <= budget.tokens {
+                return evicted;
+            }
+            let run = if retention.keep_system { &mut self.others } else { self.older_run() };
+            // The newest message always stays, even alone over the limit.
+            if run.oldest().is_none_or(|oldest| oldest.seq == newest) {
+                return evicted;
+            }
+            if let Some(gone) = run.pop_oldest() {
+                self.drop_message(gone);
+                evicted += 1;
+            }
+        }
+    }
+
+    fn clear(&mut self) -> u64 {
+        let mut cleared = 0;
+        while let Some(gone) = self.older_run().pop_oldest() {
+            self.drop_message(gone);
+            cleared += 1;
+        }
+        cleared
+    }
+
+    /// The run with the oldest message.
+    fn older_run(&mut self) -> &mut Run {
+        match (self.system.oldest(), self.others.oldest()) {
+            (Some(system), Some(other)) if system.seq < other.seq => &mut self.system,
+            (Some(_), None) => &mut self.system,
+            _ => &mut self.others,
+        }
+    }
+
+    fn drop_message(&mut self, gone: Counted) {
+        let message = gone.stored.message;
+        self.figures.message_count -= 1;
+        self.figures.token_count -= u64::from(gone.tokens);
+        *self.figures.count_mut(message.role) -= 1;
+        self.outliving.extend(message.id.map(|id| (self.figures.last_seq, id)));
+    }
+
+    fn forget_ids(&mut self) {
+        let last = self.figures.last_seq;
+        while self.outliving.front().is_some_and(|(went, _)| last - went > IDS_OUTLIVE) {
+            if let Some((_, id)) = self.outliving.pop_front() {
+                self.ids.remove(&id);
+            }
+        }
+    }
+
+    fn newest(&self) -> Option<&StoredMessage> {
+        let (system, other) = (self.system.newest(), self.others.newest());
+        system.into_iter().chain(other).max_by_key(|message| message.seq)
+    }
+
+    fn oldest(&self) -> Option<&StoredMessage> {
+        let (system, other) = (self.system.oldest(), self.others.oldest());
+        system.into_iter().chain(other).min_by_key(|message| message.seq)
+    }
+
+    /// Both runs between two numbers, newest first.
+    fn between(
+        &self,
+        after: Option<u64>,
+        before: Option<u64>,
+    ) -> impl Iterator<Item = &StoredMessage> {
+        let mut system = self.system.between(after, before).peekable();
+        let mut others = self.others.between(after, before).peekable();
+        std::iter::from_fn(move || match (system.peek(), others.peek()) {
+            (Some(s), Some(o)) if s.seq < o.seq => others.next(),
+            (None, _) => others.next(),
+            _ => system.next(),
+        })
+    }
+
+    fn read(&self, request: &ReadMessages) -> Messages {
+        let limit = request.limit.unwrap_or(Limits::CONTRACT.page_items);
+        let mut messages: Vec<_> = self
+            .between(request.after_seq, request.before_seq)
+            .filter(|message| request.matches(message))
+            .take(limit)
+            .cloned()
+            .collect();
+        messages.reverse();
+        Messages { messages, total: self.figures.message_count }
+    }
+
+    fn statistics(&self) -> ConversationStatistics {
+        ConversationStatistics {
+            oldest: self.oldest().map(|message| message.created_at),
+            newest: self.newest().map(|message| message.created_at),
+            ..self.figures.clone()
+        }
+    }
+}
+
+/// Appends as [`ConversationStore::append`] does.
+pub(crate) fn append(store: &Store, scope: &Scope, request: &Append) -> Result<Appended> {
+    store.write(scope, |Conversations(all), now| {
+        // Two look-ups rather than an owned key for every call.
+        if let Some(conversation) = all.get_mut(&request.conversation) {
+            return conversation.append(request, now);
+        }
+        all.entry(request.conversation.clone()).or_default().append(request, now)
+    })
+}
+
+#[async_trait]
+impl ConversationStore for Store {
+    async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
+        append(self, scope, request)
+    }
+
+    async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
+        Ok(self.read(scope, |Conversations(all), _| {
+            all.get(&request.conversation).map(|c| c.read(request)).unwrap_or_default()
+        }))
+    }
+
+    async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
+        Ok(self.alter(scope, |Conversations(all), _| {
+            all.get_mut(&request.conversation).map_or(0, |c| c.retain(request.retention))
+        }))
+    }
+
+    async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
+        Ok(self.alter(scope, |Conversations(all), _| {
+            all.get_mut(conversation).map_or(0, Conversation::clear)
+        }))
+    }
+
+    async fn statistics(
+        &self,
+        scope: &Scope,
+        conversation: &str,
+    ) -> Result<ConversationStatistics> {
+        Ok(self.read(scope, |Conversations(all), _| {
+            all.get(conversation).map(Conversation::statistics).unwrap_or_default()
+        }))
+    }
+
+    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
+        let after = page.position(op::LIST_CONVERSATIONS)?;
+        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let items = self.read(scope, |Conversations(all), _| {
+            all.range::<str, _>((start, Bound::Unbounded))
+                .take(page.limit + 1)
+                .map(|(name, conversation)| ConversationSummary {
+                    conversation: name.clone(),
+                    statistics: conversation.statistics(),
+                })
+                .collect()
+        });
+        Ok(Page::cut(items, page.limit, op::LIST_CONVERSATIONS, |item| &item.conversation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::MIN;
+
+    fn keyed(id: u64) -> Message {
+        Message::user("x").with_id(id.to_string())
+    }
+
+    #[test]
+    fn c3_ids_outlive_their_messages_by_1000_numbers_and_no_longer() {
+        let mut conversation = Conversation::default();
+        let one = |id| Append::new("c", vec![keyed(id)]).with_retention(Retention::messages(1));
+        for id in 1..=5_000 {
+            conversation.append(&one(id), NOW).unwrap();
+            assert!(conversation.ids.len() <= 1_002 && conversation.outliving.len() <= 1_001);
+        }
+        // Message n went when n + 1 came.
+        for id in 3_999..=5_000 {
+            assert!(conversation.append(&one(id), NOW).unwrap().replayed, "{id}");
+        }
+        let appended = conversation.append(&one(3_900), NOW).unwrap();
+        assert!(!appended.replayed);
+        assert_eq!(appended.messages[0].seq, 5_001);
+    }
+
+    #[test]
+    fn c3_a_batch_of_1000_evicted_at_once_can_be_repeated_behind_another() {
+        let mut conversation = Conversation::default();
+        let batch = |ids: std::ops::Range<u64>| {
+            Append::new("c", ids.map(keyed).collect()).with_retention(Retention::messages(1))
+        };
+        let first = conversation.append(&batch(0..1_000), NOW).unwrap();
+        conversation.append(&batch(1_000..2_000), NOW).unwrap();
+        let again = conversation.append(&batch(0..1_000), NOW).unwrap();
+        assert!(again.replayed);
+        assert_eq!(again.messages, first.messages);
+    }
+
+    fn role() -> impl Strategy<Value = Role> {
+        proptest::sample::select(&Role::ALL[..])
+    }
+
+    proptest! {
+        #[test]
+        fn c4_what_stays_is_what_the_reference_keeps(
+            batches in proptest::collection::vec(
+                (
+                    proptest::collection::vec((role(), 0..20_u32), 1..6),
+                    proptest::option::of(1..8_u64),
+                    proptest::option::of(1..60_u64),
+                    any::<bool>(),
+                ),
+                1..12,
+            ),
+        ) {
+            let mut conversation = Conversation::default();
+            let mut expected: Vec<(u64, Role, u32)> = Vec::new();
+            let mut seq = 0;
+            for (batch, max_messages, max_tokens, keep_system) in batches {
+                let retention = Retention { max_messages, max_tokens, keep_system };
+                let messages = batch
+                    .iter()
+                    .map(|(role, tokens)| Message::new(*role, "").with_token_count(*tokens))
+                    .collect();
+                conversation
+                    .append(&Append::new("c", messages).with_retention(retention), NOW)
+                    .unwrap();
+                for (role, tokens) in batch {
+                    seq += 1;
+                    expected.push((seq, role, tokens));
+                }
+                let sizes: Vec<_> = expected.iter().map(|(_, r, t)| (*r, *t)).collect();
+                let mut keeps = retention.keeps(&sizes).into_iter();
+                expected.retain(|_| keeps.next().unwrap());
+
+                let held = conversation.read(&ReadMessages::all("c"));
+                let held: Vec<_> = held
+                    .messages
+                    .iter()
+                    .map(|m| (m.seq, m.message.role, m.message.tokens()))
+                    .collect();
+                prop_assert_eq!(&held, &expected);
+                let figures = conversation.statistics();
+                prop_assert_eq!(figures.message_count, expected.len() as u64);
+                let tokens: u64 = expected.iter().map(|(_, _, t)| u64::from(*t)).sum();
+                prop_assert_eq!(figures.token_count, tokens);
+                for role in Role::ALL {
+                    let count = expected.iter().filter(|(_, r, _)| *r == role).count() as u64;
+                    prop_assert_eq!(figures.count(role), count);
+                }
+            }
+        }
+    }
+}

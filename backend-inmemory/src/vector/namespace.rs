@@ -1,0 +1,277 @@
+//! One namespace: its records, and the indexes over them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use memory_core::text::words;
+use memory_core::{
+    EmbeddingSpace, Error, Filter, Hit, NewRecord, Outcome, Record, Result, SearchResult,
+    StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch, content_hash,
+};
+
+use super::kernel::{MARGIN, Query};
+use super::matrix::Matrix;
+use super::text::TextIndex;
+use super::top::{Found, Top};
+
+/// Records in dense rows: row n of `records`, `embeddings` and `text` is one record.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    space: EmbeddingSpace,
+    records: Vec<Record>,
+    embeddings: Matrix,
+    text: TextIndex,
+    /// The row of each id.
+    rows: BTreeMap<String, usize>,
+    /// The records that expire, soonest first.
+    expiry: BTreeSet<(Timestamp, String)>,
+}
+
+fn passes(filter: Option<&Filter>, record: &Record) -> bool {
+    filter.is_none_or(|filter| filter.matches(record.subject()))
+}
+
+impl Namespace {
+    pub(super) fn new(space: EmbeddingSpace) -> Self {
+        Self {
+            embeddings: Matrix::new(space.dimensions),
+            space,
+            records: Vec::new(),
+            text: TextIndex::default(),
+            rows: BTreeMap::new(),
+            expiry: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn space(&self) -> &EmbeddingSpace {
+        &self.space
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Refuses an embedding of another space (V3).
+    pub(super) fn check_space(&self, name: &str, asked: &EmbeddingSpace) -> Result<()> {
+        if *asked == self.space {
+            return Ok(());
+        }
+        Err(Error::conflict(format!(
+            "the namespace {name:?} holds embeddings of {}, not of {asked}",
+            self.space
+        ))
+        .with_hint("embed with the model of the namespace, or delete the namespace as a whole"))
+    }
+
+    /// When the next record expires.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.expiry.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn sweep(&mut self, now: Timestamp) -> u64 {
+        let mut swept = 0;
+        while self.next_due().is_some_and(|at| at <= now) {
+            if let Some((_, id)) = self.expiry.pop_first() {
+                swept += u64::from(self.remove(&id));
+            }
+        }
+        swept
+    }
+
+    pub(super) fn store(&mut self, request: &StoreRecords, now: Timestamp) -> Vec<StoredRecord> {
+        let mut first: HashMap<String, usize> = HashMap::with_capacity(request.records.len());
+        let mut stored: Vec<StoredRecord> = Vec::with_capacity(request.records.len());
+        for record in &request.records {
+            let id = record.identity();
+            let outcome = match first.get(&id) {
+                Some(&at) => stored[at].clone(), // an identical record is stored once
+                None => self.put(id.clone(), record, now),
+            };
+            first.entry(id).or_insert(stored.len());
+            stored.push(outcome);
+        }
+        stored
+    }
+
+    fn put(&mut self, id: String, new: &NewRecord, now: Timestamp) -> StoredRecord {
+        let Some(&row) = self.rows.get(&id) else { return self.insert(id, new, now) };
+        if new.is_unchanged(&self.record(row, true)) {
+            return receipt(&self.records[row], Outcome::Unchanged);
+        }
+        self.update(row, new, now);
+        receipt(&self.records[row], Outcome::Updated)
+    }
+
+    fn insert(&mut self, id: String, new: &NewRecord, now: Timestamp) -> StoredRecord {
+        let record = record(id, new, now, now);
+        let stored = receipt(&record, Outcome::Inserted);
+        self.text.push(words(&record.content, record.language));
+        self.embeddings.push(&new.embedding);
+        self.rows.insert(record.id.clone(), self.records.len());
+        self.expiry.extend(record.expires_at.map(|at| (at, record.id.clone())));
+        self.records.push(record);
+        stored
+    }
+
+    fn update(&mut self, row: usize, new: &NewRecord, now: Timestamp) {
+        let old = &self.records[row];
+        let updated = record(old.id.clone(), new, old.created_at, now);
+        if (&old.content, old.language) != (&updated.content, updated.language) {
+            let old_words = words(&old.content, old.language);
+            self.text.set(row, old_words, words(&updated.content, updated.language));
+        }
+        self.embeddings.set(row, &new.embedding);
+        if let Some(at) = old.expires_at {
+            self.expiry.remove(&(at, old.id.clone()));
+        }
+        self.expiry.extend(updated.expires_at.map(|at| (at, updated.id.clone())));
+        self.records[row] = updated;
+    }
+
+    /// Removes records, and says how many were there.
+    pub(super) fn remove_all(&mut self, ids: &[String]) -> u64 {
+        ids.iter().map(|id| u64::from(self.remove(id))).sum()
+    }
+
+    /// Removes a record from everywhere; the last row takes its place (V12).
+    fn remove(&mut self, id: &str) -> bool {
+        let Some(row) = self.rows.remove(id) else { return false };
+        let removed = self.records.swap_remove(row);
+        self.embeddings.swap_remove(row);
+        let moved_words = match self.records.get(row) {
+            Some(moved) => {
+                self.rows.insert(moved.id.clone(), row);
+                words(&moved.content, moved.language)
+            }
+            None => Vec::new(),
+        };
+        self.text.swap_remove(row, words(&removed.content, removed.language), moved_words);
+        if let Some(at) = removed.expires_at {
+            self.expiry.remove(&(at, removed.id));
+        }
+        true
+    }
+
+    pub(super) fn get(&self, id: &str, with_embedding: bool) -> Option<Record> {
+        self.rows.get(id).map(|&row| self.record(row, with_embedding))
+    }
+
+    fn record(&self, row: usize, with_embedding: bool) -> Record {
+        let embedding = with_embedding.then(|| self.embeddings.row(row).to_vec());
+        Record { embedding, ..self.records[row].clone() }
+    }
+
+    pub(super) fn count(&self, filter: Option<&Filter>) -> u64 {
+        self.records.iter().filter(|record| passes(filter, record)).count() as u64
+    }
+
+    pub(super) fn ids(&self, filter: &Filter) -> Vec<String> {
+        let matching = self.records.iter().filter(|record| passes(Some(filter), record));
+        matching.map(|record| record.id.clone()).collect()
+    }
+
+    /// The records behind `after` that match, by id.
+    pub(super) fn scan(
+        &self,
+        filter: Option<&Filter>,
+        with_embeddings: bool,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<Record> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows
+            .range::<str, _>((start, Bound::Unbounded))
+            .filter(|(_, row)| passes(filter, &self.records[**row]))
+            .take(limit)
+            .map(|(_, row)| self.record(*row, with_embeddings))
+            .collect()
+    }
+
+    /// The nearest records, exactly: the kernel only passes over rows that are too far away; the
+    /// rest are compared as core compares. The filter, which costs most, comes last.
+    pub(super) fn search(&self, request: &VectorSearch) -> SearchResult {
+        let query = Query::new(&request.embedding);
+        let mut top = Top::new(request.limit);
+        let least = request.min_similarity.unwrap_or(-1.0);
+        let mut floor = f64::from(least - MARGIN);
+        self.embeddings.compare(&query, |row, vector, approximate| {
+            // A row whose similarity is not a number is always compared exactly.
+            if f64::from(approximate) < floor {
+                return;
+            }
+            let score = query.exact(vector);
+            let similarity = single(score);
+            let record = &self.records[row];
+            let found = Found { score, id: &record.id, row, similarity: Some(similarity) };
+            if similarity >= least
+                && top.would_take(&found)
+                && passes(request.filter.as_ref(), record)
+            {
+                top.offer(found);
+                floor = floor.max(top.floor().map_or(floor, |score| score - f64::from(MARGIN)));
+            }
+        });
+        self.result(top)
+    }
+
+    /// The records with the query's words, by BM25 over the namespace.
+    pub(super) fn search_text(&self, request: &TextSearch) -> SearchResult {
+        let query = request.similarity_to.as_ref().map(|to| Query::new(&to.embedding));
+        let least = request.similarity_to.as_ref().and_then(|to| to.min_similarity);
+        let mut top = Top::new(request.limit);
+        for (row, score) in self.text.rank(words(&request.text, request.language)) {
+            let record = &self.records[row];
+            let mut found = Found { score, id: &record.id, row, similarity: None };
+            if !top.would_take(&found) {
+                continue;
+            }
+            found.similarity =
+                query.as_ref().map(|query| single(query.exact(self.embeddings.row(row))));
+            let near = least.is_none_or(|least| found.similarity >= Some(least));
+            if near && passes(request.filter.as_ref(), record) {
+                top.offer(found);
+            }
+        }
+        self.result(top)
+    }
+
+    fn result(&self, top: Top<'_>) -> SearchResult {
+        let hit = |found: Found<'_>| Hit {
+            record: self.record(found.row, false),
+            score: found.score,
+            similarity: found.similarity,
+        };
+        SearchResult { hits: top.into_sorted().into_iter().map(hit).collect(), complete: true }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "similarities are given in 32 bits")]
+fn single(similarity: f64) -> f32 {
+    similarity as f32
+}
+
+fn record(id: String, new: &NewRecord, created_at: Timestamp, now: Timestamp) -> Record {
+    Record {
+        id,
+        content_hash: content_hash(&new.content),
+        content: new.content.clone(),
+        document_type: new.document_type.clone(),
+        metadata: new.metadata.clone(),
+        language: new.language,
+        created_at,
+        updated_at: now,
+        expires_at: new.ttl.map(|ttl| now.saturating_add(ttl)),
+        embedding: None,
+    }
+}
+
+fn receipt(record: &Record, outcome: Outcome) -> StoredRecord {
+    StoredRecord {
+        id: record.id.clone(),
+        content_hash: record.content_hash.clone(),
+        outcome,
+        created_at: record.created_at,
+        updated_at: record.updated_at,
+        expires_at: record.expires_at,
+    }
+}

@@ -1,0 +1,12 @@
+//! The conformance suite on the in-memory driver.
+
+mod support;
+
+use std::process::ExitCode;
+
+use memory_conformance::main_with;
+use support::Stores;
+
+fn main() -> ExitCode {
+    main_with(Stores { name: "inmemory", around: |backend| backend })
+}

@@ -1,0 +1,310 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use agent_memory::Filter;
+use agent_memory::text::Language;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  agent-memory quickstart
+  agent-memory chat import transcripts.jsonl
+  agent-memory chat show dlg-42 --max-tokens 2000
+  agent-memory ingest docs/ && agent-memory search \"how do I migrate?\"
+  agent-memory run node.json --user ada --input - <<< '{\"operation\": \"get_statistics\"}'
+  agent-memory --store postgres://localhost/agents health
+
+Answers go to stdout: tables at a terminal, JSON with --json or in a pipe. Logs go to stderr.
+Exit codes: 0 done, 1 the operation failed, 2 the command line is wrong.";
+
+/// Memory for LLM agents, in the store of your choice.
+#[derive(Debug, Parser)]
+#[command(name = "agent-memory", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration, in YAML or JSON: stores, facets, embedder, nodes
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
+    /// The one store of all facets [default: a file in your data directory; or set
+    /// AGENT_MEMORY_STORE, which keeps a password off the command line]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        conflicts_with = "config",
+        help_heading = "Global options"
+    )]
+    pub(crate) store: Option<Secret>,
+    /// Whose memory [default: local; `run` and `erase` have no default]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ID",
+        env = "AGENT_MEMORY_USER",
+        help_heading = "Global options"
+    )]
+    pub(crate) user: Option<String>,
+    /// Which memory node [default: the one that nodes without an id share]
+    #[arg(long, global = true, value_name = "ID", help_heading = "Global options")]
+    pub(crate) node: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as memory_core=debug
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "warn",
+        env = "AGENT_MEMORY_LOG",
+        help_heading = "Global options"
+    )]
+    pub(crate) log: String,
+    /// Print JSON at a terminal too
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+}
+
+/// A text of the command line that may hold a password: it is never printed.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Execute a memory node and print its answer
+    Run(Run),
+    /// Import, show and list conversations
+    #[command(subcommand)]
+    Chat(Chat),
+    /// Find passages by meaning and by words
+    Search(Search),
+    /// Store text, Markdown or JSON documents, in passages, to be found
+    Ingest(Ingest),
+    /// Ask every store whether it can do its work
+    Health {
+        /// How many seconds a store has to answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+        deadline: u64,
+    },
+    /// Show what the stores can do
+    Capabilities,
+    /// Bring every store to this version's schema
+    Migrate,
+    /// Remove everything that --user has, in every store
+    Erase {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove what has expired, of every user
+    Purge,
+    /// See all kinds of memory at work
+    Quickstart,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Executes a node.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cat > node.json <<'END'
+  {\"type\": \"MEMORY\", \"subtype\": \"WORKING_MEMORY\", \"configurations\": {\"operation\": \"store\"}}
+  END
+  agent-memory run node.json --user ada --input - <<< '{\"key\": \"plan\", \"value\": {\"step\": 1}}'
+
+The exit code is 1 where the answer says \"success\": false.")]
+pub(crate) struct Run {
+    /// The node, a JSON file; or the name of a node of the configuration
+    #[arg(value_name = "NODE.json")]
+    pub(crate) node_file: PathBuf,
+    /// The input, a JSON file, or - for stdin [default: {}]
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) input: Option<PathBuf>,
+}
+
+/// Conversations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Chat {
+    /// Import transcripts, a conversation a line: {"conversation_id": "…", "messages": […]}
+    ///
+    /// Messages are in the common chat form, tool calls included. Importing a file again changes
+    /// nothing; importing one that has grown adds what is new.
+    Import {
+        /// The file, or - for stdin
+        #[arg(value_name = "FILE.jsonl|-")]
+        file: PathBuf,
+    },
+    /// Print a conversation, or a window of it
+    Show(Show),
+    /// List conversations
+    List {
+        /// At most so many
+        #[arg(long, value_name = "N", value_parser = at_least_one)]
+        limit: Option<usize>,
+    },
+}
+
+/// Shows a conversation.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The conversation
+    #[arg(value_name = "ID")]
+    pub(crate) conversation: String,
+    /// How to print it [default: conversation at a terminal, else json, which can be imported]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// At most so many tokens: a window that a model can be given. It never starts between a tool
+    /// call and its results
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_tokens: Option<u32>,
+    /// Only the newest messages, at most so many
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) limit: Option<usize>,
+    /// Print the ids that `chat import` gave to messages without one, too
+    #[arg(long)]
+    pub(crate) with_ids: bool,
+}
+
+/// How a conversation is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The common chat form, as `chat import` reads it
+    Json,
+    /// A line for each message
+    Conversation,
+    /// One line
+    Compact,
+    /// Figures and the last exchange
+    Summary,
+}
+
+/// Searches.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  agent-memory search \"retry after a timeout\" --limit 3 \\
+    --filter '{\"metadata.source\": {\"contains\": \"operations\"}}'")]
+pub(crate) struct Search {
+    /// What to look for
+    pub(crate) text: String,
+    /// Where
+    #[arg(long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// At most so many hits
+    #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
+    pub(crate) limit: usize,
+    /// Only hits of at least this cosine similarity, from -1 to 1
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) min_similarity: Option<f32>,
+    /// Only records that match, as in {"metadata.year": {"gte": 2024}}
+    #[arg(long, value_name = "JSON", value_parser = filter)]
+    pub(crate) filter: Option<Filter>,
+    /// By meaning and words, by meaning, or by words
+    #[arg(long, value_enum, default_value = "hybrid")]
+    pub(crate) search: Mode,
+    /// The language of the text, an ISO 639-1 code, for word stems; as when it was ingested
+    #[arg(long, value_name = "CODE", value_parser = language)]
+    pub(crate) language: Option<Language>,
+}
+
+/// What a search goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Both, fused
+    Hybrid,
+    /// Embeddings
+    Vector,
+    /// Words
+    Text,
+}
+
+impl Mode {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::Vector => "vector",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// Ingests.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A passage is one record, identified by its content, with the metadata \"source\" (the file) and
+\"offset\" (in bytes). Ingesting again changes only what changed.
+
+JSONL holds a document a line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\",
+\"metadata\": {…}}, all but the content optional; documents are not split.")]
+pub(crate) struct Ingest {
+    /// A file, or a folder of .txt, .md and .jsonl files
+    #[arg(value_name = "FILE|DIR", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where to store the passages
+    #[arg(long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// At most so many characters in a passage
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = passage_size)]
+    pub(crate) passage: usize,
+    /// The language of the text, an ISO 639-1 code, for word stems
+    #[arg(long, value_name = "CODE", value_parser = language)]
+    pub(crate) language: Option<Language>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number from 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn passage_size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(size @ 50..=100_000) => Ok(size),
+        _ => Err("expected a whole number from 50 to 100000".to_owned()),
+    }
+}
+
+fn filter(text: &str) -> Result<Filter, String> {
+    let value = agent_memory::json::parse(text).map_err(|error| said(&error))?;
+    Filter::from_json(&value).map_err(|error| said(&error))
+}
+
+fn language(code: &str) -> Result<Language, String> {
+    Language::from_code(code).ok_or_else(|| {
+        let codes: Vec<_> = Language::ALL.iter().map(|(_, code)| *code).collect();
+        format!("languages with word stems are {}; give none for others", codes.join(", "))
+    })
+}
+
+/// Message and hint, without the code: what clap prints behind the argument's name.
+fn said(error: &agent_memory::Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{} ({hint})", error.message()),
+        None => error.message().to_owned(),
+    }
+}

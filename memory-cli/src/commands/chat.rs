@@ -1,0 +1,161 @@
+//! `chat show` and `chat list`.
+
+use std::io::IsTerminal as _;
+
+use agent_memory::kinds::{
+    ConversationBuffer, ConversationBufferConfig, ConversationFormat, ConversationWindow, KindName,
+};
+use agent_memory::{
+    ConversationStore, ConversationSummary, Limits, Memory, PageRequest, ReadMessages, Result,
+    Scope, StoredMessage, Window,
+};
+use serde_json::{Value, json};
+
+use super::import::is_derived;
+use crate::args::{Format, Show};
+use crate::output::{Output, printable, table};
+use crate::session::Session;
+use crate::{Done, Failure};
+
+pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done {
+    let memory = session.memory().await?;
+    let scope = session.scope(KindName::ConversationBuffer)?;
+    let people = std::io::stdout().is_terminal() && !output.is_json();
+    let format =
+        match args.format.unwrap_or(if people { Format::Conversation } else { Format::Json }) {
+            Format::Json => return transcript(&args, &memory, &scope, output).await,
+            Format::Conversation => ConversationFormat::Conversation,
+            Format::Compact => ConversationFormat::Compact,
+            Format::Summary => ConversationFormat::Summary,
+        };
+    let config = ConversationBufferConfig {
+        conversation_id: args.conversation.clone(),
+        ..ConversationBufferConfig::default()
+    };
+    let buffer = ConversationBuffer::new(
+        scope,
+        memory.conversations()?.clone(),
+        memory.counter().clone(),
+        config,
+    )?;
+    let window = ConversationWindow {
+        max_messages: args.limit.unwrap_or(Limits::CONTRACT.page_items) as u64,
+        max_tokens: Some(args.max_tokens.unwrap_or(u32::MAX).into()),
+        format,
+        ..ConversationWindow::default()
+    };
+    let text = buffer.context(&window).await?.context.text;
+    if text.is_empty() {
+        return Err(nothing(&args.conversation).into());
+    }
+    Ok(output.people(|out| writeln!(out, "{}", printable(&text)))?)
+}
+
+/// The chat form, as it was imported: a line that can be imported again.
+async fn transcript(args: &Show, memory: &Memory, scope: &Scope, output: Output) -> Done {
+    let store = memory.conversations()?;
+    let messages = read(store.as_ref(), scope, &args.conversation, args.limit).await?;
+    if messages.is_empty() {
+        return Err(nothing(&args.conversation).into());
+    }
+    let complete = messages.first().is_some_and(|first| first.seq == 1);
+    let window = Window {
+        max_tokens: args.max_tokens.map(Into::into),
+        // Without a budget this is a record, not a window: it is printed as it stands.
+        ..Window::default()
+    };
+    let shown: Vec<Value> = if args.max_tokens.is_some() {
+        let cost = |m: &StoredMessage| u64::from(memory.counter().count_message(&m.message));
+        let cut = window.cut(&messages, complete, cost);
+        cut.into_iter().map(|message| chat(message, args)).collect()
+    } else {
+        messages.iter().map(|message| chat(message, args)).collect()
+    };
+    output.value(&json!({"conversation_id": args.conversation, "messages": shown}))?;
+    Ok(())
+}
+
+fn chat(stored: &StoredMessage, args: &Show) -> Value {
+    let mut message = stored.message.to_chat();
+    let id = stored.message.id.as_deref();
+    if !args.with_ids && id.is_some_and(|id| is_derived(&args.conversation, id)) {
+        message.shift_remove("id");
+    }
+    Value::Object(message)
+}
+
+/// The newest `limit` messages, or all, in as many reads as it takes.
+async fn read(
+    store: &dyn ConversationStore,
+    scope: &Scope,
+    conversation: &str,
+    limit: Option<usize>,
+) -> Result<Vec<StoredMessage>> {
+    let page = Limits::CONTRACT.page_items;
+    let mut left = limit.unwrap_or(usize::MAX);
+    let mut before_seq = None;
+    let mut pages = Vec::new();
+    loop {
+        let request =
+            ReadMessages { before_seq, ..ReadMessages::newest(conversation, left.min(page)) };
+        let messages = store.read(scope, &request).await?.messages;
+        left -= messages.len();
+        before_seq = messages.first().map(|first| first.seq);
+        let last = messages.len() < page || left == 0;
+        pages.push(messages);
+        if last {
+            return Ok(pages.into_iter().rev().flatten().collect());
+        }
+    }
+}
+
+fn nothing(conversation: &str) -> agent_memory::Error {
+    agent_memory::Error::not_found(format!(
+        "there is no message in the conversation {conversation:?}"
+    ))
+    .with_hint("`agent-memory chat list` shows the conversations; check --user and --node too")
+}
+
+pub(crate) async fn list(limit: Option<usize>, session: &Session, output: Output) -> Done {
+    let memory = session.memory().await?;
+    let scope = session.scope(KindName::ConversationBuffer)?;
+    let store = memory.conversations()?;
+    let (found, more) = conversations(store.as_ref(), &scope, limit.unwrap_or(usize::MAX)).await?;
+    let value = json!({"success": true, "conversations": found, "more": more});
+    Ok(output.answer(&value, |out| {
+        if found.is_empty() {
+            return writeln!(out, "no conversations of {:?} at {:?}", scope.user(), scope.node());
+        }
+        let mut lines = table(["conversation", "messages", "tokens", "newest"]);
+        for summary in &found {
+            let statistics = &summary.statistics;
+            lines.add_row([
+                printable(&summary.conversation),
+                statistics.message_count.to_string(),
+                statistics.token_count.to_string(),
+                statistics.newest.map(|time| time.to_string()).unwrap_or_default(),
+            ]);
+        }
+        writeln!(out, "{lines}")?;
+        if more { writeln!(out, "there are more") } else { Ok(()) }
+    })?)
+}
+
+/// Up to `limit` conversations, and whether there are more.
+async fn conversations(
+    store: &dyn ConversationStore,
+    scope: &Scope,
+    limit: usize,
+) -> Result<(Vec<ConversationSummary>, bool), Failure> {
+    let mut page = PageRequest::first(limit.min(Limits::CONTRACT.page_items));
+    let mut found = Vec::new();
+    loop {
+        let listed = store.list(scope, &page).await?;
+        found.extend(listed.items);
+        let Some(next) = listed.next else { return Ok((found, false)) };
+        if found.len() >= limit {
+            return Ok((found, true));
+        }
+        page = PageRequest { limit: page.limit.min(limit - found.len()), cursor: Some(next) };
+    }
+}

@@ -1,0 +1,125 @@
+//! `ingest`: files into passages that can be found.
+
+mod passages;
+
+use std::collections::HashSet;
+use std::io;
+use std::time::Instant;
+
+use agent_memory::kinds::{Document, VectorDatabase};
+use agent_memory::{Outcome, content_hash};
+use serde_json::json;
+
+use self::passages::{Passages, files};
+use super::progress;
+use super::search::documents;
+use crate::Done;
+use crate::args::Ingest;
+use crate::output::{BOLD, Output};
+use crate::session::Session;
+
+/// How many passages are embedded and stored at once.
+const BATCH: usize = 256;
+
+/// What became of the passages.
+#[derive(Default)]
+struct Summary {
+    files: usize,
+    inserted: u64,
+    updated: u64,
+    unchanged: u64,
+    /// Passages with the content of an earlier one of this run.
+    repeated: u64,
+}
+
+pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> Done {
+    let begun = Instant::now();
+    let files = files(&args.paths)?;
+    let memory = session.memory().await?;
+    let documents = documents(session, &memory)?;
+    let bar = progress(files.len() as u64, "files");
+    let mut summary = Summary { files: files.len(), ..Summary::default() };
+    let mut ingestion = Ingestion { documents, namespace: args.namespace, seen: HashSet::new() };
+    let passages = Passages { size: args.passage, language: args.language };
+    let mut waiting = Vec::new();
+    for file in &files {
+        for document in passages.read(file)? {
+            if ingestion.is_new(&document) {
+                waiting.push(document);
+            } else {
+                summary.repeated += 1;
+            }
+            if waiting.len() == BATCH {
+                ingestion.store(std::mem::take(&mut waiting), &mut summary).await?;
+            }
+        }
+        bar.inc(1);
+        bar.set_message(format!("{} passages", summary.stored()));
+    }
+    ingestion.store(waiting, &mut summary).await?;
+    bar.finish_and_clear();
+    Ok(summary.print(begun.elapsed().as_secs_f64(), output)?)
+}
+
+struct Ingestion {
+    documents: VectorDatabase,
+    namespace: String,
+    seen: HashSet<String>,
+}
+
+impl Ingestion {
+    /// Whether no passage before it was the same record: the first of equal passages is kept, with
+    /// its source.
+    fn is_new(&mut self, document: &Document) -> bool {
+        document.id.is_some() || self.seen.insert(content_hash(&document.content))
+    }
+
+    async fn store(
+        &self,
+        documents: Vec<Document>,
+        summary: &mut Summary,
+    ) -> agent_memory::Result<()> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        for stored in self.documents.store(Some(&self.namespace), documents).await? {
+            match stored.outcome {
+                Outcome::Inserted => summary.inserted += 1,
+                Outcome::Updated => summary.updated += 1,
+                Outcome::Unchanged => summary.unchanged += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    fn stored(&self) -> u64 {
+        self.inserted + self.updated + self.unchanged
+    }
+
+    fn print(&self, seconds: f64, output: Output) -> io::Result<()> {
+        let value = json!({
+            "success": true,
+            "files": self.files,
+            "inserted": self.inserted,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "repeated": self.repeated,
+            "seconds": (seconds * 1000.0).round() / 1000.0,
+        });
+        output.answer(&value, |out| {
+            writeln!(
+                out,
+                "{BOLD}{}{BOLD:#} passages of {} files: {} inserted, {} updated, {} unchanged, \
+                 {} repeated, in {seconds:.1} s",
+                self.stored() + self.repeated,
+                self.files,
+                self.inserted,
+                self.updated,
+                self.unchanged,
+                self.repeated
+            )
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! `quickstart`: all kinds of memory at work, step by step.
+
+use std::io;
+
+use agent_memory::kinds::Operation;
+use agent_memory::{ConversationStatistics, ExecutionContext, Facet, Memory, Node};
+use serde_json::{Value, json};
+
+use crate::output::{BOLD, CALL, DIM, GOOD, Output, printable};
+use crate::session::Session;
+use crate::{Done, Failure};
+
+/// One call and what to say of it.
+struct Step {
+    says: &'static str,
+    subtype: &'static str,
+    operation: Operation,
+    input: Value,
+    /// Which fields of the answer to show.
+    shows: &'static [&'static str],
+}
+
+pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
+    let memory = session.memory().await?;
+    let context = ExecutionContext::for_user(session.user()).at_node("quickstart");
+    let before = remembered(&memory, &context).await?;
+    let store = store_of(session);
+    if !output.is_json() {
+        output.people(|out| {
+            writeln!(out, "{BOLD}agent-memory quickstart{BOLD:#} on {}", printable(&store))?;
+            match before.message_count {
+                0 => writeln!(out, "This is your first run here: the memory is empty."),
+                n => writeln!(
+                    out,
+                    "{GOOD}Welcome back:{GOOD:#} {n} messages of earlier runs are still here."
+                ),
+            }
+        })?;
+    }
+    let mut answers = Vec::new();
+    for (at, step) in steps(before.last_seq / 2 + 1).into_iter().enumerate() {
+        let node = Node::from_json(&json!({"type": "MEMORY", "subtype": step.subtype}))?;
+        let mut input = step.input.clone();
+        input["operation"] = step.operation.name().into();
+        let answer = memory.execute(&node, &context, &input).await;
+        if !output.is_json() {
+            output.people(|out| show(out, at + 1, &step, &answer))?;
+        }
+        let failed = answer["success"] != true;
+        answers.push(json!({
+            "step": at + 1,
+            "subtype": step.subtype,
+            "operation": step.operation.name(),
+            "input": step.input,
+            "answer": answer,
+        }));
+        if failed {
+            break;
+        }
+    }
+    let success = answers.iter().all(|step| step["answer"]["success"] == true);
+    let value = json!({
+        "success": success,
+        "store": store,
+        "remembered_messages": before.message_count,
+        "steps": answers,
+    });
+    output.answer(&value, |out| if success { farewell(out, session, &store) } else { Ok(()) })?;
+    if success { Ok(()) } else { Err(Failure::Answered) }
+}
+
+/// What earlier runs left.
+async fn remembered(
+    memory: &Memory,
+    context: &ExecutionContext,
+) -> agent_memory::Result<ConversationStatistics> {
+    let node: Node = r#"{"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#.parse()?;
+    let scope = node.scope(context)?;
+    memory.conversations()?.statistics(&scope, "default").await
+}
+
+fn steps(visit: u64) -> Vec<Step> {
+    vec![
+        Step {
+            says: "A conversation buffer keeps a chat, in order and within bounds",
+            subtype: "CONVERSATION_BUFFER",
+            operation: Operation::Store,
+            input: json!({"messages": [
+                {"role": "user", "content": format!("Hello, this is visit {visit}.")},
+                {"role": "assistant", "content": "Welcome! I will remember it."},
+            ]}),
+            shows: &["seqs", "messages_count", "tokens"],
+        },
+        Step {
+            says: "and gives a model what fits its window, never past the budget",
+            subtype: "CONVERSATION_BUFFER",
+            operation: Operation::GetContext,
+            input: json!({"max_tokens": 60}),
+            shows: &["context", "tokens"],
+        },
+        Step {
+            says: "A vector database keeps documents; the same content is one record",
+            subtype: "VECTOR_DATABASE",
+            operation: Operation::Store,
+            input: json!({"documents": [
+                {"content": "Retry a timeout with exponential backoff and jitter.",
+                 "metadata": {"topic": "reliability"}},
+                {"content": "An index on the tenant column keeps queries fast.",
+                 "metadata": {"topic": "performance"}},
+                {"content": "东京塔是一座红色的铁塔。", "metadata": {"topic": "travel"}},
+            ]}),
+            shows: &["inserted", "updated", "unchanged"],
+        },
+        Step {
+            says: "and finds them by meaning and by words, in any language",
+            subtype: "VECTOR_DATABASE",
+            operation: Operation::GetContext,
+            input: json!({"query": "what to do after a timeout?", "format": "list"}),
+            shows: &["context", "document_count"],
+        },
+        Step {
+            says: "Working memory keeps values under keys, for as long as you say",
+            subtype: "WORKING_MEMORY",
+            operation: Operation::Store,
+            input: json!({"key": "plan", "value": {"visit": visit, "done": false}, "ttl_seconds": 0}),
+            shows: &["version", "expires_at"],
+        },
+        Step {
+            says: "and gives them back exactly",
+            subtype: "WORKING_MEMORY",
+            operation: Operation::Retrieve,
+            input: json!({"key": "plan"}),
+            shows: &["value", "version", "updated_at"],
+        },
+    ]
+}
+
+fn show(out: &mut dyn io::Write, number: usize, step: &Step, answer: &Value) -> io::Result<()> {
+    writeln!(out, "\n{BOLD}{number}. {}{BOLD:#}", step.says)?;
+    writeln!(out, "   {CALL}{} {}{CALL:#} {}", step.subtype, step.operation, step.input)?;
+    if answer["success"] != true {
+        let error = &answer["error"];
+        writeln!(out, "   failed: {}", error["message"])?;
+        return writeln!(out, "   hint: {}", error["hint"]);
+    }
+    for field in step.shows {
+        match &answer[field] {
+            Value::Null => {}
+            Value::String(text) if text.contains('\n') => {
+                writeln!(out, "   {DIM}{field}{DIM:#}:")?;
+                for line in printable(text).lines() {
+                    writeln!(out, "     {line}")?;
+                }
+            }
+            Value::String(text) => writeln!(out, "   {DIM}{field}{DIM:#}: {}", printable(text))?,
+            other => writeln!(out, "   {DIM}{field}{DIM:#}: {other}")?,
+        }
+    }
+    Ok(())
+}
+
+fn farewell(out: &mut dyn io::Write, session: &Session, store: &str) -> io::Result<()> {
+    writeln!(out, "\n{GOOD}Done.{GOOD:#} The memory lies in {}", printable(store))?;
+    writeln!(out, "as user {:?} at node \"quickstart\".", session.user())?;
+    if store.starts_with("memory:") {
+        writeln!(out, "That is this process: it is gone now. --store names one that keeps.")?;
+    }
+    writeln!(out, "\nTry next:")?;
+    for (command, what) in [
+        ("agent-memory quickstart", "again: what is stored is still there"),
+        ("agent-memory chat show default --node quickstart", "the conversation"),
+        ("agent-memory search \"tenant index\" --node quickstart", "the documents"),
+        ("agent-memory ingest README.md", "documents of your own"),
+        ("agent-memory --help", "everything else"),
+    ] {
+        writeln!(out, "  {CALL}{command:<52}{CALL:#} {what}")?;
+    }
+    Ok(())
+}
+
+/// The store of conversations, as it may be shown.
+fn store_of(session: &Session) -> String {
+    let bound = session.config.binding(Facet::Conversations);
+    let url = bound.and_then(|name| session.config.stores.get(name));
+    url.map(ToString::to_string).unwrap_or_default()
+}

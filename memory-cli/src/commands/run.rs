@@ -1,0 +1,46 @@
+//! `run`: executes one node.
+
+use std::path::Path;
+
+use agent_memory::{Error, Node, Result, json, kinds};
+use serde_json::{Value, json};
+
+use super::read_text;
+use crate::args::Run;
+use crate::output::Output;
+use crate::session::Session;
+use crate::{Done, Failure};
+
+/// Whatever goes wrong is told as an answer of section M.
+pub(crate) async fn run(args: Run, session: &Session, output: Output) -> Done {
+    let answer = execute(&args, session).await.unwrap_or_else(|error| kinds::failure(&error));
+    output.value(&answer)?;
+    if answer["success"] == true { Ok(()) } else { Err(Failure::Answered) }
+}
+
+async fn execute(args: &Run, session: &Session) -> Result<Value> {
+    let node = node(args, session)?;
+    let input = match &args.input {
+        Some(path) => parse(path)?,
+        None => json!({}),
+    };
+    Ok(session.memory().await?.execute(&node, &session.execution(), &input).await)
+}
+
+/// The node of the configuration that has this name, else the one in the file.
+fn node(args: &Run, session: &Session) -> Result<Node> {
+    if let Some(node) = args.node_file.to_str().and_then(|name| session.config.nodes.get(name)) {
+        return Ok(node.clone());
+    }
+    Node::from_json(&parse(&args.node_file)?)
+}
+
+fn parse(path: &Path) -> Result<Value> {
+    json::parse(&read_text(path)?).map_err(|error| {
+        let told = Error::invalid_input(format!("{}: {}", path.display(), error.message()));
+        match error.hint() {
+            Some(hint) => told.with_hint(hint.to_owned()),
+            None => told,
+        }
+    })
+}

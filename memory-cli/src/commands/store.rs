@@ -1,0 +1,132 @@
+//! `health`, `migrate`, `erase` and `purge`: the stores themselves.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use agent_memory::{ErasureReceipt, Error, HealthStatus};
+use serde_json::{Map, Value, json};
+
+use crate::output::{BAD, GOOD, Output, WARN, printable, table};
+use crate::session::Session;
+use crate::{Done, Failure};
+
+pub(crate) async fn health(deadline: u64, session: &Session, output: Output) -> Done {
+    let deadline = Duration::from_secs(deadline);
+    let mut healthy = true;
+    let mut answers = Map::new();
+    let mut lines = table(["store", "status", "latency", "server", "missing"]);
+    for (name, url) in &session.config.stores {
+        // Each store on its own, so that one that is lost does not hide the others.
+        let health = match session.registry.connect(url).await {
+            Ok(backend) => backend.control().health(deadline).await,
+            Err(error) => agent_memory::Health {
+                status: HealthStatus::Unreachable,
+                latency: Duration::ZERO,
+                server_version: String::new(),
+                missing: vec![error.to_string()],
+            },
+        };
+        healthy &= health.status == HealthStatus::Healthy;
+        let (style, status) = match health.status {
+            HealthStatus::Healthy => (GOOD, "healthy"),
+            HealthStatus::Degraded => (WARN, "degraded"),
+            HealthStatus::Unreachable => (BAD, "unreachable"),
+        };
+        let millis = health.latency.as_secs_f64() * 1000.0;
+        lines.add_row([
+            format!("{name} ({url})"),
+            format!("{style}{status}{style:#}"),
+            format!("{millis:.2} ms"),
+            printable(&health.server_version),
+            printable(&health.missing.join("\n")),
+        ]);
+        answers.insert(
+            name.clone(),
+            json!({
+                "url": url.to_string(),
+                "status": status,
+                "latency_ms": millis,
+                "server_version": health.server_version,
+                "missing": health.missing,
+            }),
+        );
+    }
+    output
+        .answer(&json!({"success": healthy, "stores": answers}), |out| writeln!(out, "{lines}"))?;
+    if healthy { Ok(()) } else { Err(Failure::Answered) }
+}
+
+pub(crate) async fn migrate(session: &Session, output: Output) -> Done {
+    let mut answers = Map::new();
+    let mut lines = table(["store", "applied"]);
+    for (name, url) in &session.config.stores {
+        let applied = session.registry.admin(url).await?.migrate().await?.applied;
+        let shown =
+            if applied.is_empty() { "nothing: up to date".into() } else { applied.join("\n") };
+        lines.add_row([format!("{name} ({url})"), shown]);
+        answers.insert(name.clone(), applied.into());
+    }
+    let value = json!({"success": true, "applied": answers});
+    Ok(output.answer(&value, |out| writeln!(out, "{lines}"))?)
+}
+
+pub(crate) async fn purge(session: &Session, output: Output) -> Done {
+    let mut answers = Map::new();
+    let mut lines = table(["store", "records", "entries"]);
+    for (name, url) in &session.config.stores {
+        let receipt = session.registry.admin(url).await?.purge_expired().await?;
+        lines.add_row([
+            format!("{name} ({url})"),
+            receipt.records.to_string(),
+            receipt.entries.to_string(),
+        ]);
+        answers.insert(name.clone(), json!(receipt));
+    }
+    let value = json!({"success": true, "purged": answers});
+    Ok(output.answer(&value, |out| writeln!(out, "{lines}"))?)
+}
+
+pub(crate) async fn erase(yes: bool, session: &Session, output: Output) -> Done {
+    let Some(user) = session.named_user() else {
+        return Err(Failure::Usage(
+            Error::invalid_input("erase needs a user").with_hint("name one: erase --user ID"),
+        ));
+    };
+    if !(yes || confirmed(user)?) {
+        return Err(Failure::Usage(
+            Error::invalid_input("nothing was erased: it was not confirmed")
+                .with_hint("type the user's id when asked, or give --yes"),
+        ));
+    }
+    let receipts = session.memory().await?.erase(user).await?;
+    let mut lines = table(["store", "messages", "records", "entries"]);
+    let answers: Map<String, Value> =
+        receipts.iter().map(|(name, receipt)| (name.clone(), json!(receipt))).collect();
+    for (name, ErasureReceipt { messages, records, entries }) in &receipts {
+        lines.add_row([
+            name.clone(),
+            messages.to_string(),
+            records.to_string(),
+            entries.to_string(),
+        ]);
+    }
+    let value = json!({"success": true, "user": user, "erased": answers});
+    Ok(output.answer(&value, |out| writeln!(out, "erased, of {}:\n{lines}", printable(user)))?)
+}
+
+/// Asks at a terminal; elsewhere there is nobody to ask.
+fn confirmed(user: &str) -> io::Result<bool> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Ok(false);
+    }
+    let mut ask = io::stderr().lock();
+    write!(
+        ask,
+        "This erases all memory of {} for good. Type the id to confirm: ",
+        printable(user)
+    )?;
+    ask.flush()?;
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed)?;
+    Ok(typed.trim_end_matches(['\n', '\r']) == user)
+}

@@ -1,0 +1,79 @@
+//! What a command works on: the stores that the command line names.
+
+use agent_memory::kinds::KindName;
+use agent_memory::{Config, Error, ExecutionContext, Memory, Registry, Result, Scope, StoreUrl};
+use directories::ProjectDirs;
+
+use crate::args::{Global, Secret};
+
+/// The user of commands that have a default one.
+const LOCAL_USER: &str = "local";
+
+/// The stores and whose memory is meant.
+pub(crate) struct Session {
+    pub(crate) config: Config,
+    pub(crate) registry: Registry,
+    user: Option<String>,
+    node: Option<String>,
+}
+
+impl Session {
+    /// Reads the configuration; connects to nothing yet.
+    pub(crate) fn new(global: &Global) -> Result<Self> {
+        let registry = Registry::with_compiled_drivers();
+        let mut config = match (&global.config, &global.store) {
+            (Some(file), _) => Config::from_file(file)?,
+            (None, Some(Secret(url))) => Config::of_store(url.parse()?),
+            (None, None) => match std::env::var("AGENT_MEMORY_STORE") {
+                Ok(url) => Config::of_store(url.parse()?),
+                Err(_) => Config::of_store(default_store(&registry)?),
+            },
+        };
+        // Spans cost nothing where the log does not want them.
+        config.trace = true;
+        Ok(Self { config, registry, user: global.user.clone(), node: global.node.clone() })
+    }
+
+    /// Connects to the stores.
+    pub(crate) async fn memory(&self) -> Result<Memory> {
+        Memory::open(&self.config, self.registry.clone()).await
+    }
+
+    /// The user that was named.
+    pub(crate) fn named_user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The user, named or the default one.
+    pub(crate) fn user(&self) -> &str {
+        self.named_user().unwrap_or(LOCAL_USER)
+    }
+
+    /// The scope of a command that is about one kind: its node is the one that nodes of the kind
+    /// without an id share, so that `run` and the other commands meet.
+    pub(crate) fn scope(&self, kind: KindName) -> Result<Scope> {
+        let shared = || kind.as_str().to_ascii_lowercase();
+        Scope::new(self.user(), self.node.clone().unwrap_or_else(shared))
+    }
+
+    /// The execution of a node, with a user only where one was named (M6).
+    pub(crate) fn execution(&self) -> ExecutionContext {
+        ExecutionContext {
+            user_id: self.user.clone(),
+            node_id: self.node.clone(),
+            ..ExecutionContext::default()
+        }
+    }
+}
+
+/// A file in the user's data directory; without a driver that keeps, this process's memory.
+fn default_store(registry: &Registry) -> Result<StoreUrl> {
+    if !registry.drivers().iter().any(|driver| driver.schemes().contains(&"sqlite")) {
+        return "memory:".parse();
+    }
+    let directories = ProjectDirs::from("", "", "agent-memory").ok_or_else(|| {
+        Error::config("there is no home directory to keep a default store in")
+            .with_hint("name a store, as in --store sqlite:agent.db")
+    })?;
+    format!("sqlite:{}", directories.data_dir().join("memory.db").display()).parse()
+}

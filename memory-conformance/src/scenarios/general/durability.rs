@@ -1,0 +1,55 @@
+//! Acknowledged writes (G6).
+
+use memory_core::Scope;
+
+use super::traces::{look, plant, uproot};
+use crate::scenario::{Family, Test, scenarios};
+
+scenarios! {
+    facet: None, family: Family::Example;
+    g6: an_acknowledged_write_is_seen_over_every_connection_at_once;
+    g6: an_acknowledged_delete_is_seen_over_every_connection_at_once;
+    g6: what_was_written_outlives_its_connection;
+}
+
+async fn an_acknowledged_write_is_seen_over_every_connection_at_once(test: Test) {
+    let there = test.connect().await;
+    for label in ["alpha", "beta", "gamma"] {
+        let scope = test.scope();
+        assert_eq!(look(&there, &scope, label).await, [""; 0]);
+        plant(test.backend(), &scope, label).await;
+        let seen = look(&there, &scope, label).await;
+        assert_eq!(seen, look(test.backend(), &scope, label).await);
+        assert!(!seen.is_empty());
+        plant(&there, &scope, "again").await;
+        assert_eq!(
+            look(&there, &scope, "again").await,
+            look(test.backend(), &scope, "again").await
+        );
+    }
+}
+
+async fn an_acknowledged_delete_is_seen_over_every_connection_at_once(test: Test) {
+    let there = test.connect().await;
+    let scope = test.scope();
+    for _ in 0..3 {
+        plant(test.backend(), &scope, "alpha").await;
+        uproot(&there, &scope).await;
+        assert_eq!(look(test.backend(), &scope, "alpha").await, [""; 0]);
+    }
+}
+
+async fn what_was_written_outlives_its_connection(test: Test) {
+    let scopes: Vec<Scope> = (0..3).map(|_| test.scope()).collect();
+    let mut seen = Vec::new();
+    for scope in &scopes {
+        let connection = test.connect().await;
+        plant(&connection, scope, "alpha").await;
+        seen.push(look(&connection, scope, "alpha").await);
+        drop(connection);
+    }
+    let connection = test.connect().await;
+    for (scope, seen) in scopes.iter().zip(seen) {
+        assert_eq!(look(&connection, scope, "alpha").await, seen);
+    }
+}

@@ -1,0 +1,121 @@
+//! What is claimed and what is not (G10).
+
+use memory_core::{
+    Append, CountRecords, Delete, ErrorKind, Facet, Feature, Filter, Get, Message, Put,
+    PutCondition, Result, Retention, TextSearch, Trim,
+};
+
+use super::traces::{record, records};
+use crate::scenario::{Family, Test, scenarios};
+use crate::support::{LONG, increment, refused};
+
+scenarios! {
+    facet: None, family: Family::Example;
+    g10: every_feature_is_claimed_and_there_or_denied_and_refused;
+    g10: a_facet_that_is_not_offered_is_refused_by_name;
+    g10: features_belong_to_offered_facets;
+    g10: a_search_is_exact_up_to_twenty_thousand_records;
+}
+
+/// Uses the feature in its simplest ways; none where no request asks for it.
+async fn uses(test: &Test, feature: Feature) -> Vec<Result<()>> {
+    let scope = test.scope();
+    match feature {
+        Feature::Retention => {
+            let store = test.conversations();
+            let retention = Retention::messages(1);
+            let append = Append::new("c", vec![Message::user("x")]).with_retention(retention);
+            let trim = Trim { conversation: "c".into(), retention };
+            vec![
+                store.append(&scope, &append).await.map(drop),
+                store.trim(&scope, &trim).await.map(drop),
+            ]
+        }
+        Feature::SafeRetry => {
+            let append = Append::new("c", vec![Message::user("x").with_id("1")]);
+            vec![test.conversations().append(&scope, &append).await.map(drop)]
+        }
+        Feature::TextSearch => {
+            let search = TextSearch::new("n", "x", 1);
+            vec![test.vectors().search_text(&scope, &search).await.map(drop)]
+        }
+        Feature::Filters => {
+            let filter = Some(Filter::And(vec![]));
+            let count = CountRecords { namespace: "n".into(), filter };
+            vec![test.vectors().count(&scope, &count).await.map(drop)]
+        }
+        Feature::RecordExpiry => {
+            let mut expiring = record("r", "x");
+            expiring.ttl = Some(LONG);
+            vec![test.vectors().store(&scope, &records(vec![expiring])).await.map(drop)]
+        }
+        Feature::Conditions => {
+            let put = Put::new("k", 1).with_condition(PutCondition::IfAbsent);
+            let delete = Delete { if_version: Some(1), ..Delete::new("missing") };
+            vec![
+                test.working().put(&scope, &put).await.map(drop),
+                test.working().delete(&scope, &delete).await.map(drop),
+            ]
+        }
+        Feature::SlidingExpiry => {
+            let get = Get { extend: Some(LONG), ..Get::new("k") };
+            vec![test.working().get(&scope, &get).await.map(drop)]
+        }
+        Feature::Counters => {
+            let increment = increment("k", 1, None);
+            vec![test.working().increment(&scope, &increment).await.map(drop)]
+        }
+        _ => vec![],
+    }
+}
+
+async fn every_feature_is_claimed_and_there_or_denied_and_refused(test: Test) {
+    let facets = test.backend().facets();
+    let offered = |feature: &Feature| feature.facet().is_some_and(|facet| facets.contains(&facet));
+    for feature in Feature::ALL.into_iter().filter(offered) {
+        for answer in uses(&test, feature).await {
+            if test.has(feature) {
+                answer.unwrap();
+            } else {
+                let error = refused(answer, ErrorKind::Unsupported);
+                assert!(error.message().contains(feature.as_str()), "{error}");
+            }
+        }
+    }
+}
+
+async fn a_facet_that_is_not_offered_is_refused_by_name(test: Test) {
+    let backend = test.backend();
+    let offered = backend.facets();
+    for facet in Facet::ALL {
+        let answer = match facet {
+            Facet::Conversations => backend.conversations().map(drop),
+            Facet::Vectors => backend.vectors().map(drop),
+            Facet::Working => backend.working().map(drop),
+        };
+        if offered.contains(&facet) {
+            answer.unwrap();
+        } else {
+            let error = refused(answer, ErrorKind::Unsupported);
+            assert!(error.message().contains(facet.as_str()), "{error}");
+        }
+    }
+    assert!(!offered.is_empty());
+}
+
+async fn features_belong_to_offered_facets(test: Test) {
+    let facets = test.backend().facets();
+    for feature in &test.backend().capabilities().features {
+        let there = feature.facet().is_none_or(|facet| facets.contains(&facet));
+        assert!(there, "{feature} is claimed without its facet");
+    }
+}
+
+async fn a_search_is_exact_up_to_twenty_thousand_records(test: Test) {
+    if test.backend().vectors().is_err() {
+        return;
+    }
+    let quality = test.backend().capabilities().vectors.expect("a claim about searching");
+    assert!(quality.exact_up_to.is_none_or(|records| records >= 20_000), "{quality:?}");
+    assert!(quality.similarity_tolerance >= 0.0 && quality.similarity_tolerance < 1.0);
+}

@@ -1,0 +1,438 @@
+//! `VECTOR_DATABASE`: documents that are found by meaning, by words, or by both (M3).
+
+mod json;
+mod render;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future;
+use serde::{Deserialize, Serialize};
+
+pub use self::render::DocumentFormat;
+use super::Context;
+use super::strict::at_least_one;
+use crate::check::identifier;
+use crate::embed::{Embedder, EmbeddingSpace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
+use crate::fusion::{self, Fusion, Method};
+use crate::json::Object;
+use crate::limits::Limits;
+use crate::page::{Page, PageRequest};
+use crate::scope::Scope;
+use crate::text::Language;
+use crate::tokens::TokenCounter;
+use crate::vector::{
+    CountRecords, DeleteRecords, NamespaceSummary, NewRecord, QueryEmbedding, SearchResult,
+    Selection, StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore,
+};
+
+/// How documents are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SearchMode {
+    /// By meaning and by words, fused (V10).
+    #[default]
+    Hybrid,
+    /// By meaning.
+    Vector,
+    /// By words (V9).
+    Text,
+}
+
+impl SearchMode {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::Vector => "vector",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// How a [`VectorDatabase`] behaves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VectorDatabaseConfig {
+    /// The least similarity of what is found by meaning, unless a query states one; default 0.3.
+    /// It does not hold for what is found by words: a threshold that a query states does.
+    pub similarity_threshold: f32,
+    /// How many hits a query gets that asks for no number, at least 1; default 10.
+    pub max_results: usize,
+    /// The namespace of operations that name none; default `default`.
+    pub namespace: String,
+    /// The embedding model that is expected: another embedder is refused.
+    pub embedding_model: Option<String>,
+    /// How a query is answered that does not say; default hybrid.
+    pub search: SearchMode,
+    /// The language of documents and queries that name none, for the stemmer of their words (V9).
+    pub language: Option<Language>,
+    /// How the two rankings of a hybrid search are fused (V10); default convex.
+    pub fusion: Method,
+    /// The weight of meaning against words in a convex fusion, 0 to 1; default
+    /// [`Fusion::DENSE_WEIGHT`].
+    pub dense_weight: f64,
+}
+
+impl Default for VectorDatabaseConfig {
+    fn default() -> Self {
+        Self {
+            similarity_threshold: 0.3,
+            max_results: 10,
+            namespace: "default".into(),
+            embedding_model: None,
+            search: SearchMode::default(),
+            language: None,
+            fusion: Method::default(),
+            dense_weight: Fusion::DENSE_WEIGHT,
+        }
+    }
+}
+
+impl VectorDatabaseConfig {
+    fn check(&self, space: &EmbeddingSpace) -> Result<Fusion> {
+        if !(-1.0..=1.0).contains(&self.similarity_threshold) {
+            return Err(Error::invalid_input(format!(
+                "similarity_threshold {} is outside [-1, 1]",
+                self.similarity_threshold
+            ))
+            .with_hint("1 is the same direction, 0 unrelated, -1 opposite"));
+        }
+        at_least_one("max_results", u64::try_from(self.max_results).unwrap_or(u64::MAX))?;
+        identifier("namespace", &self.namespace)?;
+        if let Some(model) = self.embedding_model.as_ref().filter(|model| **model != space.model) {
+            return Err(Error::config(format!(
+                "embedding_model is {model:?}, but the embedder's model is {:?}",
+                space.model
+            ))
+            .with_hint("configure the embedder of that model, or leave embedding_model out"));
+        }
+        Fusion::new(self.fusion, self.dense_weight)
+    }
+}
+
+/// A document to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The text.
+    pub content: String,
+    /// What kind of text it is, an identifier (G2).
+    pub document_type: String,
+    /// What filters select by, and anything else.
+    pub metadata: Object,
+    /// Its embedding in the embedder's space; none to have it embedded.
+    pub embedding: Option<Vec<f32>>,
+    /// The caller's id; none for the content's hash (V1).
+    pub id: Option<String>,
+    /// How long it lives from now; none means for ever (V11).
+    pub ttl: Option<Duration>,
+    /// Its language; none means the configured one.
+    pub language: Option<Language>,
+}
+
+impl Document {
+    /// A document of type `text` that is embedded when it is stored, and lives for ever.
+    pub fn new(content: impl Into<String>) -> Self {
+        Self {
+            content: content.into(),
+            document_type: "text".into(),
+            metadata: Object::new(),
+            embedding: None,
+            id: None,
+            ttl: None,
+            language: None,
+        }
+    }
+}
+
+/// What to find: a text, an embedding, or a text whose embedding is known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DocumentQuery {
+    /// The text.
+    pub text: Option<String>,
+    /// An embedding in the embedder's space; none to have the text embedded.
+    pub embedding: Option<Vec<f32>>,
+    /// The most hits; none means the configured `max_results`.
+    pub limit: Option<usize>,
+    /// The least similarity of every hit, of those found by words too.
+    pub min_similarity: Option<f32>,
+    /// Only documents that match (V7).
+    pub filter: Option<Filter>,
+    /// The namespace; none means the configured one.
+    pub namespace: Option<String>,
+    /// How to search; none means as configured, and by meaning where there is no text.
+    pub search: Option<SearchMode>,
+    /// The language of the text; none means the configured one.
+    pub language: Option<Language>,
+}
+
+impl DocumentQuery {
+    /// Whatever fits `text` best.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: Some(text.into()), ..Self::default() }
+    }
+}
+
+/// What a query found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The hits.
+    pub result: SearchResult,
+    /// How they were found.
+    pub search: SearchMode,
+}
+
+/// Documents as text for a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocumentContext {
+    /// The text; its items are documents.
+    pub context: Context,
+    /// What was found, in the text or not.
+    pub found: Found,
+}
+
+/// A [`VectorDatabase`] in figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorDatabaseStatistics {
+    /// The documents of the namespace.
+    pub documents: u64,
+    /// The namespaces of the scope, the first 100.
+    pub namespaces: Page<NamespaceSummary>,
+}
+
+/// Documents that are found by meaning and by words.
+#[derive(Debug, Clone)]
+pub struct VectorDatabase {
+    scope: Scope,
+    store: Arc<dyn VectorStore>,
+    embedder: Arc<dyn Embedder>,
+    counter: Arc<dyn TokenCounter>,
+    config: VectorDatabaseConfig,
+    fusion: Fusion,
+}
+
+impl VectorDatabase {
+    /// The documents of `scope`.
+    pub fn new(
+        scope: Scope,
+        store: Arc<dyn VectorStore>,
+        embedder: Arc<dyn Embedder>,
+        counter: Arc<dyn TokenCounter>,
+        config: VectorDatabaseConfig,
+    ) -> Result<Self> {
+        let fusion = config.check(embedder.space())?;
+        Ok(Self { scope, store, embedder, counter, config, fusion })
+    }
+
+    /// Stores documents, all or none, and embeds those without embedding, in as few calls of the
+    /// embedder as it allows. Without a `namespace`, the configured one is meant.
+    pub async fn store(
+        &self,
+        namespace: Option<&str>,
+        documents: Vec<Document>,
+    ) -> Result<Vec<StoredRecord>> {
+        // The store refuses it too, but only after the embedder was paid for it.
+        let limit = Limits::CONTRACT.batch_items;
+        if documents.len() > limit {
+            return Err(Error::invalid_input(format!(
+                "the batch has {} documents, more than {limit}",
+                documents.len()
+            ))
+            .with_hint("split the request"));
+        }
+        let mut embeddings = self.embed(&documents).await?.into_iter();
+        let records = documents
+            .into_iter()
+            .map(|document| {
+                let embedding = document.embedding.or_else(|| embeddings.next());
+                Ok(NewRecord {
+                    id: document.id,
+                    content: document.content,
+                    document_type: document.document_type,
+                    metadata: document.metadata,
+                    embedding: embedding
+                        .ok_or_else(|| Error::internal("the embedder left a text out"))?,
+                    language: document.language.or(self.config.language),
+                    ttl: document.ttl,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let request = StoreRecords {
+            namespace: self.namespace(namespace),
+            space: self.embedder.space().clone(),
+            records,
+        };
+        self.store.store(&self.scope, &request).await
+    }
+
+    /// The embeddings of the documents that come without.
+    async fn embed(&self, documents: &[Document]) -> Result<Vec<Vec<f32>>> {
+        let texts: Vec<&str> = documents
+            .iter()
+            .filter(|document| document.embedding.is_none())
+            .map(|document| document.content.as_str())
+            .collect();
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(self.embedder.max_batch().max(1)) {
+            embeddings.extend(self.embedder.embed_documents(batch).await?);
+        }
+        Ok(embeddings)
+    }
+
+    /// Finds documents (V4 to V10).
+    ///
+    /// A hybrid search on a store without text search is `Unsupported`: it is never weakened to a
+    /// search by meaning alone (G10).
+    pub async fn search(&self, query: DocumentQuery) -> Result<Found> {
+        let search = self.mode(&query)?;
+        let limit = query.limit.unwrap_or(self.config.max_results);
+        // Refused here because fusing would hide it from the store's checks.
+        at_least_one("limit", u64::try_from(limit).unwrap_or(u64::MAX))?;
+        let embedding = self.query_embedding(&query, search).await?;
+        let result = match (search, embedding) {
+            (SearchMode::Text, similarity_to) => {
+                self.by_words(&query, limit, similarity_to).await?
+            }
+            (_, None) => return Err(Error::internal("a query was not embedded")),
+            (SearchMode::Vector, Some(embedding)) => {
+                self.by_meaning(&query, limit, embedding).await?
+            }
+            (SearchMode::Hybrid, Some(embedding)) => self.by_both(&query, limit, embedding).await?,
+        };
+        Ok(Found { result, search })
+    }
+
+    fn mode(&self, query: &DocumentQuery) -> Result<SearchMode> {
+        if query.text.is_some() {
+            return Ok(query.search.unwrap_or(self.config.search));
+        }
+        if query.embedding.is_none() {
+            return Err(Error::invalid_input("nothing to search for")
+                .with_hint("give a query, or an embedding of one"));
+        }
+        match query.search {
+            None | Some(SearchMode::Vector) => Ok(SearchMode::Vector),
+            Some(other) => Err(Error::invalid_input(format!(
+                "a {} search needs a query, not only its embedding",
+                other.as_str()
+            ))
+            .with_hint("give the query, or set search to vector")),
+        }
+    }
+
+    /// The query's embedding: the caller's, or a new one where the search or a threshold wants it.
+    async fn query_embedding(
+        &self,
+        query: &DocumentQuery,
+        search: SearchMode,
+    ) -> Result<Option<Vec<f32>>> {
+        let wanted = search != SearchMode::Text || query.min_similarity.is_some();
+        match (&query.embedding, &query.text) {
+            (Some(embedding), _) => Ok(Some(embedding.clone())),
+            (None, Some(text)) if wanted => self.embedder.embed_query(text).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn by_meaning(
+        &self,
+        query: &DocumentQuery,
+        limit: usize,
+        embedding: Vec<f32>,
+    ) -> Result<SearchResult> {
+        let threshold = query.min_similarity.unwrap_or(self.config.similarity_threshold);
+        let request = VectorSearch {
+            namespace: self.namespace(query.namespace.as_deref()),
+            space: self.embedder.space().clone(),
+            embedding,
+            limit,
+            min_similarity: Some(threshold),
+            filter: query.filter.clone(),
+        };
+        self.store.search(&self.scope, &request).await
+    }
+
+    async fn by_words(
+        &self,
+        query: &DocumentQuery,
+        limit: usize,
+        similarity_to: Option<Vec<f32>>,
+    ) -> Result<SearchResult> {
+        let request = TextSearch {
+            namespace: self.namespace(query.namespace.as_deref()),
+            text: query.text.clone().unwrap_or_default(),
+            language: query.language.or(self.config.language),
+            limit,
+            filter: query.filter.clone(),
+            similarity_to: similarity_to.map(|embedding| QueryEmbedding {
+                space: self.embedder.space().clone(),
+                embedding,
+                min_similarity: query.min_similarity,
+            }),
+        };
+        self.store.search_text(&self.scope, &request).await
+    }
+
+    async fn by_both(
+        &self,
+        query: &DocumentQuery,
+        limit: usize,
+        embedding: Vec<f32>,
+    ) -> Result<SearchResult> {
+        let candidates = fusion::candidates(limit);
+        let (dense, words) = future::join(
+            self.by_meaning(query, candidates, embedding.clone()),
+            self.by_words(query, candidates, Some(embedding)),
+        )
+        .await;
+        // What both sides lack, such as filters, is the dense side's to report.
+        let (dense, words) = (dense?, words.map_err(without_text_search)?);
+        let exhaustive = dense.complete && words.complete;
+        let hits = self.fusion.fuse(dense.hits, words.hits, limit);
+        let complete = exhaustive || hits.len() == limit;
+        Ok(SearchResult { hits, complete })
+    }
+
+    /// Finds documents and writes them as text for a model: the best that fit `max_tokens` (M5).
+    pub async fn context(
+        &self,
+        query: DocumentQuery,
+        format: DocumentFormat,
+        max_tokens: u64,
+    ) -> Result<DocumentContext> {
+        at_least_one("max_tokens", max_tokens)?;
+        let found = self.search(query).await?;
+        let context = render::documents(&found.result.hits, format, max_tokens, &*self.counter);
+        Ok(DocumentContext { context, found })
+    }
+
+    /// Deletes documents and returns how many. Without a `namespace`, the configured one is meant.
+    pub async fn clear(&self, namespace: Option<&str>, which: Selection) -> Result<u64> {
+        let request = DeleteRecords { namespace: self.namespace(namespace), which };
+        self.store.delete(&self.scope, &request).await
+    }
+
+    /// The figures of a namespace, and the scope's namespaces.
+    pub async fn statistics(&self, namespace: Option<&str>) -> Result<VectorDatabaseStatistics> {
+        let count = CountRecords { namespace: self.namespace(namespace), filter: None };
+        let page = PageRequest::default();
+        let (documents, namespaces) = future::try_join(
+            self.store.count(&self.scope, &count),
+            self.store.namespaces(&self.scope, &page),
+        )
+        .await?;
+        Ok(VectorDatabaseStatistics { documents, namespaces })
+    }
+
+    fn namespace(&self, namespace: Option<&str>) -> String {
+        namespace.unwrap_or(&self.config.namespace).to_owned()
+    }
+}
+
+fn without_text_search(error: Error) -> Error {
+    if error.kind() != ErrorKind::Unsupported {
+        return error;
+    }
+    error.with_hint("set search to vector, or bind vectors to a store with text_search")
+}

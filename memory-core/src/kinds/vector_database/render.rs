@@ -1,0 +1,103 @@
+//! How documents are shown to a model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kinds::context::{Context, fit, fold, indent};
+use crate::tokens::TokenCounter;
+use crate::vector::Hit;
+
+/// How found documents are written for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DocumentFormat {
+    /// Numbered by rank, with type and similarity; further lines of a text are indented.
+    #[default]
+    Detailed,
+    /// One line, `text | text`.
+    Compact,
+    /// A bullet per document.
+    List,
+}
+
+impl DocumentFormat {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Detailed => "detailed",
+            Self::Compact => "compact",
+            Self::List => "list",
+        }
+    }
+}
+
+/// The best documents that fit.
+pub(super) fn documents(
+    hits: &[Hit],
+    format: DocumentFormat,
+    max_tokens: u64,
+    counter: &dyn TokenCounter,
+) -> Context {
+    let separator = if format == DocumentFormat::Compact { " | " } else { "\n" };
+    let items: Vec<String> = (1..).zip(hits).map(|(rank, hit)| item(rank, hit, format)).collect();
+    fit(&items, separator, Some(max_tokens), counter).into_context(items.len())
+}
+
+fn item(rank: usize, hit: &Hit, format: DocumentFormat) -> String {
+    let record = &hit.record;
+    match format {
+        DocumentFormat::Compact => fold(&record.content),
+        DocumentFormat::List => format!("- {}", indent(&record.content)),
+        DocumentFormat::Detailed => {
+            let similarity =
+                hit.similarity.map(|s| format!(", similarity {s:.2}")).unwrap_or_default();
+            format!("{rank}. [{}{similarity}] {}", record.document_type, indent(&record.content))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Object;
+    use crate::time::Timestamp;
+    use crate::tokens::HeuristicCounter;
+    use crate::vector::Record;
+
+    fn hit(content: &str, similarity: Option<f32>) -> Hit {
+        let record = Record {
+            id: content.into(),
+            content: content.into(),
+            content_hash: String::new(),
+            document_type: "faq".into(),
+            metadata: Object::new(),
+            language: None,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+            expires_at: None,
+            embedding: None,
+        };
+        Hit { record, score: 1.0, similarity }
+    }
+
+    fn render(format: DocumentFormat, max_tokens: u64) -> Context {
+        let hits = [hit("One\ntwo.", Some(0.834)), hit("Three.", None)];
+        documents(&hits, format, max_tokens, &HeuristicCounter)
+    }
+
+    #[test]
+    fn m3_each_format_looks_as_it_says() {
+        assert_eq!(
+            render(DocumentFormat::Detailed, 100).text,
+            "1. [faq, similarity 0.83] One\n  two.\n2. [faq] Three."
+        );
+        assert_eq!(render(DocumentFormat::Compact, 100).text, "One two. | Three.");
+        assert_eq!(render(DocumentFormat::List, 100).text, "- One\n  two.\n- Three.");
+    }
+
+    #[test]
+    fn m3_what_does_not_fit_is_counted() {
+        let context = render(DocumentFormat::List, 4);
+        assert_eq!((context.text.as_str(), context.omitted), ("- One\n  two.", 1));
+        let context = render(DocumentFormat::List, 1);
+        assert_eq!((context.text.as_str(), context.items, context.omitted), ("", 0, 2));
+    }
+}

@@ -1,0 +1,86 @@
+//! How entries are shown to a model.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::kinds::context::{Context, fit, fold, indent};
+use crate::tokens::TokenCounter;
+use crate::working::Entry;
+
+/// How entries are written for a model. A text stands as it is, any other value as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryFormat {
+    /// A line per entry, `key: value`; further lines of a text are indented.
+    #[default]
+    Structured,
+    /// One line, `key: value | key: value`.
+    Compact,
+    /// A bullet per entry.
+    List,
+}
+
+impl EntryFormat {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Structured => "structured",
+            Self::Compact => "compact",
+            Self::List => "list",
+        }
+    }
+}
+
+/// The entries that fit, in their order.
+pub(super) fn entries(
+    entries: &[Entry],
+    format: EntryFormat,
+    max_tokens: Option<u64>,
+    counter: &dyn TokenCounter,
+) -> Context {
+    let separator = if format == EntryFormat::Compact { " | " } else { "\n" };
+    let items: Vec<String> = entries.iter().map(|entry| item(entry, format)).collect();
+    fit(&items, separator, max_tokens, counter).into_context(items.len())
+}
+
+fn item(entry: &Entry, format: EntryFormat) -> String {
+    let value = match &entry.value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match format {
+        EntryFormat::Structured => format!("{}: {}", entry.key, indent(&value)),
+        EntryFormat::Compact => format!("{}: {}", entry.key, fold(&value)),
+        EntryFormat::List => format!("- {}: {}", entry.key, indent(&value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::json::Object;
+    use crate::time::Timestamp;
+    use crate::tokens::HeuristicCounter;
+
+    fn entry(key: &str, value: Value) -> Entry {
+        Entry {
+            key: key.into(),
+            value,
+            metadata: Object::new(),
+            version: 1,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+            expires_at: None,
+        }
+    }
+
+    #[test]
+    fn m4_each_format_looks_as_it_says() {
+        let all = [entry("goal", json!("ship\nit")), entry("step", json!({"n": 2}))];
+        let render = |format| entries(&all, format, None, &HeuristicCounter).text;
+        assert_eq!(render(EntryFormat::Structured), "goal: ship\n  it\nstep: {\"n\":2}");
+        assert_eq!(render(EntryFormat::Compact), "goal: ship it | step: {\"n\":2}");
+        assert_eq!(render(EntryFormat::List), "- goal: ship\n  it\n- step: {\"n\":2}");
+    }
+}

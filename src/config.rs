@@ -1,0 +1,236 @@
+//! The configuration file.
+
+mod reader;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use memory_core::{Error, Facet, Result, StoreUrl, did_you_mean};
+
+use self::reader::{Fields, Reader};
+use crate::node::Node;
+
+/// Which stores there are, what is kept in which, and how text is embedded and counted.
+///
+/// It is written in YAML, or in JSON, which is a part of YAML. Every key is optional but `stores`:
+///
+/// ```
+/// # use agent_memory::{Config, Facet};
+/// let config = Config::from_text(
+///     "agent-memory.yaml",
+///     r#"
+/// stores:                          # any number, by names of your choice
+///   main: "memory:${TEAM:-main}"   # a URL,
+///   vectors: {url: "memory:v"}     # or an object with a URL
+/// default: main                    # the store of each facet not named below
+/// vectors: vectors                 # facets: conversations, vectors, working
+/// embedder: {type: hashing, dimensions: 512}
+/// tokens: heuristic                # or o200k_base, cl100k_base
+/// trace: true                      # a span around every operation
+/// nodes:                           # memory nodes, checked against their stores at start
+///   buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER, configurations: {max_messages: 50}}
+/// "#,
+///     &|_| None,
+/// )?;
+/// assert_eq!(config.stores["main"].to_string(), "memory:main");
+/// assert_eq!(config.binding(Facet::Vectors), Some("vectors"));
+/// assert_eq!(config.binding(Facet::Working), Some("main"));
+/// # Ok::<(), agent_memory::Error>(())
+/// ```
+///
+/// In every text value, `${NAME}` stands for an environment variable, `${NAME:-default}` for one
+/// with a default, and `$$` for a dollar sign. An error says file, line, column, and the path of
+/// keys; it never shows what a variable held.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The stores, by name.
+    pub stores: BTreeMap<String, StoreUrl>,
+    /// The store of every facet that has none of its own. A store that stands alone is the default
+    /// without being named. It takes the facets that it offers; to name a facet is to demand it.
+    pub default: Option<String>,
+    /// The stores of the facets that were named.
+    pub facets: BTreeMap<Facet, String>,
+    /// What turns text into vectors.
+    pub embedder: EmbedderConfig,
+    /// What counts tokens.
+    pub tokens: Tokens,
+    /// Whether a span stands around every operation.
+    pub trace: bool,
+    /// Memory nodes, by name. A node without an `id` has its name for one.
+    pub nodes: BTreeMap<String, Node>,
+}
+
+/// What turns text into vectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EmbedderConfig {
+    /// Feature hashing of words and parts of words: finds like wording, not like meaning.
+    Hashing {
+        /// How many numbers a vector has.
+        dimensions: usize,
+    },
+}
+
+impl Default for EmbedderConfig {
+    fn default() -> Self {
+        Self::Hashing { dimensions: 512 }
+    }
+}
+
+/// What counts tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tokens {
+    /// An estimate that needs no vocabulary.
+    #[default]
+    Heuristic,
+    /// The counts of OpenAI's newer models; needs the cargo feature `tiktoken`.
+    O200kBase,
+    /// The counts of OpenAI's older models; needs the cargo feature `tiktoken`.
+    Cl100kBase,
+}
+
+const KEYS: [&str; 9] = [
+    "stores",
+    "default",
+    "conversations",
+    "vectors",
+    "working",
+    "embedder",
+    "tokens",
+    "trace",
+    "nodes",
+];
+const STORES: &str = "as in stores: {main: \"sqlite:agent.db\"}";
+const STORE: &str = "write NAME: URL, or NAME: {url: URL}";
+const EMBEDDER: &str = "as in embedder: {type: hashing, dimensions: 512}";
+const NODES: &str = "as in nodes: {buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER}}";
+
+impl Config {
+    /// Reads a YAML or JSON file; `${NAME}` stands for the environment variables of this process.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::config(format!("cannot read the configuration {name}: {error}"))
+                .with_hint("check the path and its permissions")
+        })?;
+        Self::from_text(&name, &text, &|variable| std::env::var(variable).ok())
+    }
+
+    /// Reads YAML or JSON. `file` names it in errors, and `env` gives the environment variables.
+    pub fn from_text(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let tree = tree::parse(file, text)?;
+        let fields = Reader::new(file, env, &tree).fields(&KEYS, STORES)?;
+        let stores = stores(&fields)?;
+        let store = |key: &str| fields.get(key).map(|r| store_name(&r, &stores)).transpose();
+        let default = match store("default")? {
+            Some(named) => Some(named),
+            None if stores.len() == 1 => stores.keys().next().cloned(),
+            None => None,
+        };
+        let mut facets = BTreeMap::new();
+        for facet in Facet::ALL {
+            facets.extend(store(facet.as_str())?.map(|store| (facet, store)));
+        }
+        Ok(Self {
+            default,
+            facets,
+            embedder: fields.get("embedder").map_or(Ok(EmbedderConfig::default()), embedder)?,
+            tokens: fields.get("tokens").map_or(Ok(Tokens::default()), |r| tokens(&r))?,
+            trace: fields.get("trace").map_or(Ok(false), |r| r.boolean())?,
+            nodes: fields.get("nodes").map_or(Ok(BTreeMap::new()), |r| nodes(&r))?,
+            stores,
+        })
+    }
+
+    /// One store for everything, named `main`, and the defaults.
+    pub fn of_store(url: StoreUrl) -> Self {
+        let main = "main".to_owned();
+        Self {
+            stores: BTreeMap::from([(main.clone(), url)]),
+            default: Some(main),
+            facets: BTreeMap::new(),
+            embedder: EmbedderConfig::default(),
+            tokens: Tokens::default(),
+            trace: false,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// The name of the store that a facet is kept in, named or by default.
+    pub fn binding(&self, facet: Facet) -> Option<&str> {
+        self.facets.get(&facet).or(self.default.as_ref()).map(String::as_str)
+    }
+}
+
+fn stores(fields: &Fields<'_>) -> Result<BTreeMap<String, StoreUrl>> {
+    let all = fields.need("stores")?;
+    let mut stores = BTreeMap::new();
+    for (name, reader) in all.entries(STORES)? {
+        let url =
+            if reader.is_text() { reader } else { reader.fields(&["url"], STORE)?.need("url")? };
+        let parsed = url.text()?.parse().map_err(|error| url.located(&error))?;
+        stores.insert(name.to_owned(), parsed);
+    }
+    if stores.is_empty() {
+        return Err(all.problem("there is no store").with_hint(STORES));
+    }
+    Ok(stores)
+}
+
+fn store_name(reader: &Reader<'_>, stores: &BTreeMap<String, StoreUrl>) -> Result<String> {
+    let name = reader.text()?.into_owned();
+    if stores.contains_key(&name) {
+        return Ok(name);
+    }
+    let known = || stores.keys().map(String::as_str);
+    let hint = did_you_mean(&name, known())
+        .unwrap_or_else(|| format!("the stores are {}", known().collect::<Vec<_>>().join(", ")));
+    Err(reader.problem("there is no store of this name").with_hint(hint))
+}
+
+fn embedder(reader: Reader<'_>) -> Result<EmbedderConfig> {
+    let fields = reader.fields(&["type", "dimensions"], EMBEDDER)?;
+    fields.need("type")?.one_of("embedder", &[("hashing", ())])?;
+    let dimensions = match fields.get("dimensions") {
+        Some(reader) => {
+            let dimensions = reader.whole()?;
+            let limit = memory_core::Limits::CONTRACT.dimensions;
+            if !(1..=limit).contains(&dimensions) {
+                return Err(reader.problem(&format!("dimensions are 1 to {limit}")));
+            }
+            dimensions
+        }
+        None => return Ok(EmbedderConfig::default()),
+    };
+    Ok(EmbedderConfig::Hashing { dimensions })
+}
+
+fn tokens(reader: &Reader<'_>) -> Result<Tokens> {
+    let tokens = reader.one_of(
+        "token counter",
+        &[
+            ("heuristic", Tokens::Heuristic),
+            ("o200k_base", Tokens::O200kBase),
+            ("cl100k_base", Tokens::Cl100kBase),
+        ],
+    )?;
+    if tokens != Tokens::Heuristic && cfg!(not(feature = "tiktoken")) {
+        return Err(reader
+            .problem("this token counter is not compiled in")
+            .with_hint("build with the cargo feature \"tiktoken\", or use heuristic"));
+    }
+    Ok(tokens)
+}
+
+fn nodes(reader: &Reader<'_>) -> Result<BTreeMap<String, Node>> {
+    let mut nodes = BTreeMap::new();
+    for (name, reader) in reader.entries(NODES)? {
+        let mut node = Node::from_json(&reader.json()?).map_err(|error| reader.located(&error))?;
+        node.id.get_or_insert_with(|| name.to_owned());
+        nodes.insert(name.to_owned(), node);
+    }
+    Ok(nodes)
+}

@@ -1,0 +1,170 @@
+//! Memory over one or several stores.
+
+mod builder;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use memory_core::kinds::{self, ConversationBuffer, MemoryKind, VectorDatabase, WorkingMemory};
+use memory_core::{
+    Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Result,
+    TokenCounter, VectorStore, WorkingStore,
+};
+use serde_json::Value;
+use tracing::Instrument as _;
+
+pub use self::builder::MemoryBuilder;
+use crate::config::Config;
+use crate::node::{ExecutionContext, Node, Settings};
+use crate::registry::Registry;
+
+/// Memory over one or several stores, each facet bound to one of them, and a store in this process
+/// for what is not to be kept. Cheap to clone; clones share the connections.
+///
+/// It is opened from a [`Config`] or built with [`Memory::builder`], and starts only when its
+/// stores offer all that its nodes need.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    stores: BTreeMap<String, Backend>,
+    facets: BTreeMap<Facet, String>,
+    transient: Option<Backend>,
+    embedder: Arc<dyn Embedder>,
+    counter: Arc<dyn TokenCounter>,
+    nodes: BTreeMap<String, Node>,
+}
+
+impl Memory {
+    /// Connects to the stores of a configuration.
+    ///
+    /// Fails with `Config` naming every gap at once where a store lacks what a facet or node needs.
+    pub async fn open(config: &Config, registry: Registry) -> Result<Self> {
+        MemoryBuilder::from_config(config, registry)?.build().await
+    }
+
+    /// Builds it step by step.
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder::default()
+    }
+
+    /// The store of conversations.
+    pub fn conversations(&self) -> Result<&Arc<dyn ConversationStore>> {
+        self.backend(Facet::Conversations)?.conversations()
+    }
+
+    /// The store of vectors.
+    pub fn vectors(&self) -> Result<&Arc<dyn VectorStore>> {
+        self.backend(Facet::Vectors)?.vectors()
+    }
+
+    /// The store of working memory.
+    pub fn working(&self) -> Result<&Arc<dyn WorkingStore>> {
+        self.backend(Facet::Working)?.working()
+    }
+
+    /// The store that a facet is bound to.
+    pub fn backend(&self, facet: Facet) -> Result<&Backend> {
+        let bound = self.0.facets.get(&facet).and_then(|store| self.0.stores.get(store));
+        bound.ok_or_else(|| {
+            Error::config(format!("no store is bound to {facet}"))
+                .with_hint(format!("name one under {:?} or \"default\"", facet.as_str()))
+        })
+    }
+
+    /// All stores, by name.
+    pub fn stores(&self) -> &BTreeMap<String, Backend> {
+        &self.0.stores
+    }
+
+    /// What turns text into vectors.
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        &self.0.embedder
+    }
+
+    /// What counts tokens.
+    pub fn counter(&self) -> &Arc<dyn TokenCounter> {
+        &self.0.counter
+    }
+
+    /// A node of the configuration.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.0.nodes.get(name)
+    }
+
+    /// The memory kind that a node names, on the stores it is routed to (M6).
+    pub fn kind(&self, node: &Node, context: &ExecutionContext) -> Result<Box<dyn MemoryKind>> {
+        let scope = node.scope(context)?;
+        let backend = if node.persistent { self.backend(node.facet())? } else { self.transient()? };
+        let counter = Arc::clone(&self.0.counter);
+        Ok(match &node.settings {
+            Settings::ConversationBuffer(config) => {
+                let store = Arc::clone(backend.conversations()?);
+                Box::new(ConversationBuffer::new(scope, store, counter, config.clone())?)
+            }
+            Settings::VectorDatabase(config) => {
+                let store = Arc::clone(backend.vectors()?);
+                let embedder = Arc::clone(&self.0.embedder);
+                Box::new(VectorDatabase::new(scope, store, embedder, counter, config.clone())?)
+            }
+            Settings::WorkingMemory(config) => {
+                let store = Arc::clone(backend.working()?);
+                Box::new(WorkingMemory::new(scope, store, counter, config.clone())?)
+            }
+        })
+    }
+
+    /// Executes a node: an answer of section M, with `success` and, where that is false, `error`
+    /// (M1). An `operation` in the input stands above the node's own.
+    pub async fn execute(&self, node: &Node, context: &ExecutionContext, input: &Value) -> Value {
+        let span = tracing::debug_span!(
+            "memory node",
+            memory.kind = node.kind().as_str(),
+            memory.node = context.node_id.as_deref().or(node.id.as_deref()),
+            workflow.id = context.workflow_id.as_deref(),
+            workflow.execution.id = context.execution_id.as_deref(),
+        );
+        let run = async {
+            let (operation, input) = node.operation(input)?;
+            Ok(self.kind(node, context)?.execute(operation, &input).await)
+        };
+        run.instrument(span).await.unwrap_or_else(|error: Error| kinds::failure(&error))
+    }
+
+    /// The health of every store, by name (G14).
+    pub async fn health(&self, deadline: Duration) -> BTreeMap<String, Health> {
+        let mut all = BTreeMap::new();
+        for (name, backend) in &self.0.stores {
+            all.insert(name.clone(), backend.control().health(deadline).await);
+        }
+        all
+    }
+
+    /// Removes everything that `user` has in every store, in this process too (G12).
+    ///
+    /// Where a store fails, the others are erased all the same; the error is of the first that
+    /// failed, and the call can be repeated.
+    pub async fn erase(&self, user: &str) -> Result<BTreeMap<String, ErasureReceipt>> {
+        let mut receipts = BTreeMap::new();
+        let mut failure = None;
+        for (name, backend) in &self.0.stores {
+            match backend.control().erase(user).await {
+                Ok(receipt) => drop(receipts.insert(name.clone(), receipt)),
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        if let Some(backend) = &self.0.transient {
+            backend.control().erase(user).await?;
+        }
+        failure.map_or(Ok(receipts), Err)
+    }
+
+    fn transient(&self) -> Result<&Backend> {
+        self.0.transient.as_ref().ok_or_else(|| {
+            Error::config("there is no store for what is not persistent")
+                .with_hint("build with the cargo feature \"inmemory\"")
+        })
+    }
+}

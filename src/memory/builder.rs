@@ -1,0 +1,258 @@
+//! Building a memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use memory_core::layer::Trace;
+use memory_core::{
+    Backend, Embedder, Error, Facet, HeuristicCounter, Result, StoreUrl, TokenCounter,
+};
+use memory_embed::HashingEmbedder;
+
+use super::{Inner, Memory};
+use crate::config::{Config, EmbedderConfig, Tokens};
+use crate::node::Node;
+use crate::registry::Registry;
+
+/// Builds a [`Memory`]. A store that stands alone is the default of all facets.
+#[derive(Debug)]
+pub struct MemoryBuilder {
+    registry: Registry,
+    stores: Vec<(String, Store)>,
+    default: Option<String>,
+    facets: BTreeMap<Facet, String>,
+    embedder: Option<Arc<dyn Embedder>>,
+    counter: Arc<dyn TokenCounter>,
+    trace: bool,
+    nodes: BTreeMap<String, Node>,
+}
+
+#[derive(Debug)]
+enum Store {
+    Url(StoreUrl),
+    Connected(Backend),
+}
+
+impl Default for MemoryBuilder {
+    fn default() -> Self {
+        Self {
+            registry: Registry::with_compiled_drivers(),
+            stores: Vec::new(),
+            default: None,
+            facets: BTreeMap::new(),
+            embedder: None,
+            counter: Arc::new(HeuristicCounter),
+            trace: false,
+            nodes: BTreeMap::new(),
+        }
+    }
+}
+
+impl MemoryBuilder {
+    /// What the configuration says, to be changed or built.
+    pub fn from_config(config: &Config, registry: Registry) -> Result<Self> {
+        let stores = config.stores.iter();
+        Ok(Self {
+            registry,
+            stores: stores.map(|(name, url)| (name.clone(), Store::Url(url.clone()))).collect(),
+            default: config.default.clone(),
+            facets: config.facets.clone(),
+            embedder: Some(embedder(&config.embedder)?),
+            counter: counter(config.tokens)?,
+            trace: config.trace,
+            nodes: config.nodes.clone(),
+        })
+    }
+
+    /// Takes drivers from `registry` instead of those compiled in.
+    #[must_use]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Adds a store by its URL.
+    pub fn store(mut self, name: impl Into<String>, url: &str) -> Result<Self> {
+        self.stores.push((name.into(), Store::Url(url.parse()?)));
+        Ok(self)
+    }
+
+    /// Adds a store that is connected already.
+    #[must_use]
+    pub fn backend(mut self, name: impl Into<String>, backend: Backend) -> Self {
+        self.stores.push((name.into(), Store::Connected(backend)));
+        self
+    }
+
+    /// Binds a facet to a store, which must offer it.
+    #[must_use]
+    pub fn bind(mut self, facet: Facet, store: impl Into<String>) -> Self {
+        self.facets.insert(facet, store.into());
+        self
+    }
+
+    /// Names the store of every facet that is not bound and that it offers.
+    #[must_use]
+    pub fn default_store(mut self, store: impl Into<String>) -> Self {
+        self.default = Some(store.into());
+        self
+    }
+
+    /// Turns text into vectors with `embedder` instead of feature hashing.
+    #[must_use]
+    pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        self.embedder = Some(embedder);
+        self
+    }
+
+    /// Counts tokens with `counter` instead of the heuristic one.
+    #[must_use]
+    pub fn counter(mut self, counter: Arc<dyn TokenCounter>) -> Self {
+        self.counter = counter;
+        self
+    }
+
+    /// Puts a span around every operation, or does not.
+    #[must_use]
+    pub fn trace(mut self, trace: bool) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// Adds a node whose needs are checked at start.
+    #[must_use]
+    pub fn node(mut self, name: impl Into<String>, node: Node) -> Self {
+        self.nodes.insert(name.into(), node);
+        self
+    }
+
+    /// Connects, and checks that the stores offer what was bound and what the nodes need.
+    pub async fn build(self) -> Result<Memory> {
+        let default = self.default.or_else(|| match self.stores.as_slice() {
+            [(alone, _)] => Some(alone.clone()),
+            _ => None,
+        });
+        let mut stores = BTreeMap::new();
+        for (name, store) in self.stores {
+            let backend = match store {
+                Store::Connected(backend) => backend,
+                Store::Url(url) => self.registry.connect(&url).await?,
+            };
+            let backend = if self.trace { backend.layered(Trace) } else { backend };
+            if stores.insert(name.clone(), backend).is_some() {
+                return Err(Error::config(format!("two stores are named {name:?}")));
+            }
+        }
+        let mut gaps = Gaps { stores: &stores, found: Vec::new() };
+        let facets = gaps.facets(self.facets, default.as_deref());
+        self.nodes.iter().for_each(|(name, node)| gaps.node(name, node, &facets));
+        gaps.none()?;
+        Ok(Memory(Arc::new(Inner {
+            facets,
+            stores,
+            transient: transient(self.trace),
+            embedder: match self.embedder {
+                Some(embedder) => embedder,
+                None => embedder(&EmbedderConfig::default())?,
+            },
+            counter: self.counter,
+            nodes: self.nodes,
+        })))
+    }
+}
+
+/// What the stores lack.
+struct Gaps<'a> {
+    stores: &'a BTreeMap<String, Backend>,
+    found: Vec<String>,
+}
+
+impl Gaps<'_> {
+    /// Binds every facet that can be bound.
+    fn facets(
+        &mut self,
+        named: BTreeMap<Facet, String>,
+        default: Option<&str>,
+    ) -> BTreeMap<Facet, String> {
+        let mut bound = BTreeMap::new();
+        for facet in Facet::ALL {
+            let offers = |store: &str| self.stores.get(store).map(|b| b.facets().contains(&facet));
+            match (named.get(&facet).map(String::as_str), default) {
+                (Some(store), _) => match offers(store) {
+                    Some(true) => drop(bound.insert(facet, store.to_owned())),
+                    Some(false) => {
+                        self.found.push(format!("the store {store:?} does not offer {facet}"));
+                    }
+                    None => self.found.push(format!("{facet}: there is no store {store:?}")),
+                },
+                (None, Some(store)) => match offers(store) {
+                    Some(true) => drop(bound.insert(facet, store.to_owned())),
+                    Some(false) => {}
+                    None => self.found.push(format!("default: there is no store {store:?}")),
+                },
+                (None, None) => {}
+            }
+        }
+        self.found.dedup();
+        bound
+    }
+
+    fn node(&mut self, name: &str, node: &Node, facets: &BTreeMap<Facet, String>) {
+        if !node.persistent {
+            return;
+        }
+        let facet = node.facet();
+        let Some(store) = facets.get(&facet) else {
+            self.found.push(format!("the node {name:?} needs a store bound to {facet}"));
+            return;
+        };
+        let lacks = |backend: &Backend| {
+            node.needs().filter(|feature| !backend.capabilities().has(*feature))
+        };
+        if let Some(feature) = self.stores.get(store).and_then(lacks) {
+            self.found
+                .push(format!("the node {name:?} needs {feature}, which {store:?} does not offer"));
+        }
+    }
+
+    fn none(self) -> Result<()> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        Err(Error::config(self.found.join("; "))
+            .with_hint("`agent-memory capabilities` shows which store offers what"))
+    }
+}
+
+fn embedder(config: &EmbedderConfig) -> Result<Arc<dyn Embedder>> {
+    match config {
+        EmbedderConfig::Hashing { dimensions } => Ok(Arc::new(HashingEmbedder::new(*dimensions)?)),
+    }
+}
+
+#[cfg(feature = "tiktoken")]
+fn counter(tokens: Tokens) -> Result<Arc<dyn TokenCounter>> {
+    Ok(match tokens {
+        Tokens::Heuristic => Arc::new(HeuristicCounter),
+        Tokens::O200kBase => Arc::new(memory_core::TiktokenCounter::new("o200k_base")?),
+        Tokens::Cl100kBase => Arc::new(memory_core::TiktokenCounter::new("cl100k_base")?),
+    })
+}
+
+#[cfg(not(feature = "tiktoken"))]
+fn counter(tokens: Tokens) -> Result<Arc<dyn TokenCounter>> {
+    if tokens == Tokens::Heuristic {
+        return Ok(Arc::new(HeuristicCounter));
+    }
+    Err(Error::config("this token counter is not compiled in")
+        .with_hint("build with the cargo feature \"tiktoken\""))
+}
+
+/// The store of what is not to be kept, where its driver is there.
+fn transient(trace: bool) -> Option<Backend> {
+    #[cfg(feature = "inmemory")]
+    let backend = Some(backend_inmemory::InMemory::new().backend());
+    #[cfg(not(feature = "inmemory"))]
+    let backend: Option<Backend> = None;
+    backend.map(|backend| if trace { backend.layered(Trace) } else { backend })
+}

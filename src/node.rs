@@ -1,0 +1,281 @@
+//! Memory nodes as workflows write them, and the executions that they run in.
+
+use std::str::FromStr;
+
+use memory_core::json::{self, Object};
+use memory_core::kinds::{
+    ConversationBufferConfig, KindName, Operation, SearchMode, VectorDatabaseConfig,
+    WorkingMemoryConfig, strict,
+};
+use memory_core::{Error, Facet, Feature, Result, Scope, did_you_mean};
+use serde_json::Value;
+
+const KEYS: [&str; 5] = ["type", "subtype", "configurations", "id", "name"];
+/// The configurations that every subtype has.
+const COMMON: [&str; 5] =
+    ["operation", "use_persistent_storage", "user_id", "node_id", "use_advanced"];
+/// The user of a node that keeps nothing and is told no user (M6).
+const ANONYMOUS: &str = "anonymous";
+
+/// A memory node of a workflow (contract, section M).
+///
+/// In JSON it is `{"type": "MEMORY", "subtype": …, "configurations": {…}}` with an optional `id`
+/// and `name`. The subtypes are `CONVERSATION_BUFFER`, `VECTOR_DATABASE` and `WORKING_MEMORY`, also
+/// named `KEY_VALUE_STORE`. Among the configurations are those of the subtype, and for every one:
+///
+/// - `operation`: `store`, `retrieve`, `get_context`, `clear` or `get_statistics`, unless the input
+///   names one;
+/// - `use_persistent_storage` (true): false keeps the node's memory in this process alone;
+/// - `user_id` and `node_id`: whose memory it is, unless the [`ExecutionContext`] says so;
+/// - `use_advanced`: accepted from old configurations, and without meaning.
+///
+/// Any other key is `InvalidInput` with the nearest name as the hint.
+///
+/// ```
+/// use agent_memory::Node;
+/// let node: Node = r#"{
+///     "type": "MEMORY",
+///     "subtype": "CONVERSATION_BUFFER",
+///     "configurations": {"operation": "store", "max_messages": 100, "max_tokens": 4000}
+/// }"#.parse()?;
+/// assert!(node.persistent);
+/// # Ok::<(), agent_memory::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Node {
+    /// Tells this node's memory from that of others.
+    pub id: Option<String>,
+    /// A name for people.
+    pub name: Option<String>,
+    /// What the node is, and its own configurations.
+    pub settings: Settings,
+    /// What it does unless the input says otherwise.
+    pub operation: Option<Operation>,
+    /// Whether its memory goes to the configured stores, or stays in this process.
+    pub persistent: bool,
+    /// Whose memory it is, unless the execution says so.
+    pub user_id: Option<String>,
+    /// As `id`, from the configurations; stands above it.
+    pub node_id: Option<String>,
+}
+
+/// What a node is, and the configurations of its subtype.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    /// `CONVERSATION_BUFFER`.
+    ConversationBuffer(ConversationBufferConfig),
+    /// `VECTOR_DATABASE`.
+    VectorDatabase(VectorDatabaseConfig),
+    /// `WORKING_MEMORY`, also named `KEY_VALUE_STORE`.
+    WorkingMemory(WorkingMemoryConfig),
+}
+
+/// What is known of the run that executes a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecutionContext {
+    /// Whose memory it is.
+    pub user_id: Option<String>,
+    /// The node's id in the workflow.
+    pub node_id: Option<String>,
+    /// The workflow, for traces alone: memory outlives workflows.
+    pub workflow_id: Option<String>,
+    /// The run, for traces alone: memory outlives runs.
+    pub execution_id: Option<String>,
+}
+
+impl ExecutionContext {
+    /// A run on behalf of `user`.
+    pub fn for_user(user: impl Into<String>) -> Self {
+        Self { user_id: Some(user.into()), ..Self::default() }
+    }
+
+    /// Names the node.
+    #[must_use]
+    pub fn at_node(mut self, node: impl Into<String>) -> Self {
+        self.node_id = Some(node.into());
+        self
+    }
+}
+
+impl Node {
+    /// A persistent node of a subtype, with the given configurations of it.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            id: None,
+            name: None,
+            settings,
+            operation: None,
+            persistent: true,
+            user_id: None,
+            node_id: None,
+        }
+    }
+
+    /// Reads the JSON form.
+    pub fn from_json(value: &Value) -> Result<Self> {
+        let Value::Object(object) = value else {
+            return Err(Error::invalid_input("a node is a JSON object")
+                .with_hint(r#"write it as {"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#));
+        };
+        if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let hint = did_you_mean(unknown, KEYS)
+                .unwrap_or_else(|| format!("settings stand in {:?}", "configurations"));
+            return Err(
+                Error::invalid_input(format!("a node has no key {unknown:?}")).with_hint(hint)
+            );
+        }
+        match text(object, "type")?.as_deref() {
+            Some("MEMORY") => {}
+            Some(other) => {
+                return Err(Error::invalid_input(format!("a node of type {other:?} is no memory"))
+                    .with_hint(r#"the type of a memory node is "MEMORY""#));
+            }
+            None => {
+                return Err(Error::invalid_input("the node has no type")
+                    .with_hint(r#"add "type": "MEMORY""#));
+            }
+        }
+        let subtype = text(object, "subtype")?.ok_or_else(|| {
+            Error::invalid_input("the node has no subtype").with_hint(
+                "the subtypes are CONVERSATION_BUFFER, VECTOR_DATABASE, WORKING_MEMORY and \
+                 KEY_VALUE_STORE",
+            )
+        })?;
+        let mut configurations = match object.get("configurations") {
+            None | Some(Value::Null) => Object::new(),
+            Some(Value::Object(configurations)) => configurations.clone(),
+            Some(_) => return Err(Error::invalid_input("configurations is an object")),
+        };
+        let common: Object =
+            COMMON.iter().filter_map(|key| configurations.remove_entry(*key)).collect();
+        Ok(Self {
+            id: text(object, "id")?,
+            name: text(object, "name")?,
+            operation: text(&common, "operation")?.as_deref().map(str::parse).transpose()?,
+            persistent: match common.get("use_persistent_storage") {
+                None | Some(Value::Null) => true,
+                Some(Value::Bool(persistent)) => *persistent,
+                Some(_) => {
+                    return Err(Error::invalid_input("use_persistent_storage is true or false"));
+                }
+            },
+            user_id: text(&common, "user_id")?,
+            node_id: text(&common, "node_id")?,
+            settings: Settings::read(subtype.parse()?, &configurations)?,
+        })
+    }
+
+    /// Whose memory the node works on in `context` (M6).
+    ///
+    /// The user is the context's, else the node's own. The node's id is the context's, else
+    /// `node_id` of the configurations, else `id`, else the subtype in lower case, so that nodes
+    /// without an id share one memory for each subtype and user.
+    pub fn scope(&self, context: &ExecutionContext) -> Result<Scope> {
+        let user = match context.user_id.as_ref().or(self.user_id.as_ref()) {
+            Some(user) => user.as_str(),
+            None if self.persistent => {
+                return Err(Error::invalid_input("a persistent node needs a user").with_hint(
+                    "name the user of the execution, or set use_persistent_storage to false",
+                ));
+            }
+            None => ANONYMOUS,
+        };
+        let given = context.node_id.as_ref().or(self.node_id.as_ref()).or(self.id.as_ref());
+        let node = given.cloned().unwrap_or_else(|| self.kind().as_str().to_ascii_lowercase());
+        Scope::new(user, node)
+    }
+
+    /// What the node is.
+    pub fn kind(&self) -> KindName {
+        match &self.settings {
+            Settings::ConversationBuffer(_) => KindName::ConversationBuffer,
+            Settings::VectorDatabase(_) => KindName::VectorDatabase,
+            Settings::WorkingMemory(_) => KindName::WorkingMemory,
+        }
+    }
+
+    /// The facet that its memory is kept in.
+    pub(crate) fn facet(&self) -> Facet {
+        match &self.settings {
+            Settings::ConversationBuffer(_) => Facet::Conversations,
+            Settings::VectorDatabase(_) => Facet::Vectors,
+            Settings::WorkingMemory(_) => Facet::Working,
+        }
+    }
+
+    /// What its store must be able to do.
+    pub(crate) fn needs(&self) -> Option<Feature> {
+        match &self.settings {
+            Settings::ConversationBuffer(_) => Some(Feature::Retention),
+            Settings::VectorDatabase(config) => {
+                (config.search != SearchMode::Vector).then_some(Feature::TextSearch)
+            }
+            Settings::WorkingMemory(config) => {
+                config.refresh_on_read.then_some(Feature::SlidingExpiry)
+            }
+        }
+    }
+
+    /// The operation that the input names, else the node's own, and the input without it.
+    pub(crate) fn operation(&self, input: &Value) -> Result<(Operation, Value)> {
+        let mut input = match input {
+            Value::Object(object) => object.clone(),
+            Value::Null => Object::new(),
+            _ => {
+                return Err(Error::invalid_input("the input is a JSON object")
+                    .with_hint("give {} where there is nothing to say"));
+            }
+        };
+        let named = text(&input, "operation")?.as_deref().map(str::parse).transpose()?;
+        input.shift_remove("operation");
+        let operation = named.or(self.operation).ok_or_else(|| {
+            Error::invalid_input("neither node nor input names an operation")
+                .with_hint("the operations are store, retrieve, get_context, clear, get_statistics")
+        })?;
+        Ok((operation, Value::Object(input)))
+    }
+}
+
+impl FromStr for Node {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::from_json(&json::parse(text)?)
+    }
+}
+
+impl Settings {
+    fn read(kind: KindName, configurations: &Object) -> Result<Self> {
+        let what = kind.as_str();
+        let settings = match kind {
+            KindName::ConversationBuffer => {
+                strict::from_object(what, configurations).map(Self::ConversationBuffer)
+            }
+            KindName::VectorDatabase => {
+                strict::from_object(what, configurations).map(Self::VectorDatabase)
+            }
+            KindName::WorkingMemory => {
+                strict::from_object(what, configurations).map(Self::WorkingMemory)
+            }
+        };
+        // The subtype's reader does not know the keys that every subtype has.
+        settings.map_err(|error| {
+            let misspelt = configurations.keys().find_map(|key| did_you_mean(key, COMMON));
+            match misspelt {
+                Some(hint) if !error.hint().unwrap_or_default().starts_with("did you mean") => {
+                    error.with_hint(hint)
+                }
+                _ => error,
+            }
+        })
+    }
+}
+
+fn text(object: &Object, key: &str) -> Result<Option<String>> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Error::invalid_input(format!("{key} is text"))),
+    }
+}

@@ -1,0 +1,106 @@
+//! Which driver answers to which URL.
+
+use std::sync::Arc;
+
+use memory_core::{Admin, Backend, Driver, Error, Result, StoreUrl, did_you_mean, operation};
+
+/// The schemes of the project's own drivers, and the cargo feature that brings each.
+const FEATURES: [(&str, &str); 11] = [
+    ("sqlite", "sqlite"),
+    ("memory", "inmemory"),
+    ("inmemory", "inmemory"),
+    ("postgres", "postgres"),
+    ("postgresql", "postgres"),
+    ("redis", "redis"),
+    ("rediss", "redis"),
+    ("redis+cluster", "redis"),
+    ("qdrant", "qdrant"),
+    ("qdrants", "qdrant"),
+    ("qdrant-edge", "qdrant-edge"),
+];
+
+/// The drivers at hand, by URL scheme. A value like any other: there is no global registry.
+///
+/// ```
+/// use agent_memory::Registry;
+/// let registry = Registry::with_compiled_drivers();
+/// let schemes: Vec<_> = registry.drivers().iter().flat_map(|d| d.schemes()).collect();
+/// assert!(schemes.contains(&&"memory"));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    drivers: Vec<Arc<dyn Driver>>,
+}
+
+impl Registry {
+    /// A registry without drivers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A registry of every driver that a cargo feature brought in.
+    #[allow(unused_mut, reason = "without any driver's feature")]
+    pub fn with_compiled_drivers() -> Self {
+        let mut registry = Self::new();
+        #[cfg(feature = "inmemory")]
+        registry.register(backend_inmemory::driver());
+        #[cfg(feature = "sqlite")]
+        registry.register(Arc::new(backend_sqlite::driver()));
+        registry
+    }
+
+    /// Adds a driver. Of two that answer to one scheme, the one registered last is asked.
+    pub fn register(&mut self, driver: Arc<dyn Driver>) -> &mut Self {
+        self.drivers.push(driver);
+        self
+    }
+
+    /// The drivers, in the order in which they were registered.
+    pub fn drivers(&self) -> &[Arc<dyn Driver>] {
+        &self.drivers
+    }
+
+    /// Connects to a store for data work.
+    pub async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
+        let driver = self.driver(url)?;
+        driver.connect(url).await.map_err(|error| connecting(driver, error))
+    }
+
+    /// Connects to a store for administration.
+    pub async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
+        let driver = self.driver(url)?;
+        driver.admin(url).await.map_err(|error| connecting(driver, error))
+    }
+
+    /// The driver that answers to the URL's scheme.
+    pub fn driver(&self, url: &StoreUrl) -> Result<&dyn Driver> {
+        let scheme = url.scheme();
+        self.drivers
+            .iter()
+            .rev()
+            .find(|driver| driver.schemes().contains(&scheme))
+            .map(AsRef::as_ref)
+            .ok_or_else(|| self.unknown(scheme))
+    }
+
+    fn unknown(&self, scheme: &str) -> Error {
+        let mut here: Vec<_> = self.drivers.iter().flat_map(|d| d.schemes()).copied().collect();
+        here.sort_unstable();
+        let message = if here.is_empty() {
+            format!("no driver answers to {scheme:?}, and there is none for another scheme either")
+        } else {
+            format!("no driver answers to {scheme:?}; the schemes here are {}", here.join(", "))
+        };
+        let feature = FEATURES.iter().find(|(known, _)| *known == scheme);
+        let hint = match feature {
+            Some((_, feature)) => format!("build with the cargo feature {feature:?}"),
+            None => did_you_mean(scheme, FEATURES.iter().map(|(known, _)| *known).chain(here))
+                .unwrap_or_else(|| "register a driver for it".to_owned()),
+        };
+        Error::config(message).with_operation(operation::CONNECT).with_hint(hint)
+    }
+}
+
+fn connecting(driver: &dyn Driver, error: Error) -> Error {
+    error.with_backend(driver.name()).with_operation(operation::CONNECT)
+}
