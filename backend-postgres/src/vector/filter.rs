@@ -235,14 +235,13 @@ mod tests {
             (json!(9_223_372_036_854_775_808.0), "9223372036854775808"),
             (json!(-9_223_372_036_854_775_808.0), "-9223372036854775808"),
             (json!(18_446_744_073_709_551_616.0), "18446744073709551616"),
-            (json!(1e300), "1e300"),
-            (json!(0.1), "0.1"),
             (json!(u64::MAX), "18446744073709551615"),
         ] {
-            assert_eq!(comparable(&value).trim_end_matches("+300").replace("e+", "e"), text);
+            assert_eq!(comparable(&value), text);
         }
-        let nested = json!({"a\"": [1, {"b": 9e15}], "c": null});
-        assert_eq!(comparable(&nested), r#"{"a\"":[1,{"b":9e15}],"c":null}"#);
+        for as_it_is in [json!(0.1), json!(1e300), json!({"a\"": [1, {"b": 1.5}], "c": null})] {
+            assert_eq!(comparable(&as_it_is), as_it_is.to_string());
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 /// Hands connections on to a server while it is open.
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     at: SocketAddr,
     server: String,
     round_trips: Arc<AtomicU64>,
@@ -23,7 +23,7 @@ pub struct Gate {
 
 impl Gate {
     /// A gate before `server`, a host and port.
-    pub async fn before(server: &str) -> Arc<Self> {
+    pub(crate) async fn before(server: &str) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let round_trips = Arc::new(AtomicU64::new(0));
@@ -32,12 +32,12 @@ impl Gate {
     }
 
     /// Where to connect.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.at
     }
 
     /// How often a client sent something and then waited for an answer.
-    pub fn round_trips(&self) -> u64 {
+    pub(crate) fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::SeqCst)
     }
 }

@@ -18,21 +18,21 @@ exec postgres -D /tmp/db -c listen_addresses='*' -c fsync=off \"$@\"";
 
 /// A server that is there as long as this value.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     /// A superuser's URL, without a database.
     base: String,
     container: Option<Container<GenericImage>>,
 }
 
 /// Why there is no server, to be said once.
-pub static WANTED: LazyLock<bool> = LazyLock::new(|| {
+pub(crate) static WANTED: LazyLock<bool> = LazyLock::new(|| {
     let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default();
     required.split(',').any(|name| name.trim() == "postgres")
 });
 
 impl Server {
     /// A server that other tests may use too, or why there is none.
-    pub fn any() -> Result<Self, String> {
+    pub(crate) fn any() -> Result<Self, String> {
         match std::env::var("TEST_POSTGRES_URL") {
             Ok(url) => {
                 let at = url.find("://").and_then(|at| url[at + 3..].find('/').map(|n| at + 3 + n));
@@ -43,7 +43,7 @@ impl Server {
     }
 
     /// A server of one's own, to break, started with these arguments.
-    pub fn own(arguments: &[&str]) -> Result<Self, String> {
+    pub(crate) fn own(arguments: &[&str]) -> Result<Self, String> {
         let official = || {
             let arguments = ["-c", "fsync=off"].iter().chain(arguments).copied();
             image(OFFICIAL).with_env_var("POSTGRES_PASSWORD", "secret").with_cmd(arguments)
@@ -63,29 +63,29 @@ impl Server {
     }
 
     /// A superuser's URL of a database.
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("{}/{database}", self.base)
     }
 
     /// The URL of a database for other credentials.
-    pub fn url_as(&self, credentials: &str, database: &str) -> String {
+    pub(crate) fn url_as(&self, credentials: &str, database: &str) -> String {
         format!("postgres://{credentials}@{}/{database}", self.address())
     }
 
     /// The superuser's name and password.
-    pub fn credentials(&self) -> &str {
+    pub(crate) fn credentials(&self) -> &str {
         let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
         rest.rsplit_once('@').map_or("postgres", |(credentials, _)| credentials)
     }
 
     /// Host and port.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
         rest.rsplit_once('@').map_or(rest, |(_, address)| address)
     }
 
     /// The container; none where the server is somebody else's.
-    pub fn container(&self) -> Option<&Container<GenericImage>> {
+    pub(crate) fn container(&self) -> Option<&Container<GenericImage>> {
         self.container.as_ref()
     }
 }
