@@ -36,9 +36,11 @@ const DELETE: &str = "
 DELETE FROM entries WHERE user = ?1 AND node = ?2 AND key = ?3
 RETURNING expires_at IS NULL OR expires_at > ?4";
 
+/// From the place where the page before ended, itself left out: one lower bound, since SQLite seeks
+/// to one only.
 const LIST: &str = "
 SELECT * FROM entries
-WHERE user = ?1 AND node = ?2 AND key >= ?3 AND key < ?4 AND key > ?5
+WHERE user = ?1 AND node = ?2 AND key >= ?3 AND key < ?4 AND key <> ?5
     AND (expires_at IS NULL OR expires_at > ?6)
 ORDER BY key LIMIT ?7";
 
@@ -186,12 +188,13 @@ impl WorkingStore for Working {
 
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let page = &request.page;
+        let behind = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
         let rows = sqlx::query(LIST)
             .bind(scope.user())
             .bind(scope.node())
-            .bind(&request.prefix)
+            .bind(request.prefix.as_str().max(&behind))
             .bind(successor(&request.prefix))
-            .bind(page.position(op::LIST_ENTRIES)?.unwrap_or_default())
+            .bind(&behind)
             .bind(self.0.now().as_millis())
             .bind(integer(page.limit + 1))
             .fetch_all(self.0.reader())

@@ -55,7 +55,8 @@ fn numbers(count: usize) -> impl Iterator<Item = f32> {
     let mut state = 7_u32;
     std::iter::repeat_with(move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f32::from(i16::from_le_bytes([(state >> 16) as u8, (state >> 24) as u8]))
+        let [.., low, high] = state.to_le_bytes();
+        f32::from(i16::from_le_bytes([low, high]))
     })
     .take(count)
 }

@@ -155,12 +155,10 @@ fn the_model_passes_the_suite() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut failures = Vec::new();
     for scenario in crate::scenarios() {
-        let start = std::time::Instant::now();
         let verdict = runtime.block_on(crate::run_one(&scenario, &ModelHarness));
         if verdict != Verdict::Passed {
             failures.push(format!("{scenario:?}: {verdict:?}"));
         }
-        eprintln!("{scenario:?}: {:?}", start.elapsed());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

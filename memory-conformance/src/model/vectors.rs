@@ -144,7 +144,9 @@ fn is_near(similarity: f64, min: Option<f32>) -> bool {
 fn rank(mut hits: Vec<Hit>, limit: usize) -> SearchResult {
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id)));
     hits.truncate(limit);
-    hits.iter_mut().for_each(|hit| hit.record.embedding = None);
+    for hit in &mut hits {
+        hit.record.embedding = None;
+    }
     SearchResult { hits, complete: true }
 }
 
@@ -226,7 +228,9 @@ impl VectorStore for Vectors {
         let mut all = self.live(scope, &request.namespace, None)?;
         all.retain(|record| passes(request.filter.as_ref(), record));
         if !request.with_embeddings {
-            all.iter_mut().for_each(|record| record.embedding = None);
+            for record in &mut all {
+                record.embedding = None;
+            }
         }
         let limit = request.page.limit;
         let position = request.page.position(operation::SCAN_RECORDS)?;

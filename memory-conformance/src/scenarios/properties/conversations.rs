@@ -94,9 +94,7 @@ fn read() -> impl Strategy<Value = Op> {
     )
 }
 
-fn sequence(test: &Test, with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> + use<> {
-    let with_ids = with_ids && test.has(Feature::SafeRetry);
-    let retained = if test.has(Feature::Retention) { retained } else { 0.0 };
+fn sequence(with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> {
     let trims = if retained > 0.0 { 2 } else { 0 };
     let trim = (conversation(), retention())
         .prop_map(|(conversation, retention)| Op::Trim(Trim { conversation, retention }));
@@ -112,15 +110,16 @@ fn sequence(test: &Test, with_ids: bool, retained: f64) -> impl Strategy<Value =
 }
 
 async fn conversations_answer_as_the_model_does(test: Test) {
-    holds(&test, |test| sequence(test, false, 0.0), compare).await;
+    holds(&test, |_| sequence(false, 0.0), compare).await;
 }
 
 async fn retries_answer_as_the_model_does(test: Test) {
-    holds(&test, |test| sequence(test, true, 0.2), compare).await;
+    let retained = |test: &Test| if test.has(Feature::Retention) { 0.2 } else { 0.0 };
+    holds(&test, move |test| sequence(true, retained(test)), compare).await;
 }
 
 async fn retention_answers_as_the_model_does(test: Test) {
-    holds(&test, |test| sequence(test, false, 0.8), compare).await;
+    holds(&test, |_| sequence(false, 0.8), compare).await;
 }
 
 async fn compare(test: Test, ops: Vec<Op>) -> Result<(), String> {

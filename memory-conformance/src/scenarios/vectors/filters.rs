@@ -3,7 +3,9 @@
 use memory_core::{Facet, Filter, Record, cosine_similarity};
 use serde_json::json;
 
-use super::support::{HALF, Namespace, X, Y, filter, ids, noise_vectors, record, tagged, text};
+use super::support::{
+    HALF, Namespace, X, Y, filter, ids, noise_vectors, object, record, tagged, text,
+};
 use crate::scenario::{Family, Test, scenarios};
 
 scenarios! {
@@ -67,11 +69,11 @@ async fn filters_apply_before_limit_for_words_too(test: Test) {
     let notes = Namespace::new(&test);
     let better = (0..300).map(|n| text(&format!("better {n:03}"), "apple apple apple"));
     notes.store(better.collect()).await;
-    let mut worse: Vec<_> = (0..5)
-        .map(|n| text(&format!("worse {n}"), "an apple among many other words that weigh it down"))
-        .collect();
-    worse.iter_mut().for_each(|r| r.metadata.extend([("wanted".into(), json!(true))]));
-    notes.store(worse).await;
+    let weighed_down = "an apple among many other words that weigh it down";
+    let worse = (0..5).map(|n| {
+        text(&format!("worse {n}"), weighed_down).with_metadata(object(json!({"wanted": true})))
+    });
+    notes.store(worse.collect()).await;
     let mut request = notes.words("apple");
     request.limit = 3;
     assert_eq!(ids(&notes.search_text(&request).await), ["better 000", "better 001", "better 002"]);

@@ -76,12 +76,15 @@ async fn storing_the_same_again_is_unchanged_and_moves_no_time(test: Test) {
     assert_eq!((read.created_at, read.updated_at), (first.created_at, first.updated_at));
 }
 
+/// A part of a record, and how to change it.
+type Change = (&'static str, fn(&mut NewRecord));
+
 async fn any_difference_is_an_update_that_keeps_created_at(test: Test) {
     let notes = Namespace::new(&test);
     let first = notes.put(record("a", X)).await;
     let mut new = record("a", X);
     let mut last = first.updated_at;
-    let changes: [(&str, fn(&mut NewRecord)); 5] = [
+    let changes: [Change; 5] = [
         ("content", |new| new.content = "changed".into()),
         ("document type", |new| new.document_type = "faq".into()),
         ("metadata", |new| new.metadata = object(json!({"n": null}))),
