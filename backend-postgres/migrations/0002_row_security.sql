@@ -1,6 +1,11 @@
 -- Row level security. A data connection states for one transaction who it works for; a row is
 -- there for its user alone. Without a statement there is no user, and so no row.
 
+-- Everyone may call the functions, which run with the caller's rights and so give none: the rights
+-- to the tables are granted to the role that works on the data. A connection's own role, which
+-- only steps down to that one, needs no more than this.
+GRANT USAGE ON SCHEMA {schema} TO PUBLIC;
+
 -- Whose rows are visible: the `sub` of the claims, as PostgREST and Supabase set them.
 CREATE FUNCTION {schema}.current_user_id() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$

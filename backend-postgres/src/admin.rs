@@ -106,7 +106,7 @@ impl Administration {
         Ok(STEPS[done..].iter().map(|(name, _)| (*name).to_owned()).collect())
     }
 
-    /// Creates the role if it is not there, and lets it, and nobody else, work on the data.
+    /// Creates the role if it is not there, and lets it work on the data.
     async fn grant(&self, connection: &mut PgConnection, name: &str) -> Result<()> {
         let row = sqlx::query(ROLE).bind(name).fetch_one(&mut *connection).await.map_err(failed)?;
         let role = quoted(name);
@@ -116,11 +116,8 @@ impl Administration {
         let schema = quoted(self.config.schema.name());
         let grants = format!(
             "GRANT {role} TO CURRENT_USER;
-             GRANT USAGE ON SCHEMA {schema} TO {role};
              GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
-             GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
-             REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC;
-             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role}"
+             GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
         );
         run(connection, &grants).await
     }

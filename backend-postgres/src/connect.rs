@@ -24,9 +24,7 @@ SELECT
     coalesce(pg_has_role(session_user, worker.oid, 'MEMBER'), false) AS may_step_down,
     head.oid IS NOT NULL AS migrated,
     coalesce(obj_description(home.oid, 'pg_namespace'), '') AS schema_version,
-    coalesce(has_schema_privilege(worker.oid, home.oid, 'USAGE')
-        AND has_table_privilege(worker.oid, head.oid, 'SELECT, INSERT, UPDATE, DELETE'), false)
-        AS is_granted
+    coalesce(has_table_privilege(worker.oid, head.oid, 'INSERT'), false) AS is_granted
 FROM (SELECT) AS nothing
 LEFT JOIN pg_roles AS worker ON worker.rolname = coalesce($2, session_user)
 LEFT JOIN pg_namespace AS home ON home.nspname = $1
@@ -207,10 +205,8 @@ fn create_role(schema: &Schema, name: &str) -> String {
     let (role, schema) = (quoted(name), quoted(schema.name()));
     format!(
         "CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER; \
-         GRANT USAGE ON SCHEMA {schema} TO {role}; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
-         GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}; \
-         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role} \
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role} \
          (or run `agent-memory migrate` with ?role={name})"
     )
 }
