@@ -107,17 +107,14 @@ DECLARE
 BEGIN
     PERFORM {schema}.identify(p_user, p_role);
     IF p_extend IS NOT NULL THEN
-        WITH due AS (
-            SELECT d.key
-            FROM {schema}.memory_data AS d
-            WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
-                AND d.expires_at > now AND d.expires_at < wanted
-            ORDER BY d.key
-            FOR UPDATE
-        )
-        UPDATE {schema}.memory_data AS d SET expires_at = greatest(d.expires_at, wanted)
-        FROM due
-        WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = due.key;
+        PERFORM FROM {schema}.memory_data AS d
+        WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
+            AND d.expires_at < wanted
+        ORDER BY d.key
+        FOR UPDATE;
+        UPDATE {schema}.memory_data AS d SET expires_at = wanted
+        WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
+            AND d.expires_at > now AND d.expires_at < wanted;
     END IF;
     RETURN QUERY
     SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
@@ -250,13 +247,16 @@ CREATE FUNCTION {schema}.clear_entries(
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM {schema}.identify(p_user, p_role);
-    PERFORM FROM {schema}.memory_data AS d
-    WHERE d.user_id = p_user AND d.node_id = p_node
-    ORDER BY d.key
-    FOR UPDATE;
-    WITH gone AS (
-        DELETE FROM {schema}.memory_data AS d
+    WITH locked AS MATERIALIZED (
+        SELECT d.key
+        FROM {schema}.memory_data AS d
         WHERE d.user_id = p_user AND d.node_id = p_node
+        ORDER BY d.key
+        FOR UPDATE
+    ), gone AS (
+        DELETE FROM {schema}.memory_data AS d
+        USING locked
+        WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = locked.key
         RETURNING d.expires_at
     )
     SELECT count(*) INTO cleared

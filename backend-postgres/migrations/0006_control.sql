@@ -1,42 +1,65 @@
 -- What goes over all facets: erasing a user, listing scopes and users, purging.
 
--- Removes everything of a user (G12) and says how much of it had not expired.
+CREATE TYPE {schema}.conversation_key AS (node_id text, conversation_id text);
+
+-- Removes everything of a user (G12) and says how much of it had not expired. It touches only what
+-- it has locked, in the order in which writers lock; what is written meanwhile comes after it.
 CREATE FUNCTION {schema}.erase(
     p_user text, p_role text,
     OUT messages bigint, OUT records bigint, OUT entries bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
+    heads {schema}.conversation_key[];
+    homes bigint[];
     now timestamptz;
 BEGIN
     PERFORM {schema}.identify(p_user, p_role);
-    PERFORM FROM {schema}.conversations AS c
-    WHERE c.user_id = p_user ORDER BY c.node_id, c.conversation_id FOR UPDATE;
-    PERFORM FROM {schema}.namespaces AS s
-    WHERE s.user_id = p_user ORDER BY s.node_id, s.namespace FOR UPDATE;
-    PERFORM FROM {schema}.memory_data AS d
-    WHERE d.user_id = p_user ORDER BY d.node_id, d.key FOR UPDATE;
-    now := clock_timestamp();
-
-    DELETE FROM {schema}.message_ids AS i WHERE i.user_id = p_user;
-    DELETE FROM {schema}.conversation_buffers AS m WHERE m.user_id = p_user;
+    heads := ARRAY(
+        SELECT (c.node_id, c.conversation_id)::{schema}.conversation_key
+        FROM {schema}.conversations AS c
+        WHERE c.user_id = p_user ORDER BY c.node_id, c.conversation_id FOR UPDATE);
+    DELETE FROM {schema}.message_ids AS i
+    USING unnest(heads) AS h
+    WHERE i.user_id = p_user AND i.node_id = h.node_id AND i.conversation_id = h.conversation_id;
+    DELETE FROM {schema}.conversation_buffers AS m
+    USING unnest(heads) AS h
+    WHERE m.user_id = p_user AND m.node_id = h.node_id AND m.conversation_id = h.conversation_id;
     GET DIAGNOSTICS messages = ROW_COUNT;
-    DELETE FROM {schema}.conversations AS c WHERE c.user_id = p_user;
+    DELETE FROM {schema}.conversations AS c
+    USING unnest(heads) AS h
+    WHERE c.user_id = p_user AND c.node_id = h.node_id AND c.conversation_id = h.conversation_id;
 
-    DELETE FROM {schema}.embedding_words AS w WHERE w.user_id = p_user;
+    homes := ARRAY(
+        SELECT s.namespace_number
+        FROM {schema}.namespaces AS s
+        WHERE s.user_id = p_user ORDER BY s.node_id, s.namespace FOR UPDATE);
+    now := clock_timestamp();
+    DELETE FROM {schema}.embedding_words AS w
+    WHERE w.user_id = p_user AND w.namespace_number = ANY (homes);
     WITH gone AS (
-        DELETE FROM {schema}.embeddings AS e WHERE e.user_id = p_user RETURNING e.expires_at
+        DELETE FROM {schema}.embeddings AS e
+        WHERE e.user_id = p_user AND e.namespace_number = ANY (homes)
+        RETURNING e.expires_at
     )
     SELECT count(*) INTO records
     FROM gone
     WHERE gone.expires_at IS NULL OR gone.expires_at > now;
-    DELETE FROM {schema}.namespaces AS s WHERE s.user_id = p_user;
+    DELETE FROM {schema}.namespaces AS s
+    WHERE s.user_id = p_user AND s.namespace_number = ANY (homes);
 
-    WITH gone AS (
-        DELETE FROM {schema}.memory_data AS d WHERE d.user_id = p_user RETURNING d.expires_at
+    WITH locked AS MATERIALIZED (
+        SELECT d.node_id, d.key
+        FROM {schema}.memory_data AS d
+        WHERE d.user_id = p_user ORDER BY d.node_id, d.key FOR UPDATE
+    ), gone AS (
+        DELETE FROM {schema}.memory_data AS d
+        USING locked
+        WHERE d.user_id = p_user AND d.node_id = locked.node_id AND d.key = locked.key
+        RETURNING d.expires_at
     )
     SELECT count(*) INTO entries
     FROM gone
-    WHERE gone.expires_at IS NULL OR gone.expires_at > now;
+    WHERE gone.expires_at IS NULL OR gone.expires_at > clock_timestamp();
 END $$;
 
 -- A page of the nodes at which a user has something, behind `p_behind`.

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backend_postgres::driver;
-use libtest_mimic::{Arguments, Failed, Trial};
 use memory_conformance::{Faults, Harness, TestStore, async_trait, main_with};
 use memory_core::{Admin, Backend, Error, Result};
 use support::gate::Gate;
-use support::server::{Server, WANTED};
+use support::server::{self, Server};
 use support::{fresh_name, run_sql};
 
 /// Supabase's roles and its `auth.uid()`, in a database of its own. Its clients log in as
@@ -119,10 +118,7 @@ fn main() -> ExitCode {
     let server = match Server::any() {
         Ok(server) => server,
         Err(why) => {
-            let missing = why.clone();
-            let trial = Trial::test("postgres::suite", move || Err(Failed::from(missing)));
-            let trials = vec![trial.with_kind(why).with_ignored_flag(!*WANTED)];
-            return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+            return server::missing("postgres::general::a_server", why);
         }
     };
     let credentials = server.credentials();

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for a terminal")]
 
 mod docs;
+mod images;
 mod stores;
 mod test;
 mod tree;
@@ -34,6 +35,8 @@ enum Chore {
     },
     /// Fails where memory-core depends on a runtime, a store client or a driver.
     Tree,
+    /// Builds the container image that tests start stores from, where no registry is in reach.
+    Images,
     /// Runs every fuzz target for a while (needs `cargo install cargo-fuzz` and a nightly
     /// toolchain).
     Fuzz {
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
         Chore::Test { filter } => test::run(&sh, filter.as_deref()),
         Chore::Docs { check } => docs::run(&sh, check),
         Chore::Tree => tree::run(&sh),
+        Chore::Images => images::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),
         Chore::Bench { filter } => {
             Ok(cmd!(sh, "cargo bench --workspace --locked -- {filter...}").run()?)

@@ -11,9 +11,10 @@ pub(crate) struct Store {
 }
 
 /// Every store that this project has a driver for.
-pub(crate) const STORES: [Store; 2] = [
+pub(crate) const STORES: [Store; 3] = [
     Store { name: "inmemory", how: "in the test's own process" },
     Store { name: "sqlite", how: "a file in a temporary folder, and in memory" },
+    Store { name: "postgres", how: "TEST_POSTGRES_URL, or a container (`cargo xtask images`)" },
 ];
 
 /// Fails where `MEMORY_REQUIRE` names a store that cannot be had.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 #[derive(Debug)]
 pub(crate) struct Gate {
     at: SocketAddr,
-    server: String,
+    server: Arc<Mutex<String>>,
     round_trips: Arc<AtomicU64>,
     /// What accepts and hands on; none while it is cut.
     open: Mutex<Option<JoinSet<()>>>,
@@ -27,13 +27,19 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let round_trips = Arc::new(AtomicU64::new(0));
-        let open = serve(listener, server.to_owned(), Arc::clone(&round_trips));
-        Arc::new(Self { at, server: server.to_owned(), round_trips, open: Mutex::new(Some(open)) })
+        let server = Arc::new(Mutex::new(server.to_owned()));
+        let open = serve(listener, Arc::clone(&server), Arc::clone(&round_trips));
+        Arc::new(Self { at, server, round_trips, open: Mutex::new(Some(open)) })
     }
 
     /// Where to connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.at
+    }
+
+    /// Leads to another place from now on: a restarted container has another port.
+    pub(crate) async fn lead_to(&self, server: &str) {
+        *self.server.lock().await = server.to_owned();
     }
 
     /// How often a client sent something and then waited for an answer.
@@ -42,13 +48,17 @@ impl Gate {
     }
 }
 
-fn serve(listener: TcpListener, server: String, round_trips: Arc<AtomicU64>) -> JoinSet<()> {
+fn serve(
+    listener: TcpListener,
+    server: Arc<Mutex<String>>,
+    round_trips: Arc<AtomicU64>,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         // Dropped with this task, and so all at once.
         let mut connections = JoinSet::new();
         while let Ok((here, _)) = listener.accept().await {
-            let (server, round_trips) = (server.clone(), Arc::clone(&round_trips));
+            let (server, round_trips) = (server.lock().await.clone(), Arc::clone(&round_trips));
             connections.spawn(async move {
                 if let Ok(there) = TcpStream::connect(server).await {
                     let _ = (here.set_nodelay(true), there.set_nodelay(true));
@@ -100,7 +110,7 @@ impl Faults for Gate {
         let mut open = self.open.lock().await;
         if open.is_none() {
             let listener = TcpListener::bind(self.at).await.unwrap();
-            *open = Some(serve(listener, self.server.clone(), Arc::clone(&self.round_trips)));
+            *open = Some(serve(listener, Arc::clone(&self.server), Arc::clone(&self.round_trips)));
         }
     }
 }

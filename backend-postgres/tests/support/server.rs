@@ -1,7 +1,8 @@
 //! Where a server comes from: an environment URL, or a container.
 
-use std::sync::LazyLock;
+use std::process::ExitCode;
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::SyncRunner as _;
 use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt as _};
@@ -11,10 +12,14 @@ const OFFICIAL: (&str, &str) = ("pgvector/pgvector", "0.8.1-pg17");
 const OWN: (&str, &str) = ("agent-memory/stores", "trixie-1");
 
 /// What starts a server in our own image, as the official one's entry point does.
-const START: &str = "initdb -D /tmp/db -E UTF8 --locale=C.UTF-8 -U postgres -A trust >/dev/null
-echo \"ALTER USER postgres PASSWORD 'secret'\" | postgres --single -D /tmp/db postgres >/dev/null
-echo 'host all all all scram-sha-256' >> /tmp/db/pg_hba.conf
-exec postgres -D /tmp/db -c listen_addresses='*' -c fsync=off \"$@\"";
+const START: &str = "cd /tmp
+if [ ! -e db ]; then
+    initdb -D db -E UTF8 --locale=C.UTF-8 -U postgres -A trust >/dev/null
+    echo \"ALTER USER postgres PASSWORD 'secret'\" | postgres --single -D db postgres >/dev/null
+    # Published ports come from the bridge's address, never from the container's own.
+    echo 'host all all all scram-sha-256' >> db/pg_hba.conf
+fi
+exec postgres -D db -c listen_addresses='*' -c fsync=off \"$@\"";
 
 /// A server that is there as long as this value.
 #[derive(Debug)]
@@ -24,11 +29,15 @@ pub(crate) struct Server {
     container: Option<Container<GenericImage>>,
 }
 
-/// Why there is no server, to be said once.
-pub(crate) static WANTED: LazyLock<bool> = LazyLock::new(|| {
+/// Says why the tests cannot run: ignored, or failed where `MEMORY_REQUIRE` names Postgres.
+pub(crate) fn missing(test: &str, why: String) -> ExitCode {
     let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default();
-    required.split(',').any(|name| name.trim() == "postgres")
-});
+    let wanted = required.split(',').any(|name| name.trim() == "postgres");
+    let message = why.clone();
+    let trial = Trial::test(test, move || Err(Failed::from(message)));
+    let trials = vec![trial.with_kind(why).with_ignored_flag(!wanted)];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
 
 impl Server {
     /// A server that other tests may use too, or why there is none.
