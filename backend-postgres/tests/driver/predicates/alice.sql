@@ -25,6 +25,8 @@ UPDATE message_ids SET known_until = 0 WHERE user_id = 'alice' AND message_id = 
 UPDATE memory_data SET value = '100', version = version + 1000 WHERE user_id = 'alice';
 UPDATE embeddings SET content = 'hers', digest = '\xff', language = 'en' WHERE user_id = 'alice';
 
+UPDATE namespaces SET model = 'hers' WHERE user_id = 'alice';
+
 -- What only she has.
 INSERT INTO message_ids
 SELECT 'alice', node_id, conversation_id, 'hers', 1, created_at, digest, NULL FROM message_ids

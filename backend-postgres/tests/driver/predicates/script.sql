@@ -26,4 +26,5 @@ SELECT d.deleted || ' ' || (d.current IS NULL) FROM delete_entry('bob', NULL, 'b
 SELECT d.deleted || ' ' || (d.current IS NULL) FROM delete_entry('bob', NULL, 'bot', 'b', 1) AS d
 SELECT n.node_id FROM list_nodes('bob', NULL, '', 100) AS n
 SELECT c.cleared::text FROM clear_entries('bob', NULL, 'bot') AS c
+SELECT coalesce(p.failed_key, 'put') FROM put_entries('bob', NULL, 'bot', ARRAY['a'], ARRAY['0'], ARRAY[NULL]::text[], ARRAY[NULL]::bigint[], ARRAY[NULL]::bigint[]) AS p
 SELECT e.messages || ' ' || e.records || ' ' || e.entries FROM erase('bob', NULL) AS e
