@@ -74,18 +74,15 @@ pub(crate) struct Store {
 impl Store {
     async fn connect(url: &StoreUrl) -> Result<Self> {
         let config = Config::read(url)?;
-        let store =
-            Self { pool: Pool::new(&config), schema: config.schema, role: config.role };
+        let store = Self { pool: Pool::new(&config), schema: config.schema, role: config.role };
         store.server().await?.check_for_data(&store.schema, store.role.as_deref())?;
         Ok(store)
     }
 
     async fn server(&self) -> Result<Server> {
         let role = self.role.as_deref();
-        let rows = self
-            .pool
-            .fetch(|| sqlx::query(SERVER).bind(self.schema.name()).bind(role))
-            .await?;
+        let rows =
+            self.pool.fetch(|| sqlx::query(SERVER).bind(self.schema.name()).bind(role)).await?;
         Server::read(&rows)
     }
 
@@ -143,11 +140,8 @@ impl Control for Store {
             Ok(Ok(server)) => {
                 let check = server.check_for_data(&self.schema, self.role.as_deref());
                 let missing: Vec<_> = check.err().iter().map(ToString::to_string).collect();
-                let status = if missing.is_empty() {
-                    HealthStatus::Healthy
-                } else {
-                    HealthStatus::Degraded
-                };
+                let status =
+                    if missing.is_empty() { HealthStatus::Healthy } else { HealthStatus::Degraded };
                 Health { status, latency, server_version: server.version(), missing }
             }
         }

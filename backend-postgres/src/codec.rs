@@ -74,12 +74,15 @@ pub(crate) fn get_moment(row: &PgRow, column: &str) -> Result<Timestamp> {
 
 /// JSON that was kept as text, none for the empty value.
 pub(crate) fn get_json<T: DeserializeOwned + Default>(row: &PgRow, column: &str) -> Result<T> {
-    get::<Option<&str>>(row, column)?.map_or_else(|| Ok(T::default()), |text| {
-        parse(text).map_err(|error| {
-            Error::corrupted(format!("Postgres' column {column:?} is not the JSON it was"))
-                .with_source(error)
-        })
-    })
+    get::<Option<&str>>(row, column)?.map_or_else(
+        || Ok(T::default()),
+        |text| {
+            parse(text).map_err(|error| {
+                Error::corrupted(format!("Postgres' column {column:?} is not the JSON it was"))
+                    .with_source(error)
+            })
+        },
+    )
 }
 
 /// Metadata as text, none where there is none.

@@ -132,7 +132,9 @@ impl Config {
             "max_connections" => {
                 let number = value.parse().ok().filter(|n| (1..=10_000).contains(n));
                 self.max_connections = number.ok_or_else(|| {
-                    Error::config(format!("max_connections={value} is not a number from 1 to 10000"))
+                    Error::config(format!(
+                        "max_connections={value} is not a number from 1 to 10000"
+                    ))
                 })?;
             }
             "acquire_timeout" => self.acquire_timeout = duration(key, value)?,
@@ -182,9 +184,7 @@ fn is_local(url: &Url, connect: &PgConnectOptions) -> bool {
 ///
 /// A `SUPABASE_URL` or `SUPABASE_SECRET_KEY` alone is `Config`: they are for Supabase's REST API,
 /// not for its database.
-pub fn url_from_environment(
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Option<StoreUrl>> {
+pub fn url_from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<StoreUrl>> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let is_postgres =
         |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");

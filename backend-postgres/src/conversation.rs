@@ -15,8 +15,7 @@ use crate::codec::{
 
 const APPEND: &str = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
                       $11, $12, $13, $14, $15, $16, $17)";
-const READ: &str =
-    "SELECT * FROM {schema}.read_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const READ: &str = "SELECT * FROM {schema}.read_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const TRIM: &str = "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5, $6, $7)";
 const CLEAR: &str = "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)";
 const FIGURES: &str = "SELECT * FROM {schema}.conversation_figures($1, $2, $3, $4, $5, $6)";
@@ -126,13 +125,15 @@ fn message(row: &PgRow) -> Result<StoredMessage> {
             tool_calls: get_json(row, "tool_calls")?,
             tool_call_id: get(row, "tool_call_id")?,
             metadata: get_json(row, "metadata")?,
-            token_count: token_count.map_err(|_| Error::corrupted("a token count beyond 32 bits"))?,
+            token_count: token_count
+                .map_err(|_| Error::corrupted("a token count beyond 32 bits"))?,
         },
     })
 }
 
 fn statistics(row: &PgRow) -> Result<ConversationStatistics> {
-    let (system_count, user_count) = (get_count(row, "system_count")?, get_count(row, "user_count")?);
+    let (system_count, user_count) =
+        (get_count(row, "system_count")?, get_count(row, "user_count")?);
     let (assistant_count, tool_count) =
         (get_count(row, "assistant_count")?, get_count(row, "tool_count")?);
     Ok(ConversationStatistics {

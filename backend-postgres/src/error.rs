@@ -40,11 +40,10 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
             None => Error::internal("an error of another database"),
         },
         sqlx::Error::Io(cause) => unreachable_server(cause.kind()).with_maybe_applied(sent),
-        sqlx::Error::Tls(_) => Error::config("no trusted TLS connection to Postgres")
-            .with_hint(
-                "check the server's certificate and sslrootcert; sslmode says what is demanded, \
+        sqlx::Error::Tls(_) => Error::config("no trusted TLS connection to Postgres").with_hint(
+            "check the server's certificate and sslrootcert; sslmode says what is demanded, \
                  and sslmode=disable on a trusted network does without",
-            ),
+        ),
         sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => {
             Error::config("Postgres cannot be connected to as configured")
         }
@@ -112,8 +111,9 @@ fn from_server(error: &PgDatabaseError) -> Error {
         }
         code if code.starts_with("58") => unavailable("the server has trouble with its disk"),
         "0A000" => unavailable("the schema changed under the connection; repeat the call"),
-        code if code.starts_with("XX") => Error::corrupted(text())
-            .with_hint("the server reports damage; see its log"),
+        code if code.starts_with("XX") => {
+            Error::corrupted(text()).with_hint("the server reports damage; see its log")
+        }
         _ => Error::internal(text()),
     }
 }

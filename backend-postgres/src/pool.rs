@@ -99,7 +99,9 @@ impl Pool {
     async fn connection(&self) -> Result<PgConnection> {
         while let Some(mut idle) = self.take() {
             if idle.since.elapsed() < TRUSTED_IDLE
-                || timeout(self.acquire_timeout, idle.connection.ping()).await.is_ok_and(|p| p.is_ok())
+                || timeout(self.acquire_timeout, idle.connection.ping())
+                    .await
+                    .is_ok_and(|p| p.is_ok())
             {
                 return Ok(idle.connection);
             }

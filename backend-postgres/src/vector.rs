@@ -23,8 +23,7 @@ const STORE: &str = "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6
                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 const GET: &str = "SELECT * FROM {schema}.get_records($1, $2, $3, $4, $5, $6)";
 const DELETE: &str = "SELECT * FROM {schema}.delete_records($1, $2, $3, $4, $5, $6, $7)";
-const SEARCH: &str =
-    "SELECT * FROM {schema}.search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const SEARCH: &str = "SELECT * FROM {schema}.search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const SEARCH_TEXT: &str = "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5, $6, $7, $8, \
                            $9, $10, $11, $12, $13, $14)";
 const SCAN: &str = "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -59,11 +58,7 @@ fn record(row: &PgRow) -> Result<Record> {
 }
 
 fn hit(row: &PgRow) -> Result<Hit> {
-    Ok(Hit {
-        record: record(row)?,
-        score: get(row, "score")?,
-        similarity: get(row, "similarity")?,
-    })
+    Ok(Hit { record: record(row)?, score: get(row, "score")?, similarity: get(row, "similarity")? })
 }
 
 fn stored(row: &PgRow, id: String, content: &str) -> Result<StoredRecord> {

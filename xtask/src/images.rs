@@ -16,7 +16,12 @@ const PACKAGES: &str = "postgresql-17,postgresql-17-pgvector,redis-server,valkey
 const ENVIRONMENT: &str = "ENV PATH=/usr/lib/postgresql/17/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    if cmd!(sh, "docker image inspect {IMAGE}").quiet().ignore_stdout().ignore_stderr().run().is_ok()
+    if cmd!(sh, "docker image inspect {IMAGE}")
+        .quiet()
+        .ignore_stdout()
+        .ignore_stderr()
+        .run()
+        .is_ok()
     {
         println!("{IMAGE} is there");
         return Ok(());

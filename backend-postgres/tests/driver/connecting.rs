@@ -27,14 +27,15 @@ pub(crate) async fn a_role_that_row_level_security_does_not_bind_is_refused(serv
     let fixture = fixture(&server).await;
     let schema = &fixture.schema;
     let superuser = format!("{}?schema={schema}", fixture.superuser);
-    let bypassing = format!("CREATE ROLE {schema}_bypassing BYPASSRLS; GRANT {schema}_owner TO {schema}_heir");
+    let bypassing =
+        format!("CREATE ROLE {schema}_bypassing BYPASSRLS; GRANT {schema}_owner TO {schema}_heir");
     run_sql(&fixture.superuser, &format!("CREATE ROLE {schema}_heir; {bypassing}")).await.unwrap();
     for (url, why) in [
         (superuser.clone(), "is a superuser"),
         (format!("{superuser}&role={schema}_bypassing"), "has BYPASSRLS"),
         (format!("{superuser}&role={schema}_owner"), "owns the tables"),
         (format!("{superuser}&role={schema}_heir"), "owns the tables"),
-        (format!("{superuser}&role={schema}_nobody"), "there is no role"),
+        (format!("{superuser}&role={schema}_nobody"), "is not there"),
         (fixture.owner.split("&role=").next().unwrap().to_owned(), "owns the tables"),
     ] {
         let error = refused(&url).await;

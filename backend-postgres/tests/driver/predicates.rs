@@ -29,7 +29,9 @@ async fn run(connection: &mut PgConnection, sql: &str) {
 async fn texts(connection: &mut PgConnection, sql: &str) -> Vec<String> {
     let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await;
     match rows {
-        Ok(rows) => rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect(),
+        Ok(rows) => {
+            rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+        }
         Err(error) => vec![error.to_string()],
     }
 }
@@ -52,7 +54,11 @@ const TIMES: &str = "'created_at', 'updated_at', 'expires_at', 'version', 'recor
 
 /// Does bob's script on fresh data, in a transaction that is undone, and gives what came of it and
 /// what bob has then; and whether anything of alice's changed.
-async fn observe(connection: &mut PgConnection, broken: &str, with_alice: bool) -> (Vec<String>, bool) {
+async fn observe(
+    connection: &mut PgConnection,
+    broken: &str,
+    with_alice: bool,
+) -> (Vec<String>, bool) {
     let mut transaction = connection.begin().await.unwrap();
     run(&mut transaction, BOB).await;
     if with_alice {
@@ -78,7 +84,8 @@ async fn observe(connection: &mut PgConnection, broken: &str, with_alice: bool) 
 /// Whether the condition between `head` and `tail` says only what is locked: that changes and shows
 /// nothing, and the statements that do have conditions of their own.
 fn only_locks(head: &str, tail: &str) -> bool {
-    let start = ["SELECT", "PERFORM", "DELETE", "UPDATE"].iter().filter_map(|word| head.rfind(word));
+    let start =
+        ["SELECT", "PERFORM", "DELETE", "UPDATE"].iter().filter_map(|word| head.rfind(word));
     let start = start.max().unwrap_or(0);
     let end = tail.find([')', ';']).unwrap_or(tail.len());
     let before = head[..start].trim_end();

@@ -51,7 +51,11 @@ fn space() -> EmbeddingSpace {
 
 fn records(count: usize) -> StoreRecords {
     let record = |n| NewRecord::new(format!("text {n}"), vec![1.0, 0.5]).with_id(fresh_name());
-    StoreRecords { namespace: "n".into(), space: space(), records: (0..count).map(record).collect() }
+    StoreRecords {
+        namespace: "n".into(),
+        space: space(),
+        records: (0..count).map(record).collect(),
+    }
 }
 
 fn page() -> PageRequest {

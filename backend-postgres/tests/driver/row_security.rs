@@ -22,8 +22,16 @@ pub(crate) const TABLES: [&str; 7] = [
 /// What holds for a table, each a count that has to be as said.
 const CHECKS: [(&str, &str, bool); 5] = [
     // (who, what is counted, whether there is something)
-    ("SET LOCAL ROLE DATA; SET LOCAL request.jwt.claims = '{\"sub\": \"bob\"}'", "user_id = 'bob'", true),
-    ("SET LOCAL ROLE DATA; SET LOCAL request.jwt.claims = '{\"sub\": \"bob\"}'", "user_id <> 'bob'", false),
+    (
+        "SET LOCAL ROLE DATA; SET LOCAL request.jwt.claims = '{\"sub\": \"bob\"}'",
+        "user_id = 'bob'",
+        true,
+    ),
+    (
+        "SET LOCAL ROLE DATA; SET LOCAL request.jwt.claims = '{\"sub\": \"bob\"}'",
+        "user_id <> 'bob'",
+        false,
+    ),
     ("SET LOCAL ROLE DATA; SET LOCAL request.jwt.claims = ''", "true", false),
     ("SET LOCAL ROLE OWNER", "true", false),
     ("SET LOCAL ROLE OWNER; SET LOCAL agent_memory.administration = 'on'", "true", true),
@@ -40,7 +48,12 @@ const BREAKS: [&str; 6] = [
 ];
 
 /// The checks that fail for a table, once `broken` was done to it.
-async fn failing(connection: &mut PgConnection, schema: &str, table: &str, broken: &str) -> Vec<String> {
+async fn failing(
+    connection: &mut PgConnection,
+    schema: &str,
+    table: &str,
+    broken: &str,
+) -> Vec<String> {
     let fill = |sql: &str| {
         sql.replace("ALTER TABLE TABLE", &format!("ALTER TABLE {schema}.{table}"))
             .replace("ON TABLE", &format!("ON {schema}.{table}"))

@@ -45,7 +45,10 @@ impl Server {
         match std::env::var("TEST_POSTGRES_URL") {
             Ok(url) => {
                 let at = url.find("://").and_then(|at| url[at + 3..].find('/').map(|n| at + 3 + n));
-                Ok(Self { base: at.map_or(url.clone(), |at| url[..at].to_owned()), container: None })
+                Ok(Self {
+                    base: at.map_or(url.clone(), |at| url[..at].to_owned()),
+                    container: None,
+                })
             }
             Err(_) => Self::own(&[]),
         }
