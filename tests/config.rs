@@ -175,6 +175,16 @@ fn e3_no_secret_is_printed() {
 }
 
 #[test]
+fn an_exact_token_counter_needs_its_feature() {
+    let config = read("stores: {main: 'memory:'}\ntokens: o200k_base");
+    if cfg!(feature = "tiktoken") {
+        assert_eq!(config.unwrap().tokens, Tokens::O200kBase);
+    } else {
+        assert!(config.unwrap_err().hint().unwrap().contains("\"tiktoken\""));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let error = Config::from_file("/no/such/file.yaml").unwrap_err();
     assert!(error.message().contains("/no/such/file.yaml"), "{error}");

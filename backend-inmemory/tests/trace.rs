@@ -1,12 +1,14 @@
 //! What the tracing layer writes: names, sizes and outcomes, and nothing that a user wrote (E3).
+#![allow(clippy::unwrap_used, reason = "it is a test: it fails by panicking")]
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use backend_inmemory::InMemory;
 use futures_util::FutureExt as _;
 use memory_core::layer::Trace;
 use memory_core::{Append, Delete, Message, Put, Scope};
+use parking_lot::Mutex;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 #[derive(Clone, Default)]
@@ -14,7 +16,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -47,7 +49,7 @@ fn e3_spans_name_the_operation_and_its_outcome_and_hold_no_content() {
         };
         work.now_or_never().unwrap();
     });
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = String::from_utf8(log.0.lock().clone()).unwrap();
     for expected in [
         "db.operation.name=\"append\"",
         "db.operation.batch.size=1",

@@ -118,8 +118,9 @@ fn message(row: &PgRow) -> Result<StoredMessage> {
         created_at: get_moment(row, "created_at")?,
         message: Message {
             id: get(row, "message_id")?,
-            role: Role::from_name(role)
-                .ok_or_else(|| Error::corrupted(format!("a message of the role {role:?}")))?,
+            role: role
+                .parse::<Role>()
+                .map_err(|_| Error::corrupted(format!("a message of the role {role:?}")))?,
             content: get(row, "content")?,
             name: get(row, "name")?,
             tool_calls: get_json(row, "tool_calls")?,

@@ -70,6 +70,8 @@ impl Database {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
+            // What one huge batch made of the log is given back when the log starts over.
+            .pragma("journal_size_limit", "67108864")
             // On macOS a plain fsync does not reach the disk; elsewhere this changes nothing.
             .pragma("fullfsync", "ON");
         let writer = wal_pool(&writing, config.busy_timeout).await?;

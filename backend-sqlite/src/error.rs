@@ -32,8 +32,14 @@ pub(crate) fn sql(error: sqlx::Error) -> Error {
                 .with_hint("fewer calls at once, larger batches, or more readers=N in the URL")
         }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => damaged("a value"),
-        sqlx::Error::Io(io) => Error::config(format!("the database cannot be opened: {io}"))
-            .with_hint("check the path and the rights on it"),
+        sqlx::Error::Io(io) => {
+            let kind = match io.kind() {
+                std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+                _ => ErrorKind::Config,
+            };
+            Error::new(kind, format!("the database cannot be opened: {io}"))
+                .with_hint("check the path and the rights on it")
+        }
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             Error::internal("the connection to the database is gone")
                 .with_maybe_applied(true)

@@ -12,7 +12,8 @@
 //!
 //! `sqlite:PATH` is a file, made with its folder where it is not there; the path is taken as it
 //! stands, up to a `?`. `sqlite::memory:` is a database of the connected backend alone, gone with
-//! it. Options follow as a query string:
+//! it; whoever connects again, an administrator too, gets another. Options follow as a query
+//! string:
 //!
 //! | option | default | meaning |
 //! |---|---|---|
@@ -39,7 +40,11 @@
 //!   the rank of a user's records would depend on, and so tell of, other users' records. An FTS5
 //!   table per namespace would make tables from input. With postings per namespace the ranking is
 //!   exactly [`bm25`](memory_core::text::bm25) over the namespace's live records (V9, G1).
-//! - **Search reads every embedding of the namespace**, streamed, and is always exact (V7).
+//! - **Search reads every embedding of the namespace**, streamed, and is always exact (V7). That
+//!   took 4 to 9 µs a record of 384 dimensions on a busy machine of two cores, most of it reading
+//!   and handing over rows, not arithmetic.
+//! - **Batches are few statements** of many rows: an append of 100 messages takes half as long, or
+//!   less, as the same rows inserted one by one in a transaction (`cargo bench -p backend-sqlite`).
 //!
 //! [`Durability::Crash`]: memory_core::Durability::Crash
 //! [`Durability::Restart`]: memory_core::Durability::Restart

@@ -229,6 +229,18 @@ async fn v9_the_ranking_is_bm25_over_the_namespace() {
 }
 
 #[tokio::test]
+async fn v9_every_word_of_a_long_text_is_found() {
+    let (backend, _) = in_memory().await;
+    let vectors = backend.vectors().unwrap().as_ref();
+    let long = (0..25_000).map(|i| format!("w{i}")).collect::<Vec<_>>().join(" ");
+    store(vectors, vec![record("a", &long, [1.0, 0.0, 0.0])]).await;
+    for word in ["w0", "w9999", "w10000", "w24999"] {
+        let hits = found_by_words(vectors, &TextSearch::new("n", word, 5)).await;
+        assert_eq!(ids(&hits), ["a"], "{word}");
+    }
+}
+
+#[tokio::test]
 async fn v5_a_search_by_words_can_ask_for_likeness_too() {
     let (backend, _) = in_memory().await;
     let vectors = backend.vectors().unwrap().as_ref();

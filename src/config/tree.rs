@@ -46,8 +46,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Item> {
         let said = error.to_string();
         let said = said.lines().next().unwrap_or_default();
         let said = said.split_once(" at line ").map_or(said, |(said, _)| said);
-        problem(file, place, "", said)
-            .with_hint("the file is YAML, or JSON")
+        problem(file, place, "", said).with_hint("the file is YAML, or JSON")
     })
 }
 

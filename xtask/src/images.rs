@@ -5,32 +5,24 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
 /// The image, by a name of its own, and what it is made of. Tests name it too.
-const IMAGE: &str = "agent-memory/stores:trixie-1";
+pub(crate) const IMAGE: &str = "agent-memory/stores:trixie-1";
 const SUITE: &str = "trixie";
 const PACKAGES: &str = "postgresql-17,postgresql-17-pgvector,redis-server,valkey-server";
 /// Where Debian keeps Postgres' programs.
 const ENVIRONMENT: &str = "ENV PATH=/usr/lib/postgresql/17/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    if cmd!(sh, "docker image inspect {IMAGE}")
-        .quiet()
-        .ignore_stdout()
-        .ignore_stderr()
-        .run()
-        .is_ok()
-    {
+    if is_there(sh) {
         println!("{IMAGE} is there");
         return Ok(());
     }
-    need(sh, "docker")?;
-    if which(sh, "debootstrap").is_err() {
-        cmd!(sh, "apt-get install -y debootstrap")
-            .run()
-            .context("debootstrap is missing; install it as root (apt-get install debootstrap)")?;
+    if cmd!(sh, "debootstrap --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
+        cmd!(sh, "apt-get update -qq").run().context("installing debootstrap, as root")?;
+        cmd!(sh, "apt-get install -y -qq debootstrap").run()?;
     }
     let folder = sh.create_temp_dir()?;
     let root = folder.path().join("root");
@@ -42,6 +34,12 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     Ok(())
 }
 
+/// Whether Docker runs here and has the image.
+pub(crate) fn is_there(sh: &Shell) -> bool {
+    let inspect = cmd!(sh, "docker image inspect {IMAGE}");
+    inspect.quiet().ignore_stdout().ignore_stderr().run().is_ok()
+}
+
 /// Makes an image of a folder.
 fn import(sh: &Shell, root: &Path) -> Result<()> {
     sh.remove_path(root.join("var/cache/apt/archives"))?;
@@ -49,15 +47,4 @@ fn import(sh: &Shell, root: &Path) -> Result<()> {
     cmd!(sh, "tar -C {root} -cf {archive} .").run()?;
     cmd!(sh, "docker import -c {ENVIRONMENT} {archive} {IMAGE}").run()?;
     Ok(())
-}
-
-fn need(sh: &Shell, program: &str) -> Result<()> {
-    if which(sh, program).is_err() {
-        bail!("{program} is missing");
-    }
-    Ok(())
-}
-
-fn which(sh: &Shell, program: &str) -> xshell::Result<()> {
-    cmd!(sh, "sh -c 'command -v \"$0\"' {program}").quiet().ignore_stdout().run()
 }

@@ -27,6 +27,9 @@ enum Chore {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Builds the container image that holds the servers, from Debian's packages, where it is not
+    /// there yet (as root; some minutes).
+    Images,
     /// Writes docs/capabilities.md from what the conformance suite proves.
     Docs {
         /// Writes nothing, and fails where the file is stale.
@@ -35,8 +38,6 @@ enum Chore {
     },
     /// Fails where memory-core depends on a runtime, a store client or a driver.
     Tree,
-    /// Builds the container image that tests start stores from, where no registry is in reach.
-    Images,
     /// Runs every fuzz target for a while (needs `cargo install cargo-fuzz` and a nightly
     /// toolchain).
     Fuzz {
@@ -57,9 +58,9 @@ fn main() -> Result<()> {
     sh.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     match arguments.chore {
         Chore::Test { filter } => test::run(&sh, filter.as_deref()),
+        Chore::Images => images::run(&sh),
         Chore::Docs { check } => docs::run(&sh, check),
         Chore::Tree => tree::run(&sh),
-        Chore::Images => images::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),
         Chore::Bench { filter } => {
             Ok(cmd!(sh, "cargo bench --workspace --locked -- {filter...}").run()?)
@@ -70,8 +71,10 @@ fn main() -> Result<()> {
 fn fuzz(sh: &Shell, seconds: u32) -> Result<()> {
     let seconds = seconds.to_string();
     for target in cmd!(sh, "cargo +nightly fuzz list").read()?.lines() {
-        cmd!(sh, "cargo +nightly fuzz run {target} -- -max_total_time={seconds} -max_len=16384")
-            .run()?;
+        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+        sh.create_dir(&corpus)?;
+        let run = cmd!(sh, "cargo +nightly fuzz run {target} {corpus} {seeds}");
+        run.args(["--", &format!("-max_total_time={seconds}"), "-max_len=16384"]).run()?;
     }
     Ok(())
 }

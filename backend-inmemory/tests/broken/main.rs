@@ -18,7 +18,7 @@ use memory_core::{
     Admin, Backend, BackendParts, Clock, ConversationStore, Error, ErrorKind, Facet, ManualClock,
     Result, Scope, Timestamp, VectorStore, WorkingStore,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use self::faults::{FAULTS, Fault};
 
@@ -182,9 +182,19 @@ fn every_broken_driver_is_caught_by_the_scenario_that_guards_what_it_breaks() {
     // Scenarios fail by panicking, here hundreds of times as they should.
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = runtime();
+    // No more at once than there are processors, so that slowness is not taken for a hang.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let places = Arc::new(Semaphore::new(processors));
     let running: Vec<_> = FAULTS
         .iter()
-        .map(|case| (case, runtime.spawn(caught_by(case.fault, case.facet))))
+        .map(|case| {
+            let places = Arc::clone(&places);
+            let caught = async move {
+                let _place = places.acquire().await;
+                caught_by(case.fault, case.facet).await
+            };
+            (case, runtime.spawn(caught))
+        })
         .collect();
     let mut escaped = Vec::new();
     for (case, caught) in running {

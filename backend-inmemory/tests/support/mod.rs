@@ -8,9 +8,9 @@ use memory_conformance::{Harness, TestStore, async_trait};
 use memory_core::{Admin, Backend, ManualClock, Result, Timestamp};
 
 /// A store and a clock for every scenario; `around` is what stands around every connection.
-pub struct Stores {
-    pub name: &'static str,
-    pub around: fn(Backend) -> Backend,
+pub(crate) struct Stores {
+    pub(crate) name: &'static str,
+    pub(crate) around: fn(Backend) -> Backend,
 }
 
 #[async_trait]
@@ -21,25 +21,25 @@ impl Harness for Stores {
 
     async fn store(&self) -> Result<Arc<dyn TestStore>> {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_380_660_000)?));
-        let store = InMemory::with_clock(Arc::clone(&clock) as _);
-        Ok(Arc::new(Store { clock, store, around: self.around }))
+        let inner = InMemory::with_clock(Arc::clone(&clock) as _);
+        Ok(Arc::new(Store { clock, inner, around: self.around }))
     }
 }
 
 struct Store {
     clock: Arc<ManualClock>,
-    store: InMemory,
+    inner: InMemory,
     around: fn(Backend) -> Backend,
 }
 
 #[async_trait]
 impl TestStore for Store {
     async fn connect(&self) -> Result<Backend> {
-        Ok((self.around)(self.store.backend()))
+        Ok((self.around)(self.inner.backend()))
     }
 
     async fn admin(&self) -> Result<Arc<dyn Admin>> {
-        Ok(self.store.admin())
+        Ok(self.inner.admin())
     }
 
     async fn pass(&self, by: Duration) {

@@ -11,7 +11,6 @@ use super::Namespace;
 use crate::error::sql;
 use crate::rows::{get, text};
 
-/// Sorted, so that rows are added to the table in its own order.
 const ADD: &str = "
 INSERT INTO postings (namespace, word, record, frequency, length, expires_at)
 SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
@@ -23,6 +22,9 @@ DELETE FROM postings WHERE record IN (SELECT value FROM json_each(?1))";
 const OCCURRENCES: &str = "
 SELECT record, frequency, length FROM postings
 WHERE namespace = ?1 AND word = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
+
+/// Rows in one INSERT: a batch of long texts has more words than one parameter holds.
+const ROWS: usize = 10_000;
 
 /// A record whose words are to be found.
 pub(super) struct Posted<'a> {
@@ -47,12 +49,12 @@ pub(super) async fn add(
             })
         })
         .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
+    // In the table's own order, its pages are filled one after another.
     rows.sort_unstable();
-    let query = sqlx::query(ADD).bind(namespace).bind(text(&rows)?);
-    query.execute(connection).await.map_err(sql)?;
+    for rows in rows.chunks(ROWS) {
+        let query = sqlx::query(ADD).bind(namespace).bind(text(&rows)?);
+        query.execute(&mut *connection).await.map_err(sql)?;
+    }
     Ok(())
 }
 

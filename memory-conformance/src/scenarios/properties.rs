@@ -38,8 +38,8 @@ async fn holds<S, V, F>(
     let config = Config {
         cases: cases.ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES),
         failure_persistence: None,
-        max_shrink_iters: 2_000,
-        max_shrink_time: 30_000,
+        max_shrink_iters: 300,
+        max_shrink_time: 20_000,
         ..Config::default()
     };
     let test = test.clone();

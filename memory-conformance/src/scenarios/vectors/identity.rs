@@ -22,6 +22,7 @@ scenarios! {
     v1: what_expires_is_never_unchanged [RecordExpiry];
     v1: outcomes_stand_in_the_order_of_the_batch;
     v1: identical_repeats_in_a_batch_are_stored_once;
+    v1: a_repeat_may_name_the_hash_that_it_would_have_by_itself;
     v1: differing_repeats_in_a_batch_are_refused;
     v2: the_content_hash_is_the_sha_256_of_its_bytes;
 }
@@ -162,12 +163,25 @@ async fn identical_repeats_in_a_batch_are_stored_once(test: Test) {
     assert_eq!(notes.nearest(Y, 10).await.len(), 3);
 }
 
+async fn a_repeat_may_name_the_hash_that_it_would_have_by_itself(test: Test) {
+    let notes = Namespace::new(&test);
+    let unnamed = NewRecord::new("a paragraph", X.into());
+    let named = unnamed.clone().with_id(content_hash("a paragraph"));
+    let stored = notes.store(vec![unnamed, named]).await;
+    assert_eq!(stored[0].id, stored[1].id);
+    assert_eq!(notes.count(None).await, 1);
+}
+
 async fn differing_repeats_in_a_batch_are_refused(test: Test) {
     let notes = Namespace::new(&test);
     let differing = vec![record("a", X), record("b", X), record("a", Y)];
     let error = notes.try_store(differing).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().contains("\"a\""), "{error}");
+    // Equal as numbers, but not to the bit, as a stored record is compared too.
+    let differing = vec![record("a", [0.0, 2.0, 0.0, 0.0]), record("a", [-0.0, 2.0, 0.0, 0.0])];
+    let error = notes.try_store(differing).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(notes.count(None).await, 0);
 }
 

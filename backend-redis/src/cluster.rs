@@ -1,0 +1,309 @@
+//! A cluster: which node serves a slot, and following slots that move.
+//!
+//! The client library's own cluster connection sends a command again when the connection broke
+//! under it, and so could append a message twice. Here a command is sent again only where the
+//! server said that it did not run it, or where it never left.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use redis::{RedisError, RedisResult, Value};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::{Address, Config};
+use crate::error::Failure;
+use crate::node::{Node, Request};
+
+const SLOTS: u16 = 16_384;
+
+/// Pauses between attempts while a slot has no server.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long one node may take to say who serves what.
+const ASKING_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    config: Config,
+    map: RwLock<Map>,
+    /// When the map was last learnt; held while it is.
+    learnt: Mutex<Option<Instant>>,
+}
+
+/// Which node serves which slots.
+#[derive(Debug, Default)]
+struct Map {
+    nodes: HashMap<Address, Arc<Node>>,
+    /// First and last slot, and their server.
+    ranges: Vec<(u16, u16, Address)>,
+}
+
+/// Where to send a refused command again.
+enum Again {
+    /// To the node that the map names after a pause, and a look at the map.
+    Wait,
+    /// To the slot's new node, which knows best what it serves.
+    Moved(Address),
+    /// To this node, for this once.
+    Ask(Address),
+}
+
+impl Cluster {
+    pub(crate) async fn connect(config: Config) -> Result<Self, Failure> {
+        let cluster = Self { config, map: RwLock::new(Map::default()), learnt: Mutex::new(None) };
+        cluster.learn(Instant::now(), None).await?;
+        Ok(cluster)
+    }
+
+    /// Runs one command on the node that serves the slot of `key`. While none does, it waits as
+    /// long as a call may take.
+    pub(crate) async fn send(&self, key: &str, request: Request<'_>) -> Result<Value, Failure> {
+        let slot = slot(key);
+        let deadline = Instant::now() + self.config.timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let started = Instant::now();
+            let failure = match self.attempt(slot, request).await {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            match again(&failure) {
+                None => {
+                    if failure.maybe_run {
+                        // The node may be gone; the next call should know.
+                        let _ = self.learn(started, None).await;
+                    }
+                    return Err(failure);
+                }
+                Some(_) if Instant::now() + pause >= deadline => return Err(failure),
+                Some(Again::Moved(address)) => self.learn(started, Some(address)).await?,
+                Some(Again::Wait) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    let _ = self.learn(started, None).await;
+                }
+                Some(Again::Ask(address)) => match self.node(&address) {
+                    Ok(node) => match node.send(Request { asking: true, ..request }).await {
+                        Err(failure) if again(&failure).is_none() => return Err(failure),
+                        Err(_) => tokio::time::sleep(pause).await,
+                        answer => return answer,
+                    },
+                    Err(error) => return Err(Failure::unsent(error)),
+                },
+            }
+        }
+    }
+
+    async fn attempt(&self, slot: u16, request: Request<'_>) -> Result<Value, Failure> {
+        let owner = self.map.read().owner(slot);
+        match owner {
+            Some(node) => node.send(request).await,
+            None => Err(Failure::unsent(uncovered())),
+        }
+    }
+
+    /// Every node that serves slots.
+    pub(crate) fn primaries(&self) -> Vec<Arc<Node>> {
+        let map = self.map.read();
+        let mut addresses: Vec<&Address> = map.ranges.iter().map(|(_, _, at)| at).collect();
+        addresses.sort_unstable_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
+        addresses.dedup();
+        addresses.into_iter().filter_map(|at| map.nodes.get(at).cloned()).collect()
+    }
+
+    /// The node at an address, known or new.
+    fn node(&self, address: &Address) -> RedisResult<Arc<Node>> {
+        if let Some(node) = self.map.read().nodes.get(address) {
+            return Ok(Arc::clone(node));
+        }
+        let node = Arc::new(Node::new(&self.config, address)?);
+        Ok(Arc::clone(self.map.write().nodes.entry(address.clone()).or_insert(node)))
+    }
+
+    /// Asks the nodes one after the other, `first` first, who serves what. Where that was learnt
+    /// since `since`, it is known already.
+    async fn learn(&self, since: Instant, first: Option<Address>) -> Result<(), Failure> {
+        let mut learnt = self.learnt.lock().await;
+        if learnt.is_some_and(|at| at >= since) {
+            return Ok(());
+        }
+        let mut known: Vec<Address> = first.into_iter().collect();
+        known.extend(self.map.read().ranges.iter().map(|(_, _, address)| address.clone()));
+        known.extend(self.config.addresses.iter().cloned());
+        let mut seen = HashSet::new();
+        known.retain(|address| seen.insert(address.clone()));
+        let mut last = Failure::unsent(uncovered());
+        for address in known {
+            match self.ask(&address).await {
+                Ok(ranges) => {
+                    self.adopt(ranges).map_err(Failure::unsent)?;
+                    *learnt = Some(Instant::now());
+                    return Ok(());
+                }
+                Err(failure) => last = Failure { maybe_run: false, ..failure },
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(&self, address: &Address) -> Result<Vec<(u16, u16, Address)>, Failure> {
+        let node = self.node(address).map_err(Failure::unsent)?;
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let asked = tokio::time::timeout(ASKING_TIMEOUT, node.send(Request::new(&command))).await;
+        let answer = asked.unwrap_or_else(|_| {
+            Err(Failure::unsent(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+        })?;
+        ranges(answer, &address.host).ok_or_else(|| {
+            let error = (redis::ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS is not understood");
+            Failure::unsent(error.into())
+        })
+    }
+
+    fn adopt(&self, ranges: Vec<(u16, u16, Address)>) -> RedisResult<()> {
+        let mut map = self.map.write();
+        let mut nodes = HashMap::new();
+        for (_, _, address) in &ranges {
+            let node = match map.nodes.get(address) {
+                Some(node) => Arc::clone(node),
+                None => Arc::new(Node::new(&self.config, address)?),
+            };
+            nodes.insert(address.clone(), node);
+        }
+        *map = Map { nodes, ranges };
+        Ok(())
+    }
+}
+
+impl Map {
+    fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        let (_, _, address) =
+            self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot))?;
+        self.nodes.get(address).cloned()
+    }
+}
+
+fn uncovered() -> RedisError {
+    (redis::ErrorKind::ClusterConnectionNotFound, "no node serves the slot").into()
+}
+
+/// Whether and where to send the command again: only what surely did not run.
+fn again(failure: &Failure) -> Option<Again> {
+    match failure.code() {
+        Some("MOVED") => Some(redirection(failure).map_or(Again::Wait, Again::Moved)),
+        Some("ASK") => Some(redirection(failure).map_or(Again::Wait, Again::Ask)),
+        Some("TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" | "READONLY") => {
+            Some(Again::Wait)
+        }
+        Some(_) => None,
+        None => {
+            let denied = failure.error.kind() == redis::ErrorKind::AuthenticationFailed;
+            (!failure.maybe_run && !denied).then_some(Again::Wait)
+        }
+    }
+}
+
+/// Where MOVED or ASK points; nothing where the node does not know the other's name.
+fn redirection(failure: &Failure) -> Option<Address> {
+    let (host, port) = failure.error.redirect_node()?.0.rsplit_once(':')?;
+    let address = Address { host: host.into(), port: port.parse().ok()? };
+    (!address.host.is_empty() && address.host != "?").then_some(address)
+}
+
+/// Reads the answer of CLUSTER SLOTS. A node that does not know its own name is at `asked`.
+fn ranges(answer: Value, asked: &str) -> Option<Vec<(u16, u16, Address)>> {
+    let Value::Array(ranges) = answer else { return None };
+    ranges
+        .iter()
+        .map(|range| match range {
+            Value::Array(parts) => match parts.as_slice() {
+                [Value::Int(first), Value::Int(last), Value::Array(primary), ..] => {
+                    let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
+                    let host = match host {
+                        Value::BulkString(host) if !matches!(host.as_slice(), b"" | b"?") => {
+                            String::from_utf8(host.clone()).ok()?
+                        }
+                        _ => asked.to_owned(),
+                    };
+                    let port = u16::try_from(*port).ok()?;
+                    let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
+                    Some((first, last, Address { host, port }))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect()
+}
+
+/// The slot of a key: CRC-16 (XMODEM) of its hash tag, as the cluster specification says.
+fn slot(key: &str) -> u16 {
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .map(|(tag, _)| tag)
+        .filter(|tag| !tag.is_empty())
+        .unwrap_or(key);
+    let crc = tag
+        .bytes()
+        .fold(0_u16, |crc, byte| (crc << 8) ^ CRC_TABLE[usize::from((crc >> 8) ^ u16::from(byte))]);
+    crc % SLOTS
+}
+
+const CRC_TABLE: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0_u16;
+    while at < 256 {
+        let mut crc = at << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            bit += 1;
+        }
+        table[at as usize] = crc;
+        at += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        // CLUSTER KEYSLOT of a real server.
+        assert_eq!(slot("123456789"), 12_739);
+        assert_eq!(slot("memory:{alice/bot}:entry:k"), slot("{alice/bot}"));
+        assert_eq!(slot("foo{}{bar}"), slot("foo{}{bar}"));
+        assert_ne!(slot("foo{}{bar}"), slot("bar"));
+    }
+
+    #[test]
+    fn a_node_without_a_name_is_where_it_was_asked() {
+        let answer = Value::Array(vec![Value::Array(vec![
+            Value::Int(0),
+            Value::Int(16_383),
+            Value::Array(vec![Value::BulkString(Vec::new()), Value::Int(7000)]),
+        ])]);
+        let read = ranges(answer, "h").unwrap();
+        assert_eq!(read, [(0, 16_383, Address { host: "h".into(), port: 7000 })]);
+        assert!(ranges(Value::Nil, "h").is_none());
+    }
+
+    #[test]
+    fn only_what_surely_did_not_run_is_sent_again() {
+        let io = || RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(again(&Failure::sent(io())).is_none());
+        assert!(again(&Failure::unsent(io())).is_some());
+        let refused = |code: &str| {
+            Failure::sent(redis::make_extension_error(code.into(), Some("1 h:1".into())))
+        };
+        assert!(matches!(again(&refused("TRYAGAIN")), Some(Again::Wait)));
+        assert!(again(&refused("OOM")).is_none());
+    }
+}

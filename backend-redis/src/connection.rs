@@ -1,0 +1,125 @@
+//! The connection to a server or a cluster, and the scripts that run over it.
+
+use std::sync::OnceLock;
+
+use memory_core::Result;
+use redis::{Arg, Cmd, Value};
+
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::error::{Failure, error};
+use crate::node::{Node, Request};
+
+/// A server or a cluster.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    servers: Servers,
+    /// How many replicas must have a write before it is acknowledged.
+    replicas: usize,
+}
+
+#[derive(Debug)]
+enum Servers {
+    Single(Node),
+    Cluster(Cluster),
+}
+
+/// A Lua script. All its keys share one slot; the first one given names it.
+#[derive(Debug)]
+pub(crate) struct Script {
+    code: &'static str,
+    /// Whether it changes anything.
+    writes: bool,
+    sha: OnceLock<String>,
+}
+
+impl Script {
+    pub(crate) const fn reading(code: &'static str) -> Self {
+        Self { code, writes: false, sha: OnceLock::new() }
+    }
+
+    pub(crate) const fn writing(code: &'static str) -> Self {
+        Self { code, writes: true, sha: OnceLock::new() }
+    }
+
+    fn sha(&self) -> &str {
+        self.sha.get_or_init(|| redis::Script::new(self.code).get_hash().to_owned())
+    }
+
+    /// The same call with the code instead of its name.
+    fn spelt_out(&self, call: &Cmd) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(self.code);
+        for arg in call.args_iter().skip(2) {
+            if let Arg::Simple(bytes) = arg {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
+}
+
+impl Connection {
+    pub(crate) async fn connect(config: Config) -> Result<Self> {
+        let replicas = config.replicas;
+        let servers = match config.addresses.as_slice() {
+            [address] if !config.cluster => {
+                Node::new(&config, address).map(Servers::Single).map_err(Failure::unsent)
+            }
+            _ => Cluster::connect(config).await.map(Servers::Cluster),
+        };
+        Ok(Self { servers: servers.map_err(|failure| error(failure, false))?, replicas })
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.servers, Servers::Cluster(_))
+    }
+
+    /// Runs a command that changes nothing, where `key` lives.
+    pub(crate) async fn read(&self, key: &str, command: &Cmd) -> Result<Value> {
+        self.send(key, Request::new(command)).await.map_err(|failure| error(failure, false))
+    }
+
+    /// Runs a script in one round trip; in two where the server does not know it (SCRIPT FLUSH, a
+    /// restart, a new primary).
+    pub(crate) async fn run(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: impl FnOnce(&mut Cmd),
+    ) -> Result<Value> {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script.sha()).arg(keys.len()).arg(keys);
+        arguments(&mut call);
+        let key = keys.first().map_or("", String::as_str);
+        let replicas = if script.writes { self.replicas } else { 0 };
+        let answer = match self.send(key, Request { replicas, ..Request::new(&call) }).await {
+            Err(failure) if failure.code() == Some("NOSCRIPT") => {
+                let call = script.spelt_out(&call);
+                self.send(key, Request { replicas, ..Request::new(&call) }).await
+            }
+            answer => answer,
+        };
+        answer.map_err(|failure| error(failure, script.writes))
+    }
+
+    /// Runs a command that changes nothing on the server, or on every primary of the cluster.
+    pub(crate) async fn everywhere(&self, command: &Cmd) -> Result<Vec<Value>> {
+        let request = Request::new(command);
+        let answers = match &self.servers {
+            Servers::Single(node) => vec![node.send(request).await],
+            Servers::Cluster(cluster) => {
+                let nodes = cluster.primaries();
+                futures_util::future::join_all(nodes.iter().map(|node| node.send(request))).await
+            }
+        };
+        answers.into_iter().map(|answer| answer.map_err(|f| error(f, false))).collect()
+    }
+
+    async fn send(&self, key: &str, request: Request<'_>) -> Result<Value, Failure> {
+        match &self.servers {
+            Servers::Single(node) => node.send(request).await,
+            Servers::Cluster(cluster) => cluster.send(key, request).await,
+        }
+    }
+}

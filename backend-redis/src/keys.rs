@@ -1,0 +1,140 @@
+//! The names of keys.
+//!
+//! A scope's keys share the hash tag `{user/node}`, so that they live in one slot of a cluster and
+//! one script may touch them all. In a tag `%`, `{`, `}` and `/` are escaped: it ends where it
+//! should, and two scopes never share one. What comes behind the tag starts with a fixed word; a
+//! caller's identifier only ever ends a key, so that it needs no escape.
+
+use std::fmt::Write as _;
+
+use memory_core::Scope;
+
+/// The names of one scope's keys.
+#[derive(Debug)]
+pub(crate) struct ScopeKeys {
+    base: String,
+}
+
+impl ScopeKeys {
+    pub(crate) fn new(prefix: &str, scope: &Scope) -> Self {
+        Self { base: format!("{prefix}:{{{}/{}}}", escaped(scope.user()), escaped(scope.node())) }
+    }
+
+    /// The counter that versions come from. It is there exactly where the scope stands in the
+    /// registry.
+    pub(crate) fn versions(&self) -> String {
+        format!("{}:versions", self.base)
+    }
+
+    /// The working keys, a sorted set in byte order.
+    pub(crate) fn working(&self) -> String {
+        format!("{}:working", self.base)
+    }
+
+    /// The working keys that expire, a sorted set by time.
+    pub(crate) fn expiries(&self) -> String {
+        format!("{}:expiries", self.base)
+    }
+
+    /// Where an increment has the server add.
+    pub(crate) fn scratch(&self) -> String {
+        format!("{}:scratch", self.base)
+    }
+
+    /// An entry of working memory; of an empty key, what all entries' names start with.
+    pub(crate) fn entry(&self, key: &str) -> String {
+        format!("{}:entry:{key}", self.base)
+    }
+
+    /// The conversations, a sorted set in byte order.
+    pub(crate) fn conversations(&self) -> String {
+        format!("{}:conversations", self.base)
+    }
+
+    /// A conversation's figures; of an empty name, what all of them start with.
+    pub(crate) fn figures(&self, conversation: &str) -> String {
+        format!("{}:figures:{conversation}", self.base)
+    }
+
+    /// A conversation's messages, a stream.
+    pub(crate) fn messages(&self, conversation: &str) -> String {
+        format!("{}:messages:{conversation}", self.base)
+    }
+
+    /// The message ids that a conversation knows, a hash.
+    pub(crate) fn ids(&self, conversation: &str) -> String {
+        format!("{}:ids:{conversation}", self.base)
+    }
+
+    /// The ids among them whose message is gone, a sorted set by the last number then given.
+    pub(crate) fn gone(&self, conversation: &str) -> String {
+        format!("{}:gone:{conversation}", self.base)
+    }
+}
+
+/// The two keys of a list of the registry, in one slot.
+#[derive(Debug)]
+pub(crate) struct ListKeys {
+    /// The names, a sorted set in byte order.
+    pub(crate) names: String,
+    /// The names that are being erased, a hash to the erasure's token.
+    pub(crate) erasing: String,
+}
+
+impl ListKeys {
+    /// The users.
+    pub(crate) fn users(prefix: &str) -> Self {
+        // No user's tag starts with a slash.
+        Self::under(format!("{prefix}:{{/}}:users"))
+    }
+
+    /// A user's memory nodes.
+    pub(crate) fn nodes(prefix: &str, user: &str) -> Self {
+        Self::under(format!("{prefix}:{{{}}}:nodes", escaped(user)))
+    }
+
+    fn under(names: String) -> Self {
+        Self { erasing: format!("{names}:erasing"), names }
+    }
+}
+
+/// The schema's version.
+pub(crate) fn schema(prefix: &str) -> String {
+    format!("{prefix}:schema")
+}
+
+fn escaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '%' | '{' | '}' | '/') {
+            let _ = write!(out, "%{:02X}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g1_no_identifier_breaks_out_of_its_tag() {
+        let entry = |user: &str, node: &str, key: &str| {
+            ScopeKeys::new("p", &Scope::new(user, node).unwrap()).entry(key)
+        };
+        assert_eq!(entry("a", "b", "c"), "p:{a/b}:entry:c");
+        assert_eq!(entry("a/b", "c", "}"), "p:{a%2Fb/c}:entry:}");
+        assert_ne!(entry("a/b", "c", "d"), entry("a", "b/c", "d"));
+        assert_ne!(entry("a%2Fb", "c", "d"), entry("a/b", "c", "d"));
+        assert_eq!(entry("}:x{", "{", "k"), "p:{%7D:x%7B/%7B}:entry:k");
+    }
+
+    #[test]
+    fn g1_the_registry_has_keys_of_its_own() {
+        assert_eq!(ListKeys::users("p").names, "p:{/}:users");
+        assert_eq!(ListKeys::nodes("p", "/").names, "p:{%2F}:nodes");
+        assert_eq!(ListKeys::nodes("p", "a/b").erasing, "p:{a%2Fb}:nodes:erasing");
+    }
+}

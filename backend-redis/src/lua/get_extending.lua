@@ -1,0 +1,20 @@
+-- Reads entries and lets those that expire live at least so long from now.
+-- KEYS: expiries, then an entry each. ARGV: how long in ms, then a key each.
+-- Cost: O(log n) for each entry, n being the scope's entries.
+local expiries = KEYS[1]
+local now = now_ms()
+local wanted = expiry(now, ARGV[1])
+local found = {}
+for i = 2, #KEYS do
+  local expires = head(KEYS[i], now)
+  found[i - 1] = false
+  if expires then
+    if expires ~= NEVER and expires < wanted then
+      redis.call('SETRANGE', KEYS[i], 0, wanted)
+      redis.call('PEXPIREAT', KEYS[i], last_moment(wanted))
+      redis.call('ZADD', expiries, digits(tonumber(wanted)), ARGV[i])
+    end
+    found[i - 1] = redis.call('GET', KEYS[i])
+  end
+end
+return found

@@ -1,0 +1,49 @@
+-- Adds to an integer.
+-- KEYS: versions, working, expiries, entry, scratch. ARGV: key, what to add, ttl in ms or ''.
+-- Cost: O(log n), n being the scope's entries.
+local versions, working, expiries, entry, scratch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local key, by = ARGV[1], ARGV[2]
+if redis.call('EXISTS', versions) == 0 then
+  return {'unregistered'}
+end
+local now = now_ms()
+local expires, version, created = head(entry, now)
+local metadata, value = '', '0'
+if expires then
+  local text = redis.call('GET', entry)
+  metadata, value = string.match(text, '^%d+ %d+ %d+ %d+ ([^\n]*)\n(.*)$')
+  if not string.match(value, '^-?%d+$') then
+    return {'conflict', version, 'the value is no integer'}
+  end
+end
+
+-- The server's own 64-bit addition, which refuses what does not fit.
+redis.call('SET', scratch, value)
+local sum = redis.pcall('INCRBY', scratch, by)
+local total = redis.call('GET', scratch)
+redis.call('DEL', scratch)
+if type(sum) == 'table' then
+  return {'conflict', version or '0', 'the value or the sum is past a 64-bit integer'}
+end
+
+redis.call('INCR', versions)
+local next = redis.call('GET', versions)
+local lived = expires
+expires = expires or expiry(now, ARGV[3])
+created = created or digits(now)
+local text =
+  table.concat({expires, next, created, digits(now), metadata .. '\n' .. total}, ' ')
+if expires == NEVER then
+  redis.call('SET', entry, text)
+else
+  redis.call('SET', entry, text, 'PXAT', last_moment(expires))
+end
+if not lived then
+  redis.call('ZADD', working, '0', key)
+  if expires == NEVER then
+    redis.call('ZREM', expiries, key)
+  else
+    redis.call('ZADD', expiries, digits(tonumber(expires)), key)
+  end
+end
+return {'ok', total, next, digits(now), created, expires}

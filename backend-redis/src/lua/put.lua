@@ -1,0 +1,67 @@
+-- Stores entries, all or none.
+-- KEYS: versions, working, expiries, then an entry each.
+-- ARGV: for each entry key, condition ('', 'absent' or a version), ttl in ms or '', body.
+-- Cost: O(log n) for each entry put, n being the scope's entries.
+local versions, working, expiries = KEYS[1], KEYS[2], KEYS[3]
+local now = now_ms()
+local count = #KEYS - 3
+local had, created = {}, {}
+for i = 1, count do
+  local condition = ARGV[4 * i - 2]
+  local expires, version, since = head(KEYS[3 + i], now)
+  if (condition == 'absent' and version) or
+     (condition ~= '' and condition ~= 'absent' and condition ~= version) then
+    return {'conflict', i, version or '0'}
+  end
+  had[i], created[i] = expires or false, since or digits(now)
+end
+
+-- The counter is made when the scope is registered, with a start that no counter before it reached.
+if redis.call('EXISTS', versions) == 0 then
+  return {'unregistered'}
+end
+redis.call('INCR', versions)
+local version = redis.call('GET', versions)
+
+local listed, expiring, lasting, expires_at = {}, {}, {}, {}
+for i = 1, count do
+  local key = ARGV[4 * i - 3]
+  local expires = expiry(now, ARGV[4 * i - 1])
+  local text = table.concat({expires, version, created[i], digits(now), ARGV[4 * i]}, ' ')
+  if expires == NEVER then
+    redis.call('SET', KEYS[3 + i], text)
+    if had[i] ~= NEVER then
+      lasting[#lasting + 1] = key
+    end
+  else
+    redis.call('SET', KEYS[3 + i], text, 'PXAT', last_moment(expires))
+    expiring[#expiring + 1] = digits(tonumber(expires))
+    expiring[#expiring + 1] = key
+  end
+  if not had[i] then
+    listed[#listed + 1] = '0'
+    listed[#listed + 1] = key
+  end
+  expires_at[i] = expires
+end
+if #lasting > 0 then
+  redis.call('ZREM', expiries, unpack(lasting))
+end
+if #expiring > 0 then
+  -- What expired is swept as new entries come, so that the sets stay as large as what they list.
+  local swept = redis.call('ZRANGEBYSCORE', expiries, '-inf', digits(now), 'LIMIT', 0, 2 * count)
+  if #swept > 0 then
+    redis.call('ZREM', expiries, unpack(swept))
+    redis.call('ZREM', working, unpack(swept))
+  end
+  redis.call('ZADD', expiries, unpack(expiring))
+end
+if #listed > 0 then
+  redis.call('ZADD', working, unpack(listed))
+end
+local answer = {'ok', version, digits(now)}
+for i = 1, count do
+  answer[#answer + 1] = created[i]
+  answer[#answer + 1] = expires_at[i]
+end
+return answer

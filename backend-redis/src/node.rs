@@ -1,0 +1,199 @@
+//! One server, and the connection to it that all calls share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, Value,
+};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::{Address, Config};
+use crate::error::Failure;
+
+/// The first pause after a failed attempt to connect; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A server. A lost connection is made anew by the next call; calls that wait share one attempt,
+/// and attempts that fail grow apart.
+///
+/// A command is never sent twice: what may have been run is the caller's to repeat (C3).
+pub(crate) struct Node {
+    client: Client,
+    timeout: Duration,
+    connect_timeout: Duration,
+    live: RwLock<Option<Live>>,
+    connecting: Mutex<Option<Failed>>,
+}
+
+/// A command, and how to run it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) command: &'a Cmd,
+    /// How many replicas must have its effect before it is acknowledged.
+    pub(crate) replicas: usize,
+    /// Whether its slot is still moving here from another node.
+    pub(crate) asking: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(command: &'a Cmd) -> Self {
+        Self { command, replicas: 0, asking: false }
+    }
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    lost: Arc<AtomicBool>,
+}
+
+/// An attempt to connect that failed.
+struct Failed {
+    at: Instant,
+    pause: Duration,
+    error: RedisError,
+}
+
+impl Node {
+    pub(crate) fn new(config: &Config, address: &Address) -> RedisResult<Self> {
+        Ok(Self {
+            client: client(config, address)?,
+            timeout: config.timeout,
+            connect_timeout: config.connect_timeout,
+            live: RwLock::new(None),
+            connecting: Mutex::new(None),
+        })
+    }
+
+    /// Runs one command.
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Value, Failure> {
+        let mut live = self.live().await.map_err(Failure::unsent)?;
+        if !request.asking && request.replicas == 0 {
+            let answer = live.connection.send_packed_command(request.command).await;
+            return live.check(answer.and_then(Value::extract_error));
+        }
+        let mut pipeline = redis::pipe();
+        if request.asking {
+            pipeline.cmd("ASKING");
+        }
+        pipeline.add_command(request.command.clone());
+        if request.replicas > 0 {
+            let patience = u64::try_from(self.timeout.as_millis() / 2).unwrap_or(u64::MAX);
+            pipeline.cmd("WAIT").arg(request.replicas).arg(patience);
+        }
+        let skip = usize::from(request.asking);
+        let count = 1 + usize::from(request.replicas > 0);
+        let answers = live.connection.send_packed_commands(&pipeline, skip, count).await;
+        let mut answers = live.check(answers)?.into_iter();
+        let answer = live.check(answers.next().unwrap_or_default().extract_error())?;
+        match answers.next() {
+            Some(Value::Int(have)) if usize::try_from(have).unwrap_or(0) < request.replicas => {
+                Err(Failure::unreplicated())
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    fn current(&self) -> Option<Live> {
+        self.live.read().as_ref().filter(|live| !live.lost.load(Ordering::Acquire)).cloned()
+    }
+
+    async fn live(&self) -> RedisResult<Live> {
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        let asked = Instant::now();
+        let mut failed = self.connecting.lock().await;
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        if let Some(failed) = failed.as_ref() {
+            if failed.at >= asked {
+                return Err(failed.error.clone());
+            }
+            tokio::time::sleep_until(failed.at + failed.pause).await;
+        }
+        match self.connect().await {
+            Ok(live) => {
+                *failed = None;
+                *self.live.write() = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                let pause = failed.as_ref().map_or(FIRST_PAUSE, |failed| failed.pause * 2);
+                *failed = Some(Failed {
+                    at: Instant::now(),
+                    pause: pause.min(LONGEST_PAUSE),
+                    error: error.clone(),
+                });
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<Live> {
+        let lost = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&lost);
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(self.timeout))
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    told.store(true, Ordering::Release);
+                }
+                Ok::<(), RedisError>(())
+            });
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Live { connection, lost })
+    }
+}
+
+impl Live {
+    /// Gives the connection up where it broke, or where nobody knows what it still answers.
+    fn check<T>(&self, answer: RedisResult<T>) -> Result<T, Failure> {
+        answer.map_err(|error| {
+            if error.is_unrecoverable_error() || error.is_timeout() {
+                self.lost.store(true, Ordering::Release);
+            }
+            Failure::sent(error)
+        })
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({:?})", self.client.get_connection_info().addr().to_string())
+    }
+}
+
+fn client(config: &Config, address: &Address) -> RedisResult<Client> {
+    // RESP3, because only there the client tells of a lost connection before the next call.
+    let mut settings =
+        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(config.database);
+    if let Some(user) = &config.user {
+        settings = settings.set_username(user);
+    }
+    if let Some(password) = config.exposed_password() {
+        settings = settings.set_password(password);
+    }
+    let Address { host, port } = address.clone();
+    let at = |addr: ConnectionAddr| -> RedisResult<ConnectionInfo> {
+        Ok(addr.into_connection_info()?.set_redis_settings(settings))
+    };
+    let Some(certificates) = &config.tls else {
+        return Client::open(at(ConnectionAddr::Tcp(host, port))?);
+    };
+    // Where the program's crates bring two providers, rustls does not choose; where the program
+    // has chosen, that holds.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+    Client::build_with_tls(at(tls)?, certificates.clone())
+}

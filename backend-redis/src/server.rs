@@ -1,0 +1,196 @@
+//! What the server says of itself: version, durability, and what is wrong.
+
+use memory_core::{Durability, Result};
+use redis::Value;
+
+use crate::connection::Connection;
+use crate::reply;
+
+/// What one or all servers say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Name and version, and what an acknowledged write survives, in words.
+    pub(crate) version: String,
+    pub(crate) durability: Durability,
+    /// What is missing, and what to do about it.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Asks every server; where they differ, the weakest counts.
+pub(crate) async fn report(connection: &Connection) -> Result<Report> {
+    let mut command = redis::cmd("INFO");
+    command.arg("everything");
+    let infos = connection.everywhere(&command).await?;
+    let settings = settings(connection).await;
+    let infos: Vec<Info> =
+        infos.into_iter().map(|info| Ok(Info(info_text(info)?))).collect::<Result<_>>()?;
+    let kept: Vec<Kept> = infos
+        .iter()
+        .enumerate()
+        .map(|(at, info)| kept(info, settings.as_ref().and_then(|settings| settings.get(at))))
+        .collect();
+    let weakest = kept.into_iter().min_by_key(|kept| kept.durability);
+    let weakest = weakest.unwrap_or(Kept { durability: Durability::Process, words: "unknown" });
+    let version = infos.first().map(Info::version).unwrap_or_default();
+    let mut missing: Vec<String> = infos.iter().flat_map(Info::missing).collect();
+    missing.sort();
+    missing.dedup();
+    if connection.is_cluster() {
+        missing.extend(cluster_state(connection).await);
+    }
+    Ok(Report {
+        version: format!("{version}, {}", weakest.words),
+        durability: weakest.durability,
+        missing,
+    })
+}
+
+/// What an acknowledged write survives, and in words.
+struct Kept {
+    durability: Durability,
+    words: &'static str,
+}
+
+/// The settings `save`, `appendonly` and `appendfsync`.
+#[derive(Debug, Default)]
+struct Settings {
+    snapshots: bool,
+    log: bool,
+    always: bool,
+}
+
+/// Each server's settings; none where CONFIG is not allowed, as on managed servers.
+async fn settings(connection: &Connection) -> Option<Vec<Settings>> {
+    let mut command = redis::cmd("CONFIG");
+    command.arg("GET").arg("save").arg("appendonly").arg("appendfsync");
+    let answers = connection.everywhere(&command).await.ok()?;
+    Some(answers.into_iter().map(read_settings).collect())
+}
+
+fn read_settings(answer: Value) -> Settings {
+    let mut settings = Settings::default();
+    let Value::Map(pairs) = answer else { return settings };
+    for (name, value) in pairs {
+        let (Ok(name), Ok(value)) = (reply::text(name), reply::text(value)) else { continue };
+        match name.as_str() {
+            "save" => settings.snapshots = !value.is_empty(),
+            "appendonly" => settings.log = value == "yes",
+            "appendfsync" => settings.always = value == "always",
+            _ => {}
+        }
+    }
+    settings
+}
+
+fn kept(info: &Info, settings: Option<&Settings>) -> Kept {
+    let kept = |durability, words| Kept { durability, words };
+    match settings {
+        Some(Settings { log: true, always: true, .. }) => {
+            kept(Durability::Crash, "every write is on disk before it is acknowledged")
+        }
+        Some(Settings { log: true, .. }) => {
+            kept(Durability::Restart, "a crash loses up to some 2 s of writes (appendfsync)")
+        }
+        Some(Settings { snapshots: true, .. }) => kept(
+            Durability::Restart,
+            "a crash loses what was written since the last snapshot (save)",
+        ),
+        Some(_) => kept(Durability::Process, "nothing is kept on disk"),
+        None if info.get("aof_enabled") == Some("1") => {
+            kept(Durability::Restart, "a crash loses the last writes (append-only file)")
+        }
+        None => kept(Durability::Process, "the server does not tell what it keeps on disk"),
+    }
+}
+
+async fn cluster_state(connection: &Connection) -> Option<String> {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("INFO");
+    let answers = connection.everywhere(&command).await.ok()?;
+    let failing = answers
+        .into_iter()
+        .filter_map(|answer| info_text(answer).ok())
+        .any(|text| Info(text).get("cluster_state") != Some("ok"));
+    failing
+        .then(|| "the cluster does not serve all slots; see CLUSTER INFO and CLUSTER NODES".into())
+}
+
+/// The answer of INFO: lines of `name:value`.
+struct Info(String);
+
+impl Info {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+
+    fn version(&self) -> String {
+        match (self.get("valkey_version"), self.get("redis_version")) {
+            (Some(version), _) => format!("Valkey {version}"),
+            (None, Some(version)) => format!("Redis {version}"),
+            (None, None) => "unknown".into(),
+        }
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        let limited = self.get("maxmemory").is_some_and(|limit| limit != "0");
+        let policy = self.get("maxmemory_policy").unwrap_or("noeviction");
+        if limited && policy != "noeviction" {
+            missing.push(format!(
+                "the server drops live data when memory is short (maxmemory-policy {policy}); set it \
+                 to noeviction"
+            ));
+        }
+        if self.get("role") == Some("slave") {
+            missing.push("the server is a replica and takes no writes; name the primary".into());
+        }
+        if self.get("loading") == Some("1") {
+            missing.push("the server is still loading its data".into());
+        }
+        for (field, what) in
+            [("rdb_last_bgsave_status", "snapshot"), ("aof_last_write_status", "log write")]
+        {
+            if self.get(field) == Some("err") {
+                missing.push(format!("the server's last {what} failed; look at its disk and log"));
+            }
+        }
+        missing
+    }
+}
+
+fn info_text(answer: Value) -> Result<String> {
+    match answer {
+        Value::VerbatimString { text, .. } => Ok(text),
+        other => reply::text(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn durability(settings: Option<&Settings>, info: &str) -> Durability {
+        kept(&Info(info.into()), settings).durability
+    }
+
+    #[test]
+    fn g6_durability_is_what_the_server_is_configured_for() {
+        let of =
+            |snapshots, log, always| durability(Some(&Settings { snapshots, log, always }), "");
+        assert_eq!(of(false, false, true), Durability::Process);
+        assert_eq!(of(true, false, false), Durability::Restart);
+        assert_eq!(of(false, true, false), Durability::Restart);
+        assert_eq!(of(true, true, true), Durability::Crash);
+        assert_eq!(durability(None, "aof_enabled:1\r\n"), Durability::Restart);
+        assert_eq!(durability(None, ""), Durability::Process);
+    }
+
+    #[test]
+    fn g14_health_names_what_is_missing() {
+        let info =
+            Info("redis_version:7.2.4\r\nmaxmemory:100\r\nmaxmemory_policy:allkeys-lru".into());
+        assert_eq!(info.version(), "Redis 7.2.4");
+        assert!(info.missing()[0].contains("noeviction"));
+        assert!(Info("maxmemory:0\r\nmaxmemory_policy:allkeys-lru".into()).missing().is_empty());
+    }
+}

@@ -1,0 +1,304 @@
+//! Working memory (section W).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use memory_core::json::{self, Object};
+use memory_core::{
+    Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
+    PutCondition, PutMany, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written,
+    operation as op,
+};
+use redis::Value;
+
+use crate::connection::Script;
+use crate::error::unreadable;
+use crate::reply::{self, Reply};
+use crate::store::{Store, unknown_outcome};
+
+/// A script of entries: with their form and the time in front.
+macro_rules! entry_script {
+    ($kind:ident, $file:literal) => {
+        Script::$kind(concat!(
+            include_str!("lua/time.lua"),
+            include_str!("lua/entry.lua"),
+            include_str!("lua/unlink.lua"),
+            include_str!(concat!("lua/", $file))
+        ))
+    };
+}
+
+static PUT: Script = entry_script!(writing, "put.lua");
+static INCREMENT: Script = entry_script!(writing, "increment.lua");
+static GET_EXTENDING: Script = entry_script!(writing, "get_extending.lua");
+static DELETE: Script = entry_script!(writing, "delete.lua");
+static LIST: Script = entry_script!(reading, "list_entries.lua");
+static STATISTICS: Script = entry_script!(reading, "working_statistics.lua");
+static CLEAR: Script = entry_script!(writing, "clear_working.lua");
+
+/// Working memory on Redis.
+#[derive(Debug)]
+pub(crate) struct Working(pub(crate) Arc<Store>);
+
+#[async_trait]
+impl WorkingStore for Working {
+    async fn put(&self, scope: &Scope, request: &Put) -> Result<Written> {
+        let written = self.put_all(scope, std::slice::from_ref(request)).await?;
+        written.into_iter().next().ok_or_else(|| unknown_outcome("nothing"))
+    }
+
+    async fn put_many(&self, scope: &Scope, request: &PutMany) -> Result<Vec<Written>> {
+        self.put_all(scope, &request.entries).await
+    }
+
+    async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
+        let texts = self.texts(scope, &[&request.key], request.extend).await?;
+        let text = texts.into_iter().next().flatten();
+        text.map(|text| entry(request.key.clone(), &text)).transpose()
+    }
+
+    async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
+        let keys: Vec<&str> = request.keys.iter().map(String::as_str).collect();
+        let texts = self.texts(scope, &keys, request.extend).await?;
+        let found = keys.iter().zip(texts).filter_map(|(key, text)| Some((*key, text?)));
+        found.map(|(key, text)| entry(key.to_owned(), &text)).collect()
+    }
+
+    async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
+        let keys = self.0.keys(scope);
+        let names = [keys.entry(&request.key), keys.working(), keys.expiries()];
+        let version = request.if_version.map(|version| version.to_string()).unwrap_or_default();
+        let answer = self.0.run(&DELETE, &names, |call| {
+            call.arg(&request.key).arg(version);
+        });
+        let mut reply = Reply::new(answer.await?)?;
+        match reply.text()?.as_str() {
+            "ok" => Ok(reply.number::<u64>()? == 1),
+            "conflict" => Err(version_conflict(&request.key, reply.number()?)),
+            other => Err(unknown_outcome(other)),
+        }
+    }
+
+    async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
+        let keys = self.0.keys(scope);
+        // A position before the prefix is one of a listing by another prefix.
+        let position = request.page.position(op::LIST_ENTRIES)?;
+        let from =
+            match position.filter(|position| position.as_bytes() >= request.prefix.as_bytes()) {
+                Some(position) => format!("({position}"),
+                None => format!("[{}", request.prefix),
+            };
+        // No UTF-8 text holds the byte 255, so nothing with the prefix is greater than this.
+        let to = [b"(", request.prefix.as_bytes(), b"\xff"].concat();
+        let names = [keys.working(), keys.expiries()];
+        let answer = self.0.run(&LIST, &names, |call| {
+            call.arg(keys.entry("")).arg(from).arg(to).arg(request.page.limit + 1);
+        });
+        let mut reply = Reply::new(answer.await?)?;
+        let mut entries = Vec::new();
+        while !reply.is_empty() {
+            let key = reply.text()?;
+            entries.push(entry(key, &reply.text()?)?);
+        }
+        Ok(Page::cut(entries, request.page.limit, op::LIST_ENTRIES, |entry| &entry.key))
+    }
+
+    async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
+        let keys = self.0.keys(scope);
+        let names = [
+            keys.versions(),
+            keys.working(),
+            keys.expiries(),
+            keys.entry(&request.key),
+            keys.scratch(),
+        ];
+        let written = self.0.write(scope, &INCREMENT, &names, |call| {
+            call.arg(&request.key).arg(request.by).arg(millis(request.initial_ttl));
+        });
+        let (outcome, mut reply) = written.await?;
+        match outcome.as_str() {
+            "ok" => Ok(Incremented {
+                value: reply.number()?,
+                written: Written {
+                    version: reply.number()?,
+                    updated_at: reply.time()?,
+                    created_at: reply.time()?,
+                    expires_at: expires_at(reply.number()?)?,
+                },
+            }),
+            "conflict" => {
+                let version = reply.number()?;
+                let why = reply.text()?;
+                Err(Error::conflict(format!("cannot add to {:?}: {why}", request.key))
+                    .with_hint("put an integer first, within -2^63 to 2^63-1")
+                    .with_current_version(version))
+            }
+            other => Err(unknown_outcome(other)),
+        }
+    }
+
+    async fn clear(&self, scope: &Scope) -> Result<u64> {
+        let keys = self.0.keys(scope);
+        let names = [keys.working(), keys.expiries()];
+        let answer = self.0.run(&CLEAR, &names, |call| {
+            call.arg(keys.entry(""));
+        });
+        reply::number(&answer.await?)
+    }
+
+    async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
+        let keys = self.0.keys(scope);
+        let answer = self.0.run(&STATISTICS, &[keys.working(), keys.expiries()], |_| ()).await?;
+        let mut reply = Reply::new(answer)?;
+        Ok(WorkingStatistics { entries: reply.number()?, expiring: reply.number()? })
+    }
+}
+
+impl Working {
+    async fn put_all(&self, scope: &Scope, puts: &[Put]) -> Result<Vec<Written>> {
+        let keys = self.0.keys(scope);
+        let mut names = vec![keys.versions(), keys.working(), keys.expiries()];
+        names.extend(puts.iter().map(|put| keys.entry(&put.key)));
+        let bodies: Vec<String> = puts.iter().map(body).collect::<Result<_>>()?;
+        let written = self.0.write(scope, &PUT, &names, |call| {
+            for (put, body) in puts.iter().zip(&bodies) {
+                call.arg(&put.key).arg(condition(put.condition)).arg(millis(put.ttl)).arg(body);
+            }
+        });
+        let (outcome, mut reply) = written.await?;
+        match outcome.as_str() {
+            "ok" => {
+                let (version, updated_at) = (reply.number()?, reply.time()?);
+                puts.iter()
+                    .map(|_| {
+                        let created_at = reply.time()?;
+                        let expires_at = expires_at(reply.number()?)?;
+                        Ok(Written { version, created_at, updated_at, expires_at })
+                    })
+                    .collect()
+            }
+            "conflict" => {
+                let at = reply.number::<usize>()?;
+                let version = reply.number()?;
+                let put =
+                    puts.get(at.wrapping_sub(1)).ok_or_else(|| unknown_outcome("conflict"))?;
+                Err(put_conflict(put, version))
+            }
+            other => Err(unknown_outcome(other)),
+        }
+    }
+
+    /// The stored texts of entries, none for keys that do not exist.
+    async fn texts(
+        &self,
+        scope: &Scope,
+        wanted: &[&str],
+        extend: Option<Duration>,
+    ) -> Result<Vec<Option<String>>> {
+        let keys = self.0.keys(scope);
+        let names: Vec<String> = wanted.iter().map(|key| keys.entry(key)).collect();
+        let answer = match (extend, names.as_slice()) {
+            (Some(_), _) => {
+                let names = [vec![keys.expiries()], names].concat();
+                let call = self.0.run(&GET_EXTENDING, &names, |call| {
+                    call.arg(millis(extend)).arg(wanted);
+                });
+                call.await?
+            }
+            (None, [name]) => {
+                let mut command = redis::cmd("GET");
+                command.arg(name);
+                Value::Array(vec![self.0.connection.read(name, &command).await?])
+            }
+            (None, _) => {
+                let mut command = redis::cmd("MGET");
+                command.arg(&names);
+                let key = names.first().map_or("", String::as_str);
+                self.0.connection.read(key, &command).await?
+            }
+        };
+        let mut reply = Reply::new(answer)?;
+        names_of(wanted, || reply.maybe_text())
+    }
+}
+
+fn names_of<T>(wanted: &[&str], mut next: impl FnMut() -> Result<T>) -> Result<Vec<T>> {
+    wanted.iter().map(|_| next()).collect()
+}
+
+fn condition(condition: PutCondition) -> String {
+    match condition {
+        PutCondition::Always => String::new(),
+        PutCondition::IfAbsent => "absent".into(),
+        PutCondition::IfVersion(version) => version.to_string(),
+    }
+}
+
+/// Whole milliseconds, rounded up; empty for none.
+fn millis(duration: Option<Duration>) -> String {
+    duration.map(|d| d.as_nanos().div_ceil(1_000_000).to_string()).unwrap_or_default()
+}
+
+/// Metadata and value as the scripts keep them: compact JSON holds no raw line break.
+fn body(put: &Put) -> Result<String> {
+    let metadata = if put.metadata.is_empty() { String::new() } else { to_json(&put.metadata)? };
+    Ok(format!("{metadata}\n{}", to_json(&put.value)?))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// Reads an entry as the scripts keep it; see `lua/entry.lua`.
+fn entry(key: String, text: &str) -> Result<Entry> {
+    let (head, value) = text.split_once('\n').ok_or_else(|| unreadable("an entry"))?;
+    let mut parts = head.splitn(5, ' ');
+    let mut number = || -> Result<u64> {
+        parts.next().and_then(|part| part.parse().ok()).ok_or_else(|| unreadable("an entry"))
+    };
+    let (expires, version, created, updated) = (number()?, number()?, number()?, number()?);
+    let metadata = match parts.next().unwrap_or_default() {
+        "" => Object::new(),
+        metadata => json::parse(metadata)?,
+    };
+    Ok(Entry {
+        key,
+        value: json::parse(value)?,
+        metadata,
+        version,
+        created_at: time(created)?,
+        updated_at: time(updated)?,
+        expires_at: expires_at(expires)?,
+    })
+}
+
+/// 0 stands for never.
+fn expires_at(millis: u64) -> Result<Option<Timestamp>> {
+    (millis > 0).then(|| time(millis)).transpose()
+}
+
+fn time(millis: u64) -> Result<Timestamp> {
+    let millis = i64::try_from(millis).map_err(|_| unreadable("a time"))?;
+    Timestamp::from_millis(millis).map_err(|_| unreadable("a time"))
+}
+
+fn put_conflict(put: &Put, current: u64) -> Error {
+    match put.condition {
+        PutCondition::IfAbsent => {
+            Error::conflict(format!("the key {:?} exists", put.key)).with_current_version(current)
+        }
+        _ => version_conflict(&put.key, current),
+    }
+}
+
+fn version_conflict(key: &str, current: u64) -> Error {
+    let message = if current == 0 {
+        format!("the key {key:?} does not exist")
+    } else {
+        format!("the entry {key:?} is at another version: {current}")
+    };
+    Error::conflict(message)
+        .with_hint("read the entry again, and decide by what it holds now")
+        .with_current_version(current)
+}

@@ -1,0 +1,136 @@
+//! A cluster whose nodes die and whose slots move, under load (C1, G6).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use memory_core::{Append, Backend, Message, ReadMessages, Scope};
+
+use crate::support::cluster::{Cluster, text, until};
+use crate::support::connect;
+use crate::until_ok;
+
+crate::cases! {
+    c1_no_number_repeats_and_none_is_lost_when_a_primary_dies,
+    c1_no_number_repeats_while_slots_move,
+}
+
+/// Scopes enough that every primary has some.
+fn scopes() -> Vec<Scope> {
+    (0..12).map(|at| Scope::new("alice", format!("node {at}")).unwrap()).collect()
+}
+
+/// What a writer was told.
+#[derive(Debug, Default)]
+struct Told {
+    acknowledged: Vec<u64>,
+    /// How many appends failed, and may have been applied.
+    unknown: u64,
+}
+
+/// Appends to each scope, one message after the other, until it is over.
+fn load(backend: &Backend, over: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<Told>> {
+    let writers = scopes().into_iter().map(|scope| {
+        let (backend, over) = (backend.clone(), Arc::clone(over));
+        tokio::spawn(async move {
+            let mut told = Told::default();
+            while !over.load(Ordering::Relaxed) {
+                let append = Append::new("c", vec![Message::user("x")]);
+                match backend.conversations().unwrap().append(&scope, &append).await {
+                    Ok(appended) => told.acknowledged.push(appended.messages[0].seq),
+                    Err(error) => {
+                        assert!(error.is_transient(), "{error:?}");
+                        told.unknown += u64::from(error.maybe_applied());
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            }
+            told
+        })
+    });
+    writers.collect()
+}
+
+/// Every acknowledged number is there once; what is there beside them was of unknown outcome.
+async fn check(backend: &Backend, writers: Vec<tokio::task::JoinHandle<Told>>) -> u64 {
+    let mut acknowledged = 0;
+    for (scope, writer) in scopes().iter().zip(writers) {
+        let told = writer.await.unwrap();
+        let conversations = backend.conversations().unwrap();
+        let all = ReadMessages::all("c");
+        let read = until_ok(|| conversations.read(scope, &all)).await;
+        let stored: BTreeSet<u64> = read.messages.iter().map(|message| message.seq).collect();
+        assert_eq!(stored.len(), read.messages.len(), "a number repeats");
+        assert!(told.acknowledged.is_sorted_by(|a, b| a < b), "a number was given twice");
+        assert!(told.acknowledged.iter().all(|seq| stored.contains(seq)), "acknowledged and lost");
+        let count = told.acknowledged.len() as u64;
+        assert!(read.total <= count + told.unknown, "stored twice");
+        acknowledged += count;
+    }
+    acknowledged
+}
+
+async fn c1_no_number_repeats_and_none_is_lost_when_a_primary_dies() {
+    let mut cluster = Cluster::start("redis-server", 1, &[]);
+    // An acknowledged write is on the replica too, and so outlives its primary.
+    let backend = connect(&format!("{}?replicas=1&timeout_ms=8000", cluster.url())).await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let writers = load(&backend, &over);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.servers[0].kill();
+    let heir = &cluster.servers[3];
+    until(|| text(heir.command(&["INFO", "replication"])).contains("role:master"));
+    // The dead one comes back as a replica, so that there is one to wait for again.
+    cluster.servers[0].run();
+    let heir = &cluster.servers[3];
+    until(|| text(heir.command(&["INFO", "replication"])).contains("state=online"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    over.store(true, Ordering::Relaxed);
+    let acknowledged = check(&backend, writers).await;
+    assert!(acknowledged > 500, "{acknowledged}");
+}
+
+async fn c1_no_number_repeats_while_slots_move() {
+    let cluster = Cluster::start("redis-server", 0, &[]);
+    let backend = connect(&cluster.url()).await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let writers = load(&backend, &over);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for scope in scopes() {
+        move_slot(&cluster, &format!("{{alice/{}}}", scope.node()));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    over.store(true, Ordering::Relaxed);
+    let acknowledged = check(&backend, writers).await;
+    assert!(acknowledged > 500, "{acknowledged}");
+}
+
+/// Moves the slot of a key to the next primary, key by key, as a resharding does.
+fn move_slot(cluster: &Cluster, key: &str) {
+    let slot: u16 =
+        redis::from_redis_value(cluster.servers[0].command(&["CLUSTER", "KEYSLOT", key])).unwrap();
+    let slot = slot.to_string();
+    let ids: Vec<String> =
+        cluster.servers.iter().map(|server| text(server.command(&["CLUSTER", "MYID"]))).collect();
+    let owner = (0..3).find(|&at| {
+        let keys = cluster.servers[at].try_command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]);
+        keys.is_ok_and(|keys| {
+            redis::from_redis_value::<Vec<String>>(keys).is_ok_and(|k| !k.is_empty())
+        })
+    });
+    let Some(from) = owner else { return };
+    let to = (from + 1) % 3;
+    let port = cluster.servers[to].port.to_string();
+    cluster.servers[to].command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &ids[from]]);
+    cluster.servers[from].command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ids[to]]);
+    loop {
+        let keys = cluster.servers[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]);
+        let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
+        let Some(key) = keys.first() else { break };
+        cluster.servers[from].command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+    }
+    for at in [to, from] {
+        cluster.servers[at].command(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[to]]);
+    }
+}
