@@ -53,10 +53,10 @@ BEGIN
         RETURNING m.message_id, m.role, m.tokens
     ), outliving AS (
         UPDATE {schema}.message_ids AS i SET known_until = head.last_seq + 1000
-        FROM removed
         WHERE i.user_id = head.user_id AND i.node_id = head.node_id
             AND i.conversation_id = head.conversation_id
-            AND i.message_id = removed.message_id
+            AND i.message_id = ANY (ARRAY(
+                SELECT removed.message_id FROM removed WHERE removed.message_id IS NOT NULL))
     )
     SELECT count(*) FILTER (WHERE role = 'system') AS system,
         count(*) FILTER (WHERE role = 'user') AS "user",
@@ -135,9 +135,13 @@ BEGIN
             array_agg(i.created_at ORDER BY g.at) AS times
         INTO known
         FROM unnest(p_ids, p_digests) WITH ORDINALITY AS g (id, digest, at)
-        JOIN {schema}.message_ids AS i
-            ON i.user_id = p_user AND i.node_id = p_node AND i.conversation_id = p_conversation
-            AND i.message_id = g.id;
+        CROSS JOIN LATERAL (
+            SELECT m.*
+            FROM {schema}.message_ids AS m
+            WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
+                AND m.message_id = g.id
+            LIMIT 1
+        ) AS i;
         IF known.ids = cardinality(p_roles) AND known.another IS NULL THEN
             outcome := 'replayed';
             seqs := known.seqs;
@@ -344,12 +348,20 @@ BEGIN
     SELECT c.conversation_id, c.last_seq, c.system_count, c.user_count, c.assistant_count,
         c.tool_count, c.system_tokens + c.other_tokens, first.created_at, last.created_at
     FROM {schema}.conversations AS c
-    LEFT JOIN {schema}.conversation_buffers AS first
-        ON first.user_id = p_user AND first.node_id = p_node
-        AND first.conversation_id = c.conversation_id AND first.seq = c.first_seq
-    LEFT JOIN {schema}.conversation_buffers AS last
-        ON last.user_id = p_user AND last.node_id = p_node
-        AND last.conversation_id = c.conversation_id AND last.seq = c.last_seq
+    LEFT JOIN LATERAL (
+        SELECT m.created_at
+        FROM {schema}.conversation_buffers AS m
+        WHERE m.user_id = p_user AND m.node_id = p_node
+            AND m.conversation_id = c.conversation_id AND m.seq = c.first_seq
+        LIMIT 1
+    ) AS first ON true
+    LEFT JOIN LATERAL (
+        SELECT m.created_at
+        FROM {schema}.conversation_buffers AS m
+        WHERE m.user_id = p_user AND m.node_id = p_node
+            AND m.conversation_id = c.conversation_id AND m.seq = c.last_seq
+        LIMIT 1
+    ) AS last ON true
     WHERE c.user_id = p_user AND c.node_id = p_node
         AND (p_conversation IS NULL OR c.conversation_id = p_conversation)
         AND c.conversation_id > p_behind

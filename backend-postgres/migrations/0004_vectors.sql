@@ -12,7 +12,7 @@ CREATE TYPE {schema}.read_record AS (
 CREATE TYPE {schema}.stored_record AS (
     outcome text, record_number bigint,
     created_at timestamptz, updated_at timestamptz, expires_at timestamptz,
-    word_count integer, old_number bigint, old_words text[], old_word_count integer
+    old_number bigint, old_words text[], old_word_count integer
 );
 
 -- Refuses another embedding space than the namespace's (V3). AM001 is the driver's to read.
@@ -61,89 +61,94 @@ BEGIN
     PERFORM {schema}.check_space(home, p_model, p_dimensions);
     now := {schema}.now_ms();
 
-    WITH given AS MATERIALIZED (
-        SELECT g.*, nextval('{schema}.record_numbers') AS record_number
-        FROM unnest(p_ids, p_contents, p_types, p_metadata, p_attributes, p_languages, p_digests,
-                p_ttls, p_scaled, p_words, p_word_counts)
-            WITH ORDINALITY AS g (id, content, document_type, metadata, attributes, language,
-                digest, ttl, scaled, words, word_count, at)
-    ), before AS (
-        SELECT e.*
-        FROM {schema}.embeddings AS e
-        WHERE e.user_id = p_user AND e.namespace_number = home.namespace_number
-            AND e.id = ANY (p_ids)
-    ), written AS (
-        INSERT INTO {schema}.embeddings AS e (
-            user_id, namespace_number, id, record_number, content, document_type, metadata,
-            attributes, language, digest, created_at, updated_at, expires_at, embedding, original,
-            words, word_count)
-        SELECT p_user, home.namespace_number, g.id, g.record_number, g.content, g.document_type,
-            g.metadata::json, coalesce(g.attributes, g.metadata, '{}')::jsonb, g.language, g.digest,
-            now, now, now + make_interval(secs => g.ttl / 1000.0),
-            p_embeddings[(g.at - 1) * p_dimensions + 1 : g.at * p_dimensions]::{vector}.vector,
-            CASE WHEN g.scaled THEN
-                p_originals[(g.at - 1) * p_dimensions + 1 : g.at * p_dimensions] END,
-            string_to_array(g.words, ' '), g.word_count
-        FROM given AS g
-        ON CONFLICT (user_id, namespace_number, id) DO UPDATE
-        SET record_number = excluded.record_number,
-            content = excluded.content,
-            document_type = excluded.document_type,
-            metadata = excluded.metadata,
-            attributes = excluded.attributes,
-            language = excluded.language,
-            digest = excluded.digest,
-            created_at = CASE WHEN e.expires_at <= now THEN now ELSE e.created_at END,
-            updated_at = now,
-            expires_at = excluded.expires_at,
-            embedding = excluded.embedding,
-            original = excluded.original,
-            words = excluded.words,
-            word_count = excluded.word_count
-        WHERE e.digest <> excluded.digest
-            OR e.expires_at IS NOT NULL OR excluded.expires_at IS NOT NULL
-        RETURNING e.id, e.created_at, e.updated_at, e.expires_at
-    )
+    -- What is there, and so what is to be done; nobody else writes here meanwhile.
     SELECT array_agg(ROW(
-            CASE WHEN w.id IS NULL THEN 'unchanged'
+            CASE WHEN b.digest = g.digest AND b.expires_at IS NULL AND g.ttl IS NULL
+                    THEN 'unchanged'
                 WHEN b.id IS NULL OR b.expires_at <= now THEN 'inserted'
                 ELSE 'updated' END,
-            g.record_number,
-            coalesce(w.created_at, b.created_at),
-            coalesce(w.updated_at, b.updated_at),
-            w.expires_at,
-            g.word_count,
-            CASE WHEN w.id IS NOT NULL THEN b.record_number END,
-            CASE WHEN w.id IS NOT NULL THEN b.words END,
-            CASE WHEN w.id IS NOT NULL THEN b.word_count END
+            nextval('{schema}.record_numbers'),
+            CASE WHEN b.id IS NULL OR b.expires_at <= now THEN now ELSE b.created_at END,
+            CASE WHEN b.digest = g.digest AND b.expires_at IS NULL AND g.ttl IS NULL
+                THEN b.updated_at ELSE now END,
+            now + make_interval(secs => g.ttl / 1000.0),
+            b.record_number, b.words, b.word_count
         )::{schema}.stored_record ORDER BY g.at)
     INTO stored
-    FROM given AS g
-    LEFT JOIN before AS b ON b.id = g.id
-    LEFT JOIN written AS w ON w.id = g.id;
+    FROM unnest(p_ids, p_digests, p_ttls) WITH ORDINALITY AS g (id, digest, ttl, at)
+    LEFT JOIN LATERAL (
+        SELECT e.*
+        FROM {schema}.embeddings AS e
+        WHERE e.user_id = p_user AND e.namespace_number = home.namespace_number AND e.id = g.id
+        LIMIT 1
+    ) AS b ON true;
 
-    DELETE FROM {schema}.embedding_words AS p
-    USING unnest(stored) AS s, unnest(s.old_words) AS old (word)
-    WHERE p.user_id = p_user AND p.namespace_number = home.namespace_number
-        AND p.word = old.word AND p.record_number = s.old_number;
+    INSERT INTO {schema}.embeddings AS e (
+        user_id, namespace_number, id, record_number, content, document_type, metadata,
+        attributes, language, digest, created_at, updated_at, expires_at, embedding, original,
+        words, word_count)
+    SELECT p_user, home.namespace_number, g.id, g.record_number, g.content, g.document_type,
+        g.metadata::json, coalesce(g.attributes, g.metadata, '{}')::jsonb, g.language, g.digest,
+        g.created_at, g.updated_at, g.expires_at,
+        p_embeddings[(g.at - 1) * p_dimensions + 1 : g.at * p_dimensions]::{vector}.vector,
+        CASE WHEN g.scaled THEN
+            p_originals[(g.at - 1) * p_dimensions + 1 : g.at * p_dimensions] END,
+        string_to_array(g.words, ' '), g.word_count
+    FROM ROWS FROM (unnest(stored), unnest(p_ids), unnest(p_contents), unnest(p_types),
+            unnest(p_metadata), unnest(p_attributes), unnest(p_languages), unnest(p_digests),
+            unnest(p_scaled), unnest(p_words), unnest(p_word_counts))
+        WITH ORDINALITY AS g (outcome, record_number, created_at, updated_at, expires_at,
+            old_number, old_words, old_word_count, id, content, document_type, metadata,
+            attributes, language, digest, scaled, words, word_count, at)
+    WHERE g.outcome <> 'unchanged'
+    ON CONFLICT (user_id, namespace_number, id) DO UPDATE
+    SET record_number = excluded.record_number,
+        content = excluded.content,
+        document_type = excluded.document_type,
+        metadata = excluded.metadata,
+        attributes = excluded.attributes,
+        language = excluded.language,
+        digest = excluded.digest,
+        created_at = excluded.created_at,
+        updated_at = excluded.updated_at,
+        expires_at = excluded.expires_at,
+        embedding = excluded.embedding,
+        original = excluded.original,
+        words = excluded.words,
+        word_count = excluded.word_count;
 
+    -- An updated record has a new number, so that its old words and its new ones do not meet.
+    DELETE FROM {schema}.embedding_words AS w
+    WHERE w.ctid = ANY (ARRAY(
+        SELECT old.ctid
+        FROM unnest(stored) AS o, unnest(o.old_words) AS word
+        CROSS JOIN LATERAL (
+            SELECT p.ctid
+            FROM {schema}.embedding_words AS p
+            WHERE p.user_id = p_user AND p.namespace_number = home.namespace_number
+                AND p.word = word AND p.record_number = o.old_number
+            LIMIT 1
+        ) AS old
+        WHERE o.outcome <> 'unchanged'));
     INSERT INTO {schema}.embedding_words (
         user_id, namespace_number, word, record_number, frequency)
-    SELECT p_user, home.namespace_number, w.word, o.record_number, w.frequency
+    SELECT p_user, home.namespace_number, w.word, g.record_number, w.frequency
     FROM ROWS FROM (unnest(stored), unnest(p_words), unnest(p_frequencies))
-        AS o (outcome, record_number, created_at, updated_at, expires_at, word_count, old_number,
-            old_words, old_word_count, words, frequencies)
-    CROSS JOIN LATERAL unnest(string_to_array(o.words, ' '),
-        string_to_array(o.frequencies, ' ')::integer[]) AS w (word, frequency)
-    WHERE o.outcome <> 'unchanged';
+        AS g (outcome, record_number, created_at, updated_at, expires_at, old_number, old_words,
+            old_word_count, words, frequencies)
+    CROSS JOIN LATERAL unnest(string_to_array(g.words, ' '),
+        string_to_array(g.frequencies, ' ')::integer[]) AS w (word, frequency)
+    WHERE g.outcome <> 'unchanged';
 
     UPDATE {schema}.namespaces AS s
     SET records = s.records + change.records, words = s.words + change.words
     FROM (
-        SELECT count(*) FILTER (WHERE o.old_number IS NULL) AS records,
-            sum(o.word_count - coalesce(o.old_word_count, 0)) AS words
-        FROM unnest(stored) AS o
-        WHERE o.outcome <> 'unchanged'
+        SELECT count(*) FILTER (WHERE g.old_number IS NULL) AS records,
+            sum(g.word_count - coalesce(g.old_word_count, 0)) AS words
+        FROM ROWS FROM (unnest(stored), unnest(p_word_counts))
+            AS g (outcome, record_number, created_at, updated_at, expires_at, old_number,
+                old_words, old_word_count, word_count)
+        WHERE g.outcome <> 'unchanged'
         HAVING count(*) > 0
     ) AS change
     WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace;
@@ -151,7 +156,7 @@ BEGIN
     RETURN QUERY
     SELECT o.outcome, o.created_at, o.updated_at, o.expires_at
     FROM unnest(stored) WITH ORDINALITY AS o (outcome, record_number, created_at, updated_at,
-        expires_at, word_count, old_number, old_words, old_word_count, at)
+        expires_at, old_number, old_words, old_word_count, at)
     ORDER BY o.at;
 END $$;
 
@@ -163,14 +168,20 @@ LANGUAGE plpgsql AS $$
 BEGIN
     WITH gone AS (
         DELETE FROM {schema}.embeddings AS e
-        WHERE e.user_id = home.user_id AND e.namespace_number = home.namespace_number
-            AND e.record_number = ANY (p_numbers)
+        WHERE e.user_id = home.user_id AND e.record_number = ANY (p_numbers)
         RETURNING e.record_number, e.words, e.word_count
     ), unlinked AS (
-        DELETE FROM {schema}.embedding_words AS p
-        USING gone, unnest(gone.words) AS old (word)
-        WHERE p.user_id = home.user_id AND p.namespace_number = home.namespace_number
-            AND p.word = old.word AND p.record_number = gone.record_number
+        DELETE FROM {schema}.embedding_words AS w
+        WHERE w.ctid = ANY (ARRAY(
+            SELECT old.ctid
+            FROM gone, unnest(gone.words) AS word
+            CROSS JOIN LATERAL (
+                SELECT p.ctid
+                FROM {schema}.embedding_words AS p
+                WHERE p.user_id = home.user_id AND p.namespace_number = home.namespace_number
+                    AND p.word = word AND p.record_number = gone.record_number
+                LIMIT 1
+            ) AS old))
     )
     UPDATE {schema}.namespaces AS s
     SET records = s.records - change.records, words = s.words - change.words
@@ -252,10 +263,17 @@ BEGIN
         CASE WHEN p_embeddings THEN coalesce(e.original, e.embedding::real[]) END,
         NULL::float8, NULL::real
     FROM unnest(p_ids) WITH ORDINALITY AS g (id, at)
-    JOIN {schema}.namespaces AS s
-        ON s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace
-    JOIN {schema}.embeddings AS e
-        ON e.user_id = p_user AND e.namespace_number = s.namespace_number AND e.id = g.id
+    CROSS JOIN LATERAL (
+        SELECT r.*
+        FROM {schema}.embeddings AS r
+        WHERE r.user_id = p_user
+            AND r.namespace_number = (
+                SELECT s.namespace_number
+                FROM {schema}.namespaces AS s
+                WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace)
+            AND r.id = g.id
+        LIMIT 1
+    ) AS e
     WHERE e.expires_at IS NULL OR e.expires_at > clock_timestamp()
     ORDER BY g.at;
 END $$;
@@ -351,9 +369,9 @@ BEGIN
         SELECT e.id, e.content, e.document_type, e.metadata::text, e.language, e.created_at,
             e.updated_at, e.expires_at, NULL::real[], best.similarity::float8, best.similarity
         FROM (
-            SELECT near.id, near.similarity
+            SELECT near.record_number, near.id, near.similarity
             FROM (
-                SELECT e.id, (1 - (e.embedding OPERATOR({vector}.<=>) $4))::real AS similarity
+                SELECT e.record_number, e.id, (1 - (e.embedding OPERATOR({vector}.<=>) $4))::real AS similarity
                 FROM {schema}.embeddings AS e
                 WHERE e.user_id = $2 AND e.namespace_number = $3
                     AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
@@ -364,8 +382,11 @@ BEGIN
             ORDER BY near.similarity DESC, near.id
             LIMIT $6
         ) AS best
-        JOIN {schema}.embeddings AS e
-            ON e.user_id = $2 AND e.namespace_number = $3 AND e.id = best.id
+        CROSS JOIN LATERAL (
+            SELECT r.* FROM {schema}.embeddings AS r
+            WHERE r.user_id = $2 AND r.record_number = best.record_number
+            LIMIT 1
+        ) AS e
         ORDER BY best.similarity DESC, best.id
         $query$, p_filter)
     USING p_operands, p_user, home.namespace_number, p_query::{vector}.vector, p_min, p_limit;
@@ -409,11 +430,18 @@ BEGIN
         ), found AS MATERIALIZED (
             SELECT asked.at, p.record_number, p.frequency::float8 AS frequency, e.word_count
             FROM unnest($10::text[]) WITH ORDINALITY AS asked (word, at)
-            JOIN {schema}.embedding_words AS p
-                ON p.user_id = $2 AND p.namespace_number = $3 AND p.word = asked.word
-            JOIN {schema}.embeddings AS e
-                ON e.user_id = $2 AND e.record_number = p.record_number
-                AND e.namespace_number = $3
+            CROSS JOIN LATERAL (
+                SELECT w.record_number, w.frequency
+                FROM {schema}.embedding_words AS w
+                WHERE w.user_id = $2 AND w.namespace_number = $3 AND w.word = asked.word
+                OFFSET 0
+            ) AS p
+            CROSS JOIN LATERAL (
+                SELECT r.word_count, r.expires_at
+                FROM {schema}.embeddings AS r
+                WHERE r.user_id = $2 AND r.record_number = p.record_number
+                LIMIT 1
+            ) AS e
             WHERE e.expires_at IS NULL OR e.expires_at > $7
         ), rarity AS (
             SELECT found.at,
@@ -432,12 +460,14 @@ BEGIN
             CROSS JOIN corpus
             GROUP BY found.record_number
         ), candidates AS (
-            SELECT e.id, scored.score,
+            SELECT e.record_number, e.id, scored.score,
                 (1 - (e.embedding OPERATOR({vector}.<=>) $4))::real AS similarity
             FROM scored
-            JOIN {schema}.embeddings AS e
-                ON e.user_id = $2 AND e.record_number = scored.record_number
-                AND e.namespace_number = $3
+            CROSS JOIN LATERAL (
+                SELECT r.* FROM {schema}.embeddings AS r
+                WHERE r.user_id = $2 AND r.record_number = scored.record_number
+                LIMIT 1
+            ) AS e
             WHERE %s
             OFFSET 0
         ), best AS (
@@ -450,8 +480,11 @@ BEGIN
         SELECT e.id, e.content, e.document_type, e.metadata::text, e.language, e.created_at,
             e.updated_at, e.expires_at, NULL::real[], best.score, best.similarity
         FROM best
-        JOIN {schema}.embeddings AS e
-            ON e.user_id = $2 AND e.namespace_number = $3 AND e.id = best.id
+        CROSS JOIN LATERAL (
+            SELECT r.* FROM {schema}.embeddings AS r
+            WHERE r.user_id = $2 AND r.record_number = best.record_number
+            LIMIT 1
+        ) AS e
         ORDER BY best.score DESC, best.id
         $query$, p_filter)
     USING p_operands, p_user, home.namespace_number, p_query::{vector}.vector, p_min, p_limit,

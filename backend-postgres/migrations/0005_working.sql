@@ -7,26 +7,23 @@ CREATE TYPE {schema}.entry AS (
     created_at timestamptz, updated_at timestamptz, expires_at timestamptz
 );
 
-CREATE TYPE {schema}.written_entry AS (
-    version bigint, created_at timestamptz, updated_at timestamptz, expires_at timestamptz
-);
-
 -- Puts entries, given column by column; their keys differ. A condition is null (always), 0 (only
 -- if absent) or the version wanted. Where one fails, nothing is written, and the answer is one row
--- that names the key and its current version, 0 for none.
+-- with the key and its current version, 0 for none; else one row for each key, in any order.
 CREATE FUNCTION {schema}.put_entries(
     p_user text, p_role text, p_node text,
     p_keys text[], p_values text[], p_metadata text[], p_ttls bigint[], p_conditions bigint[]
 ) RETURNS TABLE (
-    failed_key text, version bigint,
+    failed boolean, key text, version bigint,
     created_at timestamptz, updated_at timestamptz, expires_at timestamptz
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     now timestamptz;
     conditional boolean := cardinality(array_remove(p_conditions, NULL)) > 0;
+    absent text[];
     failed record;
-    written {schema}.written_entry[];
+    written bigint;
 BEGIN
     PERFORM {schema}.identify(p_user, p_role);
     LOOP
@@ -40,58 +37,47 @@ BEGIN
         IF conditional THEN
             SELECT g.key, coalesce(d.version, 0) AS version INTO failed
             FROM unnest(p_keys, p_conditions) WITH ORDINALITY AS g (key, wanted, at)
-            LEFT JOIN {schema}.memory_data AS d
-                ON d.user_id = p_user AND d.node_id = p_node AND d.key = g.key
-                AND (d.expires_at IS NULL OR d.expires_at > now)
+            LEFT JOIN LATERAL (
+                SELECT h.version
+                FROM {schema}.memory_data AS h
+                WHERE h.user_id = p_user AND h.node_id = p_node AND h.key = g.key
+                    AND (h.expires_at IS NULL OR h.expires_at > now)
+                LIMIT 1
+            ) AS d ON true
             WHERE g.wanted <> coalesce(d.version, 0)
             ORDER BY g.at
             LIMIT 1;
             IF FOUND THEN
-                RETURN QUERY SELECT failed.key, failed.version, now, now, now;
+                RETURN QUERY SELECT true, failed.key, failed.version, now, now, now;
                 RETURN;
             END IF;
         END IF;
-        WITH given AS (
-            SELECT g.*
-            FROM unnest(p_keys, p_values, p_metadata, p_ttls, p_conditions)
-                WITH ORDINALITY AS g (key, value, metadata, ttl, wanted, at)
-            ORDER BY g.key COLLATE "C"
-        ), put AS (
-            INSERT INTO {schema}.memory_data AS d (
-                user_id, node_id, key, value, metadata, version, created_at, updated_at, expires_at)
-            SELECT p_user, p_node, g.key, g.value::json, g.metadata::json,
-                nextval('{schema}.entry_versions'), now, now,
-                now + make_interval(secs => g.ttl / 1000.0)
-            FROM given AS g
-            ON CONFLICT (user_id, node_id, key) DO UPDATE
-            SET value = excluded.value,
-                metadata = excluded.metadata,
-                version = excluded.version,
-                created_at = CASE WHEN d.expires_at <= now THEN now ELSE d.created_at END,
-                updated_at = now,
-                expires_at = excluded.expires_at
-            -- Between the look and the write another may have come first.
-            WHERE NOT conditional OR (
-                SELECT g.wanted IS NULL OR g.wanted = CASE
-                    WHEN d.expires_at <= now THEN 0 ELSE d.version END
-                FROM given AS g
-                WHERE g.key = d.key)
-            RETURNING d.key, d.version, d.created_at, d.updated_at, d.expires_at
-        )
-        SELECT array_agg(ROW(put.version, put.created_at, put.updated_at, put.expires_at)
-            ::{schema}.written_entry ORDER BY g.at)
-        INTO written
-        FROM put JOIN given AS g ON g.key = put.key;
-        EXIT WHEN cardinality(written) = cardinality(p_keys);
-        IF written IS NOT NULL THEN
-            -- Some were written: the whole is undone, and the driver asks again.
+        absent := ARRAY(
+            SELECT g.key FROM unnest(p_keys, p_conditions) AS g (key, wanted) WHERE g.wanted = 0);
+        RETURN QUERY
+        INSERT INTO {schema}.memory_data AS d (
+            user_id, node_id, key, value, metadata, version, created_at, updated_at, expires_at)
+        SELECT p_user, p_node, g.key, g.value::json, g.metadata::json,
+            nextval('{schema}.entry_versions'), now, now, now + make_interval(secs => g.ttl / 1000.0)
+        FROM unnest(p_keys, p_values, p_metadata, p_ttls) AS g (key, value, metadata, ttl)
+        ORDER BY g.key COLLATE "C"
+        ON CONFLICT (user_id, node_id, key) DO UPDATE
+        SET value = excluded.value,
+            metadata = excluded.metadata,
+            version = excluded.version,
+            created_at = CASE WHEN d.expires_at <= now THEN now ELSE d.created_at END,
+            updated_at = now,
+            expires_at = excluded.expires_at
+        -- What was there at the look is locked; what was not may have come since.
+        WHERE d.expires_at <= now OR d.key <> ALL (absent)
+        RETURNING false, d.key, d.version, d.created_at, d.updated_at, d.expires_at;
+        GET DIAGNOSTICS written = ROW_COUNT;
+        EXIT WHEN written = cardinality(p_keys);
+        IF written > 0 THEN
+            -- The whole is undone, and the driver asks again.
             RAISE EXCEPTION USING ERRCODE = 'AM002', MESSAGE = 'another put came between';
         END IF;
     END LOOP;
-    RETURN QUERY
-    SELECT NULL::text, w.version, w.created_at, w.updated_at, w.expires_at
-    FROM unnest(written) WITH ORDINALITY AS w (version, created_at, updated_at, expires_at, at)
-    ORDER BY w.at;
 END $$;
 
 -- Reads entries in the order of the keys, and lets those that expire live at least `p_extend`
@@ -120,8 +106,12 @@ BEGIN
     SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
         d.expires_at
     FROM unnest(p_keys) WITH ORDINALITY AS g (key, at)
-    JOIN {schema}.memory_data AS d
-        ON d.user_id = p_user AND d.node_id = p_node AND d.key = g.key
+    CROSS JOIN LATERAL (
+        SELECT h.*
+        FROM {schema}.memory_data AS h
+        WHERE h.user_id = p_user AND h.node_id = p_node AND h.key = g.key
+        LIMIT 1
+    ) AS d
     WHERE d.expires_at IS NULL OR d.expires_at > now
     ORDER BY g.at;
 END $$;

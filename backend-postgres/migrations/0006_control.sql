@@ -124,16 +124,13 @@ CREATE FUNCTION {schema}.purge_entries(p_limit bigint, OUT purged bigint)
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM {schema}.administer();
-    WITH due AS (
-        SELECT d.user_id, d.node_id, d.key
-        FROM {schema}.memory_data AS d
-        WHERE d.expires_at <= clock_timestamp()
-        LIMIT p_limit
-        FOR UPDATE SKIP LOCKED
-    )
     DELETE FROM {schema}.memory_data AS d
-    USING due
-    WHERE d.user_id = due.user_id AND d.node_id = due.node_id AND d.key = due.key;
+    WHERE d.ctid = ANY (ARRAY(
+        SELECT due.ctid
+        FROM {schema}.memory_data AS due
+        WHERE due.expires_at <= clock_timestamp()
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS purged = ROW_COUNT;
 END $$;
 

@@ -17,11 +17,15 @@ SELECT
     current_setting('server_version') AS version,
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS vector_version,
     coalesce($2, session_user) AS role_name,
-    worker.oid IS NOT NULL AS role_exists,
-    coalesce(worker.rolsuper, false) AS is_superuser,
-    coalesce(worker.rolbypassrls, false) AS bypasses,
-    coalesce(pg_has_role(worker.oid, head.relowner, 'USAGE'), false) AS is_owner,
-    coalesce(pg_has_role(session_user, worker.oid, 'MEMBER'), false) AS may_step_down,
+    CASE
+        WHEN worker.oid IS NULL THEN 'is not there'
+        WHEN worker.rolsuper THEN 'is a superuser'
+        WHEN worker.rolbypassrls THEN 'has BYPASSRLS'
+        WHEN pg_has_role(worker.oid, head.relowner, 'USAGE')
+            THEN 'owns the tables, or has the rights of their owner'
+        WHEN NOT pg_has_role(session_user, worker.oid, 'MEMBER')
+            THEN 'is not one that the connection may step down to'
+    END AS unfit,
     head.oid IS NOT NULL AS migrated,
     coalesce(obj_description(home.oid, 'pg_namespace'), '') AS schema_version,
     coalesce(has_table_privilege(worker.oid, head.oid, 'INSERT'), false) AS is_granted
@@ -49,11 +53,8 @@ pub(crate) struct Server {
     version: String,
     vector_version: Option<String>,
     role_name: String,
-    role_exists: bool,
-    is_superuser: bool,
-    bypasses: bool,
-    is_owner: bool,
-    may_step_down: bool,
+    /// Why the role is none that row level security binds and data work can be done by.
+    unfit: Option<String>,
     migrated: bool,
     schema_version: String,
     is_granted: bool,
@@ -67,11 +68,7 @@ impl Server {
             version: get(row, "version")?,
             vector_version: get(row, "vector_version")?,
             role_name: get(row, "role_name")?,
-            role_exists: get(row, "role_exists")?,
-            is_superuser: get(row, "is_superuser")?,
-            bypasses: get(row, "bypasses")?,
-            is_owner: get(row, "is_owner")?,
-            may_step_down: get(row, "may_step_down")?,
+            unfit: get(row, "unfit")?,
             migrated: get(row, "migrated")?,
             schema_version: get(row, "schema_version")?,
             is_granted: get(row, "is_granted")?,
@@ -110,30 +107,15 @@ impl Server {
 
     /// Only a role that row level security binds may work on the data.
     fn check_role(&self, schema: &Schema, role: Option<&str>) -> Result<()> {
-        let name = &self.role_name;
-        if !self.role_exists {
-            return Err(Error::config(format!("there is no role {name:?} on the server"))
-                .with_hint(create_role(schema, name)));
-        }
-        let why = if self.is_superuser {
-            "is a superuser"
-        } else if self.bypasses {
-            "has BYPASSRLS"
-        } else if self.is_owner {
-            "owns the tables, or has the rights of who does"
-        } else if role.is_some() && !self.may_step_down {
-            return Err(Error::config(format!("the connection may not step down to {name:?}"))
-                .with_hint(format!("GRANT {} TO CURRENT_USER", quoted(name))));
-        } else {
-            return Ok(());
-        };
-        let data_role = if role.is_some() { "agent_memory_data" } else { "NAME" };
+        let Some(why) = &self.unfit else { return Ok(()) };
+        let name = role.unwrap_or("agent_memory_data");
         Err(Error::config(format!(
-            "the role {name:?} {why}, so that row level security would not keep users apart"
+            "data work needs a role that row level security binds; {:?} {why}",
+            self.role_name
         ))
         .with_hint(format!(
-            "add ?role={data_role} to the URL, a role that it can step down to: {}",
-            create_role(schema, data_role)
+            "name a role to step down to with ?role={name}, made by: {}",
+            create_role(schema, name)
         )))
     }
 

@@ -1,5 +1,6 @@
 //! Working memory. The statements are in `migrations/0005_working.sql`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -106,10 +107,17 @@ impl Store {
     async fn put_all(&self, scope: &Scope, puts: &[Put]) -> Result<Vec<Written>> {
         let columns = Columns::of(puts)?;
         let rows = self.call_in(PUT, scope, |call| columns.bind(call)).await?;
-        if let Some(key) = get::<Option<&str>>(one(&rows)?, "failed_key")? {
-            return Err(stale(key, get_count(one(&rows)?, "version")?));
+        let first = one(&rows)?;
+        if get(first, "failed")? {
+            return Err(stale(get(first, "key")?, get_count(first, "version")?));
         }
-        rows.iter().map(written).collect()
+        let by_key: HashMap<&str, &PgRow> =
+            rows.iter().map(|row| Ok((get(row, "key")?, row))).collect::<Result<_>>()?;
+        let answer = |put: &Put| {
+            let row = by_key.get(put.key.as_str());
+            written(row.ok_or_else(|| Error::internal("a put without an answer"))?)
+        };
+        puts.iter().map(answer).collect()
     }
 
     async fn get_all(

@@ -1,5 +1,6 @@
 //! The conformance suite on a real Postgres: through a role that a superuser steps down to, and as
 //! Supabase is set up.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod support;
 

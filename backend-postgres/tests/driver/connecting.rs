@@ -35,7 +35,7 @@ pub(crate) async fn a_role_that_row_level_security_does_not_bind_is_refused(serv
         (format!("{superuser}&role={schema}_bypassing"), "has BYPASSRLS"),
         (format!("{superuser}&role={schema}_owner"), "owns the tables"),
         (format!("{superuser}&role={schema}_heir"), "owns the tables"),
-        (format!("{superuser}&role={schema}_nobody"), "there is no role"),
+        (format!("{superuser}&role={schema}_nobody"), "is not there"),
         (fixture.owner.split("&role=").next().unwrap().to_owned(), "owns the tables"),
     ] {
         let error = refused(&url).await;

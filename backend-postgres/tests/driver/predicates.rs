@@ -84,7 +84,8 @@ async fn observe(
 /// Whether the condition between `head` and `tail` says only what is locked: that changes and shows
 /// nothing, and the statements that do have conditions of their own.
 fn only_locks(head: &str, tail: &str) -> bool {
-    let start = ["SELECT", "PERFORM", "DELETE", "UPDATE"].iter().filter_map(|word| head.rfind(word));
+    let start =
+        ["SELECT", "PERFORM", "DELETE", "UPDATE"].iter().filter_map(|word| head.rfind(word));
     let start = start.max().unwrap_or(0);
     let end = tail.find([')', ';']).unwrap_or(tail.len());
     let before = head[..start].trim_end();

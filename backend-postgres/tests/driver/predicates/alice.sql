@@ -15,7 +15,7 @@ INSERT INTO memory_data
 SELECT (jsonb_populate_record(d, '{"user_id": "alice"}')).* FROM memory_data AS d WHERE user_id = 'bob';
 
 UPDATE conversations SET last_seq = last_seq + 5, user_count = user_count + 7, system_tokens = 99 WHERE user_id = 'alice';
-UPDATE conversation_buffers SET content = 'hers' WHERE user_id = 'alice';
+UPDATE conversation_buffers SET content = 'hers', created_at = '2000-01-01' WHERE user_id = 'alice';
 -- So that retention would keep more if it looked at hers.
 UPDATE conversation_buffers SET system_count_before = 1000, system_tokens_before = 1000
 WHERE user_id = 'alice' AND conversation_id <> 'pinned';
@@ -23,7 +23,8 @@ UPDATE conversation_buffers SET system_count_before = -1000, other_tokens_before
 WHERE user_id = 'alice' AND conversation_id = 'pinned';
 UPDATE message_ids SET known_until = 0 WHERE user_id = 'alice' AND message_id = 'm2';
 UPDATE memory_data SET value = '100', version = version + 1000 WHERE user_id = 'alice';
-UPDATE embeddings SET content = 'hers', digest = '\xff', language = 'en' WHERE user_id = 'alice';
+UPDATE embeddings SET content = 'hers', digest = '\xff', language = 'en', word_count = 50, embedding = '[0.3,0.7]'
+WHERE user_id = 'alice';
 
 UPDATE namespaces SET model = 'hers' WHERE user_id = 'alice';
 
