@@ -4,6 +4,7 @@
 -- Cost: O(log n) for each entry put, n being the scope's entries.
 local versions, working, expiries = KEYS[1], KEYS[2], KEYS[3]
 local now = now_ms()
+local now_text = digits(now)
 local count = #KEYS - 3
 -- Of a large batch it pays to know first that all its keys are new.
 local all_new = count > 1 and redis.call('EXISTS', unpack(KEYS, 4)) == 0
@@ -18,7 +19,7 @@ for i = 1, count do
      (condition ~= '' and condition ~= 'absent' and condition ~= version) then
     return {'conflict', i, version or '0'}
   end
-  had[i], created[i] = expires or false, since or digits(now)
+  had[i], created[i] = expires or false, since or now_text
 end
 
 local version = next_version(versions)
@@ -30,7 +31,7 @@ local lasting, lasting_keys, expiring, listed, expires_at = {}, {}, {}, {}, {}
 for i = 1, count do
   local key = ARGV[4 * i - 3]
   local expires = expiry(now, ARGV[4 * i - 1])
-  local text = table.concat({expires, version, created[i], digits(now), ARGV[4 * i]}, ' ')
+  local text = expires .. ' ' .. version .. ' ' .. created[i] .. ' ' .. now_text .. ' ' .. ARGV[4 * i]
   if expires == NEVER then
     lasting[#lasting + 1] = KEYS[3 + i]
     lasting[#lasting + 1] = text
@@ -56,7 +57,7 @@ if #lasting_keys > 0 then
 end
 if #expiring > 0 then
   -- What expired is swept as new entries come, so that the sets stay as large as what they list.
-  local swept = redis.call('ZRANGEBYSCORE', expiries, '-inf', digits(now), 'LIMIT', 0, 2 * count)
+  local swept = redis.call('ZRANGEBYSCORE', expiries, '-inf', now_text, 'LIMIT', 0, 2 * count)
   if #swept > 0 then
     redis.call('ZREM', expiries, unpack(swept))
     redis.call('ZREM', working, unpack(swept))
@@ -66,9 +67,4 @@ end
 if #listed > 0 then
   redis.call('ZADD', working, unpack(listed))
 end
-local answer = {'ok', version, digits(now)}
-for i = 1, count do
-  answer[#answer + 1] = created[i]
-  answer[#answer + 1] = expires_at[i]
-end
-return answer
+return {'ok', version, now_text, table.concat(created, ' '), table.concat(expires_at, ' ')}
