@@ -120,11 +120,7 @@ impl Config {
     }
 
     /// Reads YAML or JSON. `file` names it in errors, and `env` gives the environment variables.
-    pub fn from_text(
-        file: &str,
-        text: &str,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self> {
+    pub fn from_text(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let tree = tree::parse(file, text)?;
         let fields = Reader::new(file, env, &tree).fields(&KEYS, STORES)?;
         let stores = stores(&fields)?;
@@ -173,7 +169,8 @@ fn stores(fields: &Fields<'_>) -> Result<BTreeMap<String, StoreUrl>> {
     let all = fields.need("stores")?;
     let mut stores = BTreeMap::new();
     for (name, reader) in all.entries(STORES)? {
-        let url = if reader.is_text() { reader } else { reader.fields(&["url"], STORE)?.need("url")? };
+        let url =
+            if reader.is_text() { reader } else { reader.fields(&["url"], STORE)?.need("url")? };
         let parsed = url.text()?.parse().map_err(|error| url.located(&error))?;
         stores.insert(name.to_owned(), parsed);
     }

@@ -97,11 +97,7 @@ impl Memory {
     /// The memory kind that a node names, on the stores it is routed to (M6).
     pub fn kind(&self, node: &Node, context: &ExecutionContext) -> Result<Box<dyn MemoryKind>> {
         let scope = node.scope(context)?;
-        let backend = if node.persistent {
-            self.backend(node.facet())?
-        } else {
-            self.transient()?
-        };
+        let backend = if node.persistent { self.backend(node.facet())? } else { self.transient()? };
         let counter = Arc::clone(&self.0.counter);
         Ok(match &node.settings {
             Settings::ConversationBuffer(config) => {

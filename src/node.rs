@@ -115,9 +115,8 @@ impl Node {
     /// Reads the JSON form.
     pub fn from_json(value: &Value) -> Result<Self> {
         let Value::Object(object) = value else {
-            return Err(Error::invalid_input("a node is a JSON object").with_hint(
-                r#"write it as {"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#,
-            ));
+            return Err(Error::invalid_input("a node is a JSON object")
+                .with_hint(r#"write it as {"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#));
         };
         if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let hint = did_you_mean(unknown, KEYS)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use memory_core::{Admin, Backend, Driver, Error, Result, StoreUrl, did_you_mean, operation};
 
 /// The schemes of the project's own drivers, and the cargo feature that brings each.
-const FEATURES: [(&str, &str); 11] = [
+const FEATURES: [(&str, &str); 12] = [
     ("sqlite", "sqlite"),
     ("memory", "inmemory"),
     ("inmemory", "inmemory"),
@@ -14,6 +14,7 @@ const FEATURES: [(&str, &str); 11] = [
     ("redis", "redis"),
     ("rediss", "redis"),
     ("redis+cluster", "redis"),
+    ("rediss+cluster", "redis"),
     ("qdrant", "qdrant"),
     ("qdrants", "qdrant"),
     ("qdrant-edge", "qdrant-edge"),
@@ -44,6 +45,12 @@ impl Registry {
         let mut registry = Self::new();
         #[cfg(feature = "inmemory")]
         registry.register(backend_inmemory::driver());
+        #[cfg(feature = "postgres")]
+        registry.register(backend_postgres::driver());
+        #[cfg(feature = "redis")]
+        registry.register(Arc::new(backend_redis::driver()));
+        #[cfg(feature = "sqlite")]
+        registry.register(Arc::new(backend_sqlite::driver()));
         registry
     }
 

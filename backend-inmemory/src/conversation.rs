@@ -57,8 +57,8 @@ impl Held for Conversations {
         &memory.conversations
     }
 
-    fn is_due(&self, _now: Timestamp) -> bool {
-        false
+    fn next_due(&self) -> Option<Timestamp> {
+        None
     }
 
     fn sweep(&mut self, _now: Timestamp) -> u64 {
@@ -261,13 +261,12 @@ impl Conversation {
 
     fn read(&self, request: &ReadMessages) -> Messages {
         let limit = request.limit.unwrap_or(Limits::CONTRACT.page_items);
-        let mut messages: Vec<_> = self
+        let newest_first: Vec<_> = self
             .between(request.after_seq, request.before_seq)
             .filter(|message| request.matches(message))
             .take(limit)
-            .cloned()
             .collect();
-        messages.reverse();
+        let messages = newest_first.into_iter().rev().cloned().collect();
         Messages { messages, total: self.figures.message_count }
     }
 
@@ -298,7 +297,7 @@ impl ConversationStore for Store {
     }
 
     async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
-        Ok(self.read(scope, |Conversations(all), _| {
+        Ok(self.read(scope, |Conversations(all)| {
             all.get(&request.conversation).map(|c| c.read(request)).unwrap_or_default()
         }))
     }
@@ -320,7 +319,7 @@ impl ConversationStore for Store {
         scope: &Scope,
         conversation: &str,
     ) -> Result<ConversationStatistics> {
-        Ok(self.read(scope, |Conversations(all), _| {
+        Ok(self.read(scope, |Conversations(all)| {
             all.get(conversation).map(Conversation::statistics).unwrap_or_default()
         }))
     }
@@ -328,7 +327,7 @@ impl ConversationStore for Store {
     async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
         let after = page.position(op::LIST_CONVERSATIONS)?;
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let items = self.read(scope, |Conversations(all), _| {
+        let items = self.read(scope, |Conversations(all)| {
             all.range::<str, _>((start, Bound::Unbounded))
                 .take(page.limit + 1)
                 .map(|(name, conversation)| ConversationSummary {

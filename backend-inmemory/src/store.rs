@@ -48,8 +48,8 @@ pub(crate) trait Held: Default {
     /// Where a scope keeps it.
     fn part(memory: &Memory) -> &Part<Self>;
 
-    /// Whether something in it has expired.
-    fn is_due(&self, now: Timestamp) -> bool;
+    /// When something in it expires next, at the earliest; none where nothing does.
+    fn next_due(&self) -> Option<Timestamp>;
 
     /// Removes what has expired, and says how much it was.
     fn sweep(&mut self, now: Timestamp) -> u64;
@@ -69,15 +69,14 @@ impl<T: Held> Default for Part<T> {
 
 impl<T: Held> Part<T> {
     /// The part without what has expired, to read.
-    fn current(&self, clock: &dyn Clock) -> (RwLockReadGuard<'_, Option<T>>, Timestamp) {
+    fn current(&self, clock: &dyn Clock) -> RwLockReadGuard<'_, Option<T>> {
         let part = self.0.read();
-        let now = clock.now();
-        if !part.as_ref().is_some_and(|part| part.is_due(now)) {
-            return (part, now);
+        let next_due = part.as_ref().and_then(T::next_due);
+        if next_due.is_none_or(|at| clock.now() < at) {
+            return part;
         }
         drop(part);
-        let (part, now) = self.exclusive(clock);
-        (RwLockWriteGuard::downgrade(part), now)
+        RwLockWriteGuard::downgrade(self.exclusive(clock).0)
     }
 
     /// The part without what has expired, to change.
@@ -97,18 +96,13 @@ impl Store {
     }
 
     /// Reads what the scope holds; a scope that does not exist reads as empty.
-    pub(crate) fn read<T: Held, R>(
-        &self,
-        scope: &Scope,
-        work: impl FnOnce(&T, Timestamp) -> R,
-    ) -> R {
-        if let Some(memory) = self.find(scope) {
-            let (part, now) = T::part(&memory).current(&*self.clock);
-            if let Some(part) = part.as_ref() {
-                return work(part, now);
-            }
+    pub(crate) fn read<T: Held, R>(&self, scope: &Scope, work: impl FnOnce(&T) -> R) -> R {
+        if let Some(memory) = self.find(scope)
+            && let Some(part) = T::part(&memory).current(&*self.clock).as_ref()
+        {
+            return work(part);
         }
-        work(&T::default(), self.clock.now())
+        work(&T::default())
     }
 
     /// Adds to what the scope holds; the scope begins to exist.
@@ -238,7 +232,7 @@ impl Memory {
 
     fn is_empty(&self, clock: &dyn Clock) -> bool {
         fn empty<T: Held>(part: &Part<T>, clock: &dyn Clock) -> bool {
-            part.current(clock).0.as_ref().is_none_or(T::is_empty)
+            part.current(clock).as_ref().is_none_or(T::is_empty)
         }
         empty(&self.conversations, clock)
             && empty(&self.vectors, clock)
@@ -291,7 +285,7 @@ mod tests {
     #[test]
     fn a_read_does_not_make_a_scope_exist() {
         let store = Store::new(Arc::new(SystemClock));
-        store.read(&scope(), |working: &Working, _| assert!(working.is_empty()));
+        store.read(&scope(), |working: &Working| assert!(working.is_empty()));
         store.alter(&scope(), |working: &mut Working, _| assert!(working.is_empty()));
         assert!(store.users.is_empty());
     }

@@ -32,12 +32,12 @@ impl Held for Vectors {
         &memory.vectors
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.next_due.is_some_and(|at| at <= now)
+    fn next_due(&self) -> Option<Timestamp> {
+        self.next_due
     }
 
     fn sweep(&mut self, now: Timestamp) -> u64 {
-        if !self.is_due(now) {
+        if self.next_due.is_none_or(|at| now < at) {
             return 0;
         }
         let swept = self.namespaces.values_mut().map(|namespace| namespace.sweep(now)).sum();
@@ -103,7 +103,7 @@ impl VectorStore for Store {
     }
 
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
-        Ok(self.read(scope, |vectors: &Vectors, _| {
+        Ok(self.read(scope, |vectors: &Vectors| {
             let Some(namespace) = vectors.namespaces.get(&request.namespace) else {
                 return Vec::new();
             };
@@ -117,17 +117,17 @@ impl VectorStore for Store {
     }
 
     async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
-        self.read(scope, |vectors: &Vectors, _| vectors.search(request))
+        self.read(scope, |vectors: &Vectors| vectors.search(request))
     }
 
     async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
-        self.read(scope, |vectors: &Vectors, _| vectors.search_text(request))
+        self.read(scope, |vectors: &Vectors| vectors.search_text(request))
     }
 
     async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
         let ScanRecords { namespace, filter, with_embeddings, page } = request;
         let after = page.position(op::SCAN_RECORDS)?;
-        let records = self.read(scope, |vectors: &Vectors, _| {
+        let records = self.read(scope, |vectors: &Vectors| {
             let Some(namespace) = vectors.namespaces.get(namespace) else { return Vec::new() };
             namespace.scan(filter.as_ref(), *with_embeddings, after.as_deref(), page.limit + 1)
         });
@@ -135,7 +135,7 @@ impl VectorStore for Store {
     }
 
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
-        Ok(self.read(scope, |vectors: &Vectors, _| {
+        Ok(self.read(scope, |vectors: &Vectors| {
             vectors
                 .namespaces
                 .get(&request.namespace)
@@ -150,7 +150,7 @@ impl VectorStore for Store {
     ) -> Result<Page<NamespaceSummary>> {
         let after = page.position(op::LIST_NAMESPACES)?;
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let items = self.read(scope, |vectors: &Vectors, _| {
+        let items = self.read(scope, |vectors: &Vectors| {
             vectors
                 .namespaces
                 .range::<str, _>((start, Bound::Unbounded))
@@ -234,9 +234,7 @@ mod tests {
                         now = now.saturating_add(Duration::from_millis(by.into()));
                     }
                 }
-                if vectors.is_due(now) {
-                    vectors.sweep(now);
-                }
+                vectors.sweep(now);
                 expected.retain(|_, expires_at| expires_at.is_none_or(|at| at > now));
                 prop_assert_eq!(vectors.count(), expected.len() as u64);
                 for namespace in 0..3_u8 {

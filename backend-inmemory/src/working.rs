@@ -37,13 +37,13 @@ impl Held for Working {
         &memory.working
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.expiry.first().is_some_and(|(at, _)| *at <= now)
+    fn next_due(&self) -> Option<Timestamp> {
+        self.expiry.first().map(|(at, _)| *at)
     }
 
     fn sweep(&mut self, now: Timestamp) -> u64 {
         let mut swept = 0;
-        while self.is_due(now) {
+        while self.next_due().is_some_and(|at| at <= now) {
             if let Some((_, key)) = self.expiry.pop_first() {
                 self.entries.remove(&key);
                 self.keys.remove(&key);
@@ -220,7 +220,7 @@ impl WorkingStore for Store {
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
         let Some(by) = request.extend else {
-            return Ok(self.read(scope, |working: &Working, _| working.entry(&request.key)));
+            return Ok(self.read(scope, |working: &Working| working.entry(&request.key)));
         };
         Ok(self.alter(scope, |working: &mut Working, now| {
             working.extend(&request.key, by, now);
@@ -232,7 +232,7 @@ impl WorkingStore for Store {
         let entries =
             |working: &Working| request.keys.iter().filter_map(|key| working.entry(key)).collect();
         let Some(by) = request.extend else {
-            return Ok(self.read(scope, |working: &Working, _| entries(working)));
+            return Ok(self.read(scope, |working: &Working| entries(working)));
         };
         Ok(self.alter(scope, |working: &mut Working, now| {
             request.keys.iter().for_each(|key| working.extend(key, by, now));
@@ -247,7 +247,7 @@ impl WorkingStore for Store {
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let ListEntries { prefix, page } = request;
         let after = page.position(op::LIST_ENTRIES)?;
-        let entries = self.read(scope, |working: &Working, _| {
+        let entries = self.read(scope, |working: &Working| {
             working.list(prefix, after.as_deref(), page.limit + 1)
         });
         Ok(Page::cut(entries, page.limit, op::LIST_ENTRIES, |entry| &entry.key))
@@ -264,7 +264,7 @@ impl WorkingStore for Store {
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
-        Ok(self.read(scope, |working: &Working, _| WorkingStatistics {
+        Ok(self.read(scope, |working: &Working| WorkingStatistics {
             entries: working.count(),
             expiring: working.expiry.len() as u64,
         }))

@@ -1,4 +1,5 @@
 //! The command line.
+#![expect(clippy::doc_markdown, reason = "the comments are the help that people read")]
 
 use std::path::PathBuf;
 
@@ -224,8 +225,8 @@ pub(crate) struct Search {
     #[arg(long, value_name = "JSON", value_parser = filter)]
     pub(crate) filter: Option<Filter>,
     /// By meaning and words, by meaning, or by words
-    #[arg(long, value_enum, default_value = "hybrid")]
-    pub(crate) search: Mode,
+    #[arg(long = "search", value_enum, default_value = "hybrid")]
+    pub(crate) mode: Mode,
     /// The language of the text, an ISO 639-1 code, for word stems; as when it was ingested
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,

@@ -96,7 +96,7 @@ fn start(cli: Cli, output: Output) -> Done {
 
 async fn run(command: Command, session: &Session, output: Output) -> Done {
     match command {
-        Command::Run(args) => commands::run::run(args, session, output).await,
+        Command::Run(args) => commands::run::run(args, session).await,
         Command::Chat(Chat::Import { file }) => {
             commands::import::import(&file, session, output).await
         }

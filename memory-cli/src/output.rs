@@ -4,15 +4,19 @@ use std::io::{self, IsTerminal as _, Write};
 
 use agent_memory::{Error, kinds};
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+pub(crate) use comfy_table::Color;
+use comfy_table::{Cell, ContentArrangement, LineStyle, Row, Table, TableStyle};
 use serde_json::Value;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
-pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const CALL: Style = AnsiColor::Cyan.on_default();
+
+/// Tables have a line under the header, and no others.
+const TABLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Where answers go.
 #[derive(Debug, Clone, Copy)]
@@ -30,41 +34,19 @@ impl Output {
         self.json
     }
 
-    /// Prints a command's answer: `value` for programs, else what `people` writes.
+    /// Prints a command's answer: `answer` for programs, else what `words` writes.
     pub(crate) fn answer(
         self,
-        value: &Value,
-        people: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        answer: &Value,
+        words: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.json { self.value(value) } else { self.people(people) }
-    }
-
-    /// Prints JSON: indented at a terminal, else on a line of its own.
-    pub(crate) fn value(self, value: &Value) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        let written = if out.is_terminal() {
-            serde_json::to_writer_pretty(&mut out, value)
-        } else {
-            serde_json::to_writer(&mut out, value)
-        };
-        written?;
-        writeln!(out)
-    }
-
-    /// Prints words, with colours where the terminal shows them.
-    pub(crate) fn people(
-        self,
-        people: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut out = anstream::AutoStream::auto(io::stdout().lock());
-        people(&mut out)?;
-        out.flush()
+        if self.json { value(answer) } else { people(words) }
     }
 
     /// Prints an error: an answer of section M for programs, words on stderr for people.
     pub(crate) fn error(self, error: &Error) -> io::Result<()> {
         if self.json {
-            return self.value(&kinds::failure(error));
+            return value(&kinds::failure(error));
         }
         let mut out = anstream::AutoStream::auto(io::stderr().lock());
         writeln!(out, "{BAD}error{BAD:#}: {}", error.message())?;
@@ -77,14 +59,38 @@ impl Output {
     }
 }
 
-/// A table with `header`, as wide as the terminal at most.
-pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+/// Prints JSON: indented at a terminal, else on a line of its own.
+pub(crate) fn value(value: &Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = if out.is_terminal() {
+        serde_json::to_writer_pretty(&mut out, value)
+    } else {
+        serde_json::to_writer(&mut out, value)
+    };
+    written?;
+    writeln!(out)
+}
+
+/// Prints words, with colours where the terminal shows them.
+pub(crate) fn people(words: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = anstream::AutoStream::auto(io::stdout().lock());
+    words(&mut out)?;
+    out.flush()
+}
+
+/// A table with `header`, as wide as the terminal at most, unless that is too narrow for any.
+pub(crate) fn table<H: Into<Row>>(header: H) -> Table {
     let mut table = Table::new();
+    table.load_style(TABLE).set_header(header);
+    if table.width().is_some_and(|width| width >= 40) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header);
-    table
+}
+
+/// A cell in a colour.
+pub(crate) fn coloured(text: impl Into<String>, colour: Color) -> Cell {
+    Cell::new(text.into()).fg(colour)
 }
 
 /// The beginning of a text, on one line.

@@ -15,6 +15,7 @@ pub(crate) struct Session {
     pub(crate) registry: Registry,
     user: Option<String>,
     node: Option<String>,
+    flags: String,
 }
 
 impl Session {
@@ -31,12 +32,23 @@ impl Session {
         };
         // Spans cost nothing where the log does not want them.
         config.trace = true;
-        Ok(Self { config, registry, user: global.user.clone(), node: global.node.clone() })
+        Ok(Self {
+            flags: flags(global, &config),
+            config,
+            registry,
+            user: global.user.clone(),
+            node: global.node.clone(),
+        })
     }
 
     /// Connects to the stores.
     pub(crate) async fn memory(&self) -> Result<Memory> {
         Memory::open(&self.config, self.registry.clone()).await
+    }
+
+    /// The options that lead to the same stores and user, as a person types them.
+    pub(crate) fn flags(&self) -> &str {
+        &self.flags
     }
 
     /// The user that was named.
@@ -64,6 +76,18 @@ impl Session {
             ..ExecutionContext::default()
         }
     }
+}
+
+fn flags(global: &Global, config: &Config) -> String {
+    let mut flags = String::new();
+    if let Some(file) = &global.config {
+        flags.extend([" --config ", &file.display().to_string()]);
+    } else if global.store.is_some() {
+        // Without its credentials.
+        flags.extend(config.stores.values().map(|url| format!(" --store {url}")));
+    }
+    flags.extend(global.user.iter().map(|user| format!(" --user {user}")));
+    flags
 }
 
 /// A file in the user's data directory; without a driver that keeps, this process's memory.

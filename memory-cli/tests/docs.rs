@@ -1,4 +1,5 @@
 //! Every code block of the README and the documents is compiled or run.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +23,8 @@ fn root() -> PathBuf {
 fn documents() -> Vec<String> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
-    let mut all: Vec<_> = docs.filter(|name| name.ends_with(".md")).collect();
+    let mut all: Vec<_> =
+        docs.filter(|name| Path::new(name).extension().is_some_and(|end| end == "md")).collect();
     all.extend(["README.md", "ARCHITECTURE.md"].map(String::from));
     all
 }
@@ -37,7 +39,7 @@ fn read(file: &str) -> Vec<Block> {
     let mut open: Option<Block> = None;
     for (line, text) in (1..).zip(text.lines()) {
         match (&mut open, text.strip_prefix("```")) {
-            (Some(block), None) => block.text += &format!("{text}\n"),
+            (Some(block), None) => block.text.extend([text, "\n"]),
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (None, Some(language)) => {
                 let (file, language) = (file.to_owned(), language.to_owned());

@@ -41,6 +41,17 @@ pub trait TestStore: Send + Sync + 'static {
         None
     }
 
+    /// Connects to a store of its own that was never migrated. None where stores have no schema.
+    async fn connect_to_unmigrated(&self) -> Option<Result<Backend>> {
+        None
+    }
+
+    /// Connects to a store of its own whose schema is newer than the driver. None where stores
+    /// have no schema.
+    async fn connect_to_newer(&self) -> Option<Result<Backend>> {
+        None
+    }
+
     /// Means to break the store, where the harness has any. None where it has not.
     fn faults(&self) -> Option<Arc<dyn Faults>> {
         None

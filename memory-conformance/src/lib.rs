@@ -43,6 +43,7 @@
 #![allow(clippy::similar_names, reason = "every scenario has a test, and many a text")]
 
 mod harness;
+mod model;
 mod runner;
 mod scenario;
 mod scenarios;

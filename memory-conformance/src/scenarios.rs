@@ -3,6 +3,8 @@
 mod conversations;
 mod errors;
 mod general;
+mod hostile;
+mod properties;
 mod vectors;
 mod working;
 
@@ -14,7 +16,9 @@ pub fn all() -> Vec<Scenario> {
     all.extend(general::all());
     all.extend_from_slice(errors::ALL);
     all.extend(conversations::all());
-    all.extend_from_slice(vectors::ALL);
+    all.extend(vectors::all());
     all.extend(working::all());
+    all.extend(properties::all());
+    all.extend(hostile::all());
     all
 }

@@ -208,7 +208,8 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// The URL schemes it answers to, the usual one first.
     fn schemes(&self) -> &'static [&'static str];
 
-    /// Connects for data work. The store must have been migrated (G13).
+    /// Connects for data work. The store must have been migrated (G13); an embedded store, which has
+    /// no administrator, is migrated here.
     async fn connect(&self, url: &StoreUrl) -> Result<Backend>;
 
     /// Connects for administration.

@@ -77,7 +77,8 @@ pub enum Feature {
     Filters,
     /// Records expire (V11).
     RecordExpiry,
-    /// A batch of more than one record is stored whole or not at all (G5).
+    /// A batch of more than one record is stored whole or not at all (G5). Without it, a call that
+    /// fails may have stored a part; it can be repeated.
     AtomicRecords,
     /// Puts and deletes carry conditions (W3).
     Conditions,

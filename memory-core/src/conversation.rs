@@ -4,6 +4,8 @@ mod chat;
 mod retention;
 mod window;
 
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,10 +13,11 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::retention::{Kept, Retention};
 pub use self::window::Window;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::json::{Object, canonical};
 use crate::page::{Page, PageRequest};
 use crate::scope::Scope;
+use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
 use crate::tokens::{HeuristicCounter, TokenCounter as _};
 
@@ -45,10 +48,17 @@ impl Role {
             Self::Tool => "tool",
         }
     }
+}
 
-    /// The role of a name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == name)
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name).ok_or_else(|| {
+            let hint = did_you_mean(name, Self::ALL.map(Self::as_str))
+                .unwrap_or_else(|| "the roles are system, user, assistant and tool".into());
+            Error::invalid_input(format!("there is no role {name:?}")).with_hint(hint)
+        })
     }
 }
 

@@ -151,6 +151,10 @@ fn normalised(scores: &[f64], least: f64) -> Vec<f64> {
 
 /// Which part of its weight the dense side keeps: how much its best stands out, against how much
 /// the words' best does.
+///
+/// With `all-MiniLM-L6-v2`, an English model, and weight 0.4, this moved recall@1 on XQuAD from
+/// 91.3 to 92.6 % in Chinese, from 86.8 to 87.0 in Arabic and from 94.9 to 94.8 in English; words
+/// alone find 92.9, 87.3 and 93.1 %.
 fn trust(dense: &[f64], words: &[f64]) -> f64 {
     let ratio = prominence(dense) / prominence(words);
     // Two flat sides, 0 / 0, are equally good.

@@ -82,10 +82,23 @@ impl NewRecord {
             && self.document_type == stored.document_type
             && self.language == stored.language
             && identical_objects(&self.metadata, &stored.metadata)
-            && stored.embedding.as_ref().is_some_and(|stored| {
-                stored.iter().map(|x| x.to_bits()).eq(self.embedding.iter().map(|x| x.to_bits()))
-            })
+            && stored.embedding.as_ref().is_some_and(|stored| same_bits(stored, &self.embedding))
     }
+
+    /// Whether storing `other` instead would store the same under the same id.
+    pub(crate) fn is_repeat_of(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+            && self.content == other.content
+            && self.document_type == other.document_type
+            && self.language == other.language
+            && self.ttl == other.ttl
+            && identical_objects(&self.metadata, &other.metadata)
+            && same_bits(&self.embedding, &other.embedding)
+    }
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
 }
 
 /// A record as the store keeps it.

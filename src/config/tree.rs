@@ -44,8 +44,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Item> {
             column: at.column(),
         });
         let said = error.to_string();
-        problem(file, place, "", said.lines().next().unwrap_or("not valid YAML"))
-            .with_hint("the file is YAML, or JSON")
+        let said = said.lines().next().unwrap_or_default();
+        let said = said.split_once(" at line ").map_or(said, |(said, _)| said);
+        problem(file, place, "", said).with_hint("the file is YAML, or JSON")
     })
 }
 

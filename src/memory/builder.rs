@@ -248,13 +248,11 @@ fn counter(tokens: Tokens) -> Result<Arc<dyn TokenCounter>> {
         .with_hint("build with the cargo feature \"tiktoken\""))
 }
 
-#[cfg(feature = "inmemory")]
+/// The store of what is not to be kept, where its driver is there.
 fn transient(trace: bool) -> Option<Backend> {
-    let backend = backend_inmemory::InMemory::new().backend();
-    Some(if trace { backend.layered(Trace) } else { backend })
-}
-
-#[cfg(not(feature = "inmemory"))]
-fn transient(_: bool) -> Option<Backend> {
-    None
+    #[cfg(feature = "inmemory")]
+    let backend = Some(backend_inmemory::InMemory::new().backend());
+    #[cfg(not(feature = "inmemory"))]
+    let backend: Option<Backend> = None;
+    backend.map(|backend| if trace { backend.layered(Trace) } else { backend })
 }

@@ -49,14 +49,14 @@ fn render(claims: &Value, outcomes: &Outcomes) -> Result<String> {
 }
 
 fn write_claims(out: &mut String, claims: &Value) -> Result<()> {
-    let Some(drivers) = claims["drivers"].as_array() else {
-        bail!("`capabilities --json` gave no list of drivers");
+    let Some(drivers) = claims["stores"].as_object() else {
+        bail!("`capabilities --json` gave no stores");
     };
     let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let names: Vec<&str> = drivers.iter().filter_map(|d| d["name"].as_str()).collect();
-    for (at, driver) in drivers.iter().enumerate() {
+    let names: Vec<&str> = drivers.keys().map(String::as_str).collect();
+    for (at, driver) in drivers.values().enumerate() {
         let mut set = |key, value: String| {
-            rows.entry(key).or_insert_with(|| vec!["–".into(); drivers.len()])[at] = value;
+            rows.entry(key).or_insert_with(|| vec!["–".into(); names.len()])[at] = value;
         };
         let capabilities = &driver["capabilities"];
         set("durability", capabilities["durability"].as_str().unwrap_or("?").into());

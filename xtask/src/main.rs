@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for a terminal")]
 
 mod docs;
+mod images;
 mod stores;
 mod test;
 mod tree;
@@ -26,6 +27,9 @@ enum Chore {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Builds the container image that holds the servers, from Debian's packages, where it is not
+    /// there yet (as root; some minutes).
+    Images,
     /// Writes docs/capabilities.md from what the conformance suite proves.
     Docs {
         /// Writes nothing, and fails where the file is stale.
@@ -54,6 +58,7 @@ fn main() -> Result<()> {
     sh.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     match arguments.chore {
         Chore::Test { filter } => test::run(&sh, filter.as_deref()),
+        Chore::Images => images::run(&sh),
         Chore::Docs { check } => docs::run(&sh, check),
         Chore::Tree => tree::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),
@@ -66,8 +71,10 @@ fn main() -> Result<()> {
 fn fuzz(sh: &Shell, seconds: u32) -> Result<()> {
     let seconds = seconds.to_string();
     for target in cmd!(sh, "cargo +nightly fuzz list").read()?.lines() {
-        cmd!(sh, "cargo +nightly fuzz run {target} -- -max_total_time={seconds} -max_len=16384")
-            .run()?;
+        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+        sh.create_dir(&corpus)?;
+        let run = cmd!(sh, "cargo +nightly fuzz run {target} {corpus} {seeds}");
+        run.args(["--", &format!("-max_total_time={seconds}"), "-max_len=16384"]).run()?;
     }
     Ok(())
 }

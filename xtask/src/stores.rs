@@ -1,29 +1,99 @@
 //! The stores that tests run on, and how each is had here.
 
+use std::env;
+
 use anyhow::{Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::images;
 
 /// A store that the conformance suite runs on.
 pub(crate) struct Store {
     /// The driver's name, and the first part of its tests' names.
     pub(crate) name: &'static str,
-    /// How it was had.
-    pub(crate) how: &'static str,
+    source: Source,
+}
+
+/// Where a store comes from.
+enum Source {
+    /// It needs nothing.
+    Embedded(&'static str),
+    /// A server: the one that an environment variable names; else one in a container; else one
+    /// that the tests start from a program of this machine, where there is such.
+    Server { variable: &'static str, program: Option<&'static str> },
 }
 
 /// Every store that this project has a driver for.
-pub(crate) const STORES: [Store; 2] = [
-    Store { name: "inmemory", how: "in the test's own process" },
-    Store { name: "sqlite", how: "a file in a temporary folder, and in memory" },
+pub(crate) const STORES: [Store; 4] = [
+    Store { name: "inmemory", source: Source::Embedded("in the test's own process") },
+    Store { name: "sqlite", source: Source::Embedded("files in a temporary folder") },
+    Store {
+        name: "postgres",
+        source: Source::Server { variable: "TEST_POSTGRES_URL", program: None },
+    },
+    Store {
+        name: "redis",
+        source: Source::Server { variable: "TEST_REDIS_URL", program: Some("redis-server") },
+    },
 ];
 
-/// Fails where `MEMORY_REQUIRE` names a store that cannot be had.
-pub(crate) fn check_required() -> Result<()> {
-    let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default();
-    for name in required.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        if !STORES.iter().any(|store| store.name == name) {
+impl Store {
+    /// How the tests will get it; an error says why they cannot, and what would help.
+    pub(crate) fn how(&self, sh: &Shell) -> Result<String, String> {
+        match &self.source {
+            Source::Embedded(how) => Ok((*how).into()),
+            Source::Server { variable, program } => {
+                if env::var_os(variable).is_some() {
+                    return Ok(format!("the server of {variable}"));
+                }
+                if images::is_there(sh) {
+                    return Ok(format!("a container of {}", images::IMAGE));
+                }
+                match program {
+                    Some(program) if has(sh, program) => Ok(format!("{program} of this machine")),
+                    _ => Err(format!("not to be had: needs Docker, or {variable}")),
+                }
+            }
+        }
+    }
+}
+
+/// Builds the image of the servers where one is needed and can be had, and fails where
+/// `MEMORY_REQUIRE` names a store that cannot.
+pub(crate) fn set_up(sh: &Shell) -> Result<()> {
+    let required = env::var("MEMORY_REQUIRE").unwrap_or_default();
+    let required: Vec<&str> =
+        required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    for name in &required {
+        if !STORES.iter().any(|store| store.name == *name) {
             let known: Vec<_> = STORES.iter().map(|store| store.name).collect();
             bail!("MEMORY_REQUIRE names {name:?}; the stores are {}", known.join(", "));
         }
     }
+    let missing = STORES.iter().any(|store| {
+        matches!(store.source, Source::Server { variable, .. } if env::var_os(variable).is_none())
+    });
+    if missing && !images::is_there(sh) && docker_runs(sh) {
+        println!("Building {}, which holds the servers; this takes some minutes.", images::IMAGE);
+        if let Err(error) = images::run(sh) {
+            println!("That failed: {error:#}");
+        }
+    }
+    println!("Stores:");
+    for store in &STORES {
+        let how = store.how(sh);
+        println!("  {:<10} {}", store.name, how.as_ref().unwrap_or_else(|why| why));
+        if let (Err(why), true) = (&how, required.contains(&store.name)) {
+            bail!("MEMORY_REQUIRE names {}, which is {why}", store.name);
+        }
+    }
     Ok(())
+}
+
+fn docker_runs(sh: &Shell) -> bool {
+    cmd!(sh, "docker info").quiet().ignore_stdout().ignore_stderr().run().is_ok()
+}
+
+fn has(sh: &Shell, program: &str) -> bool {
+    cmd!(sh, "{program} --version").quiet().ignore_stdout().ignore_stderr().run().is_ok()
 }

@@ -40,26 +40,20 @@ pub(crate) enum Outcome {
 pub(crate) type Outcomes = Vec<(String, Outcome)>;
 
 pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
-    stores::check_required()?;
-    println!("Stores:");
-    for store in &STORES {
-        println!("  {:<10} {}", store.name, store.how);
-    }
+    stores::set_up(sh)?;
     let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
     arguments.extend(filter);
     let (outcomes, succeeded) = cargo_test(sh, &arguments)?;
-    summarise(&outcomes);
+    summarise(sh, &outcomes);
     if !succeeded || outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Failed) {
         bail!("some tests failed; their names and messages stand above");
     }
     if outcomes.is_empty() {
         bail!("no test ran");
     }
-    if filter.is_none() {
-        for store in &STORES {
-            if !outcomes.iter().any(|(name, _)| store_of(name) == Some(store.name)) {
-                bail!("no test ran on {}", store.name);
-            }
+    for store in STORES.iter().filter(|store| filter.is_none() && store.how(sh).is_ok()) {
+        if !outcomes.iter().any(|(name, _)| store_of(name) == Some(store.name)) {
+            bail!("no test ran on {}", store.name);
         }
     }
     Ok(())
@@ -107,7 +101,7 @@ pub(crate) fn store_of(name: &str) -> Option<&str> {
     (known && rest.split("::").count() == 3).then(|| store.split(' ').next().unwrap_or(store))
 }
 
-fn summarise(outcomes: &Outcomes) {
+fn summarise(sh: &Shell, outcomes: &Outcomes) {
     let mut by_store: BTreeMap<&str, Tally> = BTreeMap::new();
     let mut all = Tally::default();
     for (name, outcome) in outcomes {
@@ -120,7 +114,7 @@ fn summarise(outcomes: &Outcomes) {
     table.set_header(["store", "how it was had", "passed", "failed", "ignored"]);
     for store in &STORES {
         let tally = by_store.get(store.name).copied().unwrap_or_default();
-        table.add_row(row(store.name, store.how, tally));
+        table.add_row(row(store.name, &store.how(sh).unwrap_or_else(|why| why), tally));
     }
     table.add_row(row("(none)", "unit, integration and documentation tests", other));
     println!("\n{table}");

@@ -1,14 +1,12 @@
 //! `capabilities`: what the stores can do.
 
-use agent_memory::{Backend, Facet, Feature};
+use agent_memory::{Backend, Driver, Facet, Feature, StoreUrl};
+use comfy_table::Cell;
 use serde_json::{Map, Value, json};
 
 use crate::Done;
-use crate::output::{BAD, DIM, GOOD, Output, table};
+use crate::output::{Color, Output, coloured, table};
 use crate::session::Session;
-
-/// Drivers that need no server: a store of theirs that keeps nothing tells what they can do.
-const EMBEDDED: [(&str, &str); 2] = [("inmemory", "memory:"), ("sqlite", "sqlite::memory:")];
 
 /// What is known of one store, or of one driver.
 struct Claim {
@@ -17,33 +15,34 @@ struct Claim {
 }
 
 pub(crate) async fn capabilities(session: &Session, output: Output) -> Done {
+    // Drivers that need no server tell by a store that is thrown away.
+    let folder = tempfile::tempdir()?;
+    let embedded = [
+        ("inmemory", "memory:".to_owned()),
+        ("sqlite", format!("sqlite:{}", folder.path().join("empty.db").display())),
+    ];
     let mut claims = Vec::new();
     for driver in session.registry.drivers() {
-        let embedded = EMBEDDED.iter().find(|(name, _)| *name == driver.name());
-        let backend = match embedded {
-            Some((_, url)) => {
-                session.registry.connect(&url.parse()?).await.map_err(|error| error.to_string())
-            }
+        let backend = match embedded.iter().find(|(name, _)| *name == driver.name()) {
+            Some((_, url)) => connect(session, &url.parse()?).await,
             None => Err("needs a server: name it with --store or --config".to_owned()),
         };
         claims.push(Claim { name: driver.name().to_owned(), backend });
     }
     // Of other drivers a server tells, where one is named.
     for (name, url) in &session.config.stores {
-        let known = |driver: &str| EMBEDDED.iter().any(|(embedded, _)| *embedded == driver);
-        if session.registry.driver(url).is_ok_and(|driver| known(driver.name())) {
-            continue;
+        let driver = session.registry.driver(url).map(Driver::name);
+        if !embedded.iter().any(|(known, _)| driver.as_ref().is_ok_and(|name| name == known)) {
+            let backend = connect(session, url).await;
+            claims.push(Claim { name: format!("{name} ({url})"), backend });
         }
-        let backend = session.registry.connect(url).await.map_err(|error| error.to_string());
-        claims.push(Claim { name: format!("{name} ({url})"), backend });
     }
     Ok(output.answer(&json(&claims), |out| {
         for chunk in claims.chunks(4) {
-            let mut lines = table([""]);
-            let names = chunk.iter().map(|claim| claim.name.clone());
-            lines.set_header([String::new()].into_iter().chain(names));
+            let names = chunk.iter().map(|claim| claim.name.as_str());
+            let mut lines = table([""].into_iter().chain(names));
             for (what, cells) in rows(chunk) {
-                lines.add_row([what].into_iter().chain(cells));
+                lines.add_row([Cell::new(what)].into_iter().chain(cells));
             }
             writeln!(out, "{lines}")?;
         }
@@ -51,13 +50,18 @@ pub(crate) async fn capabilities(session: &Session, output: Output) -> Done {
     })?)
 }
 
+async fn connect(session: &Session, url: &StoreUrl) -> Result<Backend, String> {
+    session.registry.connect(url).await.map_err(|error| error.to_string())
+}
+
 /// The rows of the table, each with a cell for each claim.
-fn rows(claims: &[Claim]) -> Vec<(String, Vec<String>)> {
-    let row = |what: &str, cell: &dyn Fn(&Backend) -> String| {
-        let cells = claims.iter().map(|claim| claim.backend.as_ref().map_or("?".into(), cell));
+fn rows(claims: &[Claim]) -> Vec<(String, Vec<Cell>)> {
+    let row = |what: &str, cell: &dyn Fn(&Backend) -> Cell| {
+        let cells =
+            claims.iter().map(|claim| claim.backend.as_ref().map_or_else(|_| Cell::new("?"), cell));
         (what.to_owned(), cells.collect())
     };
-    let mut rows = vec![row("durability", &|b| b.capabilities().durability.to_string())];
+    let mut rows = vec![row("durability", &|b| Cell::new(b.capabilities().durability))];
     for facet in Facet::ALL {
         rows.push(row(facet.as_str(), &|b| mark(b.facets().contains(&facet))));
         if facet == Facet::Vectors {
@@ -70,27 +74,25 @@ fn rows(claims: &[Claim]) -> Vec<(String, Vec<String>)> {
     }
     let isolation = Feature::EnforcedIsolation;
     rows.push(row(isolation.as_str(), &|b| mark(b.capabilities().has(isolation))));
-    let unknown = claims.iter().filter_map(|claim| claim.backend.as_ref().err());
-    if unknown.count() > 0 {
-        let cells =
-            claims.iter().map(|claim| claim.backend.as_ref().err().cloned().unwrap_or_default());
-        rows.push(("unknown because".to_owned(), cells.collect()));
+    if claims.iter().any(|claim| claim.backend.is_err()) {
+        let reason = |claim: &Claim| Cell::new(claim.backend.as_ref().err().map_or("", |r| r));
+        rows.push(("unknown because".to_owned(), claims.iter().map(reason).collect()));
     }
     rows
 }
 
-fn mark(yes: bool) -> String {
-    if yes { format!("{GOOD}yes{GOOD:#}") } else { format!("{DIM}no{DIM:#}") }
+fn mark(yes: bool) -> Cell {
+    if yes { coloured("yes", Color::Green) } else { coloured("no", Color::DarkGrey) }
 }
 
-fn exact(backend: &Backend) -> String {
-    match backend.capabilities().vectors {
+fn exact(backend: &Backend) -> Cell {
+    Cell::new(match backend.capabilities().vectors {
         Some(quality) => match quality.exact_up_to {
             Some(records) => format!("to {records} records"),
             None => "always".to_owned(),
         },
-        None => format!("{BAD}-{BAD:#}"),
-    }
+        None => String::new(),
+    })
 }
 
 fn json(claims: &[Claim]) -> Value {

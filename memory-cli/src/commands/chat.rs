@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::import::is_derived;
 use crate::args::{Format, Show};
-use crate::output::{Output, printable, table};
+use crate::output::{self, Output, printable, table};
 use crate::session::Session;
 use crate::{Done, Failure};
 
@@ -23,7 +23,7 @@ pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done 
     let people = std::io::stdout().is_terminal() && !output.is_json();
     let format =
         match args.format.unwrap_or(if people { Format::Conversation } else { Format::Json }) {
-            Format::Json => return transcript(&args, &memory, &scope, output).await,
+            Format::Json => return transcript(&args, &memory, &scope).await,
             Format::Conversation => ConversationFormat::Conversation,
             Format::Compact => ConversationFormat::Compact,
             Format::Summary => ConversationFormat::Summary,
@@ -48,11 +48,11 @@ pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done 
     if text.is_empty() {
         return Err(nothing(&args.conversation).into());
     }
-    Ok(output.people(|out| writeln!(out, "{}", printable(&text)))?)
+    Ok(output::people(|out| writeln!(out, "{}", printable(&text)))?)
 }
 
 /// The chat form, as it was imported: a line that can be imported again.
-async fn transcript(args: &Show, memory: &Memory, scope: &Scope, output: Output) -> Done {
+async fn transcript(args: &Show, memory: &Memory, scope: &Scope) -> Done {
     let store = memory.conversations()?;
     let messages = read(store.as_ref(), scope, &args.conversation, args.limit).await?;
     if messages.is_empty() {
@@ -71,7 +71,7 @@ async fn transcript(args: &Show, memory: &Memory, scope: &Scope, output: Output)
     } else {
         messages.iter().map(|message| chat(message, args)).collect()
     };
-    output.value(&json!({"conversation_id": args.conversation, "messages": shown}))?;
+    output::value(&json!({"conversation_id": args.conversation, "messages": shown}))?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{progress, unreadable};
+use super::{at, progress, unreadable};
 use crate::Done;
 use crate::output::{BOLD, Output};
 use crate::session::Session;
@@ -91,7 +91,7 @@ pub(crate) async fn import(file: &Path, session: &Session, output: Output) -> Do
             Err(error) => Err(error),
         };
         if let Err(error) = imported {
-            bar.abandon();
+            bar.finish_and_clear();
             return Err(summary.stopped(file, at_line + 1, &error).into());
         }
     }
@@ -203,23 +203,6 @@ impl Summary {
             self.conversations,
         );
         at(&place, error).with_hint(hint)
-    }
-}
-
-/// The error, told with the place where it happened.
-fn at(place: &str, error: &Error) -> Error {
-    let mut told = Error::new(error.kind(), format!("{place}: {}", error.message()))
-        .with_retry(error.retry())
-        .with_maybe_applied(error.maybe_applied());
-    if let Some(hint) = error.hint() {
-        told = told.with_hint(hint.to_owned());
-    }
-    if let Some(backend) = error.backend() {
-        told = told.with_backend(backend.to_owned());
-    }
-    match error.operation() {
-        Some(operation) => told.with_operation(operation),
-        None => told,
     }
 }
 

@@ -3,12 +3,15 @@
 use std::io;
 
 use agent_memory::kinds::Operation;
-use agent_memory::{ExecutionContext, Facet, Memory, Node};
+use agent_memory::{ConversationStatistics, Durability, ExecutionContext, Facet, Memory, Node};
 use serde_json::{Value, json};
 
-use crate::output::{BOLD, CALL, DIM, GOOD, Output, printable};
+use crate::output::{self, BOLD, CALL, DIM, GOOD, Output, printable};
 use crate::session::Session;
 use crate::{Done, Failure};
+
+/// The node whose memory it works on.
+const NODE: &str = "quickstart";
 
 /// One call and what to say of it.
 struct Step {
@@ -22,13 +25,13 @@ struct Step {
 
 pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
     let memory = session.memory().await?;
-    let context = ExecutionContext::for_user(session.user()).at_node("quickstart");
+    let context = ExecutionContext::for_user(session.user()).at_node(NODE);
     let before = remembered(&memory, &context).await?;
     let store = store_of(session);
     if !output.is_json() {
-        output.people(|out| {
+        output::people(|out| {
             writeln!(out, "{BOLD}agent-memory quickstart{BOLD:#} on {}", printable(&store))?;
-            match before {
+            match before.message_count {
                 0 => writeln!(out, "This is your first run here: the memory is empty."),
                 n => writeln!(
                     out,
@@ -38,13 +41,13 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
         })?;
     }
     let mut answers = Vec::new();
-    for (at, step) in steps(before).into_iter().enumerate() {
+    for (at, step) in steps(before.last_seq / 2 + 1).into_iter().enumerate() {
         let node = Node::from_json(&json!({"type": "MEMORY", "subtype": step.subtype}))?;
         let mut input = step.input.clone();
         input["operation"] = step.operation.name().into();
         let answer = memory.execute(&node, &context, &input).await;
         if !output.is_json() {
-            output.people(|out| show(out, at + 1, &step, &answer))?;
+            output::people(|out| show(out, at + 1, &step, &answer))?;
         }
         let failed = answer["success"] != true;
         answers.push(json!({
@@ -62,29 +65,38 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
     let value = json!({
         "success": success,
         "store": store,
-        "remembered_messages": before,
+        "remembered_messages": before.message_count,
         "steps": answers,
     });
-    output.answer(&value, |out| if success { farewell(out, session, &store) } else { Ok(()) })?;
+    let stays =
+        memory.backend(Facet::Conversations)?.capabilities().durability > Durability::Process;
+    output.answer(
+        &value,
+        |out| {
+            if success { farewell(out, session, &store, stays) } else { Ok(()) }
+        },
+    )?;
     if success { Ok(()) } else { Err(Failure::Answered) }
 }
 
-/// How many messages earlier runs left.
-async fn remembered(memory: &Memory, context: &ExecutionContext) -> agent_memory::Result<u64> {
+/// What earlier runs left.
+async fn remembered(
+    memory: &Memory,
+    context: &ExecutionContext,
+) -> agent_memory::Result<ConversationStatistics> {
     let node: Node = r#"{"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#.parse()?;
     let scope = node.scope(context)?;
-    Ok(memory.conversations()?.statistics(&scope, "default").await?.message_count)
+    memory.conversations()?.statistics(&scope, "default").await
 }
 
-fn steps(before: u64) -> Vec<Step> {
-    let run = before / 2 + 1;
+fn steps(visit: u64) -> Vec<Step> {
     vec![
         Step {
             says: "A conversation buffer keeps a chat, in order and within bounds",
             subtype: "CONVERSATION_BUFFER",
             operation: Operation::Store,
             input: json!({"messages": [
-                {"role": "user", "content": format!("Hello, this is visit {run}.")},
+                {"role": "user", "content": format!("Hello, this is visit {visit}.")},
                 {"role": "assistant", "content": "Welcome! I will remember it."},
             ]}),
             shows: &["seqs", "messages_count", "tokens"],
@@ -110,7 +122,7 @@ fn steps(before: u64) -> Vec<Step> {
             shows: &["inserted", "updated", "unchanged"],
         },
         Step {
-            says: "and finds them by meaning and by words, in any language",
+            says: "and finds the nearest, as text for a model",
             subtype: "VECTOR_DATABASE",
             operation: Operation::GetContext,
             input: json!({"query": "what to do after a timeout?", "format": "list"}),
@@ -120,7 +132,7 @@ fn steps(before: u64) -> Vec<Step> {
             says: "Working memory keeps values under keys, for as long as you say",
             subtype: "WORKING_MEMORY",
             operation: Operation::Store,
-            input: json!({"key": "plan", "value": {"step": run, "done": false}, "ttl_seconds": 0}),
+            input: json!({"key": "plan", "value": {"visit": visit, "done": false}, "ttl_seconds": 0}),
             shows: &["version", "expires_at"],
         },
         Step {
@@ -157,21 +169,33 @@ fn show(out: &mut dyn io::Write, number: usize, step: &Step, answer: &Value) -> 
     Ok(())
 }
 
-fn farewell(out: &mut dyn io::Write, session: &Session, store: &str) -> io::Result<()> {
+fn farewell(
+    out: &mut dyn io::Write,
+    session: &Session,
+    store: &str,
+    stays: bool,
+) -> io::Result<()> {
     writeln!(out, "\n{GOOD}Done.{GOOD:#} The memory lies in {}", printable(store))?;
-    writeln!(out, "as user {:?} at node \"quickstart\".", session.user())?;
-    if store.starts_with("memory:") {
-        writeln!(out, "That is this process: it is gone now. --store names one that keeps.")?;
-    }
+    writeln!(out, "as user {:?} at node {NODE:?}.", session.user())?;
+    // Cargo says so where it runs the command, which then need not be installed.
+    let cargo = std::env::var_os("CARGO").is_some();
+    let program = if cargo { "cargo run --" } else { "agent-memory" };
+    let here = |command: &str| format!("{program}{} {command}", session.flags());
+    let next = if stays {
+        vec![
+            (here("quickstart"), "again: what is stored is still there"),
+            (here(&format!("chat show default --node {NODE}")), "the conversation"),
+            (here(&format!("search \"tenant index\" --node {NODE}")), "the documents"),
+            (here("ingest README.md"), "documents of your own"),
+        ]
+    } else {
+        writeln!(out, "That is this process: it is gone now.")?;
+        vec![(format!("{program} --store sqlite:agent.db quickstart"), "in a file that stays")]
+    };
     writeln!(out, "\nTry next:")?;
-    for (command, what) in [
-        ("agent-memory quickstart", "again: what is stored is still there"),
-        ("agent-memory chat show default --node quickstart", "the conversation"),
-        ("agent-memory search \"tenant index\" --node quickstart", "the documents"),
-        ("agent-memory ingest README.md", "documents of your own"),
-        ("agent-memory --help", "everything else"),
-    ] {
-        writeln!(out, "  {CALL}{command:<52}{CALL:#} {what}")?;
+    let help = (format!("{program} --help"), "everything else");
+    for (command, what) in next.into_iter().chain([help]) {
+        writeln!(out, "  {CALL}{command}{CALL:#}\n      {what}")?;
     }
     Ok(())
 }

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use agent_memory::{Error, Node, Result, json, kinds};
+use agent_memory::{Node, Result, json, kinds};
 use serde_json::{Value, json};
 
-use super::read_text;
+use super::{at, read_text};
 use crate::args::Run;
-use crate::output::Output;
+use crate::output;
 use crate::session::Session;
 use crate::{Done, Failure};
 
 /// Whatever goes wrong is told as an answer of section M.
-pub(crate) async fn run(args: Run, session: &Session, output: Output) -> Done {
+pub(crate) async fn run(args: Run, session: &Session) -> Done {
     let answer = execute(&args, session).await.unwrap_or_else(|error| kinds::failure(&error));
-    output.value(&answer)?;
+    output::value(&answer)?;
     if answer["success"] == true { Ok(()) } else { Err(Failure::Answered) }
 }
 
@@ -36,11 +36,5 @@ fn node(args: &Run, session: &Session) -> Result<Node> {
 }
 
 fn parse(path: &Path) -> Result<Value> {
-    json::parse(&read_text(path)?).map_err(|error| {
-        let told = Error::invalid_input(format!("{}: {}", path.display(), error.message()));
-        match error.hint() {
-            Some(hint) => told.with_hint(hint.to_owned()),
-            None => told,
-        }
-    })
+    json::parse(&read_text(path)?).map_err(|error| at(&path.display().to_string(), &error))
 }

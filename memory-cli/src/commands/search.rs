@@ -36,7 +36,7 @@ pub(crate) async fn search(args: Search, session: &Session, output: Output) -> D
         min_similarity: args.min_similarity,
         filter: args.filter,
         namespace: Some(args.namespace.clone()),
-        search: Some(match args.search {
+        search: Some(match args.mode {
             Mode::Hybrid => SearchMode::Hybrid,
             Mode::Vector => SearchMode::Vector,
             Mode::Text => SearchMode::Text,
@@ -48,7 +48,7 @@ pub(crate) async fn search(args: Search, session: &Session, output: Output) -> D
     let hits: Vec<Value> = found.result.hits.iter().map(hit).collect();
     let value = json!({
         "success": true,
-        "search": args.search.as_str(),
+        "search": args.mode.as_str(),
         "complete": found.result.complete,
         "results": hits,
     });

@@ -4,9 +4,10 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use agent_memory::{ErasureReceipt, Error, HealthStatus};
+use comfy_table::Cell;
 use serde_json::{Map, Value, json};
 
-use crate::output::{BAD, GOOD, Output, WARN, printable, table};
+use crate::output::{Color, Output, coloured, printable, table};
 use crate::session::Session;
 use crate::{Done, Failure};
 
@@ -27,18 +28,18 @@ pub(crate) async fn health(deadline: u64, session: &Session, output: Output) -> 
             },
         };
         healthy &= health.status == HealthStatus::Healthy;
-        let (style, status) = match health.status {
-            HealthStatus::Healthy => (GOOD, "healthy"),
-            HealthStatus::Degraded => (WARN, "degraded"),
-            HealthStatus::Unreachable => (BAD, "unreachable"),
+        let (colour, status) = match health.status {
+            HealthStatus::Healthy => (Color::Green, "healthy"),
+            HealthStatus::Degraded => (Color::Yellow, "degraded"),
+            HealthStatus::Unreachable => (Color::Red, "unreachable"),
         };
         let millis = health.latency.as_secs_f64() * 1000.0;
         lines.add_row([
-            format!("{name} ({url})"),
-            format!("{style}{status}{style:#}"),
-            format!("{millis:.2} ms"),
-            printable(&health.server_version),
-            printable(&health.missing.join("\n")),
+            Cell::new(format!("{name} ({url})")),
+            coloured(status, colour),
+            Cell::new(format!("{millis:.2} ms")),
+            Cell::new(printable(&health.server_version)),
+            Cell::new(printable(&health.missing.join("\n"))),
         ]);
         answers.insert(
             name.clone(),

@@ -9,6 +9,7 @@ use memory_core::{
     Retry, Scope, TextSearch, VectorSearch, operation as op,
 };
 
+use super::general::{plant, reads};
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{Conversation, Working, batch, conflict, increment, refused};
 
@@ -172,23 +173,6 @@ async fn a_secret_reaches_no_error(test: Test) {
     assert!(!told.iter().any(|told| told.contains(SECRET)), "the secret is told");
 }
 
-/// Reads, one in each facet that the backend offers, of things that are there.
-async fn reads(backend: &Backend, scope: &Scope) -> Vec<Result<bool>> {
-    let mut answers = Vec::new();
-    if let Ok(conversations) = backend.conversations() {
-        let read = conversations.read(scope, &ReadMessages::all("c")).await;
-        answers.push(read.map(|read| !read.messages.is_empty()));
-    }
-    if let Ok(vectors) = backend.vectors() {
-        let count = CountRecords { namespace: "n".into(), filter: None };
-        answers.push(vectors.count(scope, &count).await.map(|count| count > 0));
-    }
-    if let Ok(working) = backend.working() {
-        answers.push(working.get(scope, &Get::new("k")).await.map(|entry| entry.is_some()));
-    }
-    answers
-}
-
 async fn a_store_out_of_reach_is_unavailable_and_may_be_retried(test: Test) {
     let Some(faults) = test.store().faults() else { return };
     let scope = test.scope();
@@ -210,7 +194,7 @@ async fn a_store_out_of_reach_is_unavailable_and_may_be_retried(test: Test) {
 async fn a_lost_store_is_an_error_and_never_an_empty_answer(test: Test) {
     let Some(faults) = test.store().faults() else { return };
     let scope = test.scope();
-    super::general::plant(test.backend(), &scope, "alpha").await;
+    plant(test.backend(), &scope, "alpha").await;
     faults.cut().await;
     let answers = reads(test.backend(), &scope).await;
     faults.mend().await;
@@ -222,7 +206,7 @@ async fn a_lost_store_is_an_error_and_never_an_empty_answer(test: Test) {
 async fn a_handle_works_again_when_its_store_is_back(test: Test) {
     let Some(faults) = test.store().faults() else { return };
     let scope = test.scope();
-    super::general::plant(test.backend(), &scope, "alpha").await;
+    plant(test.backend(), &scope, "alpha").await;
     faults.cut().await;
     reads(test.backend(), &scope).await;
     faults.mend().await;

@@ -10,10 +10,11 @@ mod identifiers;
 mod isolation;
 mod limits;
 mod pages;
+mod time;
 mod traces;
 mod values;
 
-pub(crate) use self::traces::plant;
+pub(crate) use self::traces::{plant, reads};
 use crate::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
@@ -23,6 +24,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         values::ALL,
         limits::ALL,
         durability::ALL,
+        time::ALL,
         cancellation::ALL,
         features::ALL,
         pages::ALL,

@@ -170,7 +170,7 @@ pub(super) fn store_records(request: &StoreRecords, limits: &Limits) -> Result<(
     let mut by_id = HashMap::new();
     for record in &request.records {
         let id = record.identity();
-        if let Some(first) = by_id.insert(id, record).filter(|first| *first != record) {
+        if let Some(first) = by_id.insert(id, record).filter(|first| !record.is_repeat_of(first)) {
             return Err(Error::invalid_input(format!(
                 "the record {:?} stands twice in the batch, and differs",
                 first.identity()

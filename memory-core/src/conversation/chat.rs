@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Message, Role, StoredMessage};
+use super::{Message, StoredMessage};
 use crate::error::{Error, Result};
 use crate::json::Object;
 use crate::suggest::did_you_mean;
@@ -30,12 +30,7 @@ impl Message {
             Error::invalid_input("a message needs a role")
                 .with_hint("the roles are system, user, assistant and tool")
         })?;
-        let role = Role::from_name(&role).ok_or_else(|| {
-            let hint = did_you_mean(&role, Role::ALL.map(Role::as_str));
-            Error::invalid_input(format!("there is no role {role:?}")).with_hint(
-                hint.unwrap_or_else(|| "the roles are system, user, assistant and tool".into()),
-            )
-        })?;
+        let role = role.parse()?;
         let tool_calls = match object.get("tool_calls") {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(calls)) if calls.iter().all(Value::is_object) => calls.clone(),

@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::json::Object;
 use crate::limits::Limits;
 use crate::scope::Scope;
-use crate::suggest::did_you_mean;
 use crate::tokens::TokenCounter;
 
 /// How a [`ConversationBuffer`] behaves.
@@ -273,7 +272,7 @@ impl RetrieveInput {
     fn into_request(self) -> Result<ReadMessages> {
         Ok(ReadMessages {
             limit: self.limit,
-            roles: self.role.as_deref().map(role).transpose()?.into_iter().collect(),
+            roles: self.role.as_deref().map(str::parse).transpose()?.into_iter().collect(),
             after_seq: self.after_seq,
             since: self
                 .since_timestamp
@@ -282,14 +281,6 @@ impl RetrieveInput {
             ..ReadMessages::default()
         })
     }
-}
-
-fn role(name: &str) -> Result<Role> {
-    Role::from_name(name).ok_or_else(|| {
-        let hint = did_you_mean(name, Role::ALL.map(Role::as_str))
-            .unwrap_or_else(|| "the roles are system, user, assistant and tool".into());
-        Error::invalid_input(format!("there is no role {name:?}")).with_hint(hint)
-    })
 }
 
 /// What `clear` and `get_statistics` take.

@@ -1,6 +1,5 @@
 //! Reads JSON objects that people and workflow engines write: nothing is ignored (G10).
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::de::value::MapDeserializer;
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::json::Object;
+use crate::limits::MIN_TTL;
 use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
 
@@ -176,16 +176,19 @@ pub(super) fn at_least_one(key: &str, number: u64) -> Result<()> {
 }
 
 /// A time to live in seconds, fractions allowed; 0 means never.
-pub(super) fn seconds(key: impl fmt::Display, seconds: f64) -> Result<Option<Duration>> {
-    let ttl = Duration::try_from_secs_f64(seconds).map_err(|_| {
-        Error::invalid_input(format!("{key}: {seconds} s is no time to live"))
-            .with_hint("give seconds from 0 (never expires) to 100 years")
-    })?;
-    if ttl.is_zero() && seconds > 0.0 {
-        return Err(Error::invalid_input(format!("{key}: {seconds} s is shorter than 1 ms"))
-            .with_hint("give at least 0.001, or 0 for never"));
+pub(super) fn seconds(key: &str, seconds: f64) -> Result<Option<Duration>> {
+    time_to_live(seconds).map_err(|wrong| {
+        Error::invalid_input(format!("{key}: {wrong}"))
+            .with_hint("give seconds from 0.001 to 100 years, or 0 for never")
+    })
+}
+
+fn time_to_live(seconds: f64) -> Result<Option<Duration>, String> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(ttl) if ttl < MIN_TTL && seconds != 0.0 => Err(format!("{seconds} s is below 1 ms")),
+        Ok(ttl) => Ok(Some(ttl).filter(|ttl| !ttl.is_zero())),
+        Err(_) => Err(format!("{seconds} s is no time to live")),
     }
-    Ok(Some(ttl).filter(|ttl| !ttl.is_zero()))
 }
 
 /// The seconds of a time to live, as a whole number where they are one; 0 means never.
@@ -215,7 +218,7 @@ pub(super) mod ttl_seconds {
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
-        super::seconds("it", seconds).map_err(|error| D::Error::custom(error.message()))
+        super::time_to_live(seconds).map_err(D::Error::custom)
     }
 }
 

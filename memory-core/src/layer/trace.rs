@@ -35,7 +35,9 @@ impl Policy for Trace {
         let result = next().instrument(span.clone()).await;
         if let Err(error) = &result {
             span.record("error.type", error.code());
-            span.in_scope(|| tracing::debug!(%error, transient = error.is_transient(), "failed"));
+            // Not the message: it may quote a key or an id that a user chose.
+            let (transient, maybe_applied) = (error.is_transient(), error.maybe_applied());
+            span.in_scope(|| tracing::debug!(transient, maybe_applied, "failed"));
         }
         result
     }

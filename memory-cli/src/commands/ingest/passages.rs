@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use text_splitter::{MarkdownSplitter, TextSplitter};
 
-use crate::commands::{read_text, unreadable};
+use crate::commands::{at, read_text, unreadable};
 
 /// The endings of the files that a folder is searched for.
 const ENDINGS: [&str; 5] = ["txt", "md", "markdown", "jsonl", "ndjson"];
@@ -109,15 +109,9 @@ impl Passages {
     fn lines(&self, file: &Path, text: &str) -> Result<Vec<Document>> {
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         lines
-            .map(|(at, line)| {
-                self.document(line).map_err(|error| {
-                    let place = format!("{}:{}: {}", file.display(), at + 1, error.message());
-                    let told = Error::invalid_input(place);
-                    match error.hint() {
-                        Some(hint) => told.with_hint(hint.to_owned()),
-                        None => told,
-                    }
-                })
+            .map(|(number, line)| {
+                let place = || format!("{}:{}", file.display(), number + 1);
+                self.document(line).map_err(|error| at(&place(), &error))
             })
             .collect()
     }

@@ -1,10 +1,12 @@
 //! Many connections at once on one conversation (C1, C3, C4, C9, G5, G7).
 
+use std::collections::HashSet;
+
 use memory_core::{Backend, Facet, Message, ReadMessages, Retention};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{
-    Conversation, batch, batch_with_ids, numbers, polled_at_most, seqs, together,
+    Conversation, batch, batch_with_ids, conflict, numbers, polled_at_most, seqs, together,
 };
 
 scenarios! {
@@ -12,6 +14,8 @@ scenarios! {
     c1: concurrent_appends_leave_no_gap_and_no_repeat;
     c1: concurrent_first_appends_begin_one_conversation;
     c3: concurrent_retries_store_a_batch_once [SafeRetry];
+    c3: overlapping_batches_store_no_message_twice [SafeRetry];
+    c3: a_retry_that_races_with_eviction_stores_nothing_twice [SafeRetry, Retention];
     c4: statistics_stay_exact_while_many_evict [Retention];
     c9: what_many_append_and_clear_is_counted_once;
     g5: a_reader_sees_whole_batches_only;
@@ -92,6 +96,53 @@ async fn concurrent_retries_store_a_batch_once(test: Test) {
         assert!(appended.iter().all(|a| a.messages == appended[0].messages));
     }
     assert_eq!(conversation.seqs().await, (1..=30).collect::<Vec<_>>());
+}
+
+async fn overlapping_batches_store_no_message_twice(test: Test) {
+    let conversation = Conversation::new(&test);
+    let connections = connections(&test, 4).await;
+    let messages = batch_with_ids("m", 24);
+    // Task n appends the messages 2n to 2n + 3: each stands in two batches.
+    let stored: usize = together((0..8).map(|task: usize| {
+        let conversation = conversation.over(&connections[task % 4]);
+        let overlapping = messages[2 * task..2 * task + 4].to_vec();
+        async move {
+            match conversation.try_append(overlapping).await {
+                Ok(appended) if appended.replayed => 0, // by its two neighbours together
+                Ok(appended) => appended.messages.len(),
+                refused => {
+                    conflict(refused);
+                    0
+                }
+            }
+        }
+    }))
+    .await
+    .into_iter()
+    .sum();
+    let texts = conversation.texts().await;
+    assert_eq!(texts.len(), stored);
+    assert_eq!(texts.iter().collect::<HashSet<_>>().len(), stored, "{texts:?}");
+    assert_eq!(conversation.seqs().await, (1..=stored as u64).collect::<Vec<_>>());
+}
+
+async fn a_retry_that_races_with_eviction_stores_nothing_twice(test: Test) {
+    let conversation = Conversation::new(&test);
+    let connections = connections(&test, 4).await;
+    together((0..8).map(|task: usize| {
+        let conversation = conversation.over(&connections[task % 4]);
+        async move {
+            for round in 0..8 {
+                // Every batch is appended by two tasks, and evicts most of what is there.
+                let label = format!("{}-{round}", task / 2);
+                let messages = batch_with_ids(&label, 3);
+                conversation.append_keeping(messages, Retention::messages(2)).await;
+            }
+        }
+    }))
+    .await;
+    let statistics = conversation.statistics().await;
+    assert_eq!((statistics.last_seq, statistics.message_count), (4 * 8 * 3, 2));
 }
 
 async fn statistics_stay_exact_while_many_evict(test: Test) {

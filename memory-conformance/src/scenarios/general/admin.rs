@@ -1,16 +1,20 @@
 //! Administration: migration, the listing of users, purging of records (G13, W8).
 
-use memory_core::{CountRecords, Feature, NewRecord, PageRequest, Scope};
+use memory_core::{
+    Backend, CountRecords, ErrorKind, Feature, NewRecord, PageRequest, Result, Scope,
+};
 
-use super::traces::{look, plant, record, records};
+use super::traces::{look, plant, reads, record, records};
 use crate::scenario::{Family, Test, scenarios};
-use crate::support::{AFTER_SHORT, LONG, PURGING, SHORT, together};
+use crate::support::{AFTER_SHORT, LONG, PURGING, SHORT, refused, together};
 
 scenarios! {
     facet: None, family: Family::Example;
     g13: a_second_migration_applies_nothing;
     g13: a_migration_loses_no_data;
     g13: many_may_migrate_at_once;
+    g13: a_store_that_was_never_migrated_says_what_to_run;
+    g13: a_store_newer_than_the_driver_is_a_config_error;
     g12: users_are_listed_while_they_have_something;
     g11: the_listing_of_users_holds_each_once;
     w8: a_purge_removes_expired_records_and_no_others;
@@ -43,6 +47,34 @@ async fn many_may_migrate_at_once(test: Test) {
             .await;
     assert!(migrations.iter().all(|migration| migration.applied.is_empty()), "{migrations:?}");
     plant(test.backend(), &test.scope(), "alpha").await;
+}
+
+/// Connecting, or else every read, fails as `Config` and says what to do.
+async fn is_a_config_error(test: &Test, connected: Result<Backend>) {
+    let errors = match connected {
+        Err(error) => vec![error],
+        Ok(backend) => {
+            let answers = reads(&backend, &test.scope()).await;
+            answers.into_iter().map(|answer| refused(answer, ErrorKind::Config)).collect()
+        }
+    };
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.hint().is_some(), "{error}");
+        assert!(!error.is_transient(), "{error:?}");
+    }
+}
+
+async fn a_store_that_was_never_migrated_says_what_to_run(test: Test) {
+    if let Some(connected) = test.store().connect_to_unmigrated().await {
+        is_a_config_error(&test, connected).await;
+    }
+}
+
+async fn a_store_newer_than_the_driver_is_a_config_error(test: Test) {
+    if let Some(connected) = test.store().connect_to_newer().await {
+        is_a_config_error(&test, connected).await;
+    }
 }
 
 /// How often each of these users is listed, walking all pages.

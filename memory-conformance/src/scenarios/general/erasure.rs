@@ -1,7 +1,5 @@
 //! Erasure of a user (G12).
 
-use std::time::Duration;
-
 use memory_core::{
     Append, DeleteRecords, EmbeddingSpace, ErasureReceipt, Feature, NewRecord, PageRequest, Put,
     Scope, Selection, StoreRecords,
@@ -100,7 +98,7 @@ async fn an_erased_user_has_nothing_left_anywhere(test: Test) {
 }
 
 async fn an_erasure_leaves_every_other_user_alone(test: Test) {
-    let user = format!("{}Ann", test.user());
+    let (user, node) = (format!("{}Ann", test.user()), test.user());
     let others = [
         format!("{user}a"),
         user[..user.len() - 1].to_owned(),
@@ -109,11 +107,11 @@ async fn an_erasure_leaves_every_other_user_alone(test: Test) {
         format!("{user} "),
         format!("{user}%"),
         format!("{user}*"),
-        format!("{user}:one"),
+        format!("{user}:{node}"),
         format!("{user}\u{301}"),
-        "one".to_owned(),
+        node.clone(),
     ];
-    plant(test.backend(), &Scope::new(&user, "one").unwrap(), "alpha").await;
+    plant(test.backend(), &Scope::new(&user, &node).unwrap(), "alpha").await;
     let mut seen = Vec::new();
     for other in &others {
         let scope = Scope::new(other, &user).unwrap();
@@ -186,28 +184,25 @@ async fn an_erasure_under_writers_leaves_nothing_half(test: Test) {
         return;
     }
     let conversation = Conversation::new(&test);
-    let there = conversation.over(&test.connect().await);
-    let control = test.connect().await;
-    let user = conversation.scope().user().to_owned();
-    let erasing = async move {
-        let mut erased = 0;
-        for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            erased += control.control().erase(&user).await.unwrap().messages;
-        }
-        erased
-    };
-    let writing = |conversation: Conversation| async move {
-        for _ in 0..40 {
-            conversation.append(batch("x", 2)).await;
-        }
-        0
-    };
-    let tasks: [std::pin::Pin<Box<dyn Future<Output = u64> + Send>>; 3] =
-        [Box::pin(erasing), Box::pin(writing(conversation.clone())), Box::pin(writing(there))];
+    let mut tasks = Vec::new();
+    for task in 0..4 {
+        let connection = test.connect().await;
+        let conversation = conversation.over(&connection);
+        tasks.push(async move {
+            let mut erased = 0;
+            for round in 0..20 {
+                conversation.append(batch("x", 2)).await;
+                if (task + round) % 5 == 0 {
+                    let user = conversation.scope().user();
+                    erased += connection.control().erase(user).await.unwrap().messages;
+                }
+            }
+            erased
+        });
+    }
     let erased: u64 = together(tasks).await.into_iter().sum();
     let left = conversation.seqs().await;
     assert_eq!(left, (1..=left.len() as u64).collect::<Vec<_>>());
-    assert_eq!(erased + left.len() as u64, 2 * 40 * 2);
+    assert_eq!(erased + left.len() as u64, 4 * 20 * 2);
     assert_eq!(conversation.statistics().await.message_count, left.len() as u64);
 }

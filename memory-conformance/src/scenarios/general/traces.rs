@@ -118,6 +118,23 @@ async fn entries(backend: &Backend, scope: &Scope) -> Vec<String> {
     seen
 }
 
+/// Reads, one in each facet that the backend offers, and whether they find what [`plant`] left.
+pub(crate) async fn reads(backend: &Backend, scope: &Scope) -> Vec<Result<bool>> {
+    let mut answers = Vec::new();
+    if let Ok(conversations) = backend.conversations() {
+        let read = conversations.read(scope, &ReadMessages::all("c")).await;
+        answers.push(read.map(|read| !read.messages.is_empty()));
+    }
+    if let Ok(vectors) = backend.vectors() {
+        let count = CountRecords { namespace: "n".into(), filter: None };
+        answers.push(vectors.count(scope, &count).await.map(|count| count > 0));
+    }
+    if let Ok(working) = backend.working() {
+        answers.push(working.get(scope, &Get::new("k")).await.map(|entry| entry.is_some()));
+    }
+    answers
+}
+
 /// Stores the text wherever content is kept, and gives what comes back, with the place.
 pub(super) async fn keep_content(
     backend: &Backend,

@@ -6,7 +6,7 @@ use memory_core::{Facet, Put, PutCondition};
 use serde_json::json;
 
 use crate::scenario::{Family, Test, scenarios};
-use crate::support::{AFTER_SHORT, LONG, SHORT, Working, conflict, object};
+use crate::support::{AFTER_SHORT, LONG, PURGING, SHORT, Working, conflict, object};
 
 scenarios! {
     facet: Some(Facet::Working), family: Family::Example;
@@ -144,6 +144,7 @@ async fn a_version_never_comes_back(test: Test) {
         assert_eq!(working.get("key").await, None);
         put(Some(SHORT)).await;
         test.pass(AFTER_SHORT).await;
+        let _alone = PURGING.lock().await;
         test.admin().await.purge_expired().await.unwrap();
     }
 }

@@ -171,14 +171,14 @@ async fn a_key_that_expired_begins_anew(test: Test) {
 
 async fn storing_again_without_a_ttl_clears_the_old_one(test: Test) {
     let working = Working::new(&test);
-    // Of the two writes only the second must be quick, and it need not be: see the end.
     working.put_for("key", 1, LONG).await;
     assert_eq!(working.put("key", 2).await.expires_at, None);
     assert_eq!(working.get("key").await.unwrap().expires_at, None);
     working.put_for("short", 1, SHORT).await;
     working.put("short", 2).await;
     test.pass(AFTER_SHORT).await;
-    assert_eq!(working.value("short").await, 2, "alive, whether it had expired before or not");
+    // True on a slow machine too, where the entry may have expired before the second put.
+    assert_eq!(working.value("short").await, 2);
 }
 
 async fn storing_again_with_a_ttl_replaces_the_old_one(test: Test) {

@@ -3,7 +3,7 @@
 use memory_core::{Entry, Facet, ListEntries, PageRequest};
 
 use crate::scenario::{Family, Test, scenarios};
-use crate::support::{LONG, Working};
+use crate::support::{AFTER_SHORT, LONG, SHORT, Working};
 
 scenarios! {
     facet: Some(Facet::Working), family: Family::Example;
@@ -12,6 +12,7 @@ scenarios! {
     w5: an_empty_prefix_lists_all;
     w5: pages_of_a_prefix_follow_each_other;
     w5: a_listing_gives_whole_entries;
+    w5: an_expired_entry_takes_no_place_on_a_page;
     w5: a_prefix_may_end_inside_a_grapheme;
 }
 
@@ -105,6 +106,26 @@ async fn a_listing_gives_whole_entries(test: Test) {
     let request = ListEntries::default();
     let listed: Vec<Entry> = working.store().list(working.scope(), &request).await.unwrap().items;
     assert_eq!(listed, [working.get("a").await.unwrap(), working.get("b").await.unwrap()]);
+}
+
+async fn an_expired_entry_takes_no_place_on_a_page(test: Test) {
+    let working = Working::new(&test);
+    for key in ["a", "b", "d", "e", "f"] {
+        working.put_for(key, 1, SHORT).await;
+    }
+    for key in ["c", "g"] {
+        working.put(key, 1).await;
+    }
+    test.pass(AFTER_SHORT).await;
+    let page = |limit| ListEntries { prefix: String::new(), page: PageRequest::first(limit) };
+    let listed = working.store().list(working.scope(), &page(2)).await.unwrap();
+    let keys: Vec<&str> = listed.items.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!((keys, listed.next), (vec!["c", "g"], None));
+    let first = working.store().list(working.scope(), &page(1)).await.unwrap();
+    assert_eq!(first.items[0].key, "c");
+    let rest = ListEntries { page: page(1).page.after(first.next.unwrap()), ..page(1) };
+    let second = working.store().list(working.scope(), &rest).await.unwrap();
+    assert_eq!((second.items[0].key.as_str(), second.next), ("g", None));
 }
 
 async fn a_prefix_may_end_inside_a_grapheme(test: Test) {

@@ -1,0 +1,292 @@
+//! Vectors with faults.
+
+use std::cmp::Ordering;
+
+use memory_conformance::async_trait;
+use memory_core::json::Object;
+use memory_core::{
+    CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, IDENTIFIER_BYTES,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Record, Result, ScanRecords, Scope,
+    SearchResult, Selection, StoreRecords, StoredRecord, Test as Check, TextSearch, VectorSearch,
+    VectorStore, normalize,
+};
+use serde_json::Value;
+
+use super::{Broken, Fault};
+
+/// More than any scenario stores.
+const ALL: usize = 10_000;
+
+impl Broken {
+    fn namespace(&self, namespace: &str) -> String {
+        match self.fault {
+            Fault::FoldsNamespaces => namespace.to_lowercase(),
+            _ => namespace.to_owned(),
+        }
+    }
+
+    fn filter(&self, filter: &Filter) -> Filter {
+        if self.is(Fault::FiltersAsSqlDoes) { as_sql(filter) } else { filter.clone() }
+    }
+
+    fn filtered(&self, filter: Option<&Filter>) -> Option<Filter> {
+        filter.map(|filter| self.filter(filter))
+    }
+
+    fn record(&self, record: &NewRecord) -> NewRecord {
+        let mut record = record.clone();
+        match self.fault {
+            Fault::DropsNulls => without_nulls(&mut record.metadata),
+            Fault::NormalisesEmbeddings => record.embedding = normalize(record.embedding),
+            Fault::IgnoresRecordTtls => record.ttl = None,
+            _ => {}
+        }
+        record
+    }
+
+    fn space(&self, space: &EmbeddingSpace) -> EmbeddingSpace {
+        if self.is(Fault::TakesAnySpace) {
+            return EmbeddingSpace::new("any", space.dimensions);
+        }
+        space.clone()
+    }
+
+    /// Keeps the stale store as the fault has it.
+    async fn store_stale(&self, scope: &Scope, request: &StoreRecords) -> Result<()> {
+        let mut request = request.clone();
+        match self.fault {
+            Fault::FindsDeletedVectors => {}
+            Fault::FindsOldTexts => {
+                // What is there already keeps its old words.
+                for record in std::mem::take(&mut request.records) {
+                    let namespace = request.namespace.clone();
+                    let get = GetRecords {
+                        namespace,
+                        ids: vec![record.identity()],
+                        with_embeddings: false,
+                    };
+                    if self.stale_vectors().get(scope, &get).await?.is_empty() {
+                        request.records.push(record);
+                    }
+                }
+                if request.records.is_empty() {
+                    return Ok(());
+                }
+            }
+            Fault::LetsExpiredTakePlaces => {
+                request.records.iter_mut().for_each(|record| record.ttl = None);
+            }
+            Fault::SearchesAllNamespaces => {
+                let namespace = request.namespace.clone();
+                request.namespace = "all".into();
+                for record in &mut request.records {
+                    let mut id = format!("{namespace}/{}", record.identity());
+                    id.truncate(id.floor_char_boundary(IDENTIFIER_BYTES));
+                    record.id = Some(id);
+                }
+            }
+            Fault::IndexesLate => {
+                let mut state = self.state.lock().await;
+                let due = std::mem::replace(&mut state.late, vec![(scope.clone(), request)]);
+                for (scope, request) in due {
+                    self.stale_vectors().store(&scope, &request).await?;
+                }
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+        // A conflict here is the fault's own affair.
+        let _ = self.stale_vectors().store(scope, &request).await;
+        Ok(())
+    }
+
+    /// What a search by the stale store finds, as the fault has it.
+    async fn search_stale(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
+        let mut request = request.clone();
+        let namespace = request.namespace.clone();
+        if self.is(Fault::SearchesAllNamespaces) {
+            request.namespace = "all".into();
+        }
+        let mut result = self.stale_vectors().search(scope, &request).await?;
+        if self.is(Fault::LetsExpiredTakePlaces) {
+            let mut live = Vec::new();
+            for hit in result.hits {
+                let get = GetRecords {
+                    namespace: namespace.clone(),
+                    ids: vec![hit.record.id.clone()],
+                    with_embeddings: false,
+                };
+                if !self.vectors().get(scope, &get).await?.is_empty() {
+                    live.push(hit);
+                }
+            }
+            result.hits = live;
+        }
+        for hit in &mut result.hits {
+            if let Some(id) = hit.record.id.strip_prefix(&format!("{namespace}/")) {
+                hit.record.id = id.to_owned();
+            }
+        }
+        Ok(result)
+    }
+}
+
+/// SQL's NULL: what is missing is neither equal nor unequal, and its negation is no more true.
+fn as_sql(filter: &Filter) -> Filter {
+    match filter {
+        Filter::Field(field, check @ (Check::Ne(_) | Check::NotIn(_))) => Filter::And(vec![
+            Filter::Field(field.clone(), Check::Exists(true)),
+            Filter::Field(field.clone(), check.clone()),
+        ]),
+        Filter::And(all) => Filter::And(all.iter().map(as_sql).collect()),
+        Filter::Or(any) => Filter::Or(any.iter().map(as_sql).collect()),
+        Filter::Not(inner) => Filter::Not(Box::new(as_sql(inner))),
+        Filter::Field(..) => filter.clone(),
+    }
+}
+
+fn without_nulls(object: &mut Object) {
+    object.retain(|_, value| !value.is_null());
+    for value in object.values_mut() {
+        if let Value::Object(inner) = value {
+            without_nulls(inner);
+        }
+    }
+}
+
+fn ties_reversed(a: &Hit, b: &Hit) -> Ordering {
+    b.score.total_cmp(&a.score).then_with(|| b.record.id.cmp(&a.record.id))
+}
+
+#[async_trait]
+impl VectorStore for Broken {
+    async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
+        let scope = self.scope(scope);
+        let request = StoreRecords {
+            namespace: self.namespace(&request.namespace),
+            space: self.space(&request.space),
+            records: request.records.iter().map(|record| self.record(record)).collect(),
+        };
+        let mut stored = self.told(self.vectors().store(&scope, &request).await)?;
+        self.store_stale(&scope, &request).await?;
+        if self.is(Fault::CallsEverythingUpdated) {
+            for record in stored.iter_mut().filter(|r| r.outcome == Outcome::Unchanged) {
+                record.outcome = Outcome::Updated;
+            }
+        }
+        Ok(stored)
+    }
+
+    async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
+        let request =
+            GetRecords { namespace: self.namespace(&request.namespace), ..request.clone() };
+        self.vectors().get(&self.scope(scope), &request).await
+    }
+
+    async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
+        let which = match &request.which {
+            Selection::Matching(filter) => Selection::Matching(self.filter(filter)),
+            which => which.clone(),
+        };
+        let request = DeleteRecords { namespace: self.namespace(&request.namespace), which };
+        self.vectors().delete(&self.scope(scope), &request).await
+    }
+
+    async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
+        let scope = self.scope(scope);
+        let asked = request;
+        let mut request = VectorSearch {
+            namespace: self.namespace(&request.namespace),
+            space: self.space(&request.space),
+            filter: self.filtered(request.filter.as_ref()),
+            ..request.clone()
+        };
+        match self.fault {
+            Fault::IgnoresFilters | Fault::FiltersAfterLimit => request.filter = None,
+            Fault::InvertsSimilarity => request.embedding.iter_mut().for_each(|x| *x = -*x),
+            Fault::ReversesTies => request.limit = ALL,
+            _ => {}
+        }
+        let mut result = match self.fault {
+            Fault::FindsDeletedVectors
+            | Fault::LetsExpiredTakePlaces
+            | Fault::SearchesAllNamespaces
+            | Fault::IndexesLate => self.search_stale(&scope, &request).await?,
+            _ => self.told(self.vectors().search(&scope, &request).await)?,
+        };
+        match self.fault {
+            Fault::FiltersAfterLimit => {
+                let filter = asked.filter.as_ref();
+                let passes = |hit: &Hit| filter.is_none_or(|f| f.matches(hit.record.subject()));
+                result.hits.retain(passes);
+            }
+            Fault::TakesThresholdAsExclusive => {
+                result.hits.retain(|hit| hit.similarity != asked.min_similarity);
+            }
+            Fault::ScalesSimilarityFromZero => {
+                for hit in &mut result.hits {
+                    hit.similarity =
+                        hit.similarity.map(|similarity| f32::midpoint(similarity, 1.0));
+                    hit.score = f64::midpoint(hit.score, 1.0);
+                }
+            }
+            Fault::ReversesTies => {
+                result.hits.sort_by(ties_reversed);
+                result.hits.truncate(asked.limit);
+            }
+            _ => {}
+        }
+        Ok(result)
+    }
+
+    async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
+        let scope = self.scope(scope);
+        let asked = request;
+        let mut request = TextSearch {
+            namespace: self.namespace(&request.namespace),
+            filter: self.filtered(request.filter.as_ref()),
+            ..request.clone()
+        };
+        if let Some(query) = &mut request.similarity_to {
+            query.space = self.space(&query.space);
+            if self.is(Fault::IgnoresThresholdOfWords) {
+                query.min_similarity = None;
+            }
+        }
+        if self.is(Fault::FindsOldTexts) {
+            return self.stale_vectors().search_text(&scope, &request).await;
+        }
+        let mut result = self.told(self.vectors().search_text(&scope, &request).await)?;
+        if self.is(Fault::ObeysOperators) {
+            let without: Vec<&str> =
+                asked.text.split(' ').filter_map(|word| word.strip_prefix('-')).collect();
+            result.hits.retain(|hit| without.iter().all(|word| !hit.record.content.contains(word)));
+        }
+        Ok(result)
+    }
+
+    async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
+        let request = ScanRecords {
+            namespace: self.namespace(&request.namespace),
+            filter: self.filtered(request.filter.as_ref()),
+            ..request.clone()
+        };
+        self.vectors().scan(&self.scope(scope), &request).await
+    }
+
+    async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
+        let request = CountRecords {
+            namespace: self.namespace(&request.namespace),
+            filter: self.filtered(request.filter.as_ref()),
+        };
+        self.vectors().count(&self.scope(scope), &request).await
+    }
+
+    async fn namespaces(
+        &self,
+        scope: &Scope,
+        page: &PageRequest,
+    ) -> Result<Page<NamespaceSummary>> {
+        self.vectors().namespaces(&self.scope(scope), page).await
+    }
+}

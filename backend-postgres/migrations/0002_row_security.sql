@@ -1,0 +1,52 @@
+-- Row level security. A data connection states for one transaction who it works for; a row is
+-- there for its user alone. Without a statement there is no user, and so no row.
+
+-- Everyone may call the functions, which run with the caller's rights and so give none: the rights
+-- to the tables are granted to the role that works on the data. A connection's own role, which
+-- only steps down to that one, needs no more than this.
+GRANT USAGE ON SCHEMA {schema} TO PUBLIC;
+
+-- Whose rows are visible: the `sub` of the claims, as PostgREST and Supabase set them.
+CREATE FUNCTION {schema}.current_user_id() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'
+$$;
+
+-- States who the rest of the transaction works for, and steps down to a role that row level
+-- security binds, where the connection's own is not one. Every function calls it first; plpgsql
+-- runs its statements in order, and if it did not, there would be no row.
+CREATE FUNCTION {schema}.identify(p_user text, p_role text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_role IS NOT NULL THEN
+        PERFORM set_config('role', p_role, true);
+    END IF;
+    PERFORM set_config('request.jwt.claims',
+        json_build_object('sub', p_user, 'role', current_user)::text, true);
+END $$;
+
+-- The store's clock, in whole milliseconds (G8).
+CREATE FUNCTION {schema}.now_ms() RETURNS timestamptz
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+    SELECT date_trunc('milliseconds', clock_timestamp())
+$$;
+
+-- The second policy is the owner's, who is bound too (FORCE): the administration handle says for
+-- one transaction that it administers. It is a policy of that role alone, so that it costs the
+-- data role's plans nothing.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['conversations', 'conversation_buffers', 'message_ids',
+        'namespaces', 'embeddings', 'embedding_words', 'memory_data']
+    LOOP
+        EXECUTE format('ALTER TABLE {schema}.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE {schema}.%I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE POLICY own_rows ON {schema}.%I
+            USING (user_id = (SELECT {schema}.current_user_id()))
+            WITH CHECK (user_id = (SELECT {schema}.current_user_id()))', name);
+        EXECUTE format('CREATE POLICY administration ON {schema}.%I TO CURRENT_USER
+            USING ((SELECT current_setting(''agent_memory.administration'', true)) = ''on'')', name);
+    END LOOP;
+END $$;

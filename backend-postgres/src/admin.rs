@@ -1,0 +1,178 @@
+//! Administration: the schema, purging, and the list of users. It has a type and a connection of
+//! its own, so that no data call can go through it by accident.
+
+use async_trait::async_trait;
+use memory_core::{
+    Admin, Error, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op,
+};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
+
+use crate::backend::one;
+use crate::codec::{get, get_count, size};
+use crate::config::Config;
+use crate::connect::{SERVER, Server, VERSION_PREFIX, quoted};
+use crate::error::{During, translate};
+
+/// The steps of the schema, in their order. What stands here is never changed, only added to.
+pub(crate) const STEPS: [(&str, &str); 6] = [
+    ("tables", include_str!("../migrations/0001_tables.sql")),
+    ("row_security", include_str!("../migrations/0002_row_security.sql")),
+    ("conversations", include_str!("../migrations/0003_conversations.sql")),
+    ("vectors", include_str!("../migrations/0004_vectors.sql")),
+    ("working", include_str!("../migrations/0005_working.sql")),
+    ("control", include_str!("../migrations/0006_control.sql")),
+];
+
+/// The number of the lock that migrations hold against each other: "agent-me" in ASCII.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7017568643279414629)";
+const VECTOR_SCHEMA: &str = "
+SELECT quote_ident(n.nspname) FROM pg_extension AS e
+JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'";
+const ROLE: &str = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)";
+const PURGE_RECORDS: &str = "SELECT purged FROM {schema}.purge_records($1)";
+const PURGE_ENTRIES: &str = "SELECT purged FROM {schema}.purge_entries($1)";
+const LIST_USERS: &str = "SELECT user_id FROM {schema}.list_users($1, $2)";
+
+/// Expired items that one statement of a purge removes at most: few enough to hold no lock long.
+const PURGE_BATCH: i64 = 1_000;
+
+/// An administration handle. It connects for each call: administration is rare, and a connection
+/// with such rights is not kept open.
+#[derive(Debug)]
+pub(crate) struct Administration {
+    config: Config,
+}
+
+impl Administration {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    async fn connection(&self) -> Result<PgConnection> {
+        match tokio::time::timeout(self.config.acquire_timeout, self.config.connect.connect()).await
+        {
+            Ok(connection) => connection.map_err(|error| translate(error, During::Connect)),
+            Err(_) => Err(Error::unavailable("Postgres did not take a connection in time")
+                .with_hint("check that the server runs and that host and port are right")),
+        }
+    }
+
+    /// The statement with the schema's name in its places.
+    fn fill(&self, sql: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(self.config.schema.fill(sql))
+    }
+
+    /// The server, once its schema is this driver's.
+    async fn ready(&self) -> Result<PgConnection> {
+        let mut connection = self.connection().await?;
+        self.server(&mut connection).await?.check_schema(&self.config.schema)?;
+        Ok(connection)
+    }
+
+    async fn server(&self, connection: &mut PgConnection) -> Result<Server> {
+        let query = sqlx::query(SERVER).bind(self.config.schema.name()).bind(None::<&str>);
+        let rows = query.fetch_all(connection).await.map_err(failed)?;
+        Server::read(&rows)
+    }
+
+    async fn apply(&self, connection: &mut PgConnection) -> Result<Vec<String>> {
+        let server = self.server(connection).await?;
+        server.check_versions()?;
+        let done = server.steps()?;
+        if done > STEPS.len() {
+            server.check_schema(&self.config.schema)?; // says that it is newer
+        }
+        let schema = quoted(self.config.schema.name());
+        run(connection, &format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+        run(connection, "CREATE EXTENSION IF NOT EXISTS vector").await.map_err(|error| {
+            error.with_hint(
+                "install pgvector on the server, and let a superuser run CREATE EXTENSION vector",
+            )
+        })?;
+        self.server(connection).await?.check_versions()?;
+        let row = connection.fetch_one(VECTOR_SCHEMA).await.map_err(failed)?;
+        let vector: String = row.try_get(0).map_err(failed)?;
+        for (_, sql) in &STEPS[done..] {
+            let sql = self.config.schema.fill(sql).replace("{vector}", &vector);
+            run(connection, &sql).await?;
+        }
+        if let Some(role) = &self.config.role {
+            self.grant(connection, role).await?;
+        }
+        let version = STEPS.len();
+        run(connection, &format!("COMMENT ON SCHEMA {schema} IS '{VERSION_PREFIX}{version}'"))
+            .await?;
+        Ok(STEPS[done..].iter().map(|(name, _)| (*name).to_owned()).collect())
+    }
+
+    /// Creates the role if it is not there, and lets it work on the data.
+    async fn grant(&self, connection: &mut PgConnection, name: &str) -> Result<()> {
+        let row = sqlx::query(ROLE).bind(name).fetch_one(&mut *connection).await.map_err(failed)?;
+        let role = quoted(name);
+        if !row.try_get::<bool, _>(0).map_err(failed)? {
+            run(connection, &format!("CREATE ROLE {role} NOLOGIN NOBYPASSRLS")).await?;
+        }
+        let schema = quoted(self.config.schema.name());
+        let grants = format!(
+            "GRANT {role} TO CURRENT_USER;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
+             GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
+        );
+        run(connection, &grants).await
+    }
+
+    /// Calls a purging function until it finds nothing more.
+    async fn purge(&self, connection: &mut PgConnection, sql: &str) -> Result<u64> {
+        let mut purged = 0;
+        loop {
+            let query = sqlx::query(self.fill(sql)).bind(PURGE_BATCH);
+            let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
+            match get_count(one(&rows)?, "purged")? {
+                0 => return Ok(purged),
+                more => purged += more,
+            }
+        }
+    }
+}
+
+/// Runs statements that give nothing.
+async fn run(connection: &mut PgConnection, sql: &str) -> Result<()> {
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    connection.execute(sql).await.map(drop).map_err(failed)
+}
+
+fn failed(error: sqlx::Error) -> Error {
+    translate(error, During::Call)
+}
+
+#[async_trait]
+impl Admin for Administration {
+    /// In one transaction, under a lock: whoever comes second finds it done.
+    async fn migrate(&self) -> Result<Migration> {
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin().await.map_err(failed)?;
+        run(&mut transaction, LOCK).await?;
+        let applied = self.apply(&mut transaction).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(Migration { applied })
+    }
+
+    async fn purge_expired(&self) -> Result<PurgeReceipt> {
+        let mut connection = self.ready().await?;
+        Ok(PurgeReceipt {
+            records: self.purge(&mut connection, PURGE_RECORDS).await?,
+            entries: self.purge(&mut connection, PURGE_ENTRIES).await?,
+        })
+    }
+
+    async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
+        let behind = page.position(op::LIST_USERS)?.unwrap_or_default();
+        let mut connection = self.ready().await?;
+        let query = sqlx::query(self.fill(LIST_USERS)).bind(behind).bind(size(page.limit + 1));
+        let rows = query.fetch_all(&mut connection).await.map_err(failed)?;
+        let users =
+            rows.iter().map(|row: &PgRow| get(row, "user_id")).collect::<Result<Vec<String>>>()?;
+        Ok(Page::cut(users, page.limit, op::LIST_USERS, String::as_str))
+    }
+}

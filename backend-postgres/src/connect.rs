@@ -1,0 +1,217 @@
+//! What is found out at connect: the server, the extension, the schema, and whether row level
+//! security binds the role that is to work on the data.
+
+use memory_core::{Error, Result};
+use sqlx::postgres::PgRow;
+
+use crate::admin::STEPS;
+use crate::backend::one;
+use crate::codec::get;
+use crate::config::Schema;
+
+/// Reads the catalogs alone, so that it works whatever is missing. `$1` is the schema, `$2` the
+/// role to step down to, if any.
+pub(crate) const SERVER: &str = "
+SELECT
+    current_setting('server_version_num')::int AS version_number,
+    current_setting('server_version') AS version,
+    (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS vector_version,
+    coalesce($2, session_user) AS role_name,
+    worker.oid IS NOT NULL AS role_exists,
+    coalesce(worker.rolsuper, false) AS is_superuser,
+    coalesce(worker.rolbypassrls, false) AS bypasses,
+    coalesce(pg_has_role(worker.oid, head.relowner, 'USAGE'), false) AS is_owner,
+    coalesce(pg_has_role(session_user, worker.oid, 'MEMBER'), false) AS may_step_down,
+    head.oid IS NOT NULL AS migrated,
+    coalesce(obj_description(home.oid, 'pg_namespace'), '') AS schema_version,
+    coalesce(has_table_privilege(worker.oid, head.oid, 'INSERT'), false) AS is_granted
+FROM (SELECT) AS nothing
+LEFT JOIN pg_roles AS worker ON worker.rolname = coalesce($2, session_user)
+LEFT JOIN pg_namespace AS home ON home.nspname = $1
+LEFT JOIN pg_class AS head ON head.relnamespace = home.oid AND head.relname = 'conversations'";
+
+/// What the schema's comment starts with; the number of its steps follows.
+pub(crate) const VERSION_PREFIX: &str = "agent-memory schema ";
+
+/// Server versions below which row level security leaks in ways that were mended since: the first
+/// sound minor version of each major one (CVE-2024-10976, CVE-2025-8713).
+const SOUND: [(i32, i32); 3] = [(15, 14), (16, 10), (17, 6)];
+
+/// The versions of Postgres and pgvector that the driver is for.
+const OLDEST_SERVER: i32 = 150_000;
+const OLDEST_VECTOR: (u32, u32) = (0, 8);
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Server {
+    version_number: i32,
+    version: String,
+    vector_version: Option<String>,
+    role_name: String,
+    role_exists: bool,
+    is_superuser: bool,
+    bypasses: bool,
+    is_owner: bool,
+    may_step_down: bool,
+    migrated: bool,
+    schema_version: String,
+    is_granted: bool,
+}
+
+impl Server {
+    pub(crate) fn read(rows: &[PgRow]) -> Result<Self> {
+        let row = one(rows)?;
+        Ok(Self {
+            version_number: get(row, "version_number")?,
+            version: get(row, "version")?,
+            vector_version: get(row, "vector_version")?,
+            role_name: get(row, "role_name")?,
+            role_exists: get(row, "role_exists")?,
+            is_superuser: get(row, "is_superuser")?,
+            bypasses: get(row, "bypasses")?,
+            is_owner: get(row, "is_owner")?,
+            may_step_down: get(row, "may_step_down")?,
+            migrated: get(row, "migrated")?,
+            schema_version: get(row, "schema_version")?,
+            is_granted: get(row, "is_granted")?,
+        })
+    }
+
+    pub(crate) fn version(&self) -> String {
+        let vector = self.vector_version.as_deref().unwrap_or("missing");
+        format!("PostgreSQL {}, pgvector {vector}", self.version)
+    }
+
+    /// Refuses what data work cannot or must not be done on.
+    pub(crate) fn check_for_data(&self, schema: &Schema, role: Option<&str>) -> Result<()> {
+        self.check_versions()?;
+        self.check_role(schema, role)?;
+        self.check_schema(schema)?;
+        self.check_rights(schema)?;
+        self.warn();
+        Ok(())
+    }
+
+    pub(crate) fn check_versions(&self) -> Result<()> {
+        if self.version_number < OLDEST_SERVER {
+            return Err(Error::config(format!("PostgreSQL {} is too old", self.version))
+                .with_hint("use PostgreSQL 15 or newer"));
+        }
+        let Some(vector) = &self.vector_version else { return Ok(()) };
+        let mut parts = vector.split('.').map(|part| part.parse().unwrap_or(0));
+        let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        if found < OLDEST_VECTOR {
+            return Err(Error::config(format!("pgvector {vector} is too old"))
+                .with_hint("install pgvector 0.8 or newer, then ALTER EXTENSION vector UPDATE"));
+        }
+        Ok(())
+    }
+
+    /// Only a role that row level security binds may work on the data.
+    fn check_role(&self, schema: &Schema, role: Option<&str>) -> Result<()> {
+        let name = &self.role_name;
+        if !self.role_exists {
+            return Err(Error::config(format!("there is no role {name:?} on the server"))
+                .with_hint(create_role(schema, name)));
+        }
+        let why = if self.is_superuser {
+            "is a superuser"
+        } else if self.bypasses {
+            "has BYPASSRLS"
+        } else if self.is_owner {
+            "owns the tables, or has the rights of who does"
+        } else if role.is_some() && !self.may_step_down {
+            return Err(Error::config(format!("the connection may not step down to {name:?}"))
+                .with_hint(format!("GRANT {} TO CURRENT_USER", quoted(name))));
+        } else {
+            return Ok(());
+        };
+        let data_role = if role.is_some() { "agent_memory_data" } else { "NAME" };
+        Err(Error::config(format!(
+            "the role {name:?} {why}, so that row level security would not keep users apart"
+        ))
+        .with_hint(format!(
+            "add ?role={data_role} to the URL, a role that it can step down to: {}",
+            create_role(schema, data_role)
+        )))
+    }
+
+    pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {
+        if !self.migrated {
+            return Err(Error::config(format!("the schema {:?} is not there", schema.name()))
+                .with_hint("run `agent-memory migrate` with an administrator's URL"));
+        }
+        let steps = self.steps()?;
+        if steps > STEPS.len() {
+            return Err(Error::config(format!(
+                "the schema {:?} is newer than this driver: {steps} steps, known are {}",
+                schema.name(),
+                STEPS.len()
+            ))
+            .with_hint("use the version of agent-memory that migrated it, or a newer one"));
+        }
+        if steps < STEPS.len() {
+            return Err(Error::config(format!(
+                "the schema {:?} is older than this driver: {steps} steps of {}",
+                schema.name(),
+                STEPS.len()
+            ))
+            .with_hint("run `agent-memory migrate` with an administrator's URL"));
+        }
+        Ok(())
+    }
+
+    /// How many steps of the schema are there.
+    pub(crate) fn steps(&self) -> Result<usize> {
+        if !self.migrated {
+            return Ok(0);
+        }
+        let number = self.schema_version.strip_prefix(VERSION_PREFIX);
+        number.and_then(|number| number.parse().ok()).ok_or_else(|| {
+            Error::config("the schema has no version; it is not agent-memory's")
+                .with_hint("choose another schema with ?schema=NAME")
+        })
+    }
+
+    fn check_rights(&self, schema: &Schema) -> Result<()> {
+        if self.is_granted {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "the role {:?} has no rights in the schema {:?}",
+            self.role_name,
+            schema.name()
+        ))
+        .with_hint(format!(
+            "run `agent-memory migrate` with an administrator's URL and ?role={}",
+            self.role_name
+        )))
+    }
+
+    fn warn(&self) {
+        let (major, minor) = (self.version_number / 10_000, self.version_number % 10_000);
+        if SOUND.iter().any(|(known, sound)| *known == major && minor < *sound) {
+            tracing::warn!(
+                version = self.version,
+                "this version of PostgreSQL can leak rows past row level security \
+                 (CVE-2024-10976, CVE-2025-8713); update to the newest minor version"
+            );
+        }
+    }
+}
+
+/// SQL that makes a role for data work.
+fn create_role(schema: &Schema, name: &str) -> String {
+    let (role, schema) = (quoted(name), quoted(schema.name()));
+    format!(
+        "CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role} \
+         (or run `agent-memory migrate` with ?role={name})"
+    )
+}
+
+/// A name as an SQL identifier.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,239 @@
+//! Conversations. The statements are in `migrations/0003_conversations.sql`.
+
+use async_trait::async_trait;
+use memory_core::{
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
+    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Role,
+    Scope, StoredMessage, Timestamp, Trim, operation as op,
+};
+use sqlx::postgres::PgRow;
+
+use crate::backend::{Call, Store, one};
+use crate::codec::{
+    Moment, bigint, get, get_count, get_json, get_moment, get_time, json, metadata, size, unsigned,
+};
+
+const APPEND: &str = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+                      $11, $12, $13, $14, $15, $16, $17)";
+const READ: &str = "SELECT * FROM {schema}.read_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const TRIM: &str = "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5, $6, $7)";
+const CLEAR: &str = "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)";
+const FIGURES: &str = "SELECT * FROM {schema}.conversation_figures($1, $2, $3, $4, $5, $6)";
+
+/// Messages column by column, as `append` takes them.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<Option<&'a str>>,
+    digests: Vec<Option<String>>,
+    roles: Vec<&'static str>,
+    contents: Vec<Option<&'a str>>,
+    names: Vec<Option<&'a str>>,
+    tool_calls: Vec<Option<String>>,
+    tool_call_ids: Vec<Option<&'a str>>,
+    metadata: Vec<Option<String>>,
+    token_counts: Vec<Option<i64>>,
+    tokens: Vec<i64>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(messages: &'a [Message]) -> Result<Self> {
+        let mut columns = Self::default();
+        for message in messages {
+            let calls = &message.tool_calls;
+            columns.ids.push(message.id.as_deref());
+            columns.digests.push(message.id.as_ref().map(|_| message.body_digest()));
+            columns.roles.push(message.role.as_str());
+            columns.contents.push(message.content.as_deref());
+            columns.names.push(message.name.as_deref());
+            columns.tool_calls.push(if calls.is_empty() { None } else { Some(json(calls)?) });
+            columns.tool_call_ids.push(message.tool_call_id.as_deref());
+            columns.metadata.push(metadata(&message.metadata)?);
+            columns.token_counts.push(message.token_count.map(i64::from));
+            columns.tokens.push(i64::from(message.tokens()));
+        }
+        Ok(columns)
+    }
+
+    fn bind(&self, call: Call) -> Call {
+        call.bind(&self.ids)
+            .bind(&self.digests)
+            .bind(&self.roles)
+            .bind(&self.contents)
+            .bind(&self.names)
+            .bind(&self.tool_calls)
+            .bind(&self.tool_call_ids)
+            .bind(&self.metadata)
+            .bind(&self.token_counts)
+            .bind(&self.tokens)
+    }
+}
+
+/// Binds the limits of a retention, where there is one.
+fn bind_retention(call: Call, retention: Option<Retention>) -> Call {
+    let limit = |max: Option<u64>| max.map_or(i64::MAX, bigint);
+    call.bind(retention.map(|r| limit(r.max_messages)))
+        .bind(retention.map(|r| limit(r.max_tokens)))
+        .bind(retention.map(|r| r.keep_system))
+}
+
+/// Where the messages of an append are, or why it was refused (C3).
+fn numbered(row: &PgRow, request: &Append) -> Result<(Vec<Numbered>, bool)> {
+    match get::<&str>(row, "outcome")? {
+        "partly_known" => Err(Error::conflict(format!(
+            "{} of the {} messages are known already, by their ids",
+            get::<&str>(row, "detail")?,
+            request.messages.len()
+        ))
+        .with_hint("repeat a batch as it was, or leave out what is stored")),
+        "another_body" => Err(Error::conflict(format!(
+            "the message id {:?} is another message's",
+            get::<&str>(row, "detail")?
+        ))
+        .with_hint("give every message an id of its own")),
+        outcome => {
+            let seqs: Vec<i64> = get(row, "seqs")?;
+            let times: Vec<Moment> = get(row, "times")?;
+            let (Some(&first), Some(&now)) = (seqs.first(), times.first()) else {
+                return Err(Error::corrupted("an append without numbers"));
+            };
+            if outcome == "replayed" {
+                let known = seqs.into_iter().zip(times).map(|(seq, at)| number(seq, at.0));
+                return Ok((known.collect::<Result<_>>()?, true));
+            }
+            let seqs = (first..).take(request.messages.len());
+            Ok((seqs.map(|seq| number(seq, now.0)).collect::<Result<_>>()?, false))
+        }
+    }
+}
+
+fn number(seq: i64, created_at: Timestamp) -> Result<Numbered> {
+    Ok(Numbered { seq: unsigned(seq, "seq")?, created_at })
+}
+
+fn message(row: &PgRow) -> Result<StoredMessage> {
+    let role: &str = get(row, "role")?;
+    let token_count = get::<Option<i64>>(row, "token_count")?.map(u32::try_from).transpose();
+    Ok(StoredMessage {
+        seq: get_count(row, "seq")?,
+        created_at: get_moment(row, "created_at")?,
+        message: Message {
+            id: get(row, "message_id")?,
+            role: role
+                .parse::<Role>()
+                .map_err(|_| Error::corrupted(format!("a message of the role {role:?}")))?,
+            content: get(row, "content")?,
+            name: get(row, "name")?,
+            tool_calls: get_json(row, "tool_calls")?,
+            tool_call_id: get(row, "tool_call_id")?,
+            metadata: get_json(row, "metadata")?,
+            token_count: token_count
+                .map_err(|_| Error::corrupted("a token count beyond 32 bits"))?,
+        },
+    })
+}
+
+fn statistics(row: &PgRow) -> Result<ConversationStatistics> {
+    let (system_count, user_count) =
+        (get_count(row, "system_count")?, get_count(row, "user_count")?);
+    let (assistant_count, tool_count) =
+        (get_count(row, "assistant_count")?, get_count(row, "tool_count")?);
+    Ok(ConversationStatistics {
+        message_count: system_count + user_count + assistant_count + tool_count,
+        token_count: get_count(row, "token_count")?,
+        system_count,
+        user_count,
+        assistant_count,
+        tool_count,
+        oldest: get_time(row, "oldest")?,
+        newest: get_time(row, "newest")?,
+        last_seq: get_count(row, "last_seq")?,
+    })
+}
+
+#[async_trait]
+impl ConversationStore for Store {
+    async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
+        let columns = Columns::of(&request.messages)?;
+        let rows = self
+            .call_in(APPEND, scope, |call| {
+                let call = columns.bind(call.bind(request.conversation.as_str()));
+                bind_retention(call, request.retention)
+            })
+            .await?;
+        let row = one(&rows)?;
+        let (messages, replayed) = numbered(row, request)?;
+        Ok(Appended {
+            messages,
+            replayed,
+            evicted: get_count(row, "evicted")?,
+            message_count: get_count(row, "message_count")?,
+            token_count: get_count(row, "token_count")?,
+        })
+    }
+
+    async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
+        let limit = request.limit.unwrap_or(Limits::CONTRACT.page_items);
+        let roles: Vec<&str> = request.roles.iter().map(|role| role.as_str()).collect();
+        let rows = self
+            .call_in(READ, scope, |call| {
+                call.bind(request.conversation.as_str())
+                    .bind(size(limit))
+                    .bind((!roles.is_empty()).then_some(&roles))
+                    .bind(request.after_seq.map_or(0, bigint))
+                    .bind(request.before_seq.map_or(i64::MAX, bigint))
+                    .bind(request.since.map(Moment))
+                    .bind(request.until.map(Moment))
+            })
+            .await?;
+        let total = rows.first().map_or(Ok(0), |row| get_count(row, "total"))?;
+        let mut messages = Vec::with_capacity(rows.len());
+        for row in rows.iter().rev() {
+            if get::<Option<i64>>(row, "seq")?.is_some() {
+                messages.push(message(row)?);
+            }
+        }
+        Ok(Messages { messages, total })
+    }
+
+    async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
+        let rows = self
+            .call_in(TRIM, scope, |call| {
+                bind_retention(call.bind(request.conversation.as_str()), Some(request.retention))
+            })
+            .await?;
+        get_count(one(&rows)?, "evicted")
+    }
+
+    async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
+        let rows = self.call_in(CLEAR, scope, |call| call.bind(conversation)).await?;
+        get_count(one(&rows)?, "cleared")
+    }
+
+    async fn statistics(
+        &self,
+        scope: &Scope,
+        conversation: &str,
+    ) -> Result<ConversationStatistics> {
+        let rows = self
+            .call_in(FIGURES, scope, |call| call.bind(conversation).bind("").bind(1_i64))
+            .await?;
+        rows.first().map_or_else(|| Ok(ConversationStatistics::default()), statistics)
+    }
+
+    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
+        let behind = page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default();
+        let rows = self
+            .call_in(FIGURES, scope, |call| {
+                call.bind(None::<&str>).bind(behind.as_str()).bind(size(page.limit + 1))
+            })
+            .await?;
+        let summary = |row| {
+            Ok(ConversationSummary {
+                conversation: get(row, "conversation_id")?,
+                statistics: statistics(row)?,
+            })
+        };
+        let items = rows.iter().map(summary).collect::<Result<_>>()?;
+        Ok(Page::cut(items, page.limit, op::LIST_CONVERSATIONS, |item| &item.conversation))
+    }
+}

@@ -1,0 +1,119 @@
+//! From the client's errors to the contract's (section E).
+
+use std::io;
+
+use memory_core::{Error, ErrorKind, Retry};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
+/// The code that the schema's functions raise for a wrong embedding space (V3).
+const SPACE: &str = "AM001";
+/// The code that they raise where another came between, and the call is to be repeated.
+const CAME_BETWEEN: &str = "AM002";
+
+/// When it happened: while connecting, nothing can have been applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum During {
+    Connect,
+    Call,
+}
+
+/// Whether the server asks for the same statement again.
+pub(crate) fn came_between(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| e.code().as_deref() == Some(CAME_BETWEEN))
+}
+
+/// Whether the connection can serve another call after this.
+pub(crate) fn leaves_connection(error: &sqlx::Error) -> bool {
+    let Some(error) = postgres(error) else { return false };
+    let code = error.code();
+    let broken = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
+    // A statement that is not there any more (a pooler's doing), or whose function has changed.
+    !(broken || code == "26000" || code == "0A000" || code.starts_with("08"))
+}
+
+/// The contract's error for the client's.
+pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
+    let sent = during == During::Call;
+    match &error {
+        sqlx::Error::Database(_) => match postgres(&error) {
+            Some(cause) => from_server(cause),
+            None => Error::internal("an error of another database"),
+        },
+        sqlx::Error::Io(cause) => unreachable_server(cause.kind()).with_maybe_applied(sent),
+        sqlx::Error::Tls(_) => Error::config("no trusted TLS connection to Postgres").with_hint(
+            "check the server's certificate and sslrootcert; sslmode says what is demanded, \
+                 and sslmode=disable on a trusted network does without",
+        ),
+        sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => {
+            Error::config("Postgres cannot be connected to as configured")
+        }
+        sqlx::Error::Protocol(_) => {
+            Error::unavailable("the connection to Postgres broke off").with_maybe_applied(sent)
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            Error::corrupted("Postgres answered with a value that cannot be read")
+        }
+        _ => Error::internal("a fault between the driver and Postgres"),
+    }
+    .with_source(error)
+}
+
+fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+fn unreachable_server(kind: io::ErrorKind) -> Error {
+    let message = match kind {
+        io::ErrorKind::ConnectionRefused => "Postgres refuses connections",
+        io::ErrorKind::TimedOut => "Postgres cannot be reached in time",
+        _ => "the connection to Postgres is lost",
+    };
+    Error::unavailable(message)
+        .with_hint("check that the server runs and that host and port are right")
+}
+
+/// An error that the server reports: its statement had no effect.
+fn from_server(error: &PgDatabaseError) -> Error {
+    let text = || format!("Postgres: {} ({})", error.message(), error.code());
+    let unavailable = |hint: &'static str| Error::unavailable(text()).with_hint(hint);
+    let config = |hint: &'static str| Error::config(text()).with_hint(hint);
+    match error.code() {
+        SPACE => Error::conflict(error.message().to_owned())
+            .with_hint("embed with the model of the namespace, or delete the namespace as a whole"),
+        CAME_BETWEEN => Error::conflict(error.message().to_owned()).with_retry(Retry::Transient),
+        "28P01" | "28000" => Error::new(ErrorKind::PermissionDenied, text())
+            .with_hint("check user and password of the URL, and the server's pg_hba.conf"),
+        "3D000" => config("create the database, or correct its name in the URL"),
+        "42501" => Error::new(ErrorKind::PermissionDenied, text()).with_hint(
+            "grant the role its rights: run `agent-memory migrate` with an administrator's URL \
+             and ?role=NAME",
+        ),
+        "22023" if error.message().contains("role") => {
+            config("create the role, or correct ?role= in the URL")
+        }
+        "3F000" | "42P01" | "42883" | "42704" => {
+            config("run `agent-memory migrate` with an administrator's URL")
+        }
+        "25006" => Error::new(ErrorKind::PermissionDenied, text())
+            .with_hint("the server is read only; connect to the primary"),
+        "57014" => Error::new(ErrorKind::Timeout, text())
+            .with_maybe_applied(false)
+            .with_hint("ask for less at once, or raise statement_timeout"),
+        "53300" => unavailable("the server has no connection left; lower max_connections"),
+        "53100" => unavailable("the server's disk is full; free some space"),
+        "26000" => unavailable(
+            "a pooler lost a prepared statement; PgBouncer needs max_prepared_statements > 0",
+        ),
+        "40001" | "40P01" | "55P03" => unavailable("another call was in the way; repeat it"),
+        code if code.starts_with("53") => unavailable("the server is short of resources"),
+        code if code.starts_with("57P") || code.starts_with("08") => {
+            unavailable("the server is stopping or starting; repeat the call in a moment")
+        }
+        code if code.starts_with("58") => unavailable("the server has trouble with its disk"),
+        "0A000" => unavailable("the schema changed under the connection; repeat the call"),
+        code if code.starts_with("XX") => {
+            Error::corrupted(text()).with_hint("the server reports damage; see its log")
+        }
+        _ => Error::internal(text()),
+    }
+}

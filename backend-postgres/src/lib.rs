@@ -1,0 +1,49 @@
+//! The Postgres driver: all three facets on Postgres 15 to 18 with pgvector 0.8 or newer, and users
+//! kept apart by row level security besides the driver's own conditions (G1).
+//!
+//! A URL is `postgres://user:password@host/database?role=NAME`; the options are those of
+//! [`options`](crate#options). The store is prepared by `agent-memory migrate` with an
+//! administrator's URL; data work is done by a role that row level security binds.
+//!
+//! # How it works
+//!
+//! Every operation is **one statement that calls one function** of the schema, which states the
+//! user for that transaction (`request.jwt.claims`, as Supabase does) and then works. So an
+//! operation is one round trip, the identity cannot outlive it, and nothing is left on a
+//! connection that a pooler such as `PgBouncer` would hand to somebody else. The functions run with
+//! the caller's rights: they add nothing to what row level security grants.
+//!
+//! The functions stand in `migrations/`, one file per facet, and that is where the SQL is; the
+//! facets' modules hold the calls. This is why the driver is written on plain sqlx rather than on
+//! entities of an ORM: every statement is an atomic step of several parts that an ORM has no words
+//! for. Connections are kept by a small pool of the driver's own, because sqlx's pings the server
+//! after every use.
+//!
+//! # Options
+//!
+//! | option | default | meaning |
+//! |---|---|---|
+//! | `schema` | `agent_memory` | the schema that holds the tables and functions |
+//! | `role` | none | the role to step down to for every call; on an administrator's URL, the role to create and to grant data work to |
+//! | `sslmode` | `verify-full`; on this machine `prefer` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` |
+//! | `sslrootcert`, `sslcert`, `sslkey` | | certificates, as libpq means them |
+//! | `application_name` | `agent-memory` | what the server shows for the connections |
+//! | `max_connections` | 10 | the most connections open at once |
+//! | `acquire_timeout` | `10s` | how long a call waits for a connection |
+//! | `statement_timeout` | `30s` | how long a call waits for its answer; where it is given, the server stops by itself |
+//!
+//! Times are written `500ms`, `30s` or `5m`.
+
+mod admin;
+mod backend;
+mod codec;
+mod config;
+mod connect;
+mod conversation;
+mod error;
+mod pool;
+mod vector;
+mod working;
+
+pub use self::backend::driver;
+pub use self::config::url_from_environment;

@@ -1,0 +1,224 @@
+//! Vectors. The statements are in `migrations/0004_vectors.sql`.
+
+mod columns;
+mod filter;
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use memory_core::text::{Language, bm25, words};
+use memory_core::{
+    CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, Hit, NamespaceSummary, Outcome,
+    Page, PageRequest, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
+    StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash, normalize, operation as op,
+};
+use sqlx::postgres::PgRow;
+
+use self::columns::Columns;
+use self::filter::Condition;
+use crate::backend::{Store, one};
+use crate::codec::{get, get_count, get_json, get_moment, get_time, size};
+
+const STORE: &str = "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                     $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+const GET: &str = "SELECT * FROM {schema}.get_records($1, $2, $3, $4, $5, $6)";
+const DELETE: &str = "SELECT * FROM {schema}.delete_records($1, $2, $3, $4, $5, $6, $7)";
+const SEARCH: &str = "SELECT * FROM {schema}.search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const SEARCH_TEXT: &str = "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5, $6, $7, $8, \
+                           $9, $10, $11, $12, $13, $14)";
+const SCAN: &str = "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const COUNT: &str = "SELECT * FROM {schema}.count_records($1, $2, $3, $4, $5, $6)";
+const LIST: &str = "SELECT * FROM {schema}.list_namespaces($1, $2, $3, $4, $5)";
+
+/// The dimensions of a space; core's checks bound them to 16,000.
+fn dimensions(space: &EmbeddingSpace) -> i32 {
+    i32::try_from(space.dimensions).unwrap_or(i32::MAX)
+}
+
+fn record(row: &PgRow) -> Result<Record> {
+    let content: String = get(row, "content")?;
+    let language = get::<Option<&str>>(row, "language")?
+        .map(|code| {
+            Language::from_code(code)
+                .ok_or_else(|| Error::corrupted(format!("a record of the language {code:?}")))
+        })
+        .transpose()?;
+    Ok(Record {
+        id: get(row, "id")?,
+        content_hash: content_hash(&content),
+        content,
+        document_type: get(row, "document_type")?,
+        metadata: get_json(row, "metadata")?,
+        language,
+        created_at: get_moment(row, "created_at")?,
+        updated_at: get_moment(row, "updated_at")?,
+        expires_at: get_time(row, "expires_at")?,
+        embedding: get(row, "embedding")?,
+    })
+}
+
+fn hit(row: &PgRow) -> Result<Hit> {
+    Ok(Hit { record: record(row)?, score: get(row, "score")?, similarity: get(row, "similarity")? })
+}
+
+fn stored(row: &PgRow, id: String, content: &str) -> Result<StoredRecord> {
+    Ok(StoredRecord {
+        id,
+        content_hash: content_hash(content),
+        outcome: match get::<&str>(row, "outcome")? {
+            "inserted" => Outcome::Inserted,
+            "updated" => Outcome::Updated,
+            _ => Outcome::Unchanged,
+        },
+        created_at: get_moment(row, "created_at")?,
+        updated_at: get_moment(row, "updated_at")?,
+        expires_at: get_time(row, "expires_at")?,
+    })
+}
+
+fn namespace(row: &PgRow) -> Result<NamespaceSummary> {
+    let dimensions = usize::try_from(get::<i32>(row, "dimensions")?)
+        .map_err(|_| Error::corrupted("a space of negative dimensions"))?;
+    Ok(NamespaceSummary {
+        namespace: get(row, "namespace")?,
+        space: EmbeddingSpace::new(get::<String>(row, "model")?, dimensions),
+        records: get_count(row, "records")?,
+    })
+}
+
+#[async_trait]
+impl VectorStore for Store {
+    async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
+        let columns = Columns::of(&request.records)?;
+        let rows = self
+            .call_in(STORE, scope, |call| {
+                columns.bind(
+                    call.bind(request.namespace.as_str())
+                        .bind(request.space.model.as_str())
+                        .bind(dimensions(&request.space)),
+                )
+            })
+            .await?;
+        let receipt = |(record, &at): (&memory_core::NewRecord, &usize)| {
+            let row = rows.get(at).ok_or_else(|| Error::internal("a record without an answer"))?;
+            stored(row, record.identity(), &record.content)
+        };
+        request.records.iter().zip(columns.positions()).map(receipt).collect()
+    }
+
+    async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
+        let rows = self
+            .call_in(GET, scope, |call| {
+                call.bind(request.namespace.as_str())
+                    .bind(&request.ids)
+                    .bind(request.with_embeddings)
+            })
+            .await?;
+        rows.iter().map(record).collect()
+    }
+
+    async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
+        let (ids, condition) = match &request.which {
+            Selection::Ids(ids) => (Some(ids), None),
+            Selection::Matching(filter) => (None, Some(Condition::of(Some(filter)))),
+            Selection::Namespace => (None, None),
+        };
+        let rows = self
+            .call_in(DELETE, scope, |call| {
+                call.bind(request.namespace.as_str())
+                    .bind(ids)
+                    .bind(condition.as_ref().map(Condition::sql))
+                    .bind(condition.as_ref().map(Condition::operands))
+            })
+            .await?;
+        get_count(one(&rows)?, "deleted")
+    }
+
+    async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
+        let condition = Condition::of(request.filter.as_ref());
+        let query = normalize(request.embedding.clone());
+        let rows = self
+            .call_in(SEARCH, scope, |call| {
+                call.bind(request.namespace.as_str())
+                    .bind(request.space.model.as_str())
+                    .bind(dimensions(&request.space))
+                    .bind(&query)
+                    .bind(request.min_similarity)
+                    .bind(condition.sql())
+                    .bind(condition.operands())
+                    .bind(size(request.limit))
+            })
+            .await?;
+        let hits = rows.iter().map(hit).collect::<Result<_>>()?;
+        Ok(SearchResult { hits, complete: true })
+    }
+
+    async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
+        let condition = Condition::of(request.filter.as_ref());
+        let mut seen = HashSet::new();
+        let mut query = words(&request.text, request.language);
+        query.retain(|word| seen.insert(word.clone()));
+        let to = request.similarity_to.as_ref();
+        let embedding = to.map(|to| normalize(to.embedding.clone()));
+        let rows = self
+            .call_in(SEARCH_TEXT, scope, |call| {
+                call.bind(request.namespace.as_str())
+                    .bind(&query)
+                    .bind(bm25::K1)
+                    .bind(bm25::B)
+                    .bind(to.map(|to| to.space.model.as_str()))
+                    .bind(to.map(|to| dimensions(&to.space)))
+                    .bind(&embedding)
+                    .bind(to.and_then(|to| to.min_similarity))
+                    .bind(condition.sql())
+                    .bind(condition.operands())
+                    .bind(size(request.limit))
+            })
+            .await?;
+        let hits = rows.iter().map(hit).collect::<Result<_>>()?;
+        Ok(SearchResult { hits, complete: true })
+    }
+
+    async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
+        let ScanRecords { namespace, filter, with_embeddings, page } = request;
+        let condition = Condition::of(filter.as_ref());
+        let behind = page.position(op::SCAN_RECORDS)?.unwrap_or_default();
+        let rows = self
+            .call_in(SCAN, scope, |call| {
+                call.bind(namespace.as_str())
+                    .bind(condition.sql())
+                    .bind(condition.operands())
+                    .bind(*with_embeddings)
+                    .bind(behind.as_str())
+                    .bind(size(page.limit + 1))
+            })
+            .await?;
+        let records = rows.iter().map(record).collect::<Result<_>>()?;
+        Ok(Page::cut(records, page.limit, op::SCAN_RECORDS, |record| &record.id))
+    }
+
+    async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
+        let condition = Condition::of(request.filter.as_ref());
+        let rows = self
+            .call_in(COUNT, scope, |call| {
+                call.bind(request.namespace.as_str())
+                    .bind(condition.sql())
+                    .bind(condition.operands())
+            })
+            .await?;
+        get_count(one(&rows)?, "records")
+    }
+
+    async fn namespaces(
+        &self,
+        scope: &Scope,
+        page: &PageRequest,
+    ) -> Result<Page<NamespaceSummary>> {
+        let behind = page.position(op::LIST_NAMESPACES)?.unwrap_or_default();
+        let rows = self
+            .call_in(LIST, scope, |call| call.bind(behind.as_str()).bind(size(page.limit + 1)))
+            .await?;
+        let items = rows.iter().map(namespace).collect::<Result<_>>()?;
+        Ok(Page::cut(items, page.limit, op::LIST_NAMESPACES, |item| &item.namespace))
+    }
+}

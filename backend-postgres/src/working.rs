@@ -1,0 +1,206 @@
+//! Working memory. The statements are in `migrations/0005_working.sql`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use memory_core::{
+    Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
+    PutCondition, PutMany, Result, Scope, WorkingStatistics, WorkingStore, Written, json::parse,
+    operation as op,
+};
+use sqlx::postgres::PgRow;
+
+use crate::backend::{Call, Store, one};
+use crate::codec::{
+    get, get_count, get_json, get_moment, get_time, json, metadata, millis, size, unsigned,
+};
+
+const PUT: &str = "SELECT * FROM {schema}.put_entries($1, $2, $3, $4, $5, $6, $7, $8)";
+const GET: &str = "SELECT * FROM {schema}.get_entries($1, $2, $3, $4, $5)";
+const DELETE: &str = "SELECT * FROM {schema}.delete_entry($1, $2, $3, $4, $5)";
+const LIST: &str = "SELECT * FROM {schema}.list_entries($1, $2, $3, $4, $5, $6)";
+const INCREMENT: &str = "SELECT * FROM {schema}.increment_entry($1, $2, $3, $4, $5, $6)";
+const CLEAR: &str = "SELECT * FROM {schema}.clear_entries($1, $2, $3)";
+const FIGURES: &str = "SELECT * FROM {schema}.entry_figures($1, $2, $3)";
+
+/// A version that no entry ever has.
+const NO_VERSION: i64 = -1;
+
+/// Puts column by column, as `put_entries` takes them.
+#[derive(Default)]
+struct Columns<'a> {
+    keys: Vec<&'a str>,
+    values: Vec<String>,
+    metadata: Vec<Option<String>>,
+    ttls: Vec<Option<i64>>,
+    conditions: Vec<Option<i64>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(puts: &'a [Put]) -> Result<Self> {
+        let mut columns = Self::default();
+        for put in puts {
+            columns.keys.push(&put.key);
+            columns.values.push(json(&put.value)?);
+            columns.metadata.push(metadata(&put.metadata)?);
+            columns.ttls.push(put.ttl.map(millis));
+            columns.conditions.push(match put.condition {
+                PutCondition::Always => None,
+                PutCondition::IfAbsent => Some(0),
+                PutCondition::IfVersion(wanted) => Some(version(wanted)),
+            });
+        }
+        Ok(columns)
+    }
+
+    fn bind(&self, call: Call) -> Call {
+        call.bind(&self.keys)
+            .bind(&self.values)
+            .bind(&self.metadata)
+            .bind(&self.ttls)
+            .bind(&self.conditions)
+    }
+}
+
+/// A wanted version as Postgres' `bigint`.
+fn version(wanted: u64) -> i64 {
+    i64::try_from(wanted).ok().filter(|version| *version > 0).unwrap_or(NO_VERSION)
+}
+
+fn stale(key: &str, current: u64) -> Error {
+    let state = match current {
+        0 => "does not exist".to_owned(),
+        version => format!("is at version {version}"),
+    };
+    Error::conflict(format!("the condition fails: the key {key:?} {state}"))
+        .with_hint("read the entry again and decide anew")
+        .with_current_version(current)
+}
+
+fn written(row: &PgRow) -> Result<Written> {
+    Ok(Written {
+        version: get_count(row, "version")?,
+        created_at: get_moment(row, "created_at")?,
+        updated_at: get_moment(row, "updated_at")?,
+        expires_at: get_time(row, "expires_at")?,
+    })
+}
+
+fn entry(row: &PgRow) -> Result<Entry> {
+    let value = parse(get(row, "value")?).map_err(|error| {
+        Error::corrupted("an entry's value is not the JSON it was").with_source(error)
+    })?;
+    let Written { version, created_at, updated_at, expires_at } = written(row)?;
+    Ok(Entry {
+        key: get(row, "key")?,
+        value,
+        metadata: get_json(row, "metadata")?,
+        version,
+        created_at,
+        updated_at,
+        expires_at,
+    })
+}
+
+impl Store {
+    async fn put_all(&self, scope: &Scope, puts: &[Put]) -> Result<Vec<Written>> {
+        let columns = Columns::of(puts)?;
+        let rows = self.call_in(PUT, scope, |call| columns.bind(call)).await?;
+        if let Some(key) = get::<Option<&str>>(one(&rows)?, "failed_key")? {
+            return Err(stale(key, get_count(one(&rows)?, "version")?));
+        }
+        rows.iter().map(written).collect()
+    }
+
+    async fn get_all(
+        &self,
+        scope: &Scope,
+        keys: &[String],
+        extend: Option<Duration>,
+    ) -> Result<Vec<Entry>> {
+        let rows =
+            self.call_in(GET, scope, |call| call.bind(keys).bind(extend.map(millis))).await?;
+        rows.iter().map(entry).collect()
+    }
+}
+
+#[async_trait]
+impl WorkingStore for Store {
+    async fn put(&self, scope: &Scope, request: &Put) -> Result<Written> {
+        let written = self.put_all(scope, std::slice::from_ref(request)).await?;
+        written.into_iter().next().ok_or_else(|| Error::internal("a put without an answer"))
+    }
+
+    async fn put_many(&self, scope: &Scope, request: &PutMany) -> Result<Vec<Written>> {
+        self.put_all(scope, &request.entries).await
+    }
+
+    async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
+        let keys = std::slice::from_ref(&request.key);
+        Ok(self.get_all(scope, keys, request.extend).await?.into_iter().next())
+    }
+
+    async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
+        self.get_all(scope, &request.keys, request.extend).await
+    }
+
+    async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
+        let rows = self
+            .call_in(DELETE, scope, |call| {
+                call.bind(request.key.as_str()).bind(request.if_version.map(version))
+            })
+            .await?;
+        match get::<Option<i64>>(one(&rows)?, "current")? {
+            Some(current) => Err(stale(&request.key, unsigned(current, "version")?)),
+            None => get(one(&rows)?, "deleted"),
+        }
+    }
+
+    async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
+        let ListEntries { prefix, page } = request;
+        let behind = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
+        let rows = self
+            .call_in(LIST, scope, |call| {
+                call.bind(prefix.as_str()).bind(behind.as_str()).bind(size(page.limit + 1))
+            })
+            .await?;
+        let entries = rows.iter().map(entry).collect::<Result<_>>()?;
+        Ok(Page::cut(entries, page.limit, op::LIST_ENTRIES, |entry| &entry.key))
+    }
+
+    async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
+        let key = request.key.as_str();
+        let rows = self
+            .call_in(INCREMENT, scope, |call| {
+                call.bind(key).bind(request.by).bind(request.initial_ttl.map(millis))
+            })
+            .await?;
+        let row = one(&rows)?;
+        match get::<&str>(row, "outcome")? {
+            "no_integer" => Err(Error::conflict(format!(
+                "the value of the key {key:?} is no integer of 64 bits with sign"
+            ))
+            .with_hint("put an integer there first, or count under another key")),
+            "past_i64" => Err(Error::conflict(format!(
+                "the counter {key:?} stands at {} and would pass 64 bits",
+                get::<i64>(row, "value")?
+            ))
+            .with_hint("put a lower value there first")),
+            _ => Ok(Incremented { value: get(row, "value")?, written: written(row)? }),
+        }
+    }
+
+    async fn clear(&self, scope: &Scope) -> Result<u64> {
+        let rows = self.call_in(CLEAR, scope, |call| call).await?;
+        get_count(one(&rows)?, "cleared")
+    }
+
+    async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
+        let rows = self.call_in(FIGURES, scope, |call| call).await?;
+        let row = one(&rows)?;
+        Ok(WorkingStatistics {
+            entries: get_count(row, "entries")?,
+            expiring: get_count(row, "expiring")?,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! What is Postgres' own: that row level security and the driver's conditions each keep users
+//! apart alone, that an operation is one round trip, that a schema is migrated by many at once, and
+//! what each fault of a server becomes.
+
+mod connecting;
+mod faults;
+mod predicates;
+mod round_trips;
+mod row_security;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use support::server::{self, Server};
+
+/// A test on a server that others use too.
+type Test = (&'static str, fn(Arc<Server>) -> Pin<Box<dyn Future<Output = ()> + Send>>);
+
+/// The tests of these names in a module.
+macro_rules! tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        [$((concat!(stringify!($module), "::", stringify!($name)), |server| {
+            Box::pin($module::$name(server))
+        })),*]
+    };
+}
+
+const TESTS: &[Test] = &tests![
+    connecting::a_role_that_row_level_security_does_not_bind_is_refused,
+    connecting::what_is_missing_is_named_with_what_to_run,
+    connecting::g13_sixteen_migrations_at_once_leave_one_schema,
+    connecting::an_owner_without_other_rights_administers,
+    faults::wrong_credentials_are_permission_denied,
+    faults::a_lost_connection_is_unavailable_and_the_next_call_works,
+    faults::a_statement_that_waits_too_long_is_a_timeout,
+    faults::a_read_only_server_is_permission_denied,
+    faults::a_server_without_connections_is_unavailable,
+    faults::a_restarted_server_is_used_again,
+    faults::a_server_that_stands_still_is_a_timeout,
+    faults::g7_a_dropped_call_leaves_the_handle_usable,
+    predicates::every_condition_on_the_user_is_needed_and_enough,
+    round_trips::every_operation_is_one_round_trip,
+    row_security::every_policy_and_every_force_is_needed,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(4);
+    let server = match Server::any() {
+        Ok(server) => Arc::new(server),
+        Err(why) => return server::missing("driver::a_server", why),
+    };
+    let runtime = Arc::new(
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"),
+    );
+    let trials = TESTS.iter().map(|(name, test)| {
+        let (server, runtime) = (Arc::clone(&server), Arc::clone(&runtime));
+        Trial::test(*name, move || {
+            let running = runtime.spawn(test(server));
+            runtime.block_on(running).map_err(|error| {
+                let panic = error.try_into_panic().ok();
+                let message = panic.and_then(|panic| {
+                    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                    text.or_else(|| panic.downcast_ref::<String>().cloned())
+                });
+                Failed::from(message.unwrap_or_else(|| "a panic without a message".into()))
+            })
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}

@@ -1,0 +1,89 @@
+//! Servers to test on: where they come from, how they are reached, how they break.
+#![allow(dead_code, reason = "no test uses all of it")]
+
+pub(crate) mod gate;
+pub(crate) mod server;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use backend_postgres::driver;
+use memory_core::{
+    Append, Backend, EmbeddingSpace, Message, NewRecord, Put, Result, Scope, StoreRecords, StoreUrl,
+};
+use server::Server;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+/// A name that no other test of this machine uses.
+pub(crate) fn fresh_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("t{:x}_{}", moment.as_micros(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Prepares the store and connects.
+pub(crate) async fn connect(url: &str) -> Result<Backend> {
+    let url: StoreUrl = url.parse()?;
+    driver().admin(&url).await?.migrate().await?;
+    driver().connect(&url).await
+}
+
+/// Runs SQL, whatever it is.
+pub(crate) async fn run_sql(url: &str, sql: &str) -> std::result::Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(url).await?;
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await?;
+    connection.close().await
+}
+
+/// A schema that a role without other rights owns, with another for the data, and in every table
+/// something of `alice` and of `bob`.
+pub(crate) struct Fixture {
+    pub(crate) schema: String,
+    pub(crate) superuser: String,
+    pub(crate) owner: String,
+    pub(crate) data: String,
+}
+
+pub(crate) async fn fixture(server: &Server) -> Fixture {
+    let name = fresh_name();
+    run_sql(&server.url("postgres"), &format!("CREATE DATABASE {name}")).await.unwrap();
+    let superuser = server.url(&name);
+    let roles = format!(
+        "CREATE EXTENSION vector;
+         CREATE ROLE {name}_owner LOGIN PASSWORD 'secret';
+         CREATE ROLE {name}_data LOGIN PASSWORD 'secret';
+         GRANT {name}_data TO {name}_owner WITH ADMIN OPTION;
+         GRANT CREATE ON DATABASE {name} TO {name}_owner;"
+    );
+    run_sql(&superuser, &roles).await.unwrap();
+    let url = |role: &str, options: &str| {
+        let credentials = format!("{name}_{role}:secret");
+        format!("{}?schema={name}{options}", server.url_as(&credentials, &name))
+    };
+    let fixture = Fixture {
+        superuser,
+        owner: url("owner", &format!("&role={name}_data")),
+        data: url("data", ""),
+        schema: name.clone(),
+    };
+    driver().admin(&fixture.owner.parse().unwrap()).await.unwrap().migrate().await.unwrap();
+    let backend = driver().connect(&fixture.data.parse().unwrap()).await.unwrap();
+    for user in ["alice", "bob"] {
+        fill(&backend, &Scope::new(user, "bot").unwrap()).await.unwrap();
+    }
+    fixture
+}
+
+/// Puts something in every table.
+async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
+    let message = Message::user("hello").with_id("m1");
+    backend.conversations()?.append(scope, &Append::new("talk", vec![message])).await?;
+    let request = StoreRecords {
+        namespace: "notes".into(),
+        space: EmbeddingSpace::new("m", 2),
+        records: vec![NewRecord::new("hello world", vec![1.0, 0.0]).with_id("r1")],
+    };
+    backend.vectors()?.store(scope, &request).await?;
+    backend.working()?.put(scope, &Put::new("key", 1)).await?;
+    Ok(())
+}

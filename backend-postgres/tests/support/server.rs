@@ -1,0 +1,111 @@
+//! Where a server comes from: an environment URL, or a container.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use testcontainers::core::{IntoContainerPort as _, WaitFor};
+use testcontainers::runners::SyncRunner as _;
+use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt as _};
+
+/// The official image, and the one that `cargo xtask images` builds.
+const OFFICIAL: (&str, &str) = ("pgvector/pgvector", "0.8.1-pg17");
+const OWN: (&str, &str) = ("agent-memory/stores", "trixie-1");
+
+/// What starts a server in our own image, as the official one's entry point does.
+const START: &str = "cd /tmp
+if [ ! -e db ]; then
+    initdb -D db -E UTF8 --locale=C.UTF-8 -U postgres -A trust >/dev/null
+    echo \"ALTER USER postgres PASSWORD 'secret'\" | postgres --single -D db postgres >/dev/null
+    # Published ports come from the bridge's address, never from the container's own.
+    echo 'host all all all scram-sha-256' >> db/pg_hba.conf
+fi
+exec postgres -D db -c listen_addresses='*' -c fsync=off \"$@\"";
+
+/// A server that is there as long as this value.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// A superuser's URL, without a database.
+    base: String,
+    container: Option<Container<GenericImage>>,
+}
+
+/// Says why the tests cannot run: ignored, or failed where `MEMORY_REQUIRE` names Postgres.
+pub(crate) fn missing(test: &str, why: String) -> ExitCode {
+    let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default();
+    let wanted = required.split(',').any(|name| name.trim() == "postgres");
+    let message = why.clone();
+    let trial = Trial::test(test, move || Err(Failed::from(message)));
+    let trials = vec![trial.with_kind(why).with_ignored_flag(!wanted)];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+impl Server {
+    /// A server that other tests may use too, or why there is none.
+    pub(crate) fn any() -> Result<Self, String> {
+        match std::env::var("TEST_POSTGRES_URL") {
+            Ok(url) => {
+                let at = url.find("://").and_then(|at| url[at + 3..].find('/').map(|n| at + 3 + n));
+                Ok(Self {
+                    base: at.map_or(url.clone(), |at| url[..at].to_owned()),
+                    container: None,
+                })
+            }
+            Err(_) => Self::own(&[]),
+        }
+    }
+
+    /// A server of one's own, to break, started with these arguments.
+    pub(crate) fn own(arguments: &[&str]) -> Result<Self, String> {
+        let official = || {
+            let arguments = ["-c", "fsync=off"].iter().chain(arguments).copied();
+            image(OFFICIAL).with_env_var("POSTGRES_PASSWORD", "secret").with_cmd(arguments)
+        };
+        let own = || {
+            let command = ["sh", "-ec", START, "sh"].iter().chain(arguments).copied();
+            image(OWN).with_user("postgres").with_cmd(command)
+        };
+        Self::start(official()).or_else(|_| Self::start(own()))
+    }
+
+    fn start(image: ContainerRequest<GenericImage>) -> Result<Self, String> {
+        let container = image.with_shm_size(256 << 20).start().map_err(|e| e.to_string())?;
+        let port = container.get_host_port_ipv4(5432).map_err(|e| e.to_string())?;
+        let base = format!("postgres://postgres:secret@127.0.0.1:{port}");
+        Ok(Self { base, container: Some(container) })
+    }
+
+    /// A superuser's URL of a database.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("{}/{database}", self.base)
+    }
+
+    /// The URL of a database for other credentials.
+    pub(crate) fn url_as(&self, credentials: &str, database: &str) -> String {
+        format!("postgres://{credentials}@{}/{database}", self.address())
+    }
+
+    /// The superuser's name and password.
+    pub(crate) fn credentials(&self) -> &str {
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        rest.rsplit_once('@').map_or("postgres", |(credentials, _)| credentials)
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        rest.rsplit_once('@').map_or(rest, |(_, address)| address)
+    }
+
+    /// The container; none where the server is somebody else's.
+    pub(crate) fn container(&self) -> Option<&Container<GenericImage>> {
+        self.container.as_ref()
+    }
+}
+
+fn image((name, tag): (&str, &str)) -> GenericImage {
+    GenericImage::new(name, tag)
+        .with_exposed_port(5432.tcp())
+        // The official image starts twice; the port is published to the second server alone.
+        .with_wait_for(WaitFor::message_on_stderr("listening on IPv4 address"))
+        .with_wait_for(WaitFor::message_on_stderr("ready to accept connections"))
+}

@@ -1,0 +1,150 @@
+-- Times are milliseconds since 1970. JSON is compact text, NULL for an empty object or list.
+-- Roles are numbered as in memory_core::Role::ALL: 0 system, 1 user, 2 assistant, 3 tool.
+
+-- One row per conversation: its figures, changed in the transaction that changes its messages, so
+-- that neither statistics nor retention reads the messages (C8, C10).
+CREATE TABLE conversations (
+    conversation    INTEGER PRIMARY KEY,
+    user            TEXT    NOT NULL,
+    node            TEXT    NOT NULL,
+    name            TEXT    NOT NULL,
+    last_seq        INTEGER NOT NULL,
+    system_count    INTEGER NOT NULL,
+    user_count      INTEGER NOT NULL,
+    assistant_count INTEGER NOT NULL,
+    tool_count      INTEGER NOT NULL,
+    tokens          INTEGER NOT NULL,
+    system_tokens   INTEGER NOT NULL,
+    -- No message below this number is other than a system message.
+    others_from     INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (user, node, name)
+) STRICT;
+
+CREATE TABLE messages (
+    conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
+    seq          INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    role         INTEGER NOT NULL,
+    tokens       INTEGER NOT NULL,
+    token_count  INTEGER,
+    id           TEXT,
+    name         TEXT,
+    tool_call_id TEXT,
+    content      TEXT,
+    tool_calls   TEXT,
+    metadata     TEXT,
+    PRIMARY KEY (conversation, seq)
+) WITHOUT ROWID, STRICT;
+
+-- The callers' ids, which outlive their messages (C3).
+CREATE TABLE message_ids (
+    conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
+    id           TEXT    NOT NULL,
+    seq          INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    body_digest  TEXT    NOT NULL,
+    -- Where the message is gone: the last number for which the id is still known.
+    known_until  INTEGER,
+    PRIMARY KEY (conversation, id)
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX message_ids_of_gone_messages ON message_ids (conversation, known_until)
+    WHERE known_until IS NOT NULL;
+
+-- One row per namespace: the embedding space that it is bound to (V3) and, kept by triggers, the
+-- figures of its records, expired ones included until they are swept.
+CREATE TABLE namespaces (
+    namespace  INTEGER PRIMARY KEY,
+    user       TEXT    NOT NULL,
+    node       TEXT    NOT NULL,
+    name       TEXT    NOT NULL,
+    model      TEXT    NOT NULL,
+    dimensions INTEGER NOT NULL,
+    records    INTEGER NOT NULL DEFAULT 0,
+    words      INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (user, node, name)
+) STRICT;
+
+-- The embedding, little-endian f32, stands before the content: a search reads no content.
+CREATE TABLE records (
+    record        INTEGER PRIMARY KEY,
+    namespace     INTEGER NOT NULL REFERENCES namespaces ON DELETE CASCADE,
+    id            TEXT    NOT NULL,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    expires_at    INTEGER,
+    words         INTEGER NOT NULL,
+    language      TEXT,
+    document_type TEXT    NOT NULL,
+    content_hash  TEXT    NOT NULL,
+    embedding     BLOB    NOT NULL,
+    metadata      TEXT,
+    content       TEXT    NOT NULL,
+    UNIQUE (namespace, id)
+) STRICT;
+
+-- Leads to a namespace's records in the order in which they lie in the file.
+CREATE INDEX records_of_namespace ON records (namespace);
+
+CREATE INDEX records_expiring ON records (namespace, expires_at, words)
+    WHERE expires_at IS NOT NULL;
+
+CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+    UPDATE namespaces SET records = records + 1, words = words + NEW.words
+    WHERE namespace = NEW.namespace;
+END;
+
+CREATE TRIGGER record_changed AFTER UPDATE OF words ON records BEGIN
+    UPDATE namespaces SET words = words + NEW.words - OLD.words
+    WHERE namespace = NEW.namespace;
+END;
+
+CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
+    UPDATE namespaces SET records = records - 1, words = words - OLD.words
+    WHERE namespace = OLD.namespace;
+END;
+
+-- Which records a word occurs in. What ranking needs of the record stands here too, so that it
+-- reads nothing else.
+CREATE TABLE postings (
+    namespace  INTEGER NOT NULL,
+    word       TEXT    NOT NULL,
+    record     INTEGER NOT NULL REFERENCES records ON DELETE CASCADE,
+    frequency  INTEGER NOT NULL,
+    length     INTEGER NOT NULL,
+    expires_at INTEGER,
+    PRIMARY KEY (namespace, word, record)
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX postings_of_record ON postings (record);
+
+CREATE TABLE entries (
+    user       TEXT    NOT NULL,
+    node       TEXT    NOT NULL,
+    key        TEXT    NOT NULL,
+    version    INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    metadata   TEXT,
+    value      TEXT    NOT NULL,
+    PRIMARY KEY (user, node, key)
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX entries_expiring ON entries (expires_at) WHERE expires_at IS NOT NULL;
+
+-- The last version that any entry was given. It only grows, so no version comes back (W3).
+CREATE TABLE versions (last INTEGER NOT NULL) STRICT;
+INSERT INTO versions VALUES (0);
+
+CREATE TRIGGER entry_added AFTER INSERT ON entries BEGIN
+    UPDATE versions SET last = NEW.version;
+END;
+
+CREATE TRIGGER entry_changed AFTER UPDATE OF version ON entries BEGIN
+    UPDATE versions SET last = NEW.version;
+END;
+
+-- "AMEM"
+PRAGMA application_id = 0x414D454D;
+PRAGMA user_version = 1;

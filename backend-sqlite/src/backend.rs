@@ -1,0 +1,271 @@
+//! Connecting, health, erasure, administration.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use memory_core::{
+    Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, ErasureReceipt, Feature,
+    Health, HealthStatus, Migration, Page, PageRequest, PurgeReceipt, Result, Scope, StoreUrl,
+    SystemClock, operation as op,
+};
+
+use crate::config::Config;
+use crate::conversation::Conversations;
+use crate::database::Database;
+use crate::error::sql;
+use crate::rows::integer;
+use crate::schema;
+use crate::vector::Vectors;
+use crate::working::Working;
+
+const NAME: &str = "sqlite";
+
+/// Everything but isolation enforced by the store itself: SQLite knows no users.
+const FEATURES: [Feature; 9] = [
+    Feature::Retention,
+    Feature::SafeRetry,
+    Feature::TextSearch,
+    Feature::Filters,
+    Feature::RecordExpiry,
+    Feature::AtomicRecords,
+    Feature::Conditions,
+    Feature::SlidingExpiry,
+    Feature::Counters,
+];
+
+/// Connects to SQLite files.
+#[derive(Debug, Clone)]
+pub struct SqliteDriver {
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for SqliteDriver {
+    fn default() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+}
+
+impl SqliteDriver {
+    /// A driver whose stores take their time from `clock`: for tests.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { clock }
+    }
+
+    async fn open(&self, url: &StoreUrl) -> Result<(Config, Arc<Database>)> {
+        let config = Config::from_url(url)?;
+        let database = Database::open(&config, Arc::clone(&self.clock)).await?;
+        Ok((config, Arc::new(database)))
+    }
+}
+
+#[async_trait]
+impl Driver for SqliteDriver {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        &["sqlite"]
+    }
+
+    /// Connects, and brings an empty or older file to the current schema first.
+    async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
+        let connect = async {
+            let (config, database) = self.open(url).await?;
+            schema::migrate(&mut *database.writer().await?).await?;
+            Ok(Backend::new(BackendParts {
+                name: NAME,
+                capabilities: Capabilities::new(config.durability(), FEATURES),
+                conversations: Some(Arc::new(Conversations(Arc::clone(&database)))),
+                vectors: Some(Arc::new(Vectors(Arc::clone(&database)))),
+                working: Some(Arc::new(Working(Arc::clone(&database)))),
+                control: Arc::new(SqliteControl(database)),
+            }))
+        };
+        connect.await.map_err(located(op::CONNECT))
+    }
+
+    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
+        let (_, database) = self.open(url).await.map_err(located(op::CONNECT))?;
+        Ok(Arc::new(SqliteAdmin(database)))
+    }
+}
+
+fn located(operation: &'static str) -> impl Fn(memory_core::Error) -> memory_core::Error {
+    move |error| error.with_backend(NAME).with_operation(operation)
+}
+
+const MESSAGES_OF_USER: &str = "
+SELECT coalesce(sum(system_count + user_count + assistant_count + tool_count), 0)
+FROM conversations WHERE user = ?1";
+
+const RECORDS_OF_USER: &str = "
+SELECT coalesce(sum(records), 0) - (
+    SELECT count(*) FROM namespaces n JOIN records r USING (namespace)
+    WHERE n.user = ?1 AND r.expires_at <= ?2)
+FROM namespaces WHERE user = ?1";
+
+const ENTRIES_OF_USER: &str = "
+SELECT count(*) FROM entries WHERE user = ?1 AND (expires_at IS NULL OR expires_at > ?2)";
+
+/// Foreign keys carry the deletes on to messages, ids, records and postings.
+const ERASE_USER: [&str; 3] = [
+    "DELETE FROM conversations WHERE user = ?1",
+    "DELETE FROM namespaces WHERE user = ?1",
+    "DELETE FROM entries WHERE user = ?1",
+];
+
+const NODES_OF_USER: &str = "
+SELECT node FROM conversations WHERE user = ?1 AND node > ?2
+UNION
+SELECT node FROM namespaces WHERE user = ?1 AND node > ?2
+UNION
+SELECT node FROM entries
+WHERE user = ?1 AND node > ?2 AND (expires_at IS NULL OR expires_at > ?3)
+ORDER BY node LIMIT ?4";
+
+const USERS: &str = "
+SELECT user FROM conversations WHERE user > ?1
+UNION
+SELECT user FROM namespaces WHERE user > ?1
+UNION
+SELECT user FROM entries WHERE user > ?1 AND (expires_at IS NULL OR expires_at > ?2)
+ORDER BY user LIMIT ?3";
+
+/// Small enough that other writers get their turn between two of them.
+const PURGE_BATCH: u64 = 1_000;
+
+const PURGE_RECORDS: &str = "
+DELETE FROM records WHERE record IN (
+    SELECT r.record FROM namespaces n CROSS JOIN records r
+    WHERE r.namespace = n.namespace AND r.expires_at <= ?1
+    LIMIT ?2)";
+
+const PURGE_ENTRIES: &str = "
+DELETE FROM entries WHERE (user, node, key) IN (
+    SELECT user, node, key FROM entries WHERE expires_at <= ?1 LIMIT ?2)";
+
+#[derive(Debug)]
+struct SqliteControl(Arc<Database>);
+
+impl SqliteControl {
+    /// SQLite's version, and what is wrong with the schema.
+    async fn probe(&self) -> Result<(String, Option<String>)> {
+        let mut reader = self.0.read().await?;
+        let version = sqlx::query_scalar("SELECT sqlite_version()")
+            .fetch_one(&mut *reader)
+            .await
+            .map_err(sql)?;
+        let schema = schema::require_current(&mut reader).await;
+        Ok((version, schema.err().map(|error| error.to_string())))
+    }
+}
+
+#[async_trait]
+impl Control for SqliteControl {
+    async fn health(&self, deadline: Duration) -> Health {
+        let started = Instant::now();
+        let answer = tokio::time::timeout(deadline, self.probe()).await;
+        let (status, version, missing) = match answer {
+            Ok(Ok((version, None))) => (HealthStatus::Healthy, version, None),
+            Ok(Ok((version, missing))) => (HealthStatus::Degraded, version, missing),
+            Ok(Err(error)) => (HealthStatus::Unreachable, String::new(), Some(error.to_string())),
+            Err(_) => {
+                let late = format!("no answer within {deadline:?}; is the disk overloaded?");
+                (HealthStatus::Unreachable, String::new(), Some(late))
+            }
+        };
+        Health {
+            status,
+            latency: started.elapsed(),
+            server_version: format!("SQLite {version}").trim_end().to_owned(),
+            missing: missing.into_iter().collect(),
+        }
+    }
+
+    async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
+        let mut transaction = self.0.write().await?;
+        let now = self.0.now().as_millis();
+        let mut counts = [0_u64; 3];
+        for (count, text) in
+            counts.iter_mut().zip([MESSAGES_OF_USER, RECORDS_OF_USER, ENTRIES_OF_USER])
+        {
+            let query = sqlx::query_scalar(text).bind(user).bind(now);
+            *count = query.fetch_one(&mut *transaction).await.map_err(sql)?;
+        }
+        for text in ERASE_USER {
+            sqlx::query(text).bind(user).execute(&mut *transaction).await.map_err(sql)?;
+        }
+        transaction.commit().await.map_err(sql)?;
+        let [messages, records, entries] = counts;
+        Ok(ErasureReceipt { messages, records, entries })
+    }
+
+    async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
+        let nodes: Vec<String> = sqlx::query_scalar(NODES_OF_USER)
+            .bind(user)
+            .bind(page.position(op::LIST_SCOPES)?.unwrap_or_default())
+            .bind(self.0.now().as_millis())
+            .bind(integer(page.limit + 1))
+            .fetch_all(self.0.reader())
+            .await
+            .map_err(sql)?;
+        let scopes = nodes.into_iter().map(|node| Scope::new(user, node)).collect::<Result<_>>()?;
+        Ok(Page::cut(scopes, page.limit, op::LIST_SCOPES, Scope::node))
+    }
+}
+
+#[derive(Debug)]
+struct SqliteAdmin(Arc<Database>);
+
+impl SqliteAdmin {
+    async fn purge(&self, text: &'static str) -> Result<u64> {
+        let now = self.0.now().as_millis();
+        let mut total = 0;
+        loop {
+            let query = sqlx::query(text).bind(now).bind(integer(PURGE_BATCH));
+            let done = query.execute(&mut *self.0.writer().await?).await.map_err(sql)?;
+            total += done.rows_affected();
+            if done.rows_affected() < PURGE_BATCH {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn purge_all(&self) -> Result<PurgeReceipt> {
+        schema::require_current(&mut *self.0.writer().await?).await?;
+        Ok(PurgeReceipt {
+            records: self.purge(PURGE_RECORDS).await?,
+            entries: self.purge(PURGE_ENTRIES).await?,
+        })
+    }
+
+    async fn list_users(&self, page: &PageRequest) -> Result<Page<String>> {
+        schema::require_current(&mut *self.0.writer().await?).await?;
+        let users = sqlx::query_scalar(USERS)
+            .bind(page.position(op::LIST_USERS)?.unwrap_or_default())
+            .bind(self.0.now().as_millis())
+            .bind(integer(page.limit + 1))
+            .fetch_all(self.0.reader())
+            .await
+            .map_err(sql)?;
+        Ok(Page::cut(users, page.limit, op::LIST_USERS, String::as_str))
+    }
+}
+
+#[async_trait]
+impl Admin for SqliteAdmin {
+    async fn migrate(&self) -> Result<Migration> {
+        let migrate = async { schema::migrate(&mut *self.0.writer().await?).await };
+        migrate.await.map_err(located(op::MIGRATE))
+    }
+
+    async fn purge_expired(&self) -> Result<PurgeReceipt> {
+        self.purge_all().await.map_err(located(op::PURGE_EXPIRED))
+    }
+
+    async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
+        self.list_users(page).await.map_err(located(op::LIST_USERS))
+    }
+}

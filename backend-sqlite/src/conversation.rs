@@ -1,0 +1,368 @@
+//! Conversations (contract, section C).
+
+mod ids;
+mod retention;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use memory_core::{
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
+    Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Role, Scope,
+    StoredMessage, Timestamp, Trim, operation as op,
+};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, SqliteConnection};
+
+use crate::database::Database;
+use crate::error::{damaged, sql};
+use crate::rows::{get, integer, json_or_empty, object_text, optional_time, text, time};
+
+/// Makes the conversation or adds to its figures, and gives them as they are then.
+const ADD: &str = "
+INSERT INTO conversations (user, node, name, last_seq, system_count, user_count, assistant_count,
+                           tool_count, tokens, system_tokens)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT (user, node, name) DO UPDATE SET
+    last_seq        = last_seq        + excluded.last_seq,
+    system_count    = system_count    + excluded.system_count,
+    user_count      = user_count      + excluded.user_count,
+    assistant_count = assistant_count + excluded.assistant_count,
+    tool_count      = tool_count      + excluded.tool_count,
+    tokens          = tokens          + excluded.tokens,
+    system_tokens   = system_tokens   + excluded.system_tokens
+RETURNING *";
+
+const FIND: &str = "SELECT * FROM conversations WHERE user = ?1 AND node = ?2 AND name = ?3";
+
+const INSERT_MESSAGES: &str = "
+INSERT INTO messages (conversation, seq, created_at, role, tokens, token_count, id, name,
+                      tool_call_id, content, tool_calls, metadata) ";
+
+/// The conversation's one row also says how many messages there are, in the same snapshot.
+const READ: &str = "
+SELECT c.system_count + c.user_count + c.assistant_count + c.tool_count AS total, m.*
+FROM conversations c
+LEFT JOIN messages m
+    ON m.conversation = c.conversation AND m.seq > ?4 AND m.seq < ?5
+    AND m.created_at >= ?6 AND m.created_at < ?7 AND (?8 >> m.role) & 1
+WHERE c.user = ?1 AND c.node = ?2 AND c.name = ?3
+ORDER BY m.seq DESC LIMIT ?9";
+
+macro_rules! statistics {
+    ($condition:literal) => {
+        concat!(
+            "
+SELECT *,
+    (SELECT created_at FROM messages m
+     WHERE m.conversation = c.conversation ORDER BY seq LIMIT 1) AS oldest,
+    (SELECT created_at FROM messages m
+     WHERE m.conversation = c.conversation ORDER BY seq DESC LIMIT 1) AS newest
+FROM conversations c WHERE user = ?1 AND node = ?2 AND ",
+            $condition
+        )
+    };
+}
+
+const STATISTICS: &str = statistics!("name = ?3");
+const LIST: &str = statistics!("name > ?3 ORDER BY name LIMIT ?4");
+
+const CLEAR: &str = "DELETE FROM messages WHERE conversation = ?1";
+
+const SET_EMPTY: &str = "
+UPDATE conversations SET others_from = last_seq + 1, system_count = 0, user_count = 0,
+    assistant_count = 0, tool_count = 0, tokens = 0, system_tokens = 0
+WHERE conversation = ?1";
+
+/// Rows in one INSERT: beyond some tens, more make it no faster.
+const ROWS: usize = 32;
+
+/// Newest messages that a read without limit returns (C6).
+const READ_LIMIT: usize = 10_000;
+
+#[derive(Debug)]
+pub(crate) struct Conversations(pub(crate) Arc<Database>);
+
+/// What stands in the row of a conversation, or is added to it.
+#[derive(Debug, Default, Clone, Copy)]
+struct Figures {
+    conversation: i64,
+    last_seq: u64,
+    others_from: u64,
+    /// By role, in the order of [`Role::ALL`].
+    counts: [u64; 4],
+    tokens: u64,
+    system_tokens: u64,
+}
+
+impl Figures {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            conversation: get(row, "conversation")?,
+            last_seq: get(row, "last_seq")?,
+            others_from: get(row, "others_from")?,
+            counts: [
+                get(row, "system_count")?,
+                get(row, "user_count")?,
+                get(row, "assistant_count")?,
+                get(row, "tool_count")?,
+            ],
+            tokens: get(row, "tokens")?,
+            system_tokens: get(row, "system_tokens")?,
+        })
+    }
+
+    fn of(messages: &[Message]) -> Self {
+        let mut figures = Self { last_seq: messages.len() as u64, ..Self::default() };
+        for message in messages {
+            let tokens = u64::from(message.tokens());
+            figures.counts[message.role as usize] += 1;
+            figures.tokens += tokens;
+            if message.role == Role::System {
+                figures.system_tokens += tokens;
+            }
+        }
+        figures
+    }
+
+    fn messages(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    fn all(&self) -> Kept {
+        Kept { messages: self.messages(), tokens: self.tokens }
+    }
+
+    fn system(&self) -> Kept {
+        Kept { messages: self.counts[Role::System as usize], tokens: self.system_tokens }
+    }
+}
+
+async fn find(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    conversation: &str,
+) -> Result<Option<Figures>> {
+    let query = sqlx::query(FIND).bind(scope.user()).bind(scope.node()).bind(conversation);
+    let row = query.fetch_optional(connection).await.map_err(sql)?;
+    row.as_ref().map(Figures::from_row).transpose()
+}
+
+async fn add(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    conversation: &str,
+    added: &Figures,
+) -> Result<Figures> {
+    let mut query = sqlx::query(ADD)
+        .bind(scope.user())
+        .bind(scope.node())
+        .bind(conversation)
+        .bind(integer(added.last_seq));
+    for count in added.counts {
+        query = query.bind(integer(count));
+    }
+    let query = query.bind(integer(added.tokens)).bind(integer(added.system_tokens));
+    Figures::from_row(&query.fetch_one(connection).await.map_err(sql)?)
+}
+
+/// Stores messages from the number `first` on.
+async fn insert(
+    connection: &mut SqliteConnection,
+    conversation: i64,
+    first: u64,
+    now: Timestamp,
+    messages: &[Message],
+) -> Result<()> {
+    for (messages, first) in messages.chunks(ROWS).zip((first..).step_by(ROWS)) {
+        let mut rows = Vec::with_capacity(ROWS);
+        for (message, seq) in messages.iter().zip(first..) {
+            let calls = &message.tool_calls;
+            let calls = if calls.is_empty() { None } else { Some(text(calls)?) };
+            rows.push((seq, message, calls, object_text(&message.metadata)?));
+        }
+        let mut insert = QueryBuilder::new(INSERT_MESSAGES);
+        insert.push_values(rows, |mut row, (seq, message, calls, metadata)| {
+            row.push_bind(conversation)
+                .push_bind(integer(seq))
+                .push_bind(now.as_millis())
+                .push_bind(message.role as i64)
+                .push_bind(i64::from(message.tokens()))
+                .push_bind(message.token_count)
+                .push_bind(message.id.as_deref())
+                .push_bind(message.name.as_deref())
+                .push_bind(message.tool_call_id.as_deref())
+                .push_bind(message.content.as_deref())
+                .push_bind(calls)
+                .push_bind(metadata);
+        });
+        insert.build().execute(&mut *connection).await.map_err(sql)?;
+    }
+    Ok(())
+}
+
+fn stored_message(row: &SqliteRow) -> Result<StoredMessage> {
+    let role: usize = get::<u32>(row, "role")? as usize;
+    Ok(StoredMessage {
+        seq: get(row, "seq")?,
+        created_at: time(row, "created_at")?,
+        message: Message {
+            id: get(row, "id")?,
+            role: *Role::ALL.get(role).ok_or_else(|| damaged("a role"))?,
+            content: get(row, "content")?,
+            name: get(row, "name")?,
+            tool_calls: json_or_empty(row, "tool_calls")?,
+            tool_call_id: get(row, "tool_call_id")?,
+            metadata: json_or_empty(row, "metadata")?,
+            token_count: get(row, "token_count")?,
+        },
+    })
+}
+
+fn statistics(row: &SqliteRow) -> Result<ConversationStatistics> {
+    let figures = Figures::from_row(row)?;
+    let [system_count, user_count, assistant_count, tool_count] = figures.counts;
+    Ok(ConversationStatistics {
+        message_count: figures.messages(),
+        token_count: figures.tokens,
+        system_count,
+        user_count,
+        assistant_count,
+        tool_count,
+        oldest: optional_time(row, "oldest")?,
+        newest: optional_time(row, "newest")?,
+        last_seq: figures.last_seq,
+    })
+}
+
+#[async_trait]
+impl ConversationStore for Conversations {
+    async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
+        let messages = &request.messages;
+        let identified = ids::identified(messages);
+        let added = Figures::of(messages);
+
+        let mut transaction = self.0.write().await?;
+        let now = self.0.now();
+        let figures = add(&mut transaction, scope, &request.conversation, &added).await?;
+        let conversation = figures.conversation;
+        if !identified.is_empty() {
+            let known = ids::known(&mut transaction, conversation, &identified).await?;
+            if let Some(known) = ids::replay(&identified, messages.len(), known)? {
+                // The transaction is dropped, and what was added with it.
+                return Ok(Appended {
+                    messages: known,
+                    replayed: true,
+                    evicted: 0,
+                    message_count: figures.messages() - added.messages(),
+                    token_count: figures.tokens - added.tokens,
+                });
+            }
+        }
+        let first = figures.last_seq - added.last_seq + 1;
+        insert(&mut transaction, conversation, first, now, messages).await?;
+        ids::remember(&mut transaction, conversation, first, now, &identified).await?;
+        ids::forget_old(&mut transaction, conversation, first, figures.last_seq).await?;
+        let (figures, evicted) = match &request.retention {
+            Some(rule) => retention::apply(&mut transaction, figures, rule).await?,
+            None => (figures, 0),
+        };
+        transaction.commit().await.map_err(sql)?;
+        Ok(Appended {
+            messages: (first..=figures.last_seq)
+                .map(|seq| Numbered { seq, created_at: now })
+                .collect(),
+            replayed: false,
+            evicted,
+            message_count: figures.messages(),
+            token_count: figures.tokens,
+        })
+    }
+
+    async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
+        let roles = match request.roles.as_slice() {
+            [] => -1,
+            roles => roles.iter().fold(0, |mask, role| mask | 1_i64 << (*role as i64)),
+        };
+        let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
+        let rows = sqlx::query(READ)
+            .bind(scope.user())
+            .bind(scope.node())
+            .bind(&request.conversation)
+            .bind(integer(request.after_seq.unwrap_or(0)))
+            .bind(integer(request.before_seq.unwrap_or(u64::MAX)))
+            .bind(millis(request.since).unwrap_or(i64::MIN))
+            .bind(millis(request.until).unwrap_or(i64::MAX))
+            .bind(roles)
+            .bind(integer(request.limit.unwrap_or(READ_LIMIT)))
+            .fetch_all(self.0.reader())
+            .await
+            .map_err(sql)?;
+        let Some(row) = rows.first() else { return Ok(Messages::default()) };
+        let total = get(row, "total")?;
+        let nothing_matches = get::<Option<i64>>(row, "seq")?.is_none();
+        let rows = if nothing_matches { &[] } else { rows.as_slice() };
+        Ok(Messages {
+            messages: rows.iter().rev().map(stored_message).collect::<Result<_>>()?,
+            total,
+        })
+    }
+
+    async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
+        let mut transaction = self.0.write().await?;
+        let Some(figures) = find(&mut transaction, scope, &request.conversation).await? else {
+            return Ok(0);
+        };
+        let (_, evicted) = retention::apply(&mut transaction, figures, &request.retention).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(evicted)
+    }
+
+    async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
+        let mut transaction = self.0.write().await?;
+        let Some(figures) = find(&mut transaction, scope, conversation).await? else {
+            return Ok(0);
+        };
+        ids::retire(&mut transaction, &figures, retention::Range::everything(&figures)).await?;
+        for statement in [CLEAR, SET_EMPTY] {
+            let query = sqlx::query(statement).bind(figures.conversation);
+            query.execute(&mut *transaction).await.map_err(sql)?;
+        }
+        transaction.commit().await.map_err(sql)?;
+        Ok(figures.messages())
+    }
+
+    async fn statistics(
+        &self,
+        scope: &Scope,
+        conversation: &str,
+    ) -> Result<ConversationStatistics> {
+        let row = sqlx::query(STATISTICS)
+            .bind(scope.user())
+            .bind(scope.node())
+            .bind(conversation)
+            .fetch_optional(self.0.reader())
+            .await
+            .map_err(sql)?;
+        row.as_ref().map_or_else(|| Ok(ConversationStatistics::default()), statistics)
+    }
+
+    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
+        let rows = sqlx::query(LIST)
+            .bind(scope.user())
+            .bind(scope.node())
+            .bind(page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default())
+            .bind(integer(page.limit + 1))
+            .fetch_all(self.0.reader())
+            .await
+            .map_err(sql)?;
+        let summary = |row: &SqliteRow| {
+            Ok(ConversationSummary {
+                conversation: get(row, "name")?,
+                statistics: statistics(row)?,
+            })
+        };
+        let items = rows.iter().map(summary).collect::<Result<_>>()?;
+        Ok(Page::cut(items, page.limit, op::LIST_CONVERSATIONS, |item| &item.conversation))
+    }
+}

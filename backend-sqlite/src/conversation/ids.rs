@@ -1,0 +1,152 @@
+//! The callers' ids, by which an append can be repeated safely (C3).
+
+use std::collections::HashMap;
+
+use memory_core::{Error, Message, Numbered, Result, Timestamp};
+use sqlx::{QueryBuilder, SqliteConnection};
+
+use super::retention::Range;
+use super::{Figures, ROWS};
+use crate::error::sql;
+use crate::rows::{get, integer, text, time};
+
+const KNOWN: &str = "
+SELECT k.id, k.seq, k.created_at, k.body_digest
+FROM json_each(?2) asked
+CROSS JOIN message_ids k ON k.conversation = ?1 AND k.id = asked.value";
+
+const REMEMBER: &str = "INSERT INTO message_ids (conversation, id, seq, created_at, body_digest) ";
+
+const RETIRE: &str = "
+UPDATE message_ids SET known_until = ?1
+WHERE conversation = ?2 AND id IN (
+    SELECT id FROM messages
+    WHERE conversation = ?2 AND seq BETWEEN ?3 AND ?4 AND id IS NOT NULL AND (role <> 0 OR ?5))";
+
+const FORGET: &str = "DELETE FROM message_ids WHERE conversation = ?1 AND known_until < ?2";
+
+/// Numbers for which an id stays known after its message went.
+const MEMORY: u64 = 1_000;
+
+/// Old ids are forgotten once in so many numbers.
+const FORGET_EVERY: u64 = 256;
+
+/// A message of a batch that carries an id.
+pub(super) struct Identified<'a> {
+    /// Its place in the batch.
+    place: usize,
+    id: &'a str,
+    digest: String,
+}
+
+/// An id that the conversation knows.
+pub(super) struct Known {
+    numbered: Numbered,
+    digest: String,
+}
+
+/// The messages that carry ids.
+pub(super) fn identified<'a>(messages: &'a [Message]) -> Vec<Identified<'a>> {
+    let identify = |(place, message): (usize, &'a Message)| {
+        Some(Identified { place, id: message.id.as_deref()?, digest: message.body_digest() })
+    };
+    messages.iter().enumerate().filter_map(identify).collect()
+}
+
+/// Which of the ids the conversation knows.
+pub(super) async fn known(
+    connection: &mut SqliteConnection,
+    conversation: i64,
+    identified: &[Identified<'_>],
+) -> Result<HashMap<String, Known>> {
+    let ids: Vec<&str> = identified.iter().map(|message| message.id).collect();
+    let query = sqlx::query(KNOWN).bind(conversation).bind(text(&ids)?);
+    let rows = query.fetch_all(connection).await.map_err(sql)?;
+    rows.iter()
+        .map(|row| {
+            let numbered = Numbered { seq: get(row, "seq")?, created_at: time(row, "created_at")? };
+            Ok((get(row, "id")?, Known { numbered, digest: get(row, "body_digest")? }))
+        })
+        .collect()
+}
+
+/// Where the messages of a batch are, if it was stored before; nothing if it is new.
+pub(super) fn replay(
+    identified: &[Identified<'_>],
+    messages: usize,
+    known: HashMap<String, Known>,
+) -> Result<Option<Vec<Numbered>>> {
+    for message in identified {
+        if known.get(message.id).is_some_and(|known| known.digest != message.digest) {
+            return Err(Error::conflict(format!(
+                "the message id {:?} is taken by a message with another body",
+                message.id
+            ))
+            .with_hint("give a new message an id of its own"));
+        }
+    }
+    if known.is_empty() {
+        return Ok(None);
+    }
+    if known.len() < messages {
+        return Err(Error::conflict(format!(
+            "{} of the batch's {messages} messages are stored already",
+            known.len()
+        ))
+        .with_hint("repeat a batch exactly as it was, or send only the messages that are new"));
+    }
+    Ok(Some(identified.iter().filter_map(|m| Some(known.get(m.id)?.numbered)).collect()))
+}
+
+/// Remembers the ids of messages that were stored from the number `first` on.
+pub(super) async fn remember(
+    connection: &mut SqliteConnection,
+    conversation: i64,
+    first: u64,
+    now: Timestamp,
+    identified: &[Identified<'_>],
+) -> Result<()> {
+    for chunk in identified.chunks(ROWS) {
+        let mut insert = QueryBuilder::new(REMEMBER);
+        insert.push_values(chunk, |mut row, message| {
+            row.push_bind(conversation)
+                .push_bind(message.id)
+                .push_bind(integer(first + message.place as u64))
+                .push_bind(now.as_millis())
+                .push_bind(message.digest.as_str());
+        });
+        insert.build().execute(&mut *connection).await.map_err(sql)?;
+    }
+    Ok(())
+}
+
+/// Lets the ids of messages that are about to go be forgotten in time.
+pub(super) async fn retire(
+    connection: &mut SqliteConnection,
+    figures: &Figures,
+    gone: Range,
+) -> Result<()> {
+    let query = sqlx::query(RETIRE)
+        .bind(integer(figures.last_seq + MEMORY))
+        .bind(figures.conversation)
+        .bind(integer(gone.first))
+        .bind(integer(gone.last))
+        .bind(gone.with_system);
+    query.execute(connection).await.map_err(sql)?;
+    Ok(())
+}
+
+/// Forgets ids whose time has come, now and then.
+pub(super) async fn forget_old(
+    connection: &mut SqliteConnection,
+    conversation: i64,
+    first: u64,
+    last: u64,
+) -> Result<()> {
+    if (first - 1) / FORGET_EVERY == last / FORGET_EVERY {
+        return Ok(());
+    }
+    let query = sqlx::query(FORGET).bind(conversation).bind(integer(last));
+    query.execute(connection).await.map_err(sql)?;
+    Ok(())
+}

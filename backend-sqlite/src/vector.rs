@@ -1,0 +1,336 @@
+//! Vectors (contract, section V).
+
+mod postings;
+mod search;
+mod store;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use memory_core::text::Language;
+use memory_core::{
+    CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
+    PageRequest, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
+    StoredRecord, Subject, TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
+};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::database::Database;
+use crate::error::{damaged, sql};
+use crate::rows::{get, integer, json_or_empty, optional_time, text, time};
+
+/// A record's columns, the embedding where the last parameter asks for it.
+macro_rules! record_columns {
+    ($with_embedding:literal) => {
+        concat!(
+            "r.id, r.created_at, r.updated_at, r.expires_at, r.language, r.document_type, ",
+            "r.content_hash, r.metadata, r.content, ",
+            "CASE WHEN ",
+            $with_embedding,
+            " THEN r.embedding END AS embedding"
+        )
+    };
+}
+use record_columns;
+
+/// The namespace and its live figures.
+macro_rules! namespaces {
+    ($condition:literal) => {
+        concat!(
+            "
+SELECT n.namespace, n.name, n.model, n.dimensions,
+    n.records - count(r.record) AS live, n.words - coalesce(sum(r.words), 0) AS words
+FROM namespaces n
+LEFT JOIN records r ON r.namespace = n.namespace AND r.expires_at <= ?4
+WHERE n.user = ?1 AND n.node = ?2 AND ",
+            $condition,
+            " GROUP BY n.namespace"
+        )
+    };
+}
+
+const NAMESPACE: &str = namespaces!("n.name = ?3");
+const LIST: &str = concat!(namespaces!("n.name > ?3"), " ORDER BY n.name LIMIT ?5");
+
+const GET: &str = concat!(
+    "SELECT ",
+    record_columns!("?6"),
+    "
+FROM json_each(?5) asked
+CROSS JOIN namespaces n ON n.user = ?1 AND n.node = ?2 AND n.name = ?3
+CROSS JOIN records r ON r.namespace = n.namespace AND r.id = asked.value
+WHERE r.expires_at IS NULL OR r.expires_at > ?4
+ORDER BY asked.key"
+);
+
+/// Ordered by id, so that a record that is stored again keeps its place.
+const SCAN: &str = concat!(
+    "SELECT ",
+    record_columns!("?7"),
+    "
+FROM namespaces n
+CROSS JOIN records r ON r.namespace = n.namespace AND r.id > ?5
+WHERE n.user = ?1 AND n.node = ?2 AND n.name = ?3
+    AND (r.expires_at IS NULL OR r.expires_at > ?4)
+ORDER BY r.id LIMIT ?6"
+);
+
+/// What filters look at.
+const SUBJECTS: &str = "
+SELECT record, document_type, created_at, metadata FROM records
+WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
+ORDER BY record";
+
+const DELETE_IDS: &str = "
+DELETE FROM records
+WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2))
+RETURNING expires_at IS NULL OR expires_at > ?3";
+
+const DELETE_RECORDS: &str = "
+DELETE FROM records WHERE record IN (SELECT value FROM json_each(?1))";
+
+const DELETE_NAMESPACE: &str = "DELETE FROM namespaces WHERE namespace = ?1";
+
+#[derive(Debug)]
+pub(crate) struct Vectors(pub(crate) Arc<Database>);
+
+/// A namespace as it stands.
+#[derive(Debug)]
+struct Namespace {
+    key: i64,
+    name: String,
+    space: EmbeddingSpace,
+    /// Live records.
+    records: u64,
+    /// Words in all live records.
+    words: u64,
+}
+
+impl Namespace {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
+        let dimensions = usize::try_from(get::<u64>(row, "dimensions")?);
+        Ok(Self {
+            key: get(row, "namespace")?,
+            name: get(row, "name")?,
+            space: EmbeddingSpace {
+                model: get(row, "model")?,
+                dimensions: dimensions.map_err(|_| damaged("a namespace"))?,
+            },
+            records: get(row, "live")?,
+            words: get(row, "words")?,
+        })
+    }
+
+    async fn find(
+        connection: &mut SqliteConnection,
+        scope: &Scope,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
+        let row = sqlx::query(NAMESPACE)
+            .bind(scope.user())
+            .bind(scope.node())
+            .bind(name)
+            .bind(now.as_millis())
+            .fetch_optional(connection)
+            .await
+            .map_err(sql)?;
+        row.as_ref().map(Self::from_row).transpose()
+    }
+
+    /// Refuses an embedding of another space (V3).
+    fn require(&self, space: &EmbeddingSpace) -> Result<()> {
+        require_space(&self.name, &self.space, space)
+    }
+}
+
+fn require_space(namespace: &str, bound: &EmbeddingSpace, given: &EmbeddingSpace) -> Result<()> {
+    if bound == given {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "the namespace {namespace:?} holds embeddings of {bound}, not of {given}"
+    ))
+    .with_hint("use another namespace, or delete this one as a whole and store its texts anew"))
+}
+
+fn record(row: &SqliteRow) -> Result<Record> {
+    let language = get::<Option<&str>>(row, "language")?
+        .map(|code| Language::from_code(code).ok_or_else(|| damaged("a language")))
+        .transpose()?;
+    Ok(Record {
+        id: get(row, "id")?,
+        content: get(row, "content")?,
+        content_hash: get(row, "content_hash")?,
+        document_type: get(row, "document_type")?,
+        metadata: json_or_empty(row, "metadata")?,
+        language,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        expires_at: optional_time(row, "expires_at")?,
+        embedding: get::<Option<&[u8]>>(row, "embedding")?.map(|bytes| floats(bytes).collect()),
+    })
+}
+
+/// Whether a row passes the filter, by the columns that a [`Subject`] has.
+fn passes(row: &SqliteRow, filter: Option<&Filter>) -> Result<bool> {
+    let Some(filter) = filter else { return Ok(true) };
+    let metadata = json_or_empty(row, "metadata")?;
+    Ok(filter.matches(Subject {
+        metadata: &metadata,
+        document_type: get(row, "document_type")?,
+        created_at: time(row, "created_at")?,
+    }))
+}
+
+/// The numbers of an embedding as it is stored.
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let (numbers, _) = bytes.as_chunks::<4>();
+    numbers.iter().map(|number| f32::from_le_bytes(*number))
+}
+
+/// The records of the namespace that match.
+async fn matching(
+    connection: &mut SqliteConnection,
+    namespace: i64,
+    now: Timestamp,
+    filter: &Filter,
+) -> Result<Vec<i64>> {
+    let query = sqlx::query(SUBJECTS).bind(namespace).bind(now.as_millis());
+    let mut rows = query.fetch(connection);
+    let mut found = Vec::new();
+    while let Some(row) = rows.try_next().await.map_err(sql)? {
+        if passes(&row, Some(filter))? {
+            found.push(get(&row, "record")?);
+        }
+    }
+    Ok(found)
+}
+
+#[async_trait]
+impl VectorStore for Vectors {
+    async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
+        let batch = store::Batch::new(&request.records);
+        let mut transaction = self.0.write().await?;
+        let stored = batch.store(&mut transaction, scope, request, self.0.now()).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(stored)
+    }
+
+    async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
+        let rows = sqlx::query(GET)
+            .bind(scope.user())
+            .bind(scope.node())
+            .bind(&request.namespace)
+            .bind(self.0.now().as_millis())
+            .bind(text(&request.ids)?)
+            .bind(request.with_embeddings)
+            .fetch_all(self.0.reader())
+            .await
+            .map_err(sql)?;
+        rows.iter().map(record).collect()
+    }
+
+    async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
+        let mut transaction = self.0.write().await?;
+        let now = self.0.now();
+        let found = Namespace::find(&mut transaction, scope, &request.namespace, now).await?;
+        let Some(namespace) = found else { return Ok(0) };
+        let deleted = match &request.which {
+            Selection::Ids(ids) => {
+                let live: Vec<bool> = sqlx::query_scalar(DELETE_IDS)
+                    .bind(namespace.key)
+                    .bind(text(ids)?)
+                    .bind(now.as_millis())
+                    .fetch_all(&mut *transaction)
+                    .await
+                    .map_err(sql)?;
+                live.into_iter().filter(|live| *live).count() as u64
+            }
+            Selection::Matching(filter) => {
+                let records = matching(&mut transaction, namespace.key, now, filter).await?;
+                let query = sqlx::query(DELETE_RECORDS).bind(text(&records)?);
+                query.execute(&mut *transaction).await.map_err(sql)?.rows_affected()
+            }
+            Selection::Namespace => {
+                let query = sqlx::query(DELETE_NAMESPACE).bind(namespace.key);
+                query.execute(&mut *transaction).await.map_err(sql)?;
+                namespace.records
+            }
+        };
+        transaction.commit().await.map_err(sql)?;
+        Ok(deleted)
+    }
+
+    async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
+        let mut transaction = self.0.read().await?;
+        let hits = search::by_vector(&mut transaction, scope, request, self.0.now()).await?;
+        Ok(SearchResult { hits, complete: true })
+    }
+
+    async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
+        let mut transaction = self.0.read().await?;
+        let hits = search::by_words(&mut transaction, scope, request, self.0.now()).await?;
+        Ok(SearchResult { hits, complete: true })
+    }
+
+    async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
+        let wanted = request.page.limit + 1;
+        // A filter decides row by row, here; without one, SQLite need not read further.
+        let limit = if request.filter.is_some() { -1 } else { integer(wanted) };
+        let mut rows = sqlx::query(SCAN)
+            .bind(scope.user())
+            .bind(scope.node())
+            .bind(&request.namespace)
+            .bind(self.0.now().as_millis())
+            .bind(request.page.position(op::SCAN_RECORDS)?.unwrap_or_default())
+            .bind(limit)
+            .bind(request.with_embeddings)
+            .fetch(self.0.reader());
+        let mut records = Vec::new();
+        while records.len() < wanted {
+            let Some(row) = rows.try_next().await.map_err(sql)? else { break };
+            if passes(&row, request.filter.as_ref())? {
+                records.push(record(&row)?);
+            }
+        }
+        Ok(Page::cut(records, request.page.limit, op::SCAN_RECORDS, |record: &Record| &record.id))
+    }
+
+    async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
+        let mut transaction = self.0.read().await?;
+        let now = self.0.now();
+        let found = Namespace::find(&mut transaction, scope, &request.namespace, now).await?;
+        let Some(namespace) = found else { return Ok(0) };
+        let Some(filter) = &request.filter else { return Ok(namespace.records) };
+        let matching = matching(&mut transaction, namespace.key, now, filter).await?;
+        Ok(matching.len() as u64)
+    }
+
+    async fn namespaces(
+        &self,
+        scope: &Scope,
+        page: &PageRequest,
+    ) -> Result<Page<NamespaceSummary>> {
+        let rows = sqlx::query(LIST)
+            .bind(scope.user())
+            .bind(scope.node())
+            .bind(page.position(op::LIST_NAMESPACES)?.unwrap_or_default())
+            .bind(self.0.now().as_millis())
+            .bind(integer(page.limit + 1))
+            .fetch_all(self.0.reader())
+            .await
+            .map_err(sql)?;
+        let summary = |row: &SqliteRow| {
+            Namespace::from_row(row).map(|namespace| NamespaceSummary {
+                namespace: namespace.name,
+                space: namespace.space,
+                records: namespace.records,
+            })
+        };
+        let items = rows.iter().map(summary).collect::<Result<_>>()?;
+        Ok(Page::cut(items, page.limit, op::LIST_NAMESPACES, |item| &item.namespace))
+    }
+}

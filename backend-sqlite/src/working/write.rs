@@ -1,0 +1,201 @@
+//! Writing entries, within the caller's transaction.
+
+use memory_core::{
+    Error, Increment, Incremented, Put, PutCondition, Result, Scope, Timestamp, Written,
+};
+use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, SqliteConnection};
+
+use super::{FIND, Versions};
+use crate::error::{damaged, sql};
+use crate::rows::{get, object_text, optional_time, parse, text, time};
+
+const UPSERT: &str = "
+INSERT INTO entries (user, node, key, version, created_at, updated_at, expires_at, metadata, value) ";
+
+/// One version for all rows of the statement: it grows for each of their keys. The triggers on
+/// `entries` keep it in `versions`.
+const NEXT_VERSION: &str = "(SELECT last + 1 FROM versions)";
+
+/// An expired entry is absent: its key begins anew.
+const ON_CONFLICT: &str = "
+ON CONFLICT (user, node, key) DO UPDATE SET
+    version    = excluded.version,
+    created_at = CASE WHEN expires_at <= excluded.created_at THEN excluded.created_at
+                      ELSE created_at END,
+    updated_at = excluded.updated_at,
+    expires_at = excluded.expires_at,
+    metadata   = excluded.metadata,
+    value      = excluded.value
+RETURNING key, version, created_at, updated_at, expires_at";
+
+const SET_VALUE: &str = "
+UPDATE entries SET version = (SELECT last + 1 FROM versions), updated_at = ?4, value = ?5
+WHERE user = ?1 AND node = ?2 AND key = ?3
+RETURNING key, version, created_at, updated_at, expires_at";
+
+const VERSIONS: &str = "
+SELECT e.key, e.version FROM json_each(?3) asked
+CROSS JOIN entries e ON e.user = ?1 AND e.node = ?2 AND e.key = asked.value
+WHERE e.expires_at IS NULL OR e.expires_at > ?4";
+
+/// Rows in one INSERT: beyond some tens, more make it no faster.
+const ROWS: usize = 32;
+
+fn written(row: &SqliteRow) -> Result<Written> {
+    Ok(Written {
+        version: get(row, "version")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        expires_at: optional_time(row, "expires_at")?,
+    })
+}
+
+/// The one entry that was written.
+pub(super) fn only(written: Vec<Written>) -> Result<Written> {
+    written.into_iter().next().ok_or_else(|| Error::internal("a put wrote nothing"))
+}
+
+/// Stores values whatever was there; up to [`ROWS`] are a single statement.
+pub(super) async fn upsert(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    puts: &[Put],
+    now: Timestamp,
+) -> Result<Vec<Written>> {
+    let mut all = Vec::with_capacity(puts.len());
+    for chunk in puts.chunks(ROWS) {
+        let mut rows = Vec::with_capacity(chunk.len());
+        for put in chunk {
+            rows.push((put, object_text(&put.metadata)?, text(&put.value)?));
+        }
+        let mut upsert = QueryBuilder::new(UPSERT);
+        upsert.push_values(rows, |mut row, (put, metadata, value)| {
+            row.push_bind(scope.user())
+                .push_bind(scope.node())
+                .push_bind(put.key.as_str())
+                .push(NEXT_VERSION)
+                .push_bind(now.as_millis())
+                .push_bind(now.as_millis())
+                .push_bind(put.ttl.map(|ttl| now.saturating_add(ttl).as_millis()))
+                .push_bind(metadata)
+                .push_bind(value);
+        });
+        upsert.push(ON_CONFLICT);
+        let rows = upsert.build().fetch_all(&mut *connection).await.map_err(sql)?;
+        all.append(&mut in_order(chunk, &rows)?);
+    }
+    Ok(all)
+}
+
+/// RETURNING promises no order.
+fn in_order(puts: &[Put], rows: &[SqliteRow]) -> Result<Vec<Written>> {
+    let mut by_key = std::collections::HashMap::with_capacity(rows.len());
+    for row in rows {
+        by_key.insert(get::<&str>(row, "key")?, written(row)?);
+    }
+    let missing = || Error::internal("a put wrote nothing");
+    puts.iter().map(|put| by_key.remove(put.key.as_str()).ok_or_else(missing)).collect()
+}
+
+/// The versions of those of the keys, a JSON list, that exist.
+pub(super) async fn versions(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    keys: &str,
+    now: Timestamp,
+) -> Result<Versions> {
+    let rows: Vec<(String, u64)> = sqlx::query_as(VERSIONS)
+        .bind(scope.user())
+        .bind(scope.node())
+        .bind(keys)
+        .bind(now.as_millis())
+        .fetch_all(connection)
+        .await
+        .map_err(sql)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Refuses puts whose condition does not hold (W3).
+pub(super) async fn check_conditions(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    puts: &[Put],
+    now: Timestamp,
+) -> Result<()> {
+    let conditional = || puts.iter().filter(|put| put.condition != PutCondition::Always);
+    let keys: Vec<&str> = conditional().map(|put| put.key.as_str()).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let versions = versions(connection, scope, &text(&keys)?, now).await?;
+    for put in conditional() {
+        let version = versions.get(&put.key).copied();
+        if !put.condition.holds(version) {
+            return Err(version_conflict(&put.key, version.unwrap_or(0)));
+        }
+    }
+    Ok(())
+}
+
+/// The entry is not at the version that was asked for; 0 means that there is none.
+pub(super) fn version_conflict(key: &str, current: u64) -> Error {
+    let state = match current {
+        0 => "does not exist".to_owned(),
+        version => format!("is at version {version}"),
+    };
+    Error::conflict(format!("the entry {key:?} {state}"))
+        .with_current_version(current)
+        .with_hint("read the entry and decide anew")
+}
+
+/// Adds to an integer (W6).
+pub(super) async fn increment(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    request: &Increment,
+    now: Timestamp,
+) -> Result<Incremented> {
+    let found = sqlx::query(FIND)
+        .bind(scope.user())
+        .bind(scope.node())
+        .bind(&request.key)
+        .bind(now.as_millis())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(sql)?;
+    let Some(row) = found else {
+        let put = Put { ttl: request.initial_ttl, ..Put::new(&request.key, request.by) };
+        let written = only(upsert(connection, scope, &[put], now).await?)?;
+        return Ok(Incremented { value: request.by, written });
+    };
+    let value = sum(&request.key, &parse(get(&row, "value")?)?, request.by)?;
+    let row = sqlx::query(SET_VALUE)
+        .bind(scope.user())
+        .bind(scope.node())
+        .bind(&request.key)
+        .bind(now.as_millis())
+        .bind(value.to_string())
+        .fetch_optional(connection)
+        .await
+        .map_err(sql)?
+        .ok_or_else(|| damaged("an entry"))?;
+    Ok(Incremented { value, written: written(&row)? })
+}
+
+fn sum(key: &str, value: &Value, by: i64) -> Result<i64> {
+    let Value::Number(number) = value else { return Err(no_integer(key)) };
+    if number.is_f64() {
+        return Err(no_integer(key));
+    }
+    number.as_i64().and_then(|value| value.checked_add(by)).ok_or_else(|| {
+        Error::conflict(format!("the counter {key:?} would leave the 64-bit integers"))
+            .with_hint("put a smaller value")
+    })
+}
+
+fn no_integer(key: &str) -> Error {
+    Error::conflict(format!("the entry {key:?} holds no integer"))
+        .with_hint("count under a key of its own, or put an integer")
+}

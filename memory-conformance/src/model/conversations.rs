@@ -1,0 +1,174 @@
+//! Conversations (section C).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use memory_core::{
+    Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary, Error,
+    Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Role, Scope,
+    StoredMessage, Trim, operation,
+};
+
+use super::{behind, lock};
+
+/// Conversations in lists.
+#[derive(Debug)]
+pub(crate) struct Conversations {
+    clock: Arc<dyn Clock>,
+    pub(super) state: Mutex<BTreeMap<(Scope, String), Conversation>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    last_seq: u64,
+    pub(super) messages: Vec<StoredMessage>,
+    /// Every message that ever came with an id; the contract lets a store forget sooner.
+    known: Vec<(Message, Numbered)>,
+}
+
+impl Conversations {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    fn with<T>(
+        &self,
+        scope: &Scope,
+        conversation: &str,
+        look: impl FnOnce(&Conversation) -> T,
+    ) -> T {
+        let key = (scope.clone(), conversation.to_owned());
+        look(lock(&self.state).get(&key).unwrap_or(&Conversation::default()))
+    }
+
+    fn change<T>(
+        &self,
+        scope: &Scope,
+        conversation: &str,
+        change: impl FnOnce(&mut Conversation) -> T,
+    ) -> Option<T> {
+        lock(&self.state).get_mut(&(scope.clone(), conversation.to_owned())).map(change)
+    }
+}
+
+impl Conversation {
+    fn append(&mut self, request: &Append, now: memory_core::Timestamp) -> Result<Appended> {
+        let known: Vec<Option<&(Message, Numbered)>> = request
+            .messages
+            .iter()
+            .map(|new| self.known.iter().find(|(old, _)| new.id.is_some() && old.id == new.id))
+            .collect();
+        if known.iter().any(Option::is_some) {
+            let same = known.iter().zip(&request.messages).all(|(known, new)| {
+                known.is_some_and(|(old, _)| old.body_digest() == new.body_digest())
+            });
+            if !same {
+                return Err(Error::conflict("partly known, or of another body"));
+            }
+            let messages = known.into_iter().flatten().map(|(_, numbered)| *numbered).collect();
+            return Ok(self.appended(messages, true, 0));
+        }
+        let mut messages = Vec::new();
+        for message in &request.messages {
+            self.last_seq += 1;
+            let numbered = Numbered { seq: self.last_seq, created_at: now };
+            if message.id.is_some() {
+                self.known.push((message.clone(), numbered));
+            }
+            self.messages.push(StoredMessage {
+                seq: numbered.seq,
+                created_at: now,
+                message: message.clone(),
+            });
+            messages.push(numbered);
+        }
+        let evicted = request.retention.map_or(0, |retention| self.keep(&retention));
+        Ok(self.appended(messages, false, evicted))
+    }
+
+    fn appended(&self, messages: Vec<Numbered>, replayed: bool, evicted: u64) -> Appended {
+        let statistics = self.statistics();
+        Appended {
+            messages,
+            replayed,
+            evicted,
+            message_count: statistics.message_count,
+            token_count: statistics.token_count,
+        }
+    }
+
+    fn keep(&mut self, retention: &Retention) -> u64 {
+        let sizes: Vec<(Role, u32)> =
+            self.messages.iter().map(|m| (m.message.role, m.message.tokens())).collect();
+        let before = self.messages.len();
+        let mut keeps = retention.keeps(&sizes).into_iter();
+        self.messages.retain(|_| keeps.next().unwrap_or(true));
+        (before - self.messages.len()) as u64
+    }
+
+    fn statistics(&self) -> ConversationStatistics {
+        let mut statistics = ConversationStatistics {
+            message_count: self.messages.len() as u64,
+            oldest: self.messages.first().map(|m| m.created_at),
+            newest: self.messages.last().map(|m| m.created_at),
+            last_seq: self.last_seq,
+            ..ConversationStatistics::default()
+        };
+        for StoredMessage { message, .. } in &self.messages {
+            statistics.token_count += u64::from(message.tokens());
+            *statistics.count_mut(message.role) += 1;
+        }
+        statistics
+    }
+}
+
+#[async_trait]
+impl ConversationStore for Conversations {
+    async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
+        let key = (scope.clone(), request.conversation.clone());
+        lock(&self.state).entry(key).or_default().append(request, self.clock.now())
+    }
+
+    async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
+        Ok(self.with(scope, &request.conversation, |conversation| {
+            let mut messages: Vec<_> =
+                conversation.messages.iter().filter(|m| request.matches(m)).cloned().collect();
+            let limit = request.limit.unwrap_or(10_000);
+            messages.drain(..messages.len().saturating_sub(limit));
+            Messages { messages, total: conversation.messages.len() as u64 }
+        }))
+    }
+
+    async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
+        let trim = |conversation: &mut Conversation| conversation.keep(&request.retention);
+        Ok(self.change(scope, &request.conversation, trim).unwrap_or(0))
+    }
+
+    async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
+        let clear = |conversation: &mut Conversation| conversation.messages.drain(..).count();
+        Ok(self.change(scope, conversation, clear).unwrap_or(0) as u64)
+    }
+
+    async fn statistics(
+        &self,
+        scope: &Scope,
+        conversation: &str,
+    ) -> Result<ConversationStatistics> {
+        Ok(self.with(scope, conversation, Conversation::statistics))
+    }
+
+    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
+        let all = lock(&self.state)
+            .iter()
+            .filter(|((of, _), _)| of == scope)
+            .map(|((_, name), conversation)| ConversationSummary {
+                conversation: name.clone(),
+                statistics: conversation.statistics(),
+            })
+            .collect();
+        let position = page.position(operation::LIST_CONVERSATIONS)?;
+        let items = behind(all, position, page.limit, |summary| &summary.conversation);
+        Ok(Page::cut(items, page.limit, operation::LIST_CONVERSATIONS, |s| &s.conversation))
+    }
+}

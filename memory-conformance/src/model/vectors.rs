@@ -1,0 +1,269 @@
+//! Vectors (section V).
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use memory_core::text::{bm25, term_frequencies, words};
+use memory_core::{
+    Clock, CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, Hit,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Record, Result, ScanRecords, Scope,
+    SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
+    VectorStore, content_hash, cosine_similarity, operation,
+};
+
+use super::{behind, is_live, lock};
+
+/// Records in lists.
+#[derive(Debug)]
+pub(crate) struct Vectors {
+    clock: Arc<dyn Clock>,
+    pub(super) state: Mutex<BTreeMap<(Scope, String), Namespace>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Namespace {
+    space: EmbeddingSpace,
+    pub(super) records: Vec<Record>,
+}
+
+impl Vectors {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// The live records, after a check that the space is the namespace's.
+    fn live(
+        &self,
+        scope: &Scope,
+        namespace: &str,
+        space: Option<&EmbeddingSpace>,
+    ) -> Result<Vec<Record>> {
+        let state = lock(&self.state);
+        let Some(namespace) = state.get(&(scope.clone(), namespace.to_owned())) else {
+            return Ok(Vec::new());
+        };
+        space.map_or(Ok(()), |space| same_space(&namespace.space, space))?;
+        let now = self.clock.now();
+        let live = namespace.records.iter().filter(|record| is_live(record.expires_at, now));
+        Ok(live.cloned().collect())
+    }
+}
+
+fn same_space(bound: &EmbeddingSpace, given: &EmbeddingSpace) -> Result<()> {
+    if bound == given {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("the namespace is bound to {bound}, not to {given}")))
+}
+
+fn passes(filter: Option<&Filter>, record: &Record) -> bool {
+    filter.is_none_or(|filter| filter.matches(record.subject()))
+}
+
+impl Namespace {
+    fn store(&mut self, new: &NewRecord, now: Timestamp) -> StoredRecord {
+        self.records.retain(|record| is_live(record.expires_at, now));
+        let id = new.identity();
+        let at = self.records.iter().position(|record| record.id == id);
+        let outcome = match at.map(|at| &self.records[at]) {
+            None => Outcome::Inserted,
+            Some(stored) if new.is_unchanged(stored) => Outcome::Unchanged,
+            Some(_) => Outcome::Updated,
+        };
+        if outcome != Outcome::Unchanged {
+            let before = at.map(|at| self.records.remove(at));
+            self.records.push(Record {
+                id: id.clone(),
+                content: new.content.clone(),
+                content_hash: content_hash(&new.content),
+                document_type: new.document_type.clone(),
+                metadata: new.metadata.clone(),
+                language: new.language,
+                created_at: before.map_or(now, |record| record.created_at),
+                updated_at: now,
+                expires_at: new.ttl.map(|ttl| now.saturating_add(ttl)),
+                embedding: Some(new.embedding.clone()),
+            });
+        }
+        let (created_at, updated_at, expires_at) = self
+            .records
+            .iter()
+            .find(|record| record.id == id)
+            .map(|record| (record.created_at, record.updated_at, record.expires_at))
+            .unwrap_or_default();
+        StoredRecord {
+            id,
+            content_hash: content_hash(&new.content),
+            outcome,
+            created_at,
+            updated_at,
+            expires_at,
+        }
+    }
+}
+
+/// The relevance of each record for the query, by BM25 over all of them; none without a word.
+pub(crate) fn relevance(records: &[Record], request: &TextSearch) -> Vec<Option<f64>> {
+    let query: HashSet<String> = words(&request.text, request.language).into_iter().collect();
+    let documents: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let words = words(&record.content, record.language);
+            let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
+            (length, term_frequencies(words))
+        })
+        .collect();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let total: f64 = documents.iter().map(|(length, _)| f64::from(*length)).sum();
+    let mean = total / f64::from(count(documents.len()));
+    let mut query: Vec<String> = query.into_iter().collect();
+    query.sort_unstable();
+    documents
+        .iter()
+        .map(|(length, frequencies)| {
+            let parts = query.iter().filter_map(|word| {
+                let with = documents.iter().filter(|(_, f)| f.contains_key(word)).count();
+                let idf = bm25::idf(documents.len() as u64, with as u64);
+                frequencies.get(word).map(|tf| idf * bm25::weight(*tf, *length, mean))
+            });
+            parts.fold(None, |sum, part| Some(sum.unwrap_or(0.0) + part))
+        })
+        .collect()
+}
+
+fn similarity(record: &Record, query: &[f32]) -> f64 {
+    cosine_similarity(record.embedding.as_deref().unwrap_or_default(), query)
+}
+
+fn is_near(similarity: f64, min: Option<f32>) -> bool {
+    min.is_none_or(|min| similarity >= f64::from(min))
+}
+
+/// Best first, without embeddings.
+fn rank(mut hits: Vec<Hit>, limit: usize) -> SearchResult {
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id)));
+    hits.truncate(limit);
+    for hit in &mut hits {
+        hit.record.embedding = None;
+    }
+    SearchResult { hits, complete: true }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a similarity is told as f32")]
+fn told(similarity: f64) -> f32 {
+    similarity as f32
+}
+
+#[async_trait]
+impl VectorStore for Vectors {
+    async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
+        let now = self.clock.now();
+        let mut state = lock(&self.state);
+        let namespace = state
+            .entry((scope.clone(), request.namespace.clone()))
+            .or_insert_with(|| Namespace { space: request.space.clone(), records: Vec::new() });
+        same_space(&namespace.space, &request.space)?;
+        Ok(request.records.iter().map(|record| namespace.store(record, now)).collect())
+    }
+
+    async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
+        let live = self.live(scope, &request.namespace, None)?;
+        let found = request.ids.iter().filter_map(|id| live.iter().find(|r| r.id == *id));
+        let with = |record: &Record| Record {
+            embedding: record.embedding.clone().filter(|_| request.with_embeddings),
+            ..record.clone()
+        };
+        Ok(found.map(with).collect())
+    }
+
+    async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
+        let live = self.live(scope, &request.namespace, None)?;
+        let goes = |record: &Record| match &request.which {
+            Selection::Ids(ids) => ids.contains(&record.id),
+            Selection::Matching(filter) => filter.matches(record.subject()),
+            Selection::Namespace => true,
+        };
+        let mut state = lock(&self.state);
+        let key = (scope.clone(), request.namespace.clone());
+        if request.which == Selection::Namespace {
+            state.remove(&key);
+        } else if let Some(namespace) = state.get_mut(&key) {
+            namespace.records.retain(|record| !goes(record));
+        }
+        Ok(live.iter().filter(|record| goes(record)).count() as u64)
+    }
+
+    async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
+        let live = self.live(scope, &request.namespace, Some(&request.space))?;
+        let hits = live
+            .into_iter()
+            .filter(|record| passes(request.filter.as_ref(), record))
+            .map(|record| (similarity(&record, &request.embedding), record))
+            .filter(|(score, _)| is_near(*score, request.min_similarity))
+            .map(|(score, record)| Hit { record, score, similarity: Some(told(score)) })
+            .collect();
+        Ok(rank(hits, request.limit))
+    }
+
+    async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
+        let query = request.similarity_to.as_ref();
+        let live = self.live(scope, &request.namespace, query.map(|query| &query.space))?;
+        let scores = relevance(&live, request);
+        let hits = live
+            .into_iter()
+            .zip(scores)
+            .filter(|(record, _)| passes(request.filter.as_ref(), record))
+            .filter_map(|(record, score)| {
+                let near = query.map(|query| similarity(&record, &query.embedding));
+                let min = query.and_then(|query| query.min_similarity);
+                let hit = Hit { record, score: score?, similarity: near.map(told) };
+                near.is_none_or(|near| is_near(near, min)).then_some(hit)
+            })
+            .collect();
+        Ok(rank(hits, request.limit))
+    }
+
+    async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
+        let mut all = self.live(scope, &request.namespace, None)?;
+        all.retain(|record| passes(request.filter.as_ref(), record));
+        if !request.with_embeddings {
+            for record in &mut all {
+                record.embedding = None;
+            }
+        }
+        let limit = request.page.limit;
+        let position = request.page.position(operation::SCAN_RECORDS)?;
+        let items = behind(all, position, limit, |record| &record.id);
+        Ok(Page::cut(items, limit, operation::SCAN_RECORDS, |record| &record.id))
+    }
+
+    async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
+        let live = self.live(scope, &request.namespace, None)?;
+        Ok(live.iter().filter(|record| passes(request.filter.as_ref(), record)).count() as u64)
+    }
+
+    async fn namespaces(
+        &self,
+        scope: &Scope,
+        page: &PageRequest,
+    ) -> Result<Page<NamespaceSummary>> {
+        let now = self.clock.now();
+        let all = lock(&self.state)
+            .iter()
+            .filter(|((of, _), _)| of == scope)
+            .map(|((_, name), namespace)| NamespaceSummary {
+                namespace: name.clone(),
+                space: namespace.space.clone(),
+                records: namespace
+                    .records
+                    .iter()
+                    .filter(|record| is_live(record.expires_at, now))
+                    .count() as u64,
+            })
+            .collect();
+        let position = page.position(operation::LIST_NAMESPACES)?;
+        let items = behind(all, position, page.limit, |summary| &summary.namespace);
+        Ok(Page::cut(items, page.limit, operation::LIST_NAMESPACES, |s| &s.namespace))
+    }
+}

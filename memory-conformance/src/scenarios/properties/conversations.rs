@@ -1,0 +1,177 @@
+//! Conversations compared with the model.
+
+use std::sync::Arc;
+
+use memory_core::{
+    Append, ConversationStore as _, Facet, Feature, ManualClock, Message, PageRequest,
+    ReadMessages, Retention, Role, StoredMessage, Timestamp, Trim,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::sample::select;
+
+use super::{holds, maybe, same};
+use crate::model::{Conversations, follow};
+use crate::scenario::{Family, Test, scenarios};
+
+scenarios! {
+    facet: Some(Facet::Conversations), family: Family::Property;
+    c1: conversations_answer_as_the_model_does;
+    c3: retries_answer_as_the_model_does [SafeRetry];
+    c4: retention_answers_as_the_model_does [Retention];
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Append(Append),
+    /// The times stand for those of the messages at these places, where there are such.
+    Read(ReadMessages, Option<usize>, Option<usize>),
+    Trim(Trim),
+    Clear(String),
+    Statistics(String),
+    List(usize),
+}
+
+fn conversation() -> impl Strategy<Value = String> {
+    select(vec!["a", "A", "a%"]).prop_map(String::from)
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let content = select(vec!["", "one", "two words", "好", "a longer message, with a mark!"]);
+    (select(Role::ALL.to_vec()), content, option::of(0..20_u32)).prop_map(
+        |(role, content, token_count)| Message { token_count, ..Message::new(role, content) },
+    )
+}
+
+fn messages(with_ids: bool) -> impl Strategy<Value = Vec<Message>> {
+    let id = maybe(if with_ids { 0.8 } else { 0.0 }, 0..6_u32);
+    vec((message(), id), 1..4).prop_map(|messages| {
+        let mut batch: Vec<Message> = Vec::new();
+        for (mut message, id) in messages {
+            message.id = id.map(|id| format!("id {id}"));
+            if message.id.is_none() || batch.iter().all(|earlier| earlier.id != message.id) {
+                batch.push(message);
+            }
+        }
+        batch
+    })
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    (option::of(1..6_u64), option::of(1..40_u64), any::<bool>()).prop_map(
+        |(max_messages, max_tokens, keep_system)| Retention {
+            max_messages,
+            max_tokens,
+            keep_system,
+        },
+    )
+}
+
+fn append(with_ids: bool, retained: f64) -> impl Strategy<Value = Op> {
+    (conversation(), messages(with_ids), maybe(retained, retention())).prop_map(
+        |(conversation, messages, retention)| {
+            Op::Append(Append { conversation, messages, retention })
+        },
+    )
+}
+
+fn read() -> impl Strategy<Value = Op> {
+    let seq = || option::of(0..25_u64);
+    let place = || option::weighted(0.3, 0..20_usize);
+    let roles = vec(select(Role::ALL.to_vec()), 0..3);
+    (conversation(), option::of(1..6_usize), roles, (seq(), seq()), (place(), place())).prop_map(
+        |(conversation, limit, roles, (after_seq, before_seq), (since, until))| {
+            let request = ReadMessages {
+                limit,
+                roles,
+                after_seq,
+                before_seq,
+                ..ReadMessages::all(conversation)
+            };
+            Op::Read(request, since, until)
+        },
+    )
+}
+
+fn sequence(with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> {
+    let trims = if retained > 0.0 { 2 } else { 0 };
+    let trim = (conversation(), retention())
+        .prop_map(|(conversation, retention)| Op::Trim(Trim { conversation, retention }));
+    let op = prop_oneof![
+        12 => append(with_ids, retained),
+        6 => read(),
+        trims => trim,
+        1 => conversation().prop_map(Op::Clear),
+        3 => conversation().prop_map(Op::Statistics),
+        1 => (1..4_usize).prop_map(Op::List),
+    ];
+    vec(op, 1..40)
+}
+
+async fn conversations_answer_as_the_model_does(test: Test) {
+    holds(&test, |_| sequence(false, 0.0), compare).await;
+}
+
+async fn retries_answer_as_the_model_does(test: Test) {
+    let retained = |test: &Test| if test.has(Feature::Retention) { 0.2 } else { 0.0 };
+    holds(&test, move |test| sequence(true, retained(test)), compare).await;
+}
+
+async fn retention_answers_as_the_model_does(test: Test) {
+    holds(&test, |_| sequence(false, 0.8), compare).await;
+}
+
+async fn compare(test: Test, ops: Vec<Op>) -> Result<(), String> {
+    let clock = Arc::new(ManualClock::new(Timestamp::MIN));
+    let model = Conversations::new(Arc::clone(&clock) as _);
+    let (store, scope) = (test.conversations(), test.scope());
+    for op in ops {
+        match &op {
+            Op::Append(request) => {
+                let stored = store.append(&scope, request).await;
+                if let Ok(stored) = &stored {
+                    stored.messages.iter().for_each(|message| follow(&clock, message.created_at));
+                }
+                same(&op, &stored, &model.append(&scope, request).await)?;
+            }
+            Op::Read(request, since, until) => {
+                let all = ReadMessages::all(request.conversation.clone());
+                let all = model.read(&scope, &all).await.map_err(|error| error.to_string())?;
+                let time = |place: &Option<usize>| {
+                    all.messages.get((*place)?).map(|message: &StoredMessage| message.created_at)
+                };
+                let request =
+                    ReadMessages { since: time(since), until: time(until), ..request.clone() };
+                let read = store.read(&scope, &request).await;
+                same(&request, &read, &model.read(&scope, &request).await)?;
+            }
+            Op::Trim(request) => {
+                let trimmed = store.trim(&scope, request).await;
+                same(&op, &trimmed, &model.trim(&scope, request).await)?;
+            }
+            Op::Clear(name) => {
+                let cleared = store.clear(&scope, name).await;
+                same(&op, &cleared, &model.clear(&scope, name).await)?;
+            }
+            Op::Statistics(name) => {
+                let statistics = store.statistics(&scope, name).await;
+                same(&op, &statistics, &model.statistics(&scope, name).await)?;
+            }
+            Op::List(limit) => {
+                let mut listed = Vec::new();
+                let mut page = PageRequest::first(*limit);
+                loop {
+                    let part = store.list(&scope, &page).await.map_err(|e| format!("{e:?}"))?;
+                    listed.extend(part.items);
+                    let Some(next) = part.next else { break };
+                    page = page.after(next);
+                }
+                listed.sort_by(|a, b| a.conversation.cmp(&b.conversation));
+                let all = model.list(&scope, &PageRequest::first(100)).await;
+                same(&op, &Ok(listed), &all.map(|page| page.items))?;
+            }
+        }
+    }
+    Ok(())
+}

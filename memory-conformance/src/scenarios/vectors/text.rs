@@ -1,0 +1,258 @@
+//! V9: which records a text finds.
+
+use memory_core::text::Language;
+use memory_core::{Facet, NewRecord, QueryEmbedding};
+
+use super::support::{HALF, Namespace, X, ids, record, sorted, text};
+use crate::scenario::{Family, Test, scenarios};
+
+scenarios! {
+    facet: Some(Facet::Vectors), family: Family::Example;
+    v9: a_text_finds_the_records_with_its_words [TextSearch];
+    v9: any_of_the_words_suffices [TextSearch];
+    v9: words_match_as_a_whole [TextSearch];
+    v9: case_width_and_diacritics_do_not_matter [TextSearch];
+    v9: scripts_without_spaces_match_by_pairs [TextSearch];
+    v9: operators_are_plain_words [TextSearch];
+    v9: a_text_without_words_finds_nothing [TextSearch];
+    v9: stems_match_where_a_language_is_given [TextSearch];
+    v9: every_record_keeps_its_own_language [TextSearch];
+    v9: common_words_are_words_too [TextSearch];
+    v9: words_of_any_length_and_number_are_legal [TextSearch];
+    v9: numbers_and_marks_are_words_as_the_analyzer_says [TextSearch];
+    v9: hits_say_their_similarity_only_where_asked [TextSearch];
+    v9: only_the_content_is_searched [TextSearch];
+}
+
+async fn library(test: &Test, records: &[(&str, &str)]) -> Namespace {
+    let notes = Namespace::new(test);
+    notes.store(records.iter().map(|(id, content)| text(id, content)).collect()).await;
+    notes
+}
+
+async fn a_text_finds_the_records_with_its_words(test: Test) {
+    let notes =
+        library(&test, &[("cat", "The cat sat."), ("dog", "The dog ran!"), ("fox", "a fox")]).await;
+    assert_eq!(notes.found("cat").await, ["cat"]);
+    assert_eq!(sorted(notes.found("the").await), ["cat", "dog"]);
+    assert_eq!(notes.found("wolf").await, [""; 0]);
+}
+
+async fn any_of_the_words_suffices(test: Test) {
+    let notes =
+        library(&test, &[("cat", "The cat sat."), ("dog", "The dog ran!"), ("fox", "a fox")]).await;
+    assert_eq!(sorted(notes.found("a wolf, a cat and a dog").await), ["cat", "dog", "fox"]);
+}
+
+async fn words_match_as_a_whole(test: Test) {
+    let notes = library(&test, &[("a", "concatenate"), ("b", "category"), ("c", "cat-like")]).await;
+    assert_eq!(notes.found("cat").await, ["c"]);
+    assert_eq!(notes.found("cate").await, [""; 0]);
+    assert_eq!(notes.found("cat*").await, ["c"], "no prefix match");
+}
+
+async fn case_width_and_diacritics_do_not_matter(test: Test) {
+    let notes = library(
+        &test,
+        &[
+            ("cafe", "Crème brûlée"),
+            ("street", "Große Straße"),
+            ("wide", "Ｆｕｌｌ ｗｉｄｔｈ"),
+            ("greek", "ΟΔΥΣΣΕΥΣ"),
+            ("arabic", "كِتَابٌ"),
+            ("decomposed", "re\u{301}sume\u{301}"),
+            ("turkish", "İstanbul"),
+        ],
+    )
+    .await;
+    for (query, id) in [
+        ("CREME brulee", "cafe"),
+        ("STRASSE", "street"),
+        ("full", "wide"),
+        ("οδυσσευσ", "greek"),
+        ("كتاب", "arabic"),
+        ("Résumé", "decomposed"),
+        ("istanbul", "turkish"),
+    ] {
+        assert_eq!(notes.found(query).await, [id], "{query}");
+    }
+}
+
+async fn scripts_without_spaces_match_by_pairs(test: Test) {
+    let notes = library(
+        &test,
+        &[
+            ("tower", "我喜欢东京塔"),
+            ("capital", "北京是首都"),
+            ("kana", "コーヒーを飲む"),
+            ("thai", "ภาษาไทย"),
+            ("hangul", "한국어 문장"),
+            ("year", "于2026年开业"),
+        ],
+    )
+    .await;
+    assert_eq!(notes.found("东京").await, ["tower"]);
+    assert_eq!(notes.found("首都").await, ["capital"]);
+    assert_eq!(notes.found("京东").await, [""; 0], "a pair has an order");
+    assert_eq!(notes.found("コーヒー").await, ["kana"]);
+    assert_eq!(notes.found("ไทย").await, ["thai"]);
+    assert_eq!(notes.found("한국").await, ["hangul"]);
+    assert_eq!(notes.found("2026").await, ["year"]);
+}
+
+async fn operators_are_plain_words(test: Test) {
+    let notes = library(&test, &[("a", "apple"), ("b", "banana"), ("op", "and or not near")]).await;
+    for query in [
+        "apple AND banana",
+        "apple NOT banana",
+        "apple -banana",
+        "+apple +banana",
+        "apple & banana",
+        "apple & !banana",
+        "apple <-> banana",
+        "\"apple banana\"",
+        "'apple' 'banana'",
+        "NEAR(apple banana)",
+        "content : apple banana",
+        "{apple} : banana",
+        "apple^2 banana~",
+        "(apple | banana",
+        "apple:* banana:*",
+        "@content:{apple|banana}",
+    ] {
+        let found: Vec<String> =
+            notes.found(query).await.into_iter().filter(|id| id != "op").collect();
+        assert_eq!(sorted(found), ["a", "b"], "{query}");
+    }
+    assert_eq!(notes.found("NOT").await, ["op"]);
+    assert_eq!(notes.found("AND OR").await, ["op"]);
+}
+
+async fn a_text_without_words_finds_nothing(test: Test) {
+    let notes =
+        library(&test, &[("a", "apple"), ("marks", "!!! *** %"), ("empty", ""), ("space", " ")])
+            .await;
+    for query in ["", " ", "\t\n", "*", "%", "\"", "\"\"", "!!!", "&|!", "🙂", "\u{200D}", "---"]
+    {
+        let result = notes.search_text(&notes.words(query)).await;
+        assert_eq!((ids(&result), result.complete), (vec![], true), "{query:?}");
+    }
+    assert_eq!(notes.found("apple").await, ["a"]);
+}
+
+fn in_language(id: &str, content: &str, language: Language) -> NewRecord {
+    NewRecord { language: Some(language), ..text(id, content) }
+}
+
+async fn stems_match_where_a_language_is_given(test: Test) {
+    let notes = Namespace::new(&test);
+    notes
+        .store(vec![
+            in_language("stemmed", "She was running in new shoes", Language::English),
+            text("plain", "He is running"),
+        ])
+        .await;
+    let mut request = notes.words("runs");
+    request.language = Some(Language::English);
+    assert_eq!(ids(&notes.search_text(&request).await), ["stemmed"]);
+    assert_eq!(notes.found("running").await, ["plain"], "a query without a language is exact");
+    request.text = "shoe".into();
+    assert_eq!(ids(&notes.search_text(&request).await), ["stemmed"]);
+}
+
+async fn every_record_keeps_its_own_language(test: Test) {
+    let notes = Namespace::new(&test);
+    notes
+        .store(vec![
+            in_language("de", "Die Häuser am See", Language::German),
+            in_language("ru", "Он читает книги", Language::Russian),
+            in_language("en", "The houses by the sea", Language::English),
+        ])
+        .await;
+    let request = |text: &str, language| {
+        let mut request = notes.words(text);
+        request.language = Some(language);
+        request
+    };
+    let german = notes.search_text(&request("Häusern", Language::German)).await;
+    assert_eq!(ids(&german), ["de"]);
+    let russian = notes.search_text(&request("книгами", Language::Russian)).await;
+    assert_eq!(ids(&russian), ["ru"]);
+    for record in notes.scan(None, 10).await {
+        assert_eq!(record.language.map(Language::code), Some(record.id.as_str()));
+    }
+}
+
+async fn common_words_are_words_too(test: Test) {
+    // Stop words of one language are names in another.
+    let notes = library(&test, &[("who", "The Who"), ("it", "it is a"), ("die", "die")]).await;
+    for (query, id) in [("who", "who"), ("a", "it"), ("it", "it"), ("die", "die")] {
+        assert_eq!(notes.found(query).await, [id], "{query}");
+    }
+}
+
+async fn words_of_any_length_and_number_are_legal(test: Test) {
+    let notes = Namespace::new(&test);
+    let long = "x".repeat(10_000);
+    let many: Vec<String> = (0..5_000).map(|n| format!("w{n}")).collect();
+    let many = many.join(" ");
+    notes.store(vec![text("long", &long), text("many", &many), text("other", "other")]).await;
+    assert_eq!(notes.found(&long).await, ["long"]);
+    assert_eq!(notes.found("w4999").await, ["many"]);
+    assert_eq!(notes.found(&many).await, ["many"], "a long query");
+}
+
+async fn numbers_and_marks_are_words_as_the_analyzer_says(test: Test) {
+    let contents = [
+        "3.14 and 1,000",
+        "don't stop",
+        "C++ and C#",
+        "foo_bar",
+        "user@example.com",
+        "a.b.c",
+        "x-y",
+        "१२३ हिन्दी",
+        "½ cup",
+        "2nd",
+        "naïve 🙂 smile",
+        "O'Reilly",
+        "e-mail",
+        "U.S.A.",
+    ];
+    let notes = Namespace::new(&test);
+    let records: Vec<NewRecord> = contents.iter().map(|content| text(content, content)).collect();
+    notes.store(records).await;
+    for query in contents {
+        let words = memory_core::text::words(query, None);
+        let expected = contents.into_iter().filter(|content| {
+            memory_core::text::words(content, None).iter().any(|word| words.contains(word))
+        });
+        let expected = sorted(expected.map(String::from).collect());
+        assert_eq!(sorted(notes.found(query).await), expected, "{query}");
+    }
+}
+
+async fn hits_say_their_similarity_only_where_asked(test: Test) {
+    let notes = Namespace::new(&test);
+    notes.store(vec![record("a", X), record("b", HALF)]).await;
+    let mut request = notes.words("common");
+    assert!(notes.search_text(&request).await.hits.iter().all(|hit| hit.similarity.is_none()));
+    request.similarity_to = Some(QueryEmbedding {
+        space: notes.space.clone(),
+        embedding: X.into(),
+        min_similarity: None,
+    });
+    let hits = notes.search_text(&request).await.hits;
+    let told: Vec<f32> = hits.iter().map(|hit| hit.similarity.unwrap()).collect();
+    assert!((told[0] - 1.0).abs() < 2e-4 && (told[1] - 0.5).abs() < 2e-4, "{told:?}");
+    assert!(hits.iter().all(|hit| hit.score > 0.0 && hit.record.embedding.is_none()));
+}
+
+async fn only_the_content_is_searched(test: Test) {
+    let notes = Namespace::new(&test);
+    let mut hidden = text("needle", "hay");
+    hidden.document_type = "needle".into();
+    hidden.metadata.insert("needle".into(), "needle".into());
+    notes.store(vec![hidden, text("b", "a needle")]).await;
+    assert_eq!(notes.found("needle").await, ["b"]);
+}

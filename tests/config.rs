@@ -1,0 +1,210 @@
+//! The configuration file: what it says, and how it is told that it is wrong.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Write as _;
+
+use agent_memory::{Config, EmbedderConfig, Error, ErrorKind, Facet, Settings, Tokens};
+
+const FULL: &str = r#"
+stores:
+  main: sqlite:${HOME}/agent.db
+  cache: {url: "redis://u:${SECRET}@h"}
+default: main
+vectors: main
+working: cache
+embedder: {type: hashing, dimensions: "${DIMENSIONS:-256}"}
+tokens: heuristic
+trace: ${TRACE:-true}
+nodes:
+  buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER, configurations: {conversation_id: "${USER}$$1"}}
+  facts:
+    type: MEMORY
+    subtype: VECTOR_DATABASE
+    id: shared
+    configurations: {language: no}
+"#;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "HOME" => Some("/home/ada".into()),
+        "USER" => Some("ada".into()),
+        "SECRET" => Some("CANARY".into()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn read(text: &str) -> Result<Config, Error> {
+    Config::from_text("a.yaml", text, &env)
+}
+
+#[track_caller]
+fn refused(text: &str, message: &str, hint: &str) {
+    let error = read(text).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.message(), message);
+    assert_eq!(error.hint().unwrap_or_default(), hint);
+}
+
+#[test]
+fn a_file_binds_facets_to_stores() {
+    let config = read(FULL).unwrap();
+    assert_eq!(config.stores["main"].expose(), "sqlite:/home/ada/agent.db");
+    assert_eq!(config.binding(Facet::Conversations), Some("main"));
+    assert_eq!(config.binding(Facet::Vectors), Some("main"));
+    assert_eq!(config.binding(Facet::Working), Some("cache"));
+    assert_eq!(config.embedder, EmbedderConfig::Hashing { dimensions: 256 });
+    assert_eq!(config.tokens, Tokens::Heuristic);
+    assert!(config.trace);
+}
+
+#[test]
+fn nodes_are_read_and_have_their_names_for_ids() {
+    let config = read(FULL).unwrap();
+    assert_eq!(config.nodes["buffer"].id.as_deref(), Some("buffer"));
+    assert_eq!(config.nodes["facts"].id.as_deref(), Some("shared"));
+    let Settings::ConversationBuffer(buffer) = &config.nodes["buffer"].settings else {
+        panic!("not a buffer")
+    };
+    assert_eq!(buffer.conversation_id, "ada$1");
+    let Settings::VectorDatabase(facts) = &config.nodes["facts"].settings else {
+        panic!("not vectors")
+    };
+    // Norwegian, not false: YAML 1.2.
+    assert_eq!(facts.language.unwrap().code(), "no");
+}
+
+#[test]
+fn json_is_read_by_the_same_rules() {
+    let config =
+        read("{\"stores\": {\"main\": \"memory:\\ud83d\\ude00\"},\n\t\"trace\": true}").unwrap();
+    assert_eq!(config.stores["main"].expose(), "memory:😀");
+    assert!(config.trace);
+    refused(
+        "{\"stores\": {\"main\": \"memory:\"},\n \"tarce\": true}",
+        "a.yaml:2:2: there is no key \"tarce\" here",
+        "did you mean \"trace\"?",
+    );
+}
+
+#[test]
+fn a_store_alone_is_the_default_and_several_are_not() {
+    let config = read("stores: {only: 'memory:'}").unwrap();
+    assert_eq!(config.binding(Facet::Working), Some("only"));
+    let config = read("stores: {a: 'memory:', b: 'memory:'}").unwrap();
+    assert_eq!(config.binding(Facet::Working), None);
+}
+
+#[test]
+fn an_error_says_line_column_path_and_the_nearest_name() {
+    refused(
+        "stores:\n  main: 'memory:'\nworking: mian\n",
+        "a.yaml:3:10: working: there is no store of this name",
+        "did you mean \"main\"?",
+    );
+    refused(
+        "stores: {main: {uri: 'memory:'}}",
+        "a.yaml:1:17: stores.main: there is no key \"uri\" here",
+        "did you mean \"url\"?",
+    );
+    refused(
+        "stores: {main: 'memory:'}\nembedder: {type: hashign}",
+        "a.yaml:2:18: embedder.type: there is no such embedder",
+        "did you mean \"hashing\"?",
+    );
+    refused(
+        "stores: {main: 'memory:'}\nembedder: {type: hashing, dimensions: many}",
+        "a.yaml:2:39: embedder.dimensions: expected a whole number",
+        "",
+    );
+    let error = read(
+        "stores: {main: 'memory:'}\nnodes:\n  b: {type: MEMORY, subtype: CONVERSATION_BUFFER, configurations: {max_mesages: 1}}",
+    )
+    .unwrap_err();
+    assert!(error.message().starts_with("a.yaml:3:6: nodes.b: "), "{error}");
+    assert_eq!(error.hint(), Some("did you mean \"max_messages\"?"));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    refused("trace: true", "a.yaml:1:1: the key \"stores\" is missing", "");
+    for empty in ["stores: {}", "", "stores:"] {
+        assert!(read(empty).unwrap_err().to_string().contains("stores"), "{empty:?}");
+    }
+    refused(
+        "stores: {main: 'sqlite:${NOWHERE}/a.db'}",
+        "a.yaml:1:16: stores.main: the environment variable NOWHERE is not set",
+        "set it, or give a default: ${NOWHERE:-default}",
+    );
+}
+
+#[test]
+fn a_default_stands_in_for_what_is_unset_or_empty() {
+    let url = |text: &str| {
+        let config = read(&format!("stores: {{main: 'memory:{text}'}}")).unwrap();
+        config.stores["main"].expose().to_owned()
+    };
+    assert_eq!(url("${NOWHERE:-x}"), "memory:x");
+    assert_eq!(url("${EMPTY:-x}"), "memory:x");
+    assert_eq!(url("${EMPTY}"), "memory:");
+    assert_eq!(url("${USER:-x}-$$"), "memory:ada-$");
+    for lone in ["$USER", "${USER", "${A B}", "${}", "${A:-${B}}"] {
+        assert!(read(&format!("stores: {{main: 'memory:{lone}'}}")).is_err(), "{lone}");
+    }
+}
+
+#[test]
+fn e3_no_secret_is_printed() {
+    let config = read(FULL).unwrap();
+    assert_eq!(config.stores["cache"].expose(), "redis://u:CANARY@h");
+    assert!(!format!("{config:?}").contains("CANARY"));
+    for wrong in [
+        "stores: {main: '${SECRET}'}",
+        "stores: {main: 'memory:'}\ntokens: ${SECRET}",
+        "stores: {main: 'memory:'}\ntrace: ${SECRET}",
+        "stores: {main: 'memory:'}\nworking: ${SECRET}",
+        "stores: {main: 'memory:'}\nembedder: {type: '${SECRET}'}",
+        "stores: {main: 'postgres://u:CANARY@h', main: 'memory:'}",
+        "stores: {main: 'postgres://u:CANARY@h'\nbad",
+        "stores: {main: 'CANARY'}",
+        "stores: {main: ['postgres://u:CANARY@h']}",
+    ] {
+        let error = read(wrong).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("CANARY"), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn an_exact_token_counter_needs_its_feature() {
+    let config = read("stores: {main: 'memory:'}\ntokens: o200k_base");
+    if cfg!(feature = "tiktoken") {
+        assert_eq!(config.unwrap().tokens, Tokens::O200kBase);
+    } else {
+        assert!(config.unwrap_err().hint().unwrap().contains("\"tiktoken\""));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::from_file("/no/such/file.yaml").unwrap_err();
+    assert!(error.message().contains("/no/such/file.yaml"), "{error}");
+}
+
+#[test]
+fn a_file_is_read_with_this_process_s_environment() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "stores: {{main: 'memory:${{PATH}}'}}").unwrap();
+    let config = Config::from_file(file.path()).unwrap();
+    assert_eq!(
+        config.stores["main"].expose(),
+        format!("memory:{}", std::env::var("PATH").unwrap())
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "[a-z:{}\\[\\]\"'$&*!|>#%@\n\t \\-]{0,80}") {
+        let _ = read(&text);
+        let _ = read(&format!("stores: {{main: 'memory:'}}\n{text}"));
+    }
+}
