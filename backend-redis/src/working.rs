@@ -256,9 +256,7 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 fn entry(key: String, text: &str) -> Result<Entry> {
     let (head, value) = text.split_once('\n').ok_or_else(|| unreadable("an entry"))?;
     let mut parts = head.splitn(5, ' ');
-    let mut number = || -> Result<u64> {
-        digits(parts.next().unwrap_or_default())
-    };
+    let mut number = || -> Result<u64> { digits(parts.next().unwrap_or_default()) };
     let (expires, version, created, updated) = (number()?, number()?, number()?, number()?);
     let metadata = match parts.next().unwrap_or_default() {
         "" => Object::new(),
