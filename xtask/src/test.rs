@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use comfy_table::Table;
 use xshell::Shell;
 
+use crate::docs;
 use crate::stores::{self, STORES};
 
 /// How many tests ended how.
@@ -51,10 +52,17 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
     if outcomes.is_empty() {
         bail!("no test ran");
     }
-    for store in STORES.iter().filter(|store| filter.is_none() && store.how(sh).is_ok()) {
+    if filter.is_some() {
+        return Ok(());
+    }
+    let here: Vec<_> = STORES.iter().filter(|store| store.how(sh).is_ok()).collect();
+    for store in &here {
         if !outcomes.iter().any(|(name, _)| store_of(name) == Some(store.name)) {
             bail!("no test ran on {}", store.name);
         }
+    }
+    if here.len() == STORES.len() {
+        docs::check(sh, &outcomes)?;
     }
     Ok(())
 }
