@@ -111,12 +111,14 @@ impl Administration {
         let row = sqlx::query(ROLE).bind(name).fetch_one(&mut *connection).await.map_err(failed)?;
         let role = quoted(name);
         if !row.try_get::<bool, _>(0).map_err(failed)? {
-            run(connection, &format!("CREATE ROLE {role} NOLOGIN NOBYPASSRLS")).await?;
+            let create = format!(
+                "CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER"
+            );
+            run(connection, &create).await?;
         }
         let schema = quoted(self.config.schema.name());
         let grants = format!(
-            "GRANT {role} TO CURRENT_USER;
-             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
              GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
         );
         run(connection, &grants).await
