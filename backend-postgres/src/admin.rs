@@ -111,9 +111,8 @@ impl Administration {
         let row = sqlx::query(ROLE).bind(name).fetch_one(&mut *connection).await.map_err(failed)?;
         let role = quoted(name);
         if !row.try_get::<bool, _>(0).map_err(failed)? {
-            let create = format!(
-                "CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER"
-            );
+            let create =
+                format!("CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER");
             run(connection, &create).await?;
         }
         let schema = quoted(self.config.schema.name());

@@ -47,7 +47,6 @@ const OLDEST_VECTOR: (u32, u32) = (0, 8);
 
 /// What was found.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one answer of the server")]
 pub(crate) struct Server {
     version_number: i32,
     version: String,
