@@ -18,9 +18,7 @@ pub(crate) struct Report {
 
 /// Asks every server; where they differ, the weakest counts.
 pub(crate) async fn report(connection: &Connection) -> Result<Report> {
-    let mut command = redis::cmd("INFO");
-    command.arg("everything");
-    let infos = connection.everywhere(&command).await?;
+    let infos = connection.everywhere(&redis::cmd("INFO")).await?;
     let settings = settings(connection).await;
     let infos: Vec<Info> =
         infos.into_iter().map(|info| Ok(Info(info_text(info)?))).collect::<Result<_>>()?;

@@ -170,10 +170,12 @@ impl Working {
         match outcome.as_str() {
             "ok" => {
                 let (version, updated_at) = (reply.number()?, reply.time()?);
-                puts.iter()
-                    .map(|_| {
-                        let created_at = reply.time()?;
-                        let expires_at = expires_at(reply.number()?)?;
+                let (created, expires) = (reply.text()?, reply.text()?);
+                let times = created.split(' ').zip(expires.split(' '));
+                times
+                    .map(|(created, expires)| {
+                        let created_at = time(digits(created)?)?;
+                        let expires_at = expires_at(digits(expires)?)?;
                         Ok(Written { version, created_at, updated_at, expires_at })
                     })
                     .collect()
@@ -254,9 +256,7 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 fn entry(key: String, text: &str) -> Result<Entry> {
     let (head, value) = text.split_once('\n').ok_or_else(|| unreadable("an entry"))?;
     let mut parts = head.splitn(5, ' ');
-    let mut number = || -> Result<u64> {
-        parts.next().and_then(|part| part.parse().ok()).ok_or_else(|| unreadable("an entry"))
-    };
+    let mut number = || -> Result<u64> { digits(parts.next().unwrap_or_default()) };
     let (expires, version, created, updated) = (number()?, number()?, number()?, number()?);
     let metadata = match parts.next().unwrap_or_default() {
         "" => Object::new(),
@@ -271,6 +271,10 @@ fn entry(key: String, text: &str) -> Result<Entry> {
         updated_at: time(updated)?,
         expires_at: expires_at(expires)?,
     })
+}
+
+fn digits(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| unreadable("an entry"))
 }
 
 /// 0 stands for never.

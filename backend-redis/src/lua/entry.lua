@@ -1,7 +1,7 @@
 -- An entry of working memory is one string:
 --   EXPIRES VERSION CREATED UPDATED METADATA \n VALUE
--- EXPIRES has 15 digits, so that it can be overwritten in place; all zero means never. Versions and
--- values stay text here: Lua's numbers are floats.
+-- EXPIRES has 15 digits, so that it can be overwritten in place; all zero means never. Values stay
+-- text here: Lua's numbers are floats.
 local NEVER = '000000000000000'
 local LATEST = 253402207200000 -- the last representable time
 
@@ -12,6 +12,18 @@ local function head(entry, now)
   if expires and (expires == NEVER or tonumber(expires) > now) then
     return expires, version, created
   end
+end
+
+-- The next version; nothing where the scope is not registered, and so has no counter. The counter
+-- starts at the server's microseconds when the scope is registered, so that it is past 1, and stays
+-- below 2^53.
+local function next_version(versions)
+  local version = redis.call('INCR', versions)
+  if version == 1 then
+    redis.call('DEL', versions)
+    return nil
+  end
+  return digits(version)
 end
 
 -- When an entry expires that lives so many milliseconds from now.

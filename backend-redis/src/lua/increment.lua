@@ -3,9 +3,6 @@
 -- Cost: O(log n), n being the scope's entries.
 local versions, working, expiries, entry, scratch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local key, by = ARGV[1], ARGV[2]
-if redis.call('EXISTS', versions) == 0 then
-  return {'unregistered'}
-end
 local now = now_ms()
 local expires, version, created = head(entry, now)
 local metadata, value = '', '0'
@@ -26,8 +23,10 @@ if type(sum) == 'table' then
   return {'conflict', version or '0', 'the value or the sum is past a 64-bit integer'}
 end
 
-redis.call('INCR', versions)
-local next = redis.call('GET', versions)
+local next = next_version(versions)
+if not next then
+  return {'unregistered'}
+end
 local lived = expires
 expires = expires or expiry(now, ARGV[3])
 created = created or digits(now)

@@ -4,34 +4,39 @@
 -- Cost: O(log n) for each entry put, n being the scope's entries.
 local versions, working, expiries = KEYS[1], KEYS[2], KEYS[3]
 local now = now_ms()
+local now_text = digits(now)
 local count = #KEYS - 3
+-- Of a large batch it pays to know first that all its keys are new.
+local all_new = count > 1 and redis.call('EXISTS', unpack(KEYS, 4)) == 0
 local had, created = {}, {}
 for i = 1, count do
   local condition = ARGV[4 * i - 2]
-  local expires, version, since = head(KEYS[3 + i], now)
+  local expires, version, since
+  if not all_new then
+    expires, version, since = head(KEYS[3 + i], now)
+  end
   if (condition == 'absent' and version) or
      (condition ~= '' and condition ~= 'absent' and condition ~= version) then
     return {'conflict', i, version or '0'}
   end
-  had[i], created[i] = expires or false, since or digits(now)
+  had[i], created[i] = expires or false, since or now_text
 end
 
--- The counter is made when the scope is registered, with a start that no counter before it reached.
-if redis.call('EXISTS', versions) == 0 then
+local version = next_version(versions)
+if not version then
   return {'unregistered'}
 end
-redis.call('INCR', versions)
-local version = redis.call('GET', versions)
 
-local listed, expiring, lasting, expires_at = {}, {}, {}, {}
+local lasting, lasting_keys, expiring, listed, expires_at = {}, {}, {}, {}, {}
 for i = 1, count do
   local key = ARGV[4 * i - 3]
   local expires = expiry(now, ARGV[4 * i - 1])
-  local text = table.concat({expires, version, created[i], digits(now), ARGV[4 * i]}, ' ')
+  local text = expires .. ' ' .. version .. ' ' .. created[i] .. ' ' .. now_text .. ' ' .. ARGV[4 * i]
   if expires == NEVER then
-    redis.call('SET', KEYS[3 + i], text)
+    lasting[#lasting + 1] = KEYS[3 + i]
+    lasting[#lasting + 1] = text
     if had[i] ~= NEVER then
-      lasting[#lasting + 1] = key
+      lasting_keys[#lasting_keys + 1] = key
     end
   else
     redis.call('SET', KEYS[3 + i], text, 'PXAT', last_moment(expires))
@@ -45,11 +50,14 @@ for i = 1, count do
   expires_at[i] = expires
 end
 if #lasting > 0 then
-  redis.call('ZREM', expiries, unpack(lasting))
+  redis.call('MSET', unpack(lasting))
+end
+if #lasting_keys > 0 then
+  redis.call('ZREM', expiries, unpack(lasting_keys))
 end
 if #expiring > 0 then
   -- What expired is swept as new entries come, so that the sets stay as large as what they list.
-  local swept = redis.call('ZRANGEBYSCORE', expiries, '-inf', digits(now), 'LIMIT', 0, 2 * count)
+  local swept = redis.call('ZRANGEBYSCORE', expiries, '-inf', now_text, 'LIMIT', 0, 2 * count)
   if #swept > 0 then
     redis.call('ZREM', expiries, unpack(swept))
     redis.call('ZREM', working, unpack(swept))
@@ -59,9 +67,4 @@ end
 if #listed > 0 then
   redis.call('ZADD', working, unpack(listed))
 end
-local answer = {'ok', version, digits(now)}
-for i = 1, count do
-  answer[#answer + 1] = created[i]
-  answer[#answer + 1] = expires_at[i]
-end
-return answer
+return {'ok', version, now_text, table.concat(created, ' '), table.concat(expires_at, ' ')}

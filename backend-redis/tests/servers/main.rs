@@ -39,12 +39,12 @@ fn main() -> ExitCode {
     let trials = trials
         .into_iter()
         .map(|(name, run)| {
-            let trial = Trial::test(name, move || match missing {
-                Some(why) => Err(Failed::from(why)),
-                None => {
-                    run();
-                    Ok(())
+            let trial = Trial::test(name, move || {
+                if let Some(why) = missing {
+                    return Err(Failed::from(why));
                 }
+                run();
+                Ok(())
             });
             match missing {
                 Some(why) => trial.with_kind(why).with_ignored_flag(!support::required()),

@@ -1,0 +1,222 @@
+//! The driver against the raw client, in one run on one server: `cargo bench -p backend-redis`.
+//!
+//! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
+//! sides alike, and compares the medians. The server is that of `BENCH_REDIS_URL`, or this
+//! machine's `redis-server` on a port of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark reports and fails loudly"
+)]
+
+#[path = "../tests/support/server.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use more of it")]
+mod server;
+
+use std::time::{Duration, Instant};
+
+use backend_redis::driver;
+use memory_core::{
+    Append, Backend, Driver as _, Get, Message, Put, PutMany, ReadMessages, Retention, Scope,
+};
+use redis::Cmd;
+use redis::aio::MultiplexedConnection;
+
+const VALUE: &str =
+    "The quick brown fox jumps over the lazy dog, again and again and again. 1234567";
+const BATCH: usize = 1_000;
+
+/// Takes turns between two calls and prints both medians and their ratio.
+macro_rules! compare {
+    ($name:literal, $rounds:expr, $base:expr, $ours:expr) => {{
+        let (mut base, mut ours) = (Vec::new(), Vec::new());
+        for round in 0..$rounds {
+            for turn in [round % 2 == 0, round % 2 == 1] {
+                let start = Instant::now();
+                if turn {
+                    $base;
+                    base.push(start.elapsed());
+                } else {
+                    $ours;
+                    ours.push(start.elapsed());
+                }
+            }
+        }
+        let (base, ours) = (median(base), median(ours));
+        let ratio = ours.as_secs_f64() / base.as_secs_f64();
+        println!("{:<44} {base:>10.1?} {ours:>10.1?} {ratio:>7.2}", $name);
+    }};
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+struct Bench {
+    backend: Backend,
+    raw: MultiplexedConnection,
+    scope: Scope,
+}
+
+impl Bench {
+    async fn new(url: &str) -> Self {
+        let store = format!("{url}?prefix=bench").parse().unwrap();
+        driver().admin(&store).await.unwrap().migrate().await.unwrap();
+        let client = redis::Client::open(url).unwrap();
+        Self {
+            backend: driver().connect(&store).await.unwrap(),
+            raw: client.get_multiplexed_async_connection().await.unwrap(),
+            scope: Scope::new("alice", "bot").unwrap(),
+        }
+    }
+
+    async fn raw(&self, command: &Cmd) -> redis::Value {
+        self.raw.clone().send_packed_command(command).await.unwrap()
+    }
+
+    async fn append(&self, append: &Append) {
+        self.backend.conversations().unwrap().append(&self.scope, append).await.unwrap();
+    }
+
+    async fn fill(&self, conversation: &str, count: usize) {
+        for _ in 0..count / 100 {
+            self.append(&Append::new(conversation, vec![Message::user(VALUE); 100])).await;
+        }
+    }
+
+    async fn entries(&self) {
+        let working = self.backend.working().unwrap();
+        let mut set = redis::cmd("SET");
+        set.arg("raw:k").arg(VALUE);
+        let put = Put::new("k", VALUE);
+        compare!(
+            "put : SET",
+            4_000,
+            self.raw(&set).await,
+            working.put(&self.scope, &put).await.unwrap()
+        );
+        let put = Put::new("expiring", VALUE).with_ttl(Duration::from_hours(1));
+        compare!(
+            "put with a ttl : SET",
+            4_000,
+            self.raw(&set).await,
+            working.put(&self.scope, &put).await.unwrap()
+        );
+        let mut raw_get = redis::cmd("GET");
+        raw_get.arg("raw:k");
+        let get = Get::new("k");
+        compare!(
+            "get : GET",
+            4_000,
+            self.raw(&raw_get).await,
+            working.get(&self.scope, &get).await.unwrap()
+        );
+    }
+
+    async fn appends(&self) {
+        let mut rpush = redis::cmd("RPUSH");
+        rpush.arg("raw:list").arg(VALUE);
+        let retention = Retention { max_tokens: Some(4_000), ..Retention::messages(100) };
+        let append = Append::new("kept", vec![Message::user(VALUE)]).with_retention(retention);
+        compare!(
+            "append with retention : RPUSH",
+            4_000,
+            self.raw(&rpush).await,
+            self.append(&append).await
+        );
+    }
+
+    async fn batches(&self) {
+        let working = self.backend.working().unwrap();
+        let puts = |start: &str| PutMany {
+            entries: (0..BATCH).map(|at| Put::new(format!("{start} {at}"), VALUE)).collect(),
+        };
+        let sets = |start: &str| {
+            let mut pipeline = redis::pipe();
+            for at in 0..BATCH {
+                pipeline.cmd("SET").arg(format!("raw:{start} {at}")).arg(VALUE).ignore();
+            }
+            pipeline
+        };
+        let mut fresh = (0..200).map(|at| (puts(&format!("k{at}")), sets(&format!("k{at}"))));
+        let mut raw = self.raw.clone();
+        let (mut put, mut set) = fresh.next().unwrap();
+        compare!(
+            "put_many of 1,000 new : a pipeline of SETs",
+            100,
+            set.exec_async(&mut raw).await.unwrap(),
+            {
+                working.put_many(&self.scope, &put).await.unwrap();
+                (put, set) = fresh.next().unwrap();
+            }
+        );
+        let (put, set) = (puts("again"), sets("again"));
+        compare!(
+            "put_many of 1,000 again : a pipeline of SETs",
+            100,
+            set.exec_async(&mut raw).await.unwrap(),
+            working.put_many(&self.scope, &put).await.unwrap()
+        );
+    }
+
+    async fn windows(&self) {
+        let conversations = self.backend.conversations().unwrap();
+        self.fill("of 100", 100).await;
+        self.fill("of 100000", 100_000).await;
+        let (few, many) =
+            (ReadMessages::newest("of 100", 20), ReadMessages::newest("of 100000", 20));
+        compare!(
+            "newest 20 of 100,000 : of 100",
+            2_000,
+            conversations.read(&self.scope, &few).await.unwrap(),
+            conversations.read(&self.scope, &many).await.unwrap()
+        );
+        let message = vec![Message::user(VALUE)];
+        let (few, many) =
+            (Append::new("of 100", message.clone()), Append::new("of 100000", message));
+        compare!(
+            "append to 100,000 : to 100",
+            2_000,
+            self.append(&few).await,
+            self.append(&many).await
+        );
+    }
+
+    async fn memory(&self) {
+        for (what, pattern, count) in [
+            ("a message", "bench:*:messages:of 100000", Some(100_000)),
+            ("an entry", "bench:*:entry:*", None),
+            ("an entry in the index", "bench:*:working", Some(100_000)),
+            ("a raw key", "raw:k*", None),
+        ] {
+            let mut command = redis::cmd("KEYS");
+            command.arg(pattern);
+            let keys: Vec<String> = redis::from_redis_value(self.raw(&command).await).unwrap();
+            let mut bytes = 0;
+            for key in &keys {
+                let mut command = redis::cmd("MEMORY");
+                command.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+                bytes += redis::from_redis_value::<usize>(self.raw(&command).await).unwrap();
+            }
+            let count = count.unwrap_or(keys.len()).max(1);
+            println!("{:<44} {:>10} bytes", what, bytes / count);
+        }
+        println!("{:<44} {:>10} bytes", "each holding text of", VALUE.len());
+    }
+}
+
+fn main() {
+    let local = std::env::var("BENCH_REDIS_URL");
+    let server = local.is_err().then(|| server::Server::start("redis-server", &[]));
+    let url = server.as_ref().map_or_else(|| local.unwrap_or_default(), server::Server::url);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let bench = Bench::new(&url).await;
+        println!("{:<44} {:>10} {:>10} {:>7}", "p50 of ours : base", "base", "ours", "ratio");
+        bench.entries().await;
+        bench.appends().await;
+        bench.batches().await;
+        bench.windows().await;
+        bench.memory().await;
+    });
+}
