@@ -13,7 +13,7 @@ use sqlx::{
 
 use crate::config::{Config, Place};
 use crate::error::sql;
-use crate::schema;
+use crate::{functions, schema};
 
 /// How long a call waits for a connection that other calls of this process hold.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -124,6 +124,7 @@ async fn pool(options: SqliteConnectOptions, connections: u32) -> Result<SqliteP
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_connect(|connection, _| Box::pin(functions::install(connection)))
         // Where SQLite itself rolled back (disk full), sqlx takes the transaction for open still.
         .before_acquire(|connection: &mut SqliteConnection, _| {
             Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))

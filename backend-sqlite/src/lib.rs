@@ -40,9 +40,8 @@
 //!   the rank of a user's records would depend on, and so tell of, other users' records. An FTS5
 //!   table per namespace would make tables from input. With postings per namespace the ranking is
 //!   exactly [`bm25`](memory_core::text::bm25) over the namespace's live records (V9, G1).
-//! - **Search reads every embedding of the namespace**, streamed, and is always exact (V7). That
-//!   took 4 to 9 µs a record of 384 dimensions on a busy machine of two cores, most of it reading
-//!   and handing over rows, not arithmetic.
+//! - **Search reads every embedding of the namespace** within SQLite, by functions of ours, and is
+//!   always exact (V7).
 //! - **Batches are few statements** of many rows: an append of 100 messages takes half as long, or
 //!   less, as the same rows inserted one by one in a transaction (`cargo bench -p backend-sqlite`).
 //!
@@ -54,6 +53,7 @@ mod config;
 mod conversation;
 mod database;
 mod error;
+mod functions;
 mod rows;
 mod schema;
 mod vector;

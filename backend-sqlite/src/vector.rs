@@ -7,12 +7,11 @@ mod store;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt as _;
 use memory_core::text::Language;
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
     PageRequest, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
-    StoredRecord, Subject, TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
+    StoredRecord, TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
 };
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -74,22 +73,24 @@ FROM namespaces n
 CROSS JOIN records r ON r.namespace = n.namespace AND r.id > ?5
 WHERE n.user = ?1 AND n.node = ?2 AND n.name = ?3
     AND (r.expires_at IS NULL OR r.expires_at > ?4)
+    AND filter_matches(?8, r.metadata, r.document_type, r.created_at)
 ORDER BY r.id LIMIT ?6"
 );
 
-/// What filters look at.
-const SUBJECTS: &str = "
-SELECT record, document_type, created_at, metadata FROM records
+const COUNT_MATCHING: &str = "
+SELECT count(*) FROM records
 WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
-ORDER BY record";
+    AND filter_matches(?3, metadata, document_type, created_at)";
 
 const DELETE_IDS: &str = "
 DELETE FROM records
 WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2))
 RETURNING expires_at IS NULL OR expires_at > ?3";
 
-const DELETE_RECORDS: &str = "
-DELETE FROM records WHERE record IN (SELECT value FROM json_each(?1))";
+const DELETE_MATCHING: &str = "
+DELETE FROM records
+WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
+    AND filter_matches(?3, metadata, document_type, created_at)";
 
 const DELETE_NAMESPACE: &str = "DELETE FROM namespaces WHERE namespace = ?1";
 
@@ -174,39 +175,20 @@ fn record(row: &SqliteRow) -> Result<Record> {
     })
 }
 
-/// Whether a row passes the filter, by the columns that a [`Subject`] has.
-fn passes(row: &SqliteRow, filter: Option<&Filter>) -> Result<bool> {
-    let Some(filter) = filter else { return Ok(true) };
-    let metadata = json_or_empty(row, "metadata")?;
-    Ok(filter.matches(Subject {
-        metadata: &metadata,
-        document_type: get(row, "document_type")?,
-        created_at: time(row, "created_at")?,
-    }))
+/// A filter as statements take it.
+fn filter_text(filter: Option<&Filter>) -> Result<Option<String>> {
+    filter.map(text).transpose()
+}
+
+/// An embedding as it is stored.
+fn bytes(embedding: &[f32]) -> Vec<u8> {
+    embedding.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 /// The numbers of an embedding as it is stored.
-fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+pub(crate) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     let (numbers, _) = bytes.as_chunks::<4>();
     numbers.iter().map(|number| f32::from_le_bytes(*number))
-}
-
-/// The records of the namespace that match.
-async fn matching(
-    connection: &mut SqliteConnection,
-    namespace: i64,
-    now: Timestamp,
-    filter: &Filter,
-) -> Result<Vec<i64>> {
-    let query = sqlx::query(SUBJECTS).bind(namespace).bind(now.as_millis());
-    let mut rows = query.fetch(connection);
-    let mut found = Vec::new();
-    while let Some(row) = rows.try_next().await.map_err(sql)? {
-        if passes(&row, Some(filter))? {
-            found.push(get(&row, "record")?);
-        }
-    }
-    Ok(found)
 }
 
 #[async_trait]
@@ -250,8 +232,10 @@ impl VectorStore for Vectors {
                 live.into_iter().filter(|live| *live).count() as u64
             }
             Selection::Matching(filter) => {
-                let records = matching(&mut transaction, namespace.key, now, filter).await?;
-                let query = sqlx::query(DELETE_RECORDS).bind(text(&records)?);
+                let query = sqlx::query(DELETE_MATCHING)
+                    .bind(namespace.key)
+                    .bind(now.as_millis())
+                    .bind(text(filter)?);
                 query.execute(&mut *transaction).await.map_err(sql)?.rows_affected()
             }
             Selection::Namespace => {
@@ -277,25 +261,19 @@ impl VectorStore for Vectors {
     }
 
     async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
-        let wanted = request.page.limit + 1;
-        // A filter decides row by row, here; without one, SQLite need not read further.
-        let limit = if request.filter.is_some() { -1 } else { integer(wanted) };
-        let mut rows = sqlx::query(SCAN)
+        let rows = sqlx::query(SCAN)
             .bind(scope.user())
             .bind(scope.node())
             .bind(&request.namespace)
             .bind(self.0.now().as_millis())
             .bind(request.page.position(op::SCAN_RECORDS)?.unwrap_or_default())
-            .bind(limit)
+            .bind(integer(request.page.limit + 1))
             .bind(request.with_embeddings)
-            .fetch(self.0.reader());
-        let mut records = Vec::new();
-        while records.len() < wanted {
-            let Some(row) = rows.try_next().await.map_err(sql)? else { break };
-            if passes(&row, request.filter.as_ref())? {
-                records.push(record(&row)?);
-            }
-        }
+            .bind(filter_text(request.filter.as_ref())?)
+            .fetch_all(self.0.reader())
+            .await
+            .map_err(sql)?;
+        let records = rows.iter().map(record).collect::<Result<_>>()?;
         Ok(Page::cut(records, request.page.limit, op::SCAN_RECORDS, |record: &Record| &record.id))
     }
 
@@ -305,8 +283,13 @@ impl VectorStore for Vectors {
         let found = Namespace::find(&mut transaction, scope, &request.namespace, now).await?;
         let Some(namespace) = found else { return Ok(0) };
         let Some(filter) = &request.filter else { return Ok(namespace.records) };
-        let matching = matching(&mut transaction, namespace.key, now, filter).await?;
-        Ok(matching.len() as u64)
+        sqlx::query_scalar(COUNT_MATCHING)
+            .bind(namespace.key)
+            .bind(now.as_millis())
+            .bind(text(filter)?)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(sql)
     }
 
     async fn namespaces(

@@ -1,4 +1,5 @@
-//! The conformance suite on SQLite, with a file and a clock for every scenario.
+//! The conformance suite on SQLite, with a file for every scenario: once quickly, with a clock of
+//! the test's, and once as the driver is used, waiting for the disk and for the system's clock.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,33 +10,42 @@ use memory_conformance::{Harness, TestStore, async_trait, main_with};
 use memory_core::{Admin, Backend, Driver as _, Error, ManualClock, Result, StoreUrl, Timestamp};
 use tempfile::TempDir;
 
-struct Files;
+struct Files {
+    name: &'static str,
+    options: &'static str,
+    manual_clock: bool,
+}
 
 #[async_trait]
 impl Harness for Files {
-    fn name(&self) -> &'static str {
-        "sqlite"
+    fn name(&self) -> &str {
+        self.name
     }
 
     async fn store(&self) -> Result<Arc<dyn TestStore>> {
         let folder = tempfile::tempdir()
             .map_err(|error| Error::config("no folder for the test").with_source(error))?;
-        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_380_660_000)?));
-        let driver = SqliteDriver::with_clock(Arc::clone(&clock) as _);
-        Ok(Arc::new(File { folder, clock, driver }))
+        let start = Timestamp::from_millis(1_795_380_660_000)?;
+        let clock = self.manual_clock.then(|| Arc::new(ManualClock::new(start)));
+        let driver = match &clock {
+            Some(clock) => SqliteDriver::with_clock(Arc::clone(clock) as _),
+            None => backend_sqlite::driver(),
+        };
+        Ok(Arc::new(File { folder, options: self.options, clock, driver }))
     }
 }
 
 struct File {
     folder: TempDir,
-    clock: Arc<ManualClock>,
+    options: &'static str,
+    clock: Option<Arc<ManualClock>>,
     driver: SqliteDriver,
 }
 
 impl File {
     fn url(&self) -> Result<StoreUrl> {
         let file = self.folder.path().join("memory.db");
-        format!("sqlite:{}?synchronous=normal", file.display()).parse()
+        format!("sqlite:{}{}", file.display(), self.options).parse()
     }
 }
 
@@ -50,10 +60,22 @@ impl TestStore for File {
     }
 
     async fn pass(&self, by: Duration) {
-        self.clock.advance(by);
+        match &self.clock {
+            Some(clock) => clock.advance(by),
+            None => tokio::time::sleep(by).await,
+        }
     }
 }
 
 fn main() -> ExitCode {
-    main_with(Files)
+    let runs = [
+        Files { name: "sqlite", options: "?synchronous=normal", manual_clock: true },
+        Files { name: "sqlite (as used)", options: "", manual_clock: false },
+    ];
+    let codes = runs.map(main_with);
+    if codes.iter().all(|code| *code == ExitCode::SUCCESS) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -1,36 +1,42 @@
 //! The two searches, within the caller's transaction (V4 to V9).
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::HashSet;
 
 use futures_util::TryStreamExt as _;
 use memory_core::text::words;
 use memory_core::{
     Filter, Hit, QueryEmbedding, Result, Scope, TextSearch, Timestamp, VectorSearch,
-    cosine_similarity,
 };
 use sqlx::SqliteConnection;
 
-use super::{Namespace, floats, passes, postings, record, record_columns};
+use super::{Namespace, bytes, filter_text, postings, record, record_columns};
 use crate::error::sql;
-use crate::rows::{get, text};
+use crate::rows::{get, integer, text};
 
-/// In the order in which the records lie in the file.
-const EMBEDDINGS: &str = "
-SELECT record, id, embedding FROM records
-WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
-ORDER BY record";
-
-const EMBEDDINGS_AND_SUBJECTS: &str = "
-SELECT record, id, embedding, document_type, created_at, metadata FROM records
-WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
-ORDER BY record";
+/// The records lie in the file in the order of their keys, and are read in it; what is kept is no
+/// more than the limit.
+const NEAREST: &str = concat!(
+    "SELECT ",
+    record_columns!("FALSE"),
+    ", found.score
+FROM (
+    SELECT record, cosine_similarity(?3, embedding) AS score
+    FROM records
+    WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
+        AND filter_matches(?4, metadata, document_type, created_at)
+    ORDER BY score DESC, id LIMIT ?5
+) found
+CROSS JOIN records r USING (record)
+ORDER BY found.score DESC, r.id"
+);
 
 const CANDIDATES: &str = "
-SELECT r.id, r.document_type, r.created_at, r.metadata,
-    CASE WHEN ?2 THEN r.embedding END AS embedding
+SELECT r.record, r.id,
+    CASE WHEN ?2 IS NOT NULL THEN cosine_similarity(?2, r.embedding) END AS similarity
 FROM json_each(?1) asked
 CROSS JOIN records r ON r.record = asked.value
+WHERE filter_matches(?3, r.metadata, r.document_type, r.created_at)
 ORDER BY asked.key";
 
 const LOAD: &str = concat!(
@@ -74,13 +80,6 @@ impl PartialEq for Found {
 
 impl Eq for Found {}
 
-/// The similarity of an embedding as it is stored; `stored` is room for its numbers.
-fn similarity(query: &[f32], bytes: &[u8], stored: &mut Vec<f32>) -> f64 {
-    stored.clear();
-    stored.extend(floats(bytes));
-    cosine_similarity(query, stored)
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "to the precision of embeddings")]
 fn narrow(similarity: f64) -> f32 {
     similarity as f32
@@ -95,40 +94,25 @@ pub(super) async fn by_vector(
     let found = Namespace::find(connection, scope, &request.namespace, now).await?;
     let Some(namespace) = found else { return Ok(Vec::new()) };
     namespace.require(&request.space)?;
-    let best = nearest(connection, namespace.key, request, now).await?;
-    load(connection, best).await
-}
-
-/// The best records, best first, with room for no more than the limit of them.
-async fn nearest(
-    connection: &mut SqliteConnection,
-    namespace: i64,
-    request: &VectorSearch,
-    now: Timestamp,
-) -> Result<Vec<Found>> {
-    let filter = request.filter.as_ref();
-    let statement = if filter.is_some() { EMBEDDINGS_AND_SUBJECTS } else { EMBEDDINGS };
-    let mut rows = sqlx::query(statement).bind(namespace).bind(now.as_millis()).fetch(connection);
-    let mut stored = Vec::with_capacity(request.embedding.len());
-    // The greatest, at the top, is the worst.
-    let mut best: BinaryHeap<Found> = BinaryHeap::new();
-    while let Some(row) = rows.try_next().await.map_err(sql)? {
-        let score = similarity(&request.embedding, get(&row, "embedding")?, &mut stored);
-        let full = best.len() == request.limit;
-        if full && best.peek().is_some_and(|worst| score < worst.score) {
-            continue;
-        }
-        let narrow = narrow(score);
-        if request.min_similarity.is_some_and(|least| narrow < least) || !passes(&row, filter)? {
-            continue;
-        }
-        let (id, record) = (get(&row, "id")?, get(&row, "record")?);
-        best.push(Found { score, id, record, similarity: Some(narrow) });
-        if full {
-            best.pop();
-        }
+    let rows = sqlx::query(NEAREST)
+        .bind(namespace.key)
+        .bind(now.as_millis())
+        .bind(bytes(&request.embedding))
+        .bind(filter_text(request.filter.as_ref())?)
+        .bind(integer(request.limit))
+        .fetch_all(connection)
+        .await
+        .map_err(sql)?;
+    let hit = |row| {
+        let score: f64 = get(row, "score")?;
+        Ok(Hit { record: record(row)?, score, similarity: Some(narrow(score)) })
+    };
+    let mut hits = rows.iter().map(hit).collect::<Result<Vec<_>>>()?;
+    // Best first, so the threshold takes the last ones, and took no other's place (V5).
+    if let Some(least) = request.min_similarity {
+        hits.retain(|hit| hit.similarity >= Some(least));
     }
-    Ok(best.into_sorted_vec())
+    Ok(hits)
 }
 
 pub(super) async fn by_words(
@@ -189,25 +173,21 @@ async fn candidates(
     query: Option<&QueryEmbedding>,
 ) -> Result<Vec<Found>> {
     let records: Vec<i64> = ranked.iter().map(|(record, _)| *record).collect();
-    let records = text(&records)?;
-    let mut rows = sqlx::query(CANDIDATES).bind(&records).bind(query.is_some()).fetch(connection);
+    let mut rows = sqlx::query(CANDIDATES)
+        .bind(text(&records)?)
+        .bind(query.map(|query| bytes(&query.embedding)))
+        .bind(filter_text(filter)?)
+        .fetch(connection);
+    let least = query.and_then(|query| query.min_similarity);
     let mut found = Vec::new();
-    let mut stored = Vec::new();
-    for &(record, score) in ranked {
-        let Some(row) = rows.try_next().await.map_err(sql)? else { break };
-        if !passes(&row, filter)? {
-            continue;
-        }
-        let similarity = match query {
-            Some(query) => {
-                let bytes = get(&row, "embedding")?;
-                Some(narrow(similarity(&query.embedding, bytes, &mut stored)))
-            }
-            None => None,
-        };
-        let least = query.and_then(|query| query.min_similarity);
-        if least.is_none_or(|least| similarity.is_some_and(|similarity| similarity >= least)) {
-            found.push(Found { score, id: get(&row, "id")?, record, similarity });
+    let mut ranked = ranked.iter();
+    while let Some(row) = rows.try_next().await.map_err(sql)? {
+        let record: i64 = get(&row, "record")?;
+        // Those between did not pass.
+        let Some((_, score)) = ranked.find(|(ranked, _)| *ranked == record) else { break };
+        let similarity = get::<Option<f64>>(&row, "similarity")?.map(narrow);
+        if least.is_none_or(|least| similarity >= Some(least)) {
+            found.push(Found { score: *score, id: get(&row, "id")?, record, similarity });
         }
     }
     Ok(found)

@@ -10,7 +10,7 @@ use memory_core::{
 use sqlx::SqliteConnection;
 
 use super::postings::{self, Posted};
-use super::{record, record_columns, require_space};
+use super::{bytes, record, record_columns, require_space};
 use crate::error::{damaged, sql};
 use crate::rows::{get, integer, object_text, text};
 
@@ -198,7 +198,6 @@ async fn upsert(
     new: &Prepared<'_>,
     stored: &StoredRecord,
 ) -> Result<i64> {
-    let embedding: Vec<u8> = new.record.embedding.iter().flat_map(|x| x.to_le_bytes()).collect();
     sqlx::query_scalar(UPSERT)
         .bind(namespace)
         .bind(&new.id)
@@ -209,7 +208,7 @@ async fn upsert(
         .bind(new.record.language.map(memory_core::text::Language::code))
         .bind(&new.record.document_type)
         .bind(&new.content_hash)
-        .bind(embedding)
+        .bind(bytes(&new.record.embedding))
         .bind(object_text(&new.record.metadata)?)
         .bind(&new.record.content)
         .fetch_one(connection)
