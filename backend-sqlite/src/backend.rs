@@ -10,6 +10,8 @@ use memory_core::{
     SystemClock, operation as op,
 };
 
+use sqlx::Connection as _;
+
 use crate::config::Config;
 use crate::conversation::Conversations;
 use crate::database::Database;
@@ -116,6 +118,12 @@ const ERASE_USER: [&str; 3] = [
     "DELETE FROM entries WHERE user = ?1",
 ];
 
+/// Deleted content is overwritten, not only unlinked.
+const OVERWRITE: &str = "PRAGMA secure_delete = ON";
+
+/// The log, too, gives up what it holds; where somebody reads from it, with its next turn.
+const FORGET: [&str; 2] = ["PRAGMA secure_delete = OFF", "PRAGMA wal_checkpoint(TRUNCATE)"];
+
 const NODES_OF_USER: &str = "
 SELECT node FROM conversations WHERE user = ?1 AND node > ?2
 UNION
@@ -185,7 +193,10 @@ impl Control for SqliteControl {
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        let mut transaction = self.0.write().await?;
+        let mut writer = self.0.writer().await?;
+        // A call that is dropped half-way leaves it on, which costs time alone.
+        sqlx::query(OVERWRITE).execute(&mut *writer).await.map_err(sql)?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(sql)?;
         let now = self.0.now().as_millis();
         let mut counts = [0_u64; 3];
         for (count, text) in
@@ -198,6 +209,9 @@ impl Control for SqliteControl {
             sqlx::query(text).bind(user).execute(&mut *transaction).await.map_err(sql)?;
         }
         transaction.commit().await.map_err(sql)?;
+        for text in FORGET {
+            sqlx::query(text).execute(&mut *writer).await.map_err(sql)?;
+        }
         let [messages, records, entries] = counts;
         Ok(ErasureReceipt { messages, records, entries })
     }

@@ -42,6 +42,8 @@
 //!   exactly [`bm25`](memory_core::text::bm25) over the namespace's live records (V9, G1).
 //! - **Search reads every embedding of the namespace** within SQLite, by functions of ours, and is
 //!   always exact (V7).
+//! - **Erasing a user overwrites** what it deletes and empties the log (G12); other deletes leave
+//!   their bytes in the file until new ones take their place, or `VACUUM`.
 //! - **Batches are few statements** of many rows: an append of 100 messages takes half as long, or
 //!   less, as the same rows inserted one by one in a transaction (`cargo bench -p backend-sqlite`).
 //!

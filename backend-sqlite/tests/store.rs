@@ -185,6 +185,26 @@ async fn g12_erasing_a_user_leaves_nothing_of_theirs_and_everything_of_others() 
 }
 
 #[tokio::test]
+async fn g12_what_is_erased_is_overwritten_in_the_file_and_its_log() {
+    const SECRET: &[u8] = b"they call me Ishmael";
+    let folder = tempfile::tempdir().unwrap();
+    let backend = in_file(&folder.path().join("x.db")).await;
+    let text = String::from_utf8(SECRET.to_vec()).unwrap();
+    let append = Append::new("c", vec![Message::user(&text); 50]);
+    backend.conversations().unwrap().append(&scope(), &append).await.unwrap();
+    backend.vectors().unwrap().store(&scope(), &record(&text, None)).await.unwrap();
+    backend.working().unwrap().put(&scope(), &Put::new("k", text.repeat(500))).await.unwrap();
+    let on_disk = || {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect::<Vec<u8>>()
+    };
+    let holds = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|part| part == SECRET);
+    assert!(holds(&on_disk()));
+    backend.control().erase("alice").await.unwrap();
+    assert!(!holds(&on_disk()));
+}
+
+#[tokio::test]
 async fn w8_purging_removes_what_has_expired_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.db");

@@ -104,8 +104,8 @@ pub(super) async fn by_vector(
         .await
         .map_err(sql)?;
     let hit = |row| {
-        let score: f64 = get(row, "score")?;
-        Ok(Hit { record: record(row)?, score, similarity: Some(narrow(score)) })
+        let cosine: f64 = get(row, "score")?;
+        Ok(Hit { record: record(row)?, score: cosine, similarity: Some(narrow(cosine)) })
     };
     let mut hits = rows.iter().map(hit).collect::<Result<Vec<_>>>()?;
     // Best first, so the threshold takes the last ones, and took no other's place (V5).
