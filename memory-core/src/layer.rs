@@ -31,6 +31,8 @@ pub struct Call<'a> {
     /// and answers truly: reads, deletes, and appends whose messages carry ids (C3). A put under a
     /// condition is safe too: the second fails with `Conflict` rather than writing twice.
     pub repeatable: bool,
+    /// Whether the call may change what is stored, an expiry included.
+    pub writes: bool,
     /// How many items the request carries, where it is a batch.
     pub items: Option<usize>,
     /// The conversation or namespace that the request names.

@@ -25,16 +25,21 @@ use crate::working::{
 };
 
 impl<P, S: ?Sized> Around<P, S> {
-    /// A call that is safe to repeat and is no batch, until said otherwise.
+    /// A call that reads, is safe to repeat and is no batch, until said otherwise.
     fn call(&self, facet: Option<Facet>, operation: &'static str) -> Call<'static> {
         Call {
             backend: self.backend,
             facet,
             operation,
             repeatable: true,
+            writes: false,
             items: None,
             collection: None,
         }
+    }
+
+    fn write(&self, facet: Option<Facet>, operation: &'static str) -> Call<'static> {
+        Call { writes: true, ..self.call(facet, operation) }
     }
 }
 
@@ -46,7 +51,7 @@ impl<P: Policy> ConversationStore for Around<P, dyn ConversationStore> {
             repeatable: request.is_repeatable(),
             items: Some(request.messages.len()),
             collection: Some(&request.conversation),
-            ..self.call(Some(Facet::Conversations), op::APPEND)
+            ..self.write(Some(Facet::Conversations), op::APPEND)
         };
         self.policy.around(call, || self.inner.append(scope, request)).await
     }
@@ -62,7 +67,7 @@ impl<P: Policy> ConversationStore for Around<P, dyn ConversationStore> {
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let call = Call {
             collection: Some(&request.conversation),
-            ..self.call(Some(Facet::Conversations), op::TRIM)
+            ..self.write(Some(Facet::Conversations), op::TRIM)
         };
         self.policy.around(call, || self.inner.trim(scope, request)).await
     }
@@ -70,7 +75,7 @@ impl<P: Policy> ConversationStore for Around<P, dyn ConversationStore> {
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let call = Call {
             collection: Some(conversation),
-            ..self.call(Some(Facet::Conversations), op::CLEAR_CONVERSATION)
+            ..self.write(Some(Facet::Conversations), op::CLEAR_CONVERSATION)
         };
         self.policy.around(call, || self.inner.clear(scope, conversation)).await
     }
@@ -100,7 +105,7 @@ impl<P: Policy> VectorStore for Around<P, dyn VectorStore> {
         let call = Call {
             items: Some(request.records.len()),
             collection: Some(&request.namespace),
-            ..self.call(Some(Facet::Vectors), op::STORE_RECORDS)
+            ..self.write(Some(Facet::Vectors), op::STORE_RECORDS)
         };
         self.policy.around(call, || self.inner.store(scope, request)).await
     }
@@ -117,7 +122,7 @@ impl<P: Policy> VectorStore for Around<P, dyn VectorStore> {
     async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
         let call = Call {
             collection: Some(&request.namespace),
-            ..self.call(Some(Facet::Vectors), op::DELETE_RECORDS)
+            ..self.write(Some(Facet::Vectors), op::DELETE_RECORDS)
         };
         self.policy.around(call, || self.inner.delete(scope, request)).await
     }
@@ -170,7 +175,7 @@ impl<P: Policy> WorkingStore for Around<P, dyn WorkingStore> {
     async fn put(&self, scope: &Scope, request: &Put) -> Result<Written> {
         let call = Call {
             repeatable: request.condition != PutCondition::Always,
-            ..self.call(Some(Facet::Working), op::PUT)
+            ..self.write(Some(Facet::Working), op::PUT)
         };
         self.policy.around(call, || self.inner.put(scope, request)).await
     }
@@ -179,13 +184,14 @@ impl<P: Policy> WorkingStore for Around<P, dyn WorkingStore> {
         let call = Call {
             repeatable: request.entries.iter().all(|e| e.condition != PutCondition::Always),
             items: Some(request.entries.len()),
-            ..self.call(Some(Facet::Working), op::PUT_MANY)
+            ..self.write(Some(Facet::Working), op::PUT_MANY)
         };
         self.policy.around(call, || self.inner.put_many(scope, request)).await
     }
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
-        let call = self.call(Some(Facet::Working), op::GET);
+        let call =
+            Call { writes: request.extend.is_some(), ..self.call(Some(Facet::Working), op::GET) };
         self.policy.around(call, || self.inner.get(scope, request)).await
     }
 
@@ -198,7 +204,7 @@ impl<P: Policy> WorkingStore for Around<P, dyn WorkingStore> {
     }
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
-        let call = self.call(Some(Facet::Working), op::DELETE);
+        let call = self.write(Some(Facet::Working), op::DELETE);
         self.policy.around(call, || self.inner.delete(scope, request)).await
     }
 
@@ -208,12 +214,12 @@ impl<P: Policy> WorkingStore for Around<P, dyn WorkingStore> {
     }
 
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
-        let call = Call { repeatable: false, ..self.call(Some(Facet::Working), op::INCREMENT) };
+        let call = Call { repeatable: false, ..self.write(Some(Facet::Working), op::INCREMENT) };
         self.policy.around(call, || self.inner.increment(scope, request)).await
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
-        let call = self.call(Some(Facet::Working), op::CLEAR_WORKING);
+        let call = self.write(Some(Facet::Working), op::CLEAR_WORKING);
         self.policy.around(call, || self.inner.clear(scope)).await
     }
 
@@ -232,7 +238,7 @@ impl<P: Policy> Control for Around<P, dyn Control> {
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        let call = self.call(None, op::ERASE);
+        let call = self.write(None, op::ERASE);
         self.policy.around(call, || self.inner.erase(user)).await
     }
 

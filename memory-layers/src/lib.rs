@@ -1,0 +1,132 @@
+//! Layers that need a runtime: retry, circuit breaker, concurrency limit, timeout, metrics and
+//! fault injection, each a small [`Policy`](memory_core::layer::Policy) around every operation of a
+//! backend. (`memory-core`, which has no runtime, holds the mechanism and the tracing layer.)
+//!
+//! [`Layers`] puts them around a backend in the one order that makes sense:
+//!
+//! ```text
+//! trace → metrics → retry → circuit breaker → concurrency limit → timeout → faults → driver
+//! ```
+//!
+//! So a span and a measured latency cover all attempts of a call; each attempt has its own timeout;
+//! and what waits for a turn does not use up the time of the call itself.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use memory_layers::{Layers, Retry};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> memory_core::Result<()> {
+//! let backend = backend_inmemory::InMemory::new().backend();
+//! let layers = Layers::new().retry(Retry::new(5)).timeout(Duration::from_secs(2));
+//! let backend = layers.around(backend);
+//! # assert!(backend.working().is_ok());
+//! # Ok(())
+//! # }
+//! ```
+
+mod breaker;
+mod faults;
+mod limit;
+mod meter;
+mod retry;
+mod timeout;
+
+use std::time::Duration;
+
+use memory_core::Backend;
+use memory_core::layer::Trace;
+
+pub use self::breaker::CircuitBreaker;
+pub use self::faults::Faults;
+pub use self::limit::ConcurrencyLimit;
+pub use self::meter::Metrics;
+pub use self::retry::Retry;
+pub use self::timeout::Timeout;
+
+/// Which layers stand around a backend. None does until it is named.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[must_use]
+pub struct Layers {
+    trace: bool,
+    metrics: bool,
+    retry: Option<Retry>,
+    circuit_breaker: Option<CircuitBreaker>,
+    concurrency: Option<ConcurrencyLimit>,
+    timeout: Option<Timeout>,
+    faults: Option<Faults>,
+}
+
+impl Layers {
+    /// No layer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A span around every operation, or none.
+    pub fn trace(mut self, trace: bool) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// Latencies and errors, to the recorder that the program installed, or not.
+    pub fn metrics(mut self, metrics: bool) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Repeats what failed in passing and is safe to repeat.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Stops calling a store that does not answer.
+    pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.circuit_breaker = Some(breaker);
+        self
+    }
+
+    /// Bounds how many calls are under way at once.
+    pub fn concurrency(mut self, limit: ConcurrencyLimit) -> Self {
+        self.concurrency = Some(limit);
+        self
+    }
+
+    /// Bounds how long one attempt takes.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(Timeout::new(timeout));
+        self
+    }
+
+    /// Makes calls fail, for tests.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Puts the layers around a backend.
+    pub fn around(&self, mut backend: Backend) -> Backend {
+        if let Some(faults) = &self.faults {
+            backend = backend.layered(faults.layer());
+        }
+        if let Some(timeout) = &self.timeout {
+            backend = backend.layered(*timeout);
+        }
+        if let Some(limit) = &self.concurrency {
+            backend = backend.layered(limit.layer());
+        }
+        if let Some(breaker) = &self.circuit_breaker {
+            backend = backend.layered(breaker.layer());
+        }
+        if let Some(retry) = &self.retry {
+            backend = backend.layered(retry.layer());
+        }
+        if self.metrics {
+            backend = backend.layered(Metrics);
+        }
+        if self.trace {
+            backend = backend.layered(Trace);
+        }
+        backend
+    }
+}

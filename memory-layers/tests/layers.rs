@@ -1,0 +1,301 @@
+//! What each layer does to calls that fail, hang or crowd.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend_inmemory::InMemory;
+use memory_core::layer::{Call, Policy};
+use memory_core::{
+    Append, Backend, Error, ErrorKind, Get, Increment, Message, Put, PutCondition, ReadMessages,
+    Result, Scope,
+};
+use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retry};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// What becomes of an attempt.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Done,
+    Lost(ErrorKind),
+    /// Done, but the answer was lost.
+    Unanswered,
+    Hangs,
+}
+use Fate::{Done, Hangs, Lost, Unanswered};
+
+/// A store that does with its attempts as told, then as it should; says how many there were.
+#[derive(Debug, Clone, Default)]
+struct Script(Arc<Mutex<(VecDeque<Fate>, usize)>>);
+
+impl Policy for Script {
+    async fn around<T, F, N>(&self, _: Call<'_>, next: N) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+        N: Fn() -> F + Send + Sync,
+    {
+        let fate = {
+            let mut script = self.0.lock();
+            script.1 += 1;
+            script.0.pop_front().unwrap_or(Done)
+        };
+        match fate {
+            Done => next().await,
+            Lost(kind) => Err(Error::new(kind, "lost").with_maybe_applied(false)),
+            Unanswered => {
+                next().await?;
+                Err(Error::unavailable("unanswered").with_maybe_applied(true))
+            }
+            Hangs => std::future::pending().await,
+        }
+    }
+}
+
+impl Script {
+    fn attempts(&self) -> usize {
+        self.0.lock().1
+    }
+}
+
+fn scripted(layers: &Layers, fates: impl IntoIterator<Item = Fate>) -> (Backend, Script) {
+    let script = Script(Arc::new(Mutex::new((fates.into_iter().collect(), 0))));
+    let store = InMemory::new().backend().layered(script.clone());
+    (layers.around(store), script)
+}
+
+fn scope() -> Scope {
+    Scope::new("alice", "node").unwrap()
+}
+
+fn retrying(attempts: u32) -> Layers {
+    Layers::new().retry(Retry::new(attempts))
+}
+
+const DOWN: Fate = Lost(ErrorKind::Unavailable);
+
+async fn get(backend: &Backend) -> Result<Option<memory_core::Entry>> {
+    backend.working().unwrap().get(&scope(), &Get::new("k")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn e1_a_read_is_repeated_while_the_cause_may_pass_and_attempts_are_left() {
+    let (backend, script) = scripted(&retrying(3), [DOWN, DOWN]);
+    assert!(get(&backend).await.unwrap().is_none());
+    assert_eq!(script.attempts(), 3);
+
+    let (backend, script) = scripted(&retrying(3), [DOWN; 3]);
+    assert_eq!(get(&backend).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(script.attempts(), 3);
+
+    let (backend, script) = scripted(&retrying(3), [Lost(ErrorKind::PermissionDenied)]);
+    get(&backend).await.unwrap_err();
+    assert_eq!(script.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn e1_what_is_not_safe_to_repeat_is_repeated_only_if_nothing_was_applied() {
+    let increment = Increment { key: "n".into(), by: 1, initial_ttl: None };
+    let (backend, script) = scripted(&retrying(3), [DOWN]);
+    let counted = backend.working().unwrap().increment(&scope(), &increment).await.unwrap();
+    assert_eq!((counted.value, script.attempts()), (1, 2));
+
+    let (backend, script) = scripted(&retrying(3), [Unanswered]);
+    let error = backend.working().unwrap().increment(&scope(), &increment).await.unwrap_err();
+    assert!(error.maybe_applied());
+    assert_eq!(script.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_an_append_whose_messages_carry_ids_is_repeated_and_stored_once() {
+    let (backend, script) = scripted(&retrying(3), [Unanswered, DOWN]);
+    let conversations = backend.conversations().unwrap();
+    let with_id = Append::new("c", vec![Message::user("x").with_id("1")]);
+    assert!(conversations.append(&scope(), &with_id).await.unwrap().replayed);
+    assert_eq!(script.attempts(), 3);
+    let read = conversations.read(&scope(), &ReadMessages::all("c")).await.unwrap();
+    assert_eq!(read.total, 1);
+
+    let (backend, script) = scripted(&retrying(3), [Unanswered]);
+    let without = Append::new("c", vec![Message::user("x")]);
+    backend.conversations().unwrap().append(&scope(), &without).await.unwrap_err();
+    assert_eq!(script.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn e1_the_last_error_says_whether_any_attempt_may_have_been_applied() {
+    let put = Put::new("k", 1).with_condition(PutCondition::IfAbsent);
+    let (backend, _) = scripted(&retrying(2), [Unanswered]);
+    let error = backend.working().unwrap().put(&scope(), &put).await.unwrap_err();
+    // The second attempt met the effect of the first.
+    assert_eq!((error.kind(), error.maybe_applied()), (ErrorKind::Conflict, true));
+
+    let (backend, _) = scripted(&retrying(2), [Unanswered, DOWN]);
+    let error = backend.working().unwrap().put(&scope(), &put).await.unwrap_err();
+    assert_eq!((error.kind(), error.maybe_applied()), (ErrorKind::Unavailable, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_as_long_as_the_store_asks_and_no_longer_than_it_is_allowed() {
+    #[derive(Debug)]
+    struct Busy(Duration);
+    impl Policy for Busy {
+        async fn around<T, F, N>(&self, _: Call<'_>, _: N) -> Result<T>
+        where
+            T: Send,
+            F: Future<Output = Result<T>> + Send,
+            N: Fn() -> F + Send + Sync,
+        {
+            Err(Error::new(ErrorKind::RateLimited, "busy").with_retry_after(self.0))
+        }
+    }
+    let busy = |seconds| InMemory::new().backend().layered(Busy(Duration::from_secs(seconds)));
+    let start = Instant::now();
+    get(&retrying(2).around(busy(10))).await.unwrap_err();
+    assert!(start.elapsed() >= Duration::from_secs(10));
+    let start = Instant::now();
+    get(&retrying(2).around(busy(31))).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::ZERO, "30 seconds are the most by default");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_add_no_more_than_a_tenth_to_a_store_that_stays_down() {
+    let (backend, script) = scripted(&retrying(2), [DOWN; 10_000]);
+    for _ in 0..1_000 {
+        get(&backend).await.unwrap_err();
+    }
+    // 10 were saved, and each of the 999 calls after the first earned a tenth.
+    assert_eq!(script.attempts(), 1_000 + 10 + 99);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g7_a_call_that_takes_too_long_is_dropped_and_the_handle_serves_on() {
+    let layers = Layers::new().timeout(Duration::from_secs(5));
+    let (backend, _) = scripted(&layers, [Hangs, Hangs]);
+    let start = Instant::now();
+    let error = get(&backend).await.unwrap_err();
+    assert_eq!((error.kind(), error.maybe_applied()), (ErrorKind::Timeout, false));
+    assert_eq!((error.backend(), error.operation()), (Some("inmemory"), Some("get")));
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    let error = backend.working().unwrap().put(&scope(), &Put::new("k", 1)).await.unwrap_err();
+    assert!(error.maybe_applied() && error.is_transient());
+    assert!(get(&backend).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_has_the_timeout_to_itself() {
+    let layers = retrying(3).timeout(Duration::from_secs(5));
+    let (backend, script) = scripted(&layers, [Hangs, Hangs]);
+    get(&backend).await.unwrap();
+    assert_eq!(script.attempts(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_calls_are_under_way_than_the_limit_and_who_waits_too_long_is_told() {
+    let limit = ConcurrencyLimit::new(2).with_patience(Duration::from_secs(1));
+    let (backend, script) = scripted(&Layers::new().concurrency(limit), [Hangs, Hangs]);
+    let hanging = [0, 1].map(|_| {
+        let backend = backend.clone();
+        tokio::spawn(async move { get(&backend).await })
+    });
+    tokio::task::yield_now().await;
+    let error = get(&backend).await.unwrap_err();
+    assert_eq!((error.kind(), error.maybe_applied()), (ErrorKind::RateLimited, false));
+    assert_eq!(script.attempts(), 2);
+    hanging[0].abort();
+    get(&backend).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_open_circuit_spares_the_store_until_it_may_be_back() {
+    let pause = Duration::from_secs(1);
+    let breaker = CircuitBreaker::new(3).with_pause(pause, pause);
+    let refused = Lost(ErrorKind::Conflict);
+    let fates = [DOWN, DOWN, refused, DOWN, DOWN, DOWN];
+    let (backend, script) = scripted(&Layers::new().circuit_breaker(breaker), fates);
+    for _ in 0..6 {
+        get(&backend).await.unwrap_err();
+    }
+    assert_eq!(script.attempts(), 6, "a refusal is an answer");
+    let error = get(&backend).await.unwrap_err();
+    assert_eq!((error.kind(), error.maybe_applied()), (ErrorKind::Unavailable, false));
+    assert_eq!(script.attempts(), 6);
+    tokio::time::sleep(pause * 11 / 10).await; // the breaker keeps real time
+    get(&backend).await.unwrap();
+    get(&backend).await.unwrap();
+    assert_eq!(script.attempts(), 8);
+}
+
+#[tokio::test]
+async fn the_same_seed_gives_the_same_faults_and_each_says_truly_what_was_applied() {
+    let run = async |seed| {
+        let store = InMemory::new();
+        let faults = Faults::new(seed).before(0.2).after(0.2).cancel(0.2);
+        let faulty = Layers::new().faults(faults).around(store.backend());
+        let plain = store.backend();
+        let mut outcomes = Vec::new();
+        for i in 0..200 {
+            let key = i.to_string();
+            let result = faulty.working().unwrap().put(&scope(), &Put::new(&key, i)).await;
+            let applied =
+                plain.working().unwrap().get(&scope(), &Get::new(&key)).await.unwrap().is_some();
+            match &result {
+                Ok(_) => assert!(applied),
+                Err(error) => assert!(error.maybe_applied() || !applied),
+            }
+            outcomes.push((result.map_err(|error| error.message().to_owned()).err(), applied));
+        }
+        outcomes
+    };
+    let outcomes = run(1).await;
+    assert_eq!(outcomes, run(1).await);
+    assert_ne!(outcomes, run(2).await);
+    for (what, applied) in [
+        ("the request was lost", false),
+        ("the answer was lost", true),
+        ("the call was dropped", false),
+    ] {
+        assert!(outcomes.contains(&(Some(what.to_owned()), applied)), "{what}");
+    }
+}
+
+#[test]
+fn metrics_tell_latencies_errors_by_kind_and_retries() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let (backend, _) = scripted(&retrying(2).metrics(true), [Done, DOWN, DOWN, DOWN]);
+            get(&backend).await.unwrap();
+            get(&backend).await.unwrap_err();
+            get(&backend).await.unwrap();
+        });
+    });
+    let seen: Vec<(String, usize)> = snapshots
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let key = key.key();
+            let labels: Vec<_> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let count = match value {
+                DebugValue::Histogram(samples) => samples.len(),
+                DebugValue::Counter(count) => usize::try_from(count).unwrap(),
+                DebugValue::Gauge(_) => unreachable!("no gauge is kept"),
+            };
+            (format!("{} {}", key.name(), labels.join(" ")), count)
+        })
+        .collect();
+    let of = |name: &str| seen.iter().find(|(key, _)| key == name).map(|(_, count)| *count);
+    let call = "db.system.name=inmemory db.operation.name=get";
+    assert_eq!(of(&format!("db.client.operation.duration {call}")), Some(2));
+    let failed = format!("db.client.operation.duration {call} error.type=unavailable");
+    assert_eq!(of(&failed), Some(1));
+    assert_eq!(of(&format!("memory.retries {call}")), Some(2));
+}
