@@ -1,6 +1,7 @@
 //! Vectors (contract, section V).
 
 mod postings;
+mod rebinding;
 mod search;
 mod store;
 
@@ -11,7 +12,7 @@ use futures_util::TryStreamExt as _;
 use memory_core::text::Language;
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
-    PageRequest, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
+    PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
     StoredRecord, Subject, TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
 };
 use sqlx::SqliteConnection;
@@ -307,6 +308,13 @@ impl VectorStore for Vectors {
         let Some(filter) = &request.filter else { return Ok(namespace.records) };
         let matching = matching(&mut transaction, namespace.key, now, filter).await?;
         Ok(matching.len() as u64)
+    }
+
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        let mut transaction = self.0.write().await?;
+        let records = rebinding::rebind(&mut transaction, scope, request, self.0.now()).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(records)
     }
 
     async fn namespaces(

@@ -54,8 +54,8 @@ pub use tokens::TiktokenCounter;
 pub use tokens::{HeuristicCounter, TokenCounter};
 pub use vector::{
     CountRecords, DeleteRecords, GetRecords, Hit, NamespaceSummary, NewRecord, Outcome,
-    QueryEmbedding, Record, ScanRecords, SearchResult, Selection, StoreRecords, StoredRecord,
-    TextSearch, VectorSearch, VectorStore, content_hash,
+    QueryEmbedding, Rebind, Record, ScanRecords, SearchResult, Selection, StoreRecords,
+    StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash,
 };
 pub use working::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Put, PutCondition, PutMany,
