@@ -13,7 +13,7 @@ pub use self::render::DocumentFormat;
 use super::Context;
 use super::strict::at_least_one;
 use crate::check::identifier;
-use crate::embed::{Embedder, EmbeddingSpace};
+use crate::embed::{Embedder, EmbeddingSpace, embed_documents};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
 use crate::fusion::{self, Fusion, Method};
@@ -273,11 +273,7 @@ impl VectorDatabase {
             .filter(|document| document.embedding.is_none())
             .map(|document| document.content.as_str())
             .collect();
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(self.embedder.max_batch().max(1)) {
-            embeddings.extend(self.embedder.embed_documents(batch).await?);
-        }
-        Ok(embeddings)
+        embed_documents(&*self.embedder, &texts).await
     }
 
     /// Finds documents (V4 to V10).
