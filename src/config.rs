@@ -1,5 +1,6 @@
 //! The configuration file.
 
+mod embedder;
 mod reader;
 mod tree;
 
@@ -8,6 +9,7 @@ use std::path::Path;
 
 use memory_core::{Error, Facet, Result, StoreUrl, did_you_mean};
 
+pub use self::embedder::EmbedderConfig;
 use self::reader::{Fields, Reader};
 use crate::node::Node;
 
@@ -25,7 +27,7 @@ use crate::node::Node;
 ///   vectors: {url: "memory:v"}     # or an object with a URL
 /// default: main                    # the store of each facet not named below
 /// vectors: vectors                 # facets: conversations, vectors, working
-/// embedder: {type: hashing, dimensions: 512}
+/// embedder: hashing               # or {type: hashing, dimensions: 512}
 /// tokens: heuristic                # or o200k_base, cl100k_base
 /// trace: true                      # a span around every operation
 /// nodes:                           # memory nodes, checked against their stores at start
@@ -62,23 +64,6 @@ pub struct Config {
     pub nodes: BTreeMap<String, Node>,
 }
 
-/// What turns text into vectors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EmbedderConfig {
-    /// Feature hashing of words and parts of words: finds like wording, not like meaning.
-    Hashing {
-        /// How many numbers a vector has.
-        dimensions: usize,
-    },
-}
-
-impl Default for EmbedderConfig {
-    fn default() -> Self {
-        Self::Hashing { dimensions: 512 }
-    }
-}
-
 /// What counts tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tokens {
@@ -104,7 +89,6 @@ const KEYS: [&str; 9] = [
 ];
 const STORES: &str = "as in stores: {main: \"sqlite:agent.db\"}";
 const STORE: &str = "write NAME: URL, or NAME: {url: URL}";
-const EMBEDDER: &str = "as in embedder: {type: hashing, dimensions: 512}";
 const NODES: &str = "as in nodes: {buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER}}";
 
 impl Config {
@@ -137,7 +121,9 @@ impl Config {
         Ok(Self {
             default,
             facets,
-            embedder: fields.get("embedder").map_or(Ok(EmbedderConfig::default()), embedder)?,
+            embedder: fields
+                .get("embedder")
+                .map_or(Ok(EmbedderConfig::default()), |r| EmbedderConfig::read(&r))?,
             tokens: fields.get("tokens").map_or(Ok(Tokens::default()), |r| tokens(&r))?,
             trace: fields.get("trace").map_or(Ok(false), |r| r.boolean())?,
             nodes: fields.get("nodes").map_or(Ok(BTreeMap::new()), |r| nodes(&r))?,
@@ -189,23 +175,6 @@ fn store_name(reader: &Reader<'_>, stores: &BTreeMap<String, StoreUrl>) -> Resul
     let hint = did_you_mean(&name, known())
         .unwrap_or_else(|| format!("the stores are {}", known().collect::<Vec<_>>().join(", ")));
     Err(reader.problem("there is no store of this name").with_hint(hint))
-}
-
-fn embedder(reader: Reader<'_>) -> Result<EmbedderConfig> {
-    let fields = reader.fields(&["type", "dimensions"], EMBEDDER)?;
-    fields.need("type")?.one_of("embedder", &[("hashing", ())])?;
-    let dimensions = match fields.get("dimensions") {
-        Some(reader) => {
-            let dimensions = reader.whole()?;
-            let limit = memory_core::Limits::CONTRACT.dimensions;
-            if !(1..=limit).contains(&dimensions) {
-                return Err(reader.problem(&format!("dimensions are 1 to {limit}")));
-            }
-            dimensions
-        }
-        None => return Ok(EmbedderConfig::default()),
-    };
-    Ok(EmbedderConfig::Hashing { dimensions })
 }
 
 fn tokens(reader: &Reader<'_>) -> Result<Tokens> {

@@ -33,7 +33,8 @@
 //! in parentheses (C1, V7, …) are its.
 //!
 //! The drivers are cargo features, listed in [`Registry::with_compiled_drivers`]. Besides,
-//! `tiktoken` counts tokens as OpenAI's models do.
+//! `tiktoken` counts tokens as OpenAI's models do, and `fastembed` embeds text with models that run in
+//! this process, where otherwise only feature hashing is there, which is lexical.
 
 mod config;
 mod memory;
@@ -41,7 +42,9 @@ mod node;
 mod registry;
 
 pub use memory_core::*;
-pub use memory_embed::HashingEmbedder;
+#[cfg(feature = "fastembed")]
+pub use memory_embed::FastembedEmbedder;
+pub use memory_embed::{FastembedConfig, HashingEmbedder, Pooling};
 
 pub use self::config::{Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};

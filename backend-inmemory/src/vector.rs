@@ -11,9 +11,9 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use memory_core::{
-    CountRecords, DeleteRecords, GetRecords, NamespaceSummary, Page, PageRequest, Record, Result,
-    ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp,
-    VectorSearch, VectorStore, operation as op,
+    CountRecords, DeleteRecords, Error, GetRecords, NamespaceSummary, Page, PageRequest, Rebind,
+    Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
+    TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
 };
 
 use self::namespace::Namespace;
@@ -81,6 +81,23 @@ impl Vectors {
         }
     }
 
+    /// The other takes the place of the namespace, so that no reader sees anything between.
+    fn rebind(&mut self, request: &Rebind) -> Result<u64> {
+        let missing = |name: &str| Error::not_found(format!("there is no namespace {name:?}"));
+        let Rebind { namespace, from } = request;
+        let old = self.namespaces.get(namespace).ok_or_else(|| missing(namespace))?;
+        let new = self.namespaces.get(from).ok_or_else(|| missing(from))?;
+        new.check_counterparts(old, namespace, from)?;
+        if let (Some(old), Some(mut new)) =
+            (self.namespaces.remove(namespace), self.namespaces.remove(from))
+        {
+            new.take_place_of(&old);
+            self.namespaces.insert(namespace.clone(), new);
+        }
+        self.next_due = self.namespaces.values().filter_map(Namespace::next_due).min();
+        Ok(self.namespaces.get(namespace).map_or(0, Namespace::len))
+    }
+
     fn search(&self, request: &VectorSearch) -> Result<SearchResult> {
         let Some(namespace) = self.namespaces.get(&request.namespace) else { return Ok(NOTHING) };
         namespace.check_space(&request.namespace, &request.space)?;
@@ -141,6 +158,10 @@ impl VectorStore for Store {
                 .get(&request.namespace)
                 .map_or(0, |n| n.count(request.filter.as_ref()))
         }))
+    }
+
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        self.alter(scope, |vectors: &mut Vectors, _| vectors.rebind(request))
     }
 
     async fn namespaces(

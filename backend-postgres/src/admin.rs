@@ -15,13 +15,14 @@ use crate::connect::{SERVER, Server, VERSION_PREFIX, quoted};
 use crate::error::{During, translate};
 
 /// The steps of the schema, in their order. What stands here is never changed, only added to.
-pub(crate) const STEPS: [(&str, &str); 6] = [
+pub(crate) const STEPS: [(&str, &str); 7] = [
     ("tables", include_str!("../migrations/0001_tables.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
     ("vectors", include_str!("../migrations/0004_vectors.sql")),
     ("working", include_str!("../migrations/0005_working.sql")),
     ("control", include_str!("../migrations/0006_control.sql")),
+    ("rebinding", include_str!("../migrations/0007_rebinding.sql")),
 ];
 
 /// The number of the lock that migrations hold against each other: "agent-me" in ASCII.

@@ -10,6 +10,11 @@ const SPACE: &str = "AM001";
 /// The code that they raise where another came between, and the call is to be repeated.
 const CAME_BETWEEN: &str = "AM002";
 
+/// The codes that they raise for a namespace that is not there, and for records without a
+/// counterpart (V13).
+const NO_NAMESPACE: &str = "AM003";
+const NO_COUNTERPART: &str = "AM004";
+
 /// When it happened: while connecting, nothing can have been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum During {
@@ -80,6 +85,9 @@ fn from_server(error: &PgDatabaseError) -> Error {
     match error.code() {
         SPACE => Error::conflict(error.message().to_owned())
             .with_hint("embed with the model of the namespace, or delete the namespace as a whole"),
+        NO_NAMESPACE => Error::not_found(error.message().to_owned()),
+        NO_COUNTERPART => Error::conflict(error.message().to_owned())
+            .with_hint("store what is missing there, and repeat the call"),
         CAME_BETWEEN => Error::conflict(error.message().to_owned()).with_retry(Retry::Transient),
         "28P01" | "28000" => Error::new(ErrorKind::PermissionDenied, text())
             .with_hint("check user and password of the URL, and the server's pg_hba.conf"),

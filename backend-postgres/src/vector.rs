@@ -3,20 +3,19 @@
 mod columns;
 mod filter;
 
-use std::collections::HashSet;
-
 use async_trait::async_trait;
-use memory_core::text::{Language, bm25, words};
+use memory_core::text::{Language, bm25, query_words};
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, Hit, NamespaceSummary, Outcome,
-    Page, PageRequest, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
-    StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash, normalize, operation as op,
+    Page, PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, Selection,
+    StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash, normalize,
+    operation as op,
 };
 use sqlx::postgres::PgRow;
 
 use self::columns::Columns;
 use self::filter::Condition;
-use crate::backend::{Store, one};
+use crate::backend::{Call, Store, one};
 use crate::codec::{get, get_count, get_json, get_moment, get_time, size};
 
 const STORE: &str = "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
@@ -28,6 +27,7 @@ const SEARCH_TEXT: &str = "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5
                            $9, $10, $11, $12, $13, $14)";
 const SCAN: &str = "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const COUNT: &str = "SELECT * FROM {schema}.count_records($1, $2, $3, $4, $5, $6)";
+const REBIND: &str = "SELECT * FROM {schema}.rebind_namespace($1, $2, $3, $4, $5)";
 const LIST: &str = "SELECT * FROM {schema}.list_namespaces($1, $2, $3, $4, $5)";
 
 /// The dimensions of a space; core's checks bound them to 16,000.
@@ -86,6 +86,20 @@ fn namespace(row: &PgRow) -> Result<NamespaceSummary> {
     })
 }
 
+impl Store {
+    /// Searches, and again where nothing is found: between the two statements of a search, its
+    /// namespace may have been rebound (V13), and what it asked then is gone.
+    async fn find_in(
+        &self,
+        sql: &'static str,
+        scope: &Scope,
+        bind: impl Fn(Call) -> Call + Send + Sync,
+    ) -> Result<Vec<PgRow>> {
+        let rows = self.call_in(sql, scope, &bind).await?;
+        if rows.is_empty() { self.call_in(sql, scope, &bind).await } else { Ok(rows) }
+    }
+}
+
 #[async_trait]
 impl VectorStore for Store {
     async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
@@ -138,7 +152,7 @@ impl VectorStore for Store {
         let condition = Condition::of(request.filter.as_ref());
         let query = normalize(request.embedding.clone());
         let rows = self
-            .call_in(SEARCH, scope, |call| {
+            .find_in(SEARCH, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(request.space.model.as_str())
                     .bind(dimensions(&request.space))
@@ -155,13 +169,11 @@ impl VectorStore for Store {
 
     async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
         let condition = Condition::of(request.filter.as_ref());
-        let mut seen = HashSet::new();
-        let mut query = words(&request.text, request.language);
-        query.retain(|word| seen.insert(word.clone()));
+        let query = query_words(&request.text, request.language);
         let to = request.similarity_to.as_ref();
         let embedding = to.map(|to| normalize(to.embedding.clone()));
         let rows = self
-            .call_in(SEARCH_TEXT, scope, |call| {
+            .find_in(SEARCH_TEXT, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(&query)
                     .bind(bm25::K1)
@@ -204,6 +216,15 @@ impl VectorStore for Store {
                 call.bind(request.namespace.as_str())
                     .bind(condition.sql())
                     .bind(condition.operands())
+            })
+            .await?;
+        get_count(one(&rows)?, "records")
+    }
+
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        let rows = self
+            .call_in(REBIND, scope, |call| {
+                call.bind(request.namespace.as_str()).bind(request.from.as_str())
             })
             .await?;
         get_count(one(&rows)?, "records")

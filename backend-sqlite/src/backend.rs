@@ -24,13 +24,14 @@ use crate::working::Working;
 const NAME: &str = "sqlite";
 
 /// Everything but isolation enforced by the store itself: SQLite knows no users.
-const FEATURES: [Feature; 9] = [
+const FEATURES: [Feature; 10] = [
     Feature::Retention,
     Feature::SafeRetry,
     Feature::TextSearch,
     Feature::Filters,
     Feature::RecordExpiry,
     Feature::AtomicRecords,
+    Feature::Rebinding,
     Feature::Conditions,
     Feature::SlidingExpiry,
     Feature::Counters,

@@ -1,6 +1,7 @@
 //! Vectors (contract, section V).
 
 mod postings;
+mod rebinding;
 mod search;
 mod store;
 
@@ -10,7 +11,7 @@ use async_trait::async_trait;
 use memory_core::text::Language;
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
-    PageRequest, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
+    PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
     StoredRecord, TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
 };
 use sqlx::SqliteConnection;
@@ -290,6 +291,13 @@ impl VectorStore for Vectors {
             .fetch_one(&mut *transaction)
             .await
             .map_err(sql)
+    }
+
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        let mut transaction = self.0.write().await?;
+        let records = rebinding::rebind(&mut transaction, scope, request, self.0.now()).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(records)
     }
 
     async fn namespaces(

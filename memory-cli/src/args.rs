@@ -46,6 +46,11 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) store: Option<Secret>,
+    /// What turns text into vectors: hashing, or fastembed:MODEL, a model's name or folder
+    /// [default: hashing, which finds like wording, not like meaning; or what the configuration
+    /// says; or, without one, AGENT_MEMORY_EMBEDDER]
+    #[arg(long, global = true, value_name = "EMBEDDER", help_heading = "Global options")]
+    pub(crate) embedder: Option<String>,
     /// Whose memory [default: local; `run` and `erase` have no default]
     #[arg(
         long,

@@ -30,6 +30,13 @@ impl Session {
                 Err(_) => Config::of_store(default_store(&registry)?),
             },
         };
+        if let Some(embedder) = &global.embedder {
+            config.embedder = embedder.parse()?;
+        } else if global.config.is_none()
+            && let Ok(embedder) = std::env::var("AGENT_MEMORY_EMBEDDER")
+        {
+            config.embedder = embedder.parse()?;
+        }
         // Spans cost nothing where the log does not want them.
         config.trace = true;
         Ok(Self {
@@ -86,6 +93,7 @@ fn flags(global: &Global, config: &Config) -> String {
         // Without its credentials.
         flags.extend(config.stores.values().map(|url| format!(" --store {url}")));
     }
+    flags.extend(global.embedder.iter().map(|embedder| format!(" --embedder {embedder}")));
     flags.extend(global.user.iter().map(|user| format!(" --user {user}")));
     flags
 }

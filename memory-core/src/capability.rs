@@ -80,6 +80,8 @@ pub enum Feature {
     /// A batch of more than one record is stored whole or not at all (G5). Without it, a call that
     /// fails may have stored a part; it can be repeated.
     AtomicRecords,
+    /// A namespace takes the embeddings of another in one step (V13).
+    Rebinding,
     /// Puts and deletes carry conditions (W3).
     Conditions,
     /// A read extends the expiry (W4).
@@ -92,13 +94,14 @@ pub enum Feature {
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Retention,
         Self::SafeRetry,
         Self::TextSearch,
         Self::Filters,
         Self::RecordExpiry,
         Self::AtomicRecords,
+        Self::Rebinding,
         Self::Conditions,
         Self::SlidingExpiry,
         Self::Counters,
@@ -109,9 +112,11 @@ impl Feature {
     pub const fn facet(self) -> Option<Facet> {
         match self {
             Self::Retention | Self::SafeRetry => Some(Facet::Conversations),
-            Self::TextSearch | Self::Filters | Self::RecordExpiry | Self::AtomicRecords => {
-                Some(Facet::Vectors)
-            }
+            Self::TextSearch
+            | Self::Filters
+            | Self::RecordExpiry
+            | Self::AtomicRecords
+            | Self::Rebinding => Some(Facet::Vectors),
             Self::Conditions | Self::SlidingExpiry | Self::Counters => Some(Facet::Working),
             Self::EnforcedIsolation => None,
         }
@@ -126,6 +131,7 @@ impl Feature {
             Self::Filters => "filters",
             Self::RecordExpiry => "record_expiry",
             Self::AtomicRecords => "atomic_records",
+            Self::Rebinding => "rebinding",
             Self::Conditions => "conditions",
             Self::SlidingExpiry => "sliding_expiry",
             Self::Counters => "counters",

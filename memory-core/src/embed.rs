@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The space that embeddings of one model live in; only within it do they compare (V3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,20 +27,75 @@ impl std::fmt::Display for EmbeddingSpace {
     }
 }
 
+/// What an embedder takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedderLimits {
+    /// The most texts in one call, at least 1.
+    pub texts: usize,
+    /// How many of the model's tokens of a text count; what follows is cut off or refused, as the
+    /// embedder says. None: all of them.
+    pub tokens: Option<usize>,
+}
+
 /// Embeds text as vectors of length 1.
+///
+/// Clones of a handle share what is heavy: a model, connections. Errors are those of section E; an
+/// embedder changes nothing anywhere, so that none is `maybe_applied` and each transient one may be
+/// repeated.
 #[async_trait]
 pub trait Embedder: Send + Sync + std::fmt::Debug {
     /// The space of its vectors.
     fn space(&self) -> &EmbeddingSpace;
 
-    /// The most texts that one call takes.
-    fn max_batch(&self) -> usize;
+    /// What it takes.
+    fn limits(&self) -> EmbedderLimits;
 
-    /// Embeds texts to be found, one vector each, in their order.
+    /// Embeds texts to be found, one vector each, in their order. No texts give no vectors, and
+    /// more than [`EmbedderLimits::texts`] are `InvalidInput`: [`embed_documents`] takes any number.
     async fn embed_documents(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>>;
 
     /// Embeds a text to find others by. Some models treat questions unlike documents.
     async fn embed_query(&self, text: &str) -> Result<Vec<f32>>;
+}
+
+/// Embeds any number of texts to be found, in as few calls as the embedder allows, in their order.
+///
+/// An embedder that breaks its promise is `Internal` here, before its vectors reach a store.
+pub async fn embed_documents(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+    let mut vectors = Vec::with_capacity(texts.len());
+    for batch in texts.chunks(embedder.limits().texts.max(1)) {
+        let found = embedder.embed_documents(batch).await?;
+        let space = embedder.space();
+        let wrong = found.iter().find(|vector| vector.len() != space.dimensions);
+        if let Some(wrong) = wrong {
+            return Err(Error::internal(format!(
+                "the embedder of {space} gave a vector of {} dimensions",
+                wrong.len()
+            )));
+        }
+        if found.len() != batch.len() {
+            return Err(Error::internal(format!(
+                "the embedder of {space} gave {} vectors for {} texts",
+                found.len(),
+                batch.len()
+            )));
+        }
+        vectors.extend(found);
+    }
+    Ok(vectors)
+}
+
+/// Refuses more texts than an embedder takes in one call: for the embedders themselves.
+pub fn check_batch(limits: EmbedderLimits, texts: &[&str]) -> Result<()> {
+    if texts.len() > limits.texts {
+        return Err(Error::invalid_input(format!(
+            "{} texts to embed at once, more than {}",
+            texts.len(),
+            limits.texts
+        ))
+        .with_hint("split them, or call memory_core::embed_documents, which does"));
+    }
+    Ok(())
 }
 
 /// Cosine similarity in [-1, 1], in 64-bit arithmetic: the exact value that V4 measures drivers

@@ -40,7 +40,10 @@ pub use conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
     Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window,
 };
-pub use embed::{Embedder, EmbeddingSpace, cosine_similarity, normalize};
+pub use embed::{
+    Embedder, EmbedderLimits, EmbeddingSpace, check_batch, cosine_similarity, embed_documents,
+    normalize,
+};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use filter::{Field, Filter, Subject, Test};
 pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MIN_TTL};
@@ -54,8 +57,8 @@ pub use tokens::TiktokenCounter;
 pub use tokens::{HeuristicCounter, TokenCounter};
 pub use vector::{
     CountRecords, DeleteRecords, GetRecords, Hit, NamespaceSummary, NewRecord, Outcome,
-    QueryEmbedding, Record, ScanRecords, SearchResult, Selection, StoreRecords, StoredRecord,
-    TextSearch, VectorSearch, VectorStore, content_hash,
+    QueryEmbedding, Rebind, Record, ScanRecords, SearchResult, Selection, StoreRecords,
+    StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash,
 };
 pub use working::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Put, PutCondition, PutMany,

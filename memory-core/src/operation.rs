@@ -14,6 +14,7 @@ pub const SEARCH: &str = "search";
 pub const SEARCH_TEXT: &str = "search_text";
 pub const SCAN_RECORDS: &str = "scan_records";
 pub const COUNT_RECORDS: &str = "count_records";
+pub const REBIND: &str = "rebind";
 pub const LIST_NAMESPACES: &str = "list_namespaces";
 pub const PUT: &str = "put";
 pub const PUT_MANY: &str = "put_many";

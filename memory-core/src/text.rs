@@ -1,6 +1,7 @@
 //! What a word is, and how words rank (contract, V9).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use rust_stemmers::{Algorithm, Stemmer};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,14 @@ use unicode_segmentation::UnicodeSegmentation as _;
 /// The longest word that is indexed, in bytes; what is longer is cut there, on every driver alike.
 const WORD_BYTES: usize = 128;
 
-/// A language with a stemmer, by its ISO 639-1 code.
+/// English words that the list of stop words has, and that say something in a question: negations
+/// and quantities.
+const TELLING: [&str; 22] = [
+    "no", "nor", "not", "all", "any", "both", "each", "few", "more", "most", "other", "some",
+    "such", "only", "own", "same", "too", "very", "once", "just", "further", "again",
+];
+
+/// A language with a stemmer and a list of stop words, by its ISO 639-1 code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the names say it")]
@@ -88,6 +96,19 @@ impl Language {
         Self::ALL.iter().find(|(_, known)| *known == code).map(|(language, _)| *language)
     }
 
+    /// Its stop words, folded.
+    fn stop_words(self) -> &'static HashSet<String> {
+        static LISTS: [OnceLock<HashSet<String>>; Language::ALL.len()] =
+            [const { OnceLock::new() }; Language::ALL.len()];
+        LISTS[self as usize].get_or_init(|| {
+            let list = stop_words::lookup(self.code()).unwrap_or_default();
+            let says_nothing = |word: &&&str| {
+                self != Self::English || !(TELLING.contains(*word) || word.contains("n't"))
+            };
+            list.iter().filter(says_nothing).map(|word| fold(word)).collect()
+        })
+    }
+
     fn stemmer(self) -> Stemmer {
         Stemmer::create(match self {
             Self::Arabic => Algorithm::Arabic,
@@ -125,25 +146,58 @@ impl Language {
 /// assert_eq!(words("东京塔", None), ["东京", "京塔"]);
 /// ```
 pub fn words(text: &str, language: Option<Language>) -> Vec<String> {
+    let mut out = Vec::new();
+    analyze(text, language, &mut |_, word| out.push(word));
+    out
+}
+
+/// The words that a query of `text` looks for, each once, in their order.
+///
+/// They are the [`words`] without the language's stop words, unless there are no others. What is
+/// indexed does not depend on the list, so that a record can be found by any of its words: "The
+/// Who", or a stop word of one language that is a name in another.
+///
+/// ```
+/// use memory_core::text::{Language, query_words};
+/// assert_eq!(query_words("Where is the castle?", Some(Language::English)), ["castl"]);
+/// assert_eq!(query_words("to be or to be", Some(Language::English)), ["to", "be", "or"]);
+/// assert_eq!(query_words("the castle", None), ["the", "castle"]);
+/// ```
+pub fn query_words(text: &str, language: Option<Language>) -> Vec<String> {
+    let stop_words = language.map(Language::stop_words);
+    let (mut telling, mut all) = (Vec::new(), Vec::new());
+    analyze(text, language, &mut |folded, word| {
+        if stop_words.is_none_or(|list| !list.contains(folded)) {
+            telling.push(word);
+        } else {
+            all.push(word);
+        }
+    });
+    let mut words = if telling.is_empty() { all } else { telling };
+    let mut seen = HashSet::with_capacity(words.len());
+    words.retain(|word| seen.insert(word.clone()));
+    words
+}
+
+/// Gives each word twice: folded, and as it is indexed.
+fn analyze(text: &str, language: Option<Language>, out: &mut impl FnMut(&str, String)) {
     let folded = fold(text);
     let stemmer = language.map(Language::stemmer);
-    let mut out = Vec::new();
     let mut run: Vec<char> = Vec::new();
     let mut run_end = 0;
     for (start, word) in folded.unicode_word_indices() {
         if word.chars().all(without_spaces) {
             if start != run_end {
-                flush_pairs(&mut run, &mut out);
+                flush_pairs(&mut run, out);
             }
             run.extend(word.chars());
             run_end = start + word.len();
             continue;
         }
-        flush_pairs(&mut run, &mut out);
-        split_mixed(word, stemmer.as_ref(), &mut out);
+        flush_pairs(&mut run, out);
+        split_mixed(word, stemmer.as_ref(), out);
     }
-    flush_pairs(&mut run, &mut out);
-    out
+    flush_pairs(&mut run, out);
 }
 
 /// Compatibility form, case folding, and no marks where the base letter stands without them too.
@@ -179,7 +233,7 @@ fn without_spaces(c: char) -> bool {
 }
 
 /// A segment may join scripts, as "2026年" does; each part goes its own way.
-fn split_mixed(word: &str, stemmer: Option<&Stemmer>, out: &mut Vec<String>) {
+fn split_mixed(word: &str, stemmer: Option<&Stemmer>, out: &mut impl FnMut(&str, String)) {
     let mut rest = word;
     while let Some(first) = rest.chars().next() {
         let paired = without_spaces(first);
@@ -193,16 +247,15 @@ fn split_mixed(word: &str, stemmer: Option<&Stemmer>, out: &mut Vec<String>) {
             flush_pairs(&mut part.chars().collect(), out);
         } else if part.chars().any(char::is_alphanumeric) {
             let stem = stemmer.map_or(part.into(), |stemmer| stemmer.stem(part));
-            out.push(stem[..stem.floor_char_boundary(WORD_BYTES)].to_owned());
+            out(part, stem[..stem.floor_char_boundary(WORD_BYTES)].to_owned());
         }
     }
 }
 
-fn flush_pairs(run: &mut Vec<char>, out: &mut Vec<String>) {
-    match run.as_slice() {
-        [] => {}
-        [one] => out.push(one.to_string()),
-        many => out.extend(many.windows(2).map(|pair| pair.iter().collect::<String>())),
+fn flush_pairs(run: &mut Vec<char>, out: &mut impl FnMut(&str, String)) {
+    for pair in run.windows(run.len().clamp(1, 2)) {
+        let pair: String = pair.iter().collect();
+        out(&pair.clone(), pair);
     }
     run.clear();
 }
@@ -271,6 +324,19 @@ mod tests {
             words(r#"a AND "b" OR NOT c* NEAR(d) col:e -f"#, None),
             ["a", "and", "b", "or", "not", "c", "near", "d", "col:e", "f"]
         );
+    }
+
+    #[test]
+    fn v9_a_query_drops_what_its_language_says_in_every_sentence() {
+        let english = |text| query_words(text, Some(Language::English));
+        assert_eq!(english("What did the fox do when it was caught?"), ["fox", "caught"]);
+        assert_eq!(english("not all of them"), ["not", "all"]);
+        assert_eq!(english("who? WHO!"), ["who"], "a query of stop words alone keeps them");
+        assert_eq!(query_words("fox the fox", None), ["fox", "the"]);
+        assert_eq!(query_words("Où est le château", Some(Language::French)), ["chateau"]);
+        for (language, code) in Language::ALL {
+            assert!(language.stop_words().len() > 40, "{code} has a list");
+        }
     }
 
     #[test]

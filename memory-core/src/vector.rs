@@ -130,6 +130,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether both are the same record but for embedding, times and expiry (V13).
+    pub fn is_counterpart_of(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.content == other.content
+            && self.document_type == other.document_type
+            && self.language == other.language
+            && identical_objects(&self.metadata, &other.metadata)
+    }
+
     /// What filters look at.
     pub fn subject(&self) -> Subject<'_> {
         Subject {
@@ -211,6 +220,16 @@ pub enum Selection {
     Matching(Filter),
     /// All, and the namespace with them: it is no longer bound to an embedding space (V3).
     Namespace,
+}
+
+/// Binds a namespace to the space of another one, whose embeddings its records take (V13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebind {
+    /// The namespace.
+    pub namespace: String,
+    /// The other, which is gone afterwards. It holds a counterpart of each of the namespace's
+    /// records: one of the same id, content, document type, language and metadata.
+    pub from: String,
 }
 
 /// Finds the records nearest to a vector (V4 to V8).
@@ -382,6 +401,10 @@ pub trait VectorStore: Send + Sync + std::fmt::Debug {
 
     /// Counts the records that match.
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64>;
+
+    /// Binds a namespace to the space of another, and returns how many records it holds (V13). One
+    /// that does not exist is `NotFound`; a record without a counterpart is `Conflict`.
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64>;
 
     /// Lists the scope's namespaces.
     async fn namespaces(&self, scope: &Scope, page: &PageRequest)

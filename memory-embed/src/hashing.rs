@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use memory_core::text::words;
-use memory_core::{Embedder, EmbeddingSpace, Error, Limits, Result, normalize};
+use memory_core::{
+    Embedder, EmbedderLimits, EmbeddingSpace, Error, Limits, Result, check_batch, normalize,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The name of this way of hashing. Whatever would change a vector is another model.
@@ -142,11 +144,12 @@ impl Embedder for HashingEmbedder {
         &self.space
     }
 
-    fn max_batch(&self) -> usize {
-        Limits::CONTRACT.batch_items
+    fn limits(&self) -> EmbedderLimits {
+        EmbedderLimits { texts: Limits::CONTRACT.batch_items, tokens: None }
     }
 
     async fn embed_documents(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        check_batch(self.limits(), texts)?;
         Ok(texts.iter().map(|text| self.embed(text)).collect())
     }
 

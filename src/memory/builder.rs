@@ -7,7 +7,6 @@ use memory_core::layer::Trace;
 use memory_core::{
     Backend, Embedder, Error, Facet, HeuristicCounter, Result, StoreUrl, TokenCounter,
 };
-use memory_embed::HashingEmbedder;
 
 use super::{Inner, Memory};
 use crate::config::{Config, EmbedderConfig, Tokens};
@@ -57,7 +56,7 @@ impl MemoryBuilder {
             stores: stores.map(|(name, url)| (name.clone(), Store::Url(url.clone()))).collect(),
             default: config.default.clone(),
             facets: config.facets.clone(),
-            embedder: Some(embedder(&config.embedder)?),
+            embedder: Some(config.embedder.build()?),
             counter: counter(config.tokens)?,
             trace: config.trace,
             nodes: config.nodes.clone(),
@@ -153,7 +152,7 @@ impl MemoryBuilder {
             transient: transient(self.trace),
             embedder: match self.embedder {
                 Some(embedder) => embedder,
-                None => embedder(&EmbedderConfig::default())?,
+                None => EmbedderConfig::default().build()?,
             },
             counter: self.counter,
             nodes: self.nodes,
@@ -221,12 +220,6 @@ impl Gaps<'_> {
         }
         Err(Error::config(self.found.join("; "))
             .with_hint("`agent-memory capabilities` shows which store offers what"))
-    }
-}
-
-fn embedder(config: &EmbedderConfig) -> Result<Arc<dyn Embedder>> {
-    match config {
-        EmbedderConfig::Hashing { dimensions } => Ok(Arc::new(HashingEmbedder::new(*dimensions)?)),
     }
 }
 

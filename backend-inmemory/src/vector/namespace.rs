@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use memory_core::text::words;
+use memory_core::text::{query_words, words};
 use memory_core::{
     EmbeddingSpace, Error, Filter, Hit, NewRecord, Outcome, Record, Result, SearchResult,
     StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch, content_hash,
@@ -152,6 +152,37 @@ impl Namespace {
         true
     }
 
+    /// Refuses to take the place of `old` while a record of it has no counterpart here (V13).
+    pub(super) fn check_counterparts(&self, old: &Self, name: &str, own: &str) -> Result<()> {
+        let has_counterpart = |record: &&Record| {
+            let row = self.rows.get(&record.id);
+            row.is_some_and(|&row| self.records[row].is_counterpart_of(record))
+        };
+        let missing = old.records.iter().filter(|record| !has_counterpart(record)).count();
+        if missing == 0 {
+            return Ok(());
+        }
+        Err(Error::conflict(format!(
+            "{missing} records of the namespace {name:?} have no counterpart in {own:?}"
+        ))
+        .with_hint("store what is missing there, and repeat the call"))
+    }
+
+    /// Keeps the counterparts of the records of `old`, with the times of those.
+    pub(super) fn take_place_of(&mut self, old: &Self) {
+        let surplus: Vec<String> =
+            self.rows.keys().filter(|id| !old.rows.contains_key(*id)).cloned().collect();
+        self.remove_all(&surplus);
+        for old in &old.records {
+            if let Some(&row) = self.rows.get(&old.id) {
+                let record = &mut self.records[row];
+                (record.created_at, record.updated_at) = (old.created_at, old.updated_at);
+                record.expires_at = old.expires_at;
+            }
+        }
+        self.expiry.clone_from(&old.expiry);
+    }
+
     pub(super) fn get(&self, id: &str, with_embedding: bool) -> Option<Record> {
         self.rows.get(id).map(|&row| self.record(row, with_embedding))
     }
@@ -219,7 +250,7 @@ impl Namespace {
         let query = request.similarity_to.as_ref().map(|to| Query::new(&to.embedding));
         let least = request.similarity_to.as_ref().and_then(|to| to.min_similarity);
         let mut top = Top::new(request.limit);
-        for (row, score) in self.text.rank(words(&request.text, request.language)) {
+        for (row, score) in self.text.rank(&query_words(&request.text, request.language)) {
             let record = &self.records[row];
             let mut found = Found { score, id: &record.id, row, similarity: None };
             if !top.would_take(&found) {

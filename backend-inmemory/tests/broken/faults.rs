@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     SearchesAllNamespaces,
     FoldsNamespaces,
     TakesAnySpace,
+    RebindsByRenaming,
+    LooksForStopWords,
     DropsNulls,
     NormalisesEmbeddings,
     CallsEverythingUpdated,
@@ -258,6 +260,16 @@ pub(crate) const FAULTS: &[Case] = &[
         Fault::FoldsNamespaces,
         "namespaces in lower case",
         "vectors::g1::names_that_differ_in_one_sign_are_different_namespaces",
+    ),
+    vectors(
+        Fault::RebindsByRenaming,
+        "a namespace is rebound to whatever the other holds",
+        "vectors::v13::a_record_without_a_counterpart_is_a_conflict_that_changes_nothing",
+    ),
+    vectors(
+        Fault::LooksForStopWords,
+        "a query looks for its stop words too",
+        "vectors::v9::a_query_of_a_language_does_not_look_for_its_stop_words",
     ),
     vectors(
         Fault::TakesAnySpace,

@@ -6,9 +6,9 @@ use memory_conformance::async_trait;
 use memory_core::json::Object;
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, IDENTIFIER_BYTES,
-    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Record, Result, ScanRecords, Scope,
-    SearchResult, Selection, StoreRecords, StoredRecord, Test as Check, TextSearch, VectorSearch,
-    VectorStore, normalize,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, Result, ScanRecords,
+    Scope, SearchResult, Selection, StoreRecords, StoredRecord, Test as Check, TextSearch,
+    VectorSearch, VectorStore, normalize,
 };
 use serde_json::Value;
 
@@ -154,6 +154,19 @@ fn without_nulls(object: &mut Object) {
     }
 }
 
+/// The record as if it were stored for the first time.
+fn anew(record: Record) -> NewRecord {
+    NewRecord {
+        id: Some(record.id),
+        content: record.content,
+        document_type: record.document_type,
+        metadata: record.metadata,
+        embedding: record.embedding.unwrap_or_default(),
+        language: record.language,
+        ttl: None,
+    }
+}
+
 fn ties_reversed(a: &Hit, b: &Hit) -> Ordering {
     b.score.total_cmp(&a.score).then_with(|| b.record.id.cmp(&a.record.id))
 }
@@ -253,6 +266,21 @@ impl VectorStore for Broken {
                 query.min_similarity = None;
             }
         }
+        if self.is(Fault::LooksForStopWords) {
+            // Each word by itself: one that stands alone is kept.
+            let mut result = SearchResult { hits: Vec::new(), complete: true };
+            for word in request.text.split(' ') {
+                let alone = TextSearch { text: word.to_owned(), ..request.clone() };
+                result.hits.extend(self.vectors().search_text(&scope, &alone).await?.hits);
+            }
+            result.hits.sort_by(|a, b| {
+                b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id))
+            });
+            let mut seen = std::collections::BTreeSet::new();
+            result.hits.retain(|hit| seen.insert(hit.record.id.clone()));
+            result.hits.truncate(asked.limit);
+            return Ok(result);
+        }
         if self.is(Fault::FindsOldTexts) {
             return self.stale_vectors().search_text(&scope, &request).await;
         }
@@ -280,6 +308,43 @@ impl VectorStore for Broken {
             filter: self.filtered(request.filter.as_ref()),
         };
         self.vectors().count(&self.scope(scope), &request).await
+    }
+
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        let scope = self.scope(scope);
+        let request = Rebind {
+            namespace: self.namespace(&request.namespace),
+            from: self.namespace(&request.from),
+        };
+        match self.fault {
+            Fault::RebindsByRenaming => {
+                let which = Selection::Namespace;
+                let namespace = request.namespace.clone();
+                let everything = ScanRecords {
+                    namespace: request.from.clone(),
+                    filter: None,
+                    with_embeddings: true,
+                    page: PageRequest::first(ALL),
+                };
+                let page = PageRequest::first(ALL);
+                let spaces = self.vectors().namespaces(&scope, &page).await?;
+                let space = spaces.items.into_iter().find(|s| s.namespace == request.from);
+                let Some(space) = space else {
+                    return self.vectors().rebind(&scope, &request).await;
+                };
+                let records = self.vectors().scan(&scope, &everything).await?.items;
+                let old = DeleteRecords { namespace: namespace.clone(), which: which.clone() };
+                self.vectors().delete(&scope, &old).await?;
+                let records: Vec<NewRecord> = records.into_iter().map(anew).collect();
+                let stored = records.len() as u64;
+                let store = StoreRecords { namespace, space: space.space, records };
+                self.vectors().store(&scope, &store).await?;
+                let from = DeleteRecords { namespace: request.from, which };
+                self.vectors().delete(&scope, &from).await?;
+                Ok(stored)
+            }
+            _ => self.told(self.vectors().rebind(&scope, &request).await),
+        }
     }
 
     async fn namespaces(

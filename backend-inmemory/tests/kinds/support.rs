@@ -10,8 +10,8 @@ use memory_core::kinds::{
     VectorDatabaseConfig, WorkingMemory, WorkingMemoryConfig,
 };
 use memory_core::{
-    Backend, Embedder, EmbeddingSpace, HeuristicCounter, ManualClock, Result, Scope, Timestamp,
-    TokenCounter,
+    Backend, Embedder, EmbedderLimits, EmbeddingSpace, HeuristicCounter, ManualClock, Result,
+    Scope, Timestamp, TokenCounter,
 };
 use serde_json::Value;
 
@@ -126,8 +126,8 @@ impl Embedder for Toy {
         &self.space
     }
 
-    fn max_batch(&self) -> usize {
-        2
+    fn limits(&self) -> EmbedderLimits {
+        EmbedderLimits { texts: 2, tokens: None }
     }
 
     async fn embed_documents(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

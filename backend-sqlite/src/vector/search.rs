@@ -1,10 +1,9 @@
 //! The two searches, within the caller's transaction (V4 to V9).
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 
 use futures_util::TryStreamExt as _;
-use memory_core::text::words;
+use memory_core::text::query_words;
 use memory_core::{
     Filter, Hit, QueryEmbedding, Result, Scope, TextSearch, Timestamp, VectorSearch,
 };
@@ -126,9 +125,7 @@ pub(super) async fn by_words(
     if let Some(query) = &request.similarity_to {
         namespace.require(&query.space)?;
     }
-    let mut seen = HashSet::new();
-    let mut asked = words(&request.text, request.language);
-    asked.retain(|word| seen.insert(word.clone()));
+    let asked = query_words(&request.text, request.language);
     if asked.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,15 +1,15 @@
 //! Vectors (section V).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use memory_core::text::{bm25, term_frequencies, words};
+use memory_core::text::{bm25, query_words, term_frequencies, words};
 use memory_core::{
     Clock, CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, Hit,
-    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Record, Result, ScanRecords, Scope,
-    SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
-    VectorStore, content_hash, cosine_similarity, operation,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, Result, ScanRecords,
+    Scope, SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp,
+    VectorSearch, VectorStore, content_hash, cosine_similarity, operation,
 };
 
 use super::{behind, is_live, lock};
@@ -105,7 +105,7 @@ impl Namespace {
 
 /// The relevance of each record for the query, by BM25 over all of them; none without a word.
 pub(crate) fn relevance(records: &[Record], request: &TextSearch) -> Vec<Option<f64>> {
-    let query: HashSet<String> = words(&request.text, request.language).into_iter().collect();
+    let mut query = query_words(&request.text, request.language);
     let documents: Vec<_> = records
         .iter()
         .map(|record| {
@@ -117,7 +117,6 @@ pub(crate) fn relevance(records: &[Record], request: &TextSearch) -> Vec<Option<
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let total: f64 = documents.iter().map(|(length, _)| f64::from(*length)).sum();
     let mean = total / f64::from(count(documents.len()));
-    let mut query: Vec<String> = query.into_iter().collect();
     query.sort_unstable();
     documents
         .iter()
@@ -241,6 +240,27 @@ impl VectorStore for Vectors {
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
         let live = self.live(scope, &request.namespace, None)?;
         Ok(live.iter().filter(|record| passes(request.filter.as_ref(), record)).count() as u64)
+    }
+
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        let originals = self.live(scope, &request.namespace, None)?;
+        let counterparts = self.live(scope, &request.from, None)?;
+        let mut state = lock(&self.state);
+        let key = |name: &String| (scope.clone(), name.clone());
+        let missing = || Error::not_found("there is no such namespace");
+        let space = state.get(&key(&request.from)).ok_or_else(missing)?.space.clone();
+        let namespace = state.get_mut(&key(&request.namespace)).ok_or_else(missing)?;
+        let mut records = Vec::new();
+        for original in originals {
+            let counterpart = counterparts.iter().find(|c| c.is_counterpart_of(&original));
+            let counterpart = counterpart
+                .ok_or_else(|| Error::conflict(format!("{:?} has no counterpart", original.id)))?;
+            records.push(Record { embedding: counterpart.embedding.clone(), ..original });
+        }
+        *namespace = Namespace { space, records };
+        let count = namespace.records.len() as u64;
+        state.remove(&key(&request.from));
+        Ok(count)
     }
 
     async fn namespaces(

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use memory_core::{
     Append, Backend, CountRecords, Delete, Error, ErrorKind, Feature, Get, GetMany, GetRecords,
-    HealthStatus, ListEntries, Message, PageRequest, Put, PutCondition, ReadMessages, Result,
-    Retry, Scope, TextSearch, VectorSearch, operation as op,
+    HealthStatus, ListEntries, Message, PageRequest, Put, PutCondition, ReadMessages, Rebind,
+    Result, Retry, Scope, TextSearch, VectorSearch, operation as op,
 };
 
 use super::general::{plant, reads};
@@ -55,6 +55,10 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
             (op::SEARCH, store.search(scope, &search).await.map(drop)),
             (op::LIST_NAMESPACES, store.namespaces(scope, &page).await.map(drop)),
         ]);
+        if backend.capabilities().has(Feature::Rebinding) {
+            let rebind = Rebind { namespace: "n".into(), from: "n".into() };
+            answers.push((op::REBIND, store.rebind(scope, &rebind).await.map(drop)));
+        }
         if backend.capabilities().has(Feature::TextSearch) {
             let search = TextSearch::new("n", "x", 0);
             answers.push((op::SEARCH_TEXT, store.search_text(scope, &search).await.map(drop)));

@@ -8,6 +8,7 @@ mod identity;
 mod language;
 mod ranking;
 mod reading;
+mod rebinding;
 mod similarity;
 mod space;
 pub(crate) mod support;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         expiry::ALL,
         deleting::ALL,
         reading::ALL,
+        rebinding::ALL,
         values::ALL,
         concurrency::ALL,
     ]

@@ -16,8 +16,8 @@ use crate::operation as op;
 use crate::page::{Page, PageRequest};
 use crate::scope::Scope;
 use crate::vector::{
-    CountRecords, DeleteRecords, GetRecords, NamespaceSummary, Record, ScanRecords, SearchResult,
-    Selection, StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore,
+    CountRecords, DeleteRecords, GetRecords, NamespaceSummary, Rebind, Record, ScanRecords,
+    SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore,
 };
 use crate::working::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Put, PutCondition, PutMany,
@@ -185,6 +185,15 @@ impl VectorStore for Checked<dyn VectorStore> {
                 requests::records(&request.namespace, request.filter.as_ref(), self.limits()),
             ],
             self.inner.count(scope, request)
+        )
+    }
+
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        checked!(
+            self,
+            op::REBIND,
+            [self.require(true, Feature::Rebinding), requests::rebind(request)],
+            self.inner.rebind(scope, request)
         )
     }
 

@@ -12,7 +12,7 @@ use crate::json::{self, Object};
 use crate::limits::{Limits, MAX_TTL, MIN_TTL};
 use crate::page::PageRequest;
 use crate::vector::{
-    DeleteRecords, GetRecords, NewRecord, Selection, StoreRecords, TextSearch, VectorSearch,
+    DeleteRecords, GetRecords, NewRecord, Rebind, Selection, StoreRecords, TextSearch, VectorSearch,
 };
 use crate::working::{GetMany, Increment, ListEntries, Put, PutMany};
 
@@ -198,6 +198,16 @@ pub(super) fn delete_records(request: &DeleteRecords, limits: &Limits) -> Result
         Selection::Matching(filter) => filter.check(limits),
         Selection::Namespace => Ok(()),
     }
+}
+
+pub(super) fn rebind(request: &Rebind) -> Result<()> {
+    identifier("namespace", &request.namespace)?;
+    identifier("namespace", &request.from)?;
+    if request.namespace == request.from {
+        return Err(Error::invalid_input("a namespace cannot take its own embeddings")
+            .with_hint("name the namespace that holds the new embeddings"));
+    }
+    Ok(())
 }
 
 fn min_similarity(threshold: Option<f32>) -> Result<()> {

@@ -1,6 +1,8 @@
 //! `VECTOR_DATABASE`: documents that are found by meaning, by words, or by both (M3).
 
 mod json;
+mod neighbours;
+mod ranking;
 mod render;
 
 use std::sync::Arc;
@@ -9,11 +11,13 @@ use std::time::Duration;
 use futures_util::future;
 use serde::{Deserialize, Serialize};
 
+pub use self::neighbours::Neighbours;
+use self::ranking::Reranking;
 pub use self::render::DocumentFormat;
 use super::Context;
-use super::strict::at_least_one;
+use super::strict::{at_least_one, seconds};
 use crate::check::identifier;
-use crate::embed::{Embedder, EmbeddingSpace};
+use crate::embed::{Embedder, EmbeddingSpace, embed_documents};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
 use crate::fusion::{self, Fusion, Method};
@@ -73,6 +77,13 @@ pub struct VectorDatabaseConfig {
     /// The weight of meaning against words in a convex fusion, 0 to 1; default
     /// [`Fusion::DENSE_WEIGHT`].
     pub dense_weight: f64,
+    /// How much unlikeness to the hits before it counts against a hit's relevance, 0 to 1, for
+    /// queries that do not say; default 0.
+    pub diversity: f64,
+    /// After how many seconds a record is worth half, for queries that do not say; default 0, never.
+    pub recency_half_life: f64,
+    /// How many records beside each hit come with it, for queries that do not say; default 0.
+    pub neighbours: usize,
 }
 
 impl Default for VectorDatabaseConfig {
@@ -86,6 +97,9 @@ impl Default for VectorDatabaseConfig {
             language: None,
             fusion: Method::default(),
             dense_weight: Fusion::DENSE_WEIGHT,
+            diversity: 0.0,
+            recency_half_life: 0.0,
+            neighbours: 0,
         }
     }
 }
@@ -101,6 +115,9 @@ impl VectorDatabaseConfig {
         }
         at_least_one("max_results", u64::try_from(self.max_results).unwrap_or(u64::MAX))?;
         identifier("namespace", &self.namespace)?;
+        ranking::check_diversity(self.diversity)?;
+        seconds("recency_half_life", self.recency_half_life)?;
+        neighbours::check(self.neighbours)?;
         if let Some(model) = self.embedding_model.as_ref().filter(|model| **model != space.model) {
             return Err(Error::config(format!(
                 "embedding_model is {model:?}, but the embedder's model is {:?}",
@@ -129,6 +146,9 @@ pub struct Document {
     pub ttl: Option<Duration>,
     /// Its language; none means the configured one.
     pub language: Option<Language>,
+    /// The text that is embedded for it; none for the content. A passage is found better where the
+    /// passages beside it are embedded with it.
+    pub embedded_text: Option<String>,
 }
 
 impl Document {
@@ -142,6 +162,7 @@ impl Document {
             id: None,
             ttl: None,
             language: None,
+            embedded_text: None,
         }
     }
 }
@@ -165,6 +186,16 @@ pub struct DocumentQuery {
     pub search: Option<SearchMode>,
     /// The language of the text; none means the configured one.
     pub language: Option<Language>,
+    /// How much unlikeness to the hits before it counts against a hit's relevance, 0 to 1; none
+    /// means as configured. Above 0 the hits are chosen from the candidates of a hybrid search by
+    /// maximal marginal relevance.
+    pub diversity: Option<f64>,
+    /// How long it takes a record to be worth half of what it was; zero means for ever, and none
+    /// as configured.
+    pub recency_half_life: Option<Duration>,
+    /// How many records come with each hit that stand before and after it in its source; none means
+    /// as configured.
+    pub neighbours: Option<usize>,
 }
 
 impl DocumentQuery {
@@ -181,6 +212,8 @@ pub struct Found {
     pub result: SearchResult,
     /// How they were found.
     pub search: SearchMode,
+    /// What stands beside each hit; empty where that was not asked for.
+    pub neighbours: Vec<Neighbours>,
 }
 
 /// Documents as text for a model.
@@ -271,13 +304,9 @@ impl VectorDatabase {
         let texts: Vec<&str> = documents
             .iter()
             .filter(|document| document.embedding.is_none())
-            .map(|document| document.content.as_str())
+            .map(|document| document.embedded_text.as_ref().unwrap_or(&document.content).as_str())
             .collect();
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(self.embedder.max_batch().max(1)) {
-            embeddings.extend(self.embedder.embed_documents(batch).await?);
-        }
-        Ok(embeddings)
+        embed_documents(&*self.embedder, &texts).await
     }
 
     /// Finds documents (V4 to V10).
@@ -289,18 +318,44 @@ impl VectorDatabase {
         let limit = query.limit.unwrap_or(self.config.max_results);
         // Refused here because fusing would hide it from the store's checks.
         at_least_one("limit", u64::try_from(limit).unwrap_or(u64::MAX))?;
+        let (reranking, reach) = self.options(&query)?;
+        // Whoever reorders needs more than what is left in the end.
+        let wanted = if reranking.is_none() { limit } else { fusion::candidates(limit) };
         let embedding = self.query_embedding(&query, search).await?;
-        let result = match (search, embedding) {
+        let mut result = match (search, embedding) {
             (SearchMode::Text, similarity_to) => {
-                self.by_words(&query, limit, similarity_to).await?
+                self.by_words(&query, wanted, similarity_to).await?
             }
             (_, None) => return Err(Error::internal("a query was not embedded")),
             (SearchMode::Vector, Some(embedding)) => {
-                self.by_meaning(&query, limit, embedding).await?
+                self.by_meaning(&query, wanted, embedding).await?
             }
-            (SearchMode::Hybrid, Some(embedding)) => self.by_both(&query, limit, embedding).await?,
+            (SearchMode::Hybrid, Some(embedding)) => {
+                self.by_both(&query, wanted, embedding).await?
+            }
         };
-        Ok(Found { result, search })
+        let namespace = self.namespace(query.namespace.as_deref());
+        if !reranking.is_none() {
+            result.hits = self.rerank(&namespace, result.hits, reranking, limit).await?;
+        }
+        let neighbours = match reach {
+            0 => Vec::new(),
+            reach => self.neighbours(&namespace, &result.hits, reach).await?,
+        };
+        Ok(Found { result, search, neighbours })
+    }
+
+    /// What a query asks for besides the best, or the configuration where it does not say.
+    fn options(&self, query: &DocumentQuery) -> Result<(Reranking, usize)> {
+        let diversity = query.diversity.unwrap_or(self.config.diversity);
+        ranking::check_diversity(diversity)?;
+        let half_life = match query.recency_half_life {
+            Some(half_life) => Some(half_life).filter(|half_life| !half_life.is_zero()),
+            None => seconds("recency_half_life", self.config.recency_half_life)?,
+        };
+        let reach = query.neighbours.unwrap_or(self.config.neighbours);
+        neighbours::check(reach)?;
+        Ok((Reranking { diversity, half_life }, reach))
     }
 
     fn mode(&self, query: &DocumentQuery) -> Result<SearchMode> {
@@ -403,7 +458,7 @@ impl VectorDatabase {
     ) -> Result<DocumentContext> {
         at_least_one("max_tokens", max_tokens)?;
         let found = self.search(query).await?;
-        let context = render::documents(&found.result.hits, format, max_tokens, &*self.counter);
+        let context = render::documents(&found, format, max_tokens, &*self.counter);
         Ok(DocumentContext { context, found })
     }
 

@@ -16,8 +16,8 @@ use crate::operation as op;
 use crate::page::{Page, PageRequest};
 use crate::scope::Scope;
 use crate::vector::{
-    CountRecords, DeleteRecords, GetRecords, NamespaceSummary, Record, ScanRecords, SearchResult,
-    StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore,
+    CountRecords, DeleteRecords, GetRecords, NamespaceSummary, Rebind, Record, ScanRecords,
+    SearchResult, StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore,
 };
 use crate::working::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Put, PutCondition, PutMany,
@@ -157,6 +157,16 @@ impl<P: Policy> VectorStore for Around<P, dyn VectorStore> {
             ..self.call(Some(Facet::Vectors), op::COUNT_RECORDS)
         };
         self.policy.around(call, || self.inner.count(scope, request)).await
+    }
+
+    /// Repeated after it took effect, it would find nothing to take from.
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        let call = Call {
+            repeatable: false,
+            collection: Some(&request.namespace),
+            ..self.write(Some(Facet::Vectors), op::REBIND)
+        };
+        self.policy.around(call, || self.inner.rebind(scope, request)).await
     }
 
     async fn namespaces(

@@ -2,7 +2,7 @@
 
 use memory_core::{
     Append, CountRecords, Delete, ErrorKind, Facet, Feature, Filter, Get, Message, Put,
-    PutCondition, Result, Retention, TextSearch, Trim,
+    PutCondition, Rebind, Result, Retention, StoreRecords, TextSearch, Trim,
 };
 
 use super::traces::{record, records};
@@ -48,6 +48,16 @@ async fn uses(test: &Test, feature: Feature) -> Vec<Result<()>> {
             let mut expiring = record("r", "x");
             expiring.ttl = Some(LONG);
             vec![test.vectors().store(&scope, &records(vec![expiring])).await.map(drop)]
+        }
+        Feature::Rebinding => {
+            let other =
+                StoreRecords { namespace: "other".into(), ..records(vec![record("r", "x")]) };
+            let own = StoreRecords { namespace: "own".into(), ..other.clone() };
+            for request in [&other, &own] {
+                test.vectors().store(&scope, request).await.unwrap();
+            }
+            let rebind = Rebind { namespace: "own".into(), from: "other".into() };
+            vec![test.vectors().rebind(&scope, &rebind).await.map(drop)]
         }
         Feature::Conditions => {
             let put = Put::new("k", 1).with_condition(PutCondition::IfAbsent);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use memory_core::text::Language;
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Facet, Feature, GetRecords, Hit, ManualClock,
-    NewRecord, Outcome, PageRequest, QueryEmbedding, Result, ScanRecords, Scope, SearchResult,
-    Selection, StoreRecords, TextSearch, Timestamp, VectorSearch, VectorStore,
+    NewRecord, Outcome, PageRequest, QueryEmbedding, Rebind, Result, ScanRecords, Scope,
+    SearchResult, Selection, StoreRecords, TextSearch, Timestamp, VectorSearch, VectorStore,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -40,6 +40,7 @@ enum Op {
     Scan(ScanRecords),
     Count(CountRecords),
     Namespaces(usize),
+    Rebind(Rebind),
 }
 
 fn namespace() -> impl Strategy<Value = String> {
@@ -149,6 +150,10 @@ fn op(test: &Test) -> impl Strategy<Value = Op> + use<> {
         2 => (namespace(), filter())
             .prop_map(|(namespace, filter)| Op::Count(CountRecords { namespace, filter })),
         1 => (1..3_usize).prop_map(Op::Namespaces),
+        u32::from(test.has(Feature::Rebinding)) => proptest::bool::ANY.prop_map(|to| {
+            let (namespace, from) = if to { ("n", "N") } else { ("N", "n") };
+            Op::Rebind(Rebind { namespace: namespace.into(), from: from.into() })
+        }),
     ]
 }
 
@@ -205,6 +210,10 @@ async fn compare(test: Test, ops: Vec<Op>) -> Compared {
             Op::Count(request) => {
                 let counted = store.count(scope, request).await;
                 same(request, &counted, &model.count(scope, request).await)?;
+            }
+            Op::Rebind(request) => {
+                let rebound = store.rebind(scope, request).await;
+                same(request, &rebound, &model.rebind(scope, request).await)?;
             }
             Op::Namespaces(limit) => pair.namespaces(*limit).await?,
         }

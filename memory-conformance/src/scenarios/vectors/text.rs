@@ -18,6 +18,7 @@ scenarios! {
     v9: stems_match_where_a_language_is_given [TextSearch];
     v9: every_record_keeps_its_own_language [TextSearch];
     v9: common_words_are_words_too [TextSearch];
+    v9: a_query_of_a_language_does_not_look_for_its_stop_words [TextSearch];
     v9: words_of_any_length_and_number_are_legal [TextSearch];
     v9: numbers_and_marks_are_words_as_the_analyzer_says [TextSearch];
     v9: hits_say_their_similarity_only_where_asked [TextSearch];
@@ -189,6 +190,28 @@ async fn common_words_are_words_too(test: Test) {
     for (query, id) in [("who", "who"), ("a", "it"), ("it", "it"), ("die", "die")] {
         assert_eq!(notes.found(query).await, [id], "{query}");
     }
+}
+
+async fn a_query_of_a_language_does_not_look_for_its_stop_words(test: Test) {
+    let notes = Namespace::new(&test);
+    notes
+        .store(vec![
+            in_language("castle", "A castle stands on the hill", Language::English),
+            in_language("band", "This is where the Who are", Language::English),
+            text("plain", "where is the castle"),
+        ])
+        .await;
+    let found = async |text: &str, language| {
+        let mut request = notes.words(text);
+        request.language = language;
+        sorted(ids(&notes.search_text(&request).await))
+    };
+    let english = Some(Language::English);
+    assert_eq!(found("Where is the hill?", english).await, ["castle"]);
+    assert_eq!(found("Who are the", english).await, ["band", "castle", "plain"]);
+    assert_eq!(found("where", english).await, ["band", "plain"], "stop words are indexed");
+    assert_eq!(found("Where is the hill?", None).await, ["band", "castle", "plain"]);
+    assert_eq!(found("who the Château", Some(Language::French)).await, ["band", "castle", "plain"]);
 }
 
 async fn words_of_any_length_and_number_are_legal(test: Test) {

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Document, DocumentFormat, DocumentQuery, Found, SearchMode, VectorDatabase};
+use super::{
+    Document, DocumentFormat, DocumentQuery, Found, SearchMode, VectorDatabase, neighbours,
+};
 use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};
 use crate::json::Object;
@@ -26,6 +28,7 @@ struct StoreInput {
     id: Option<String>,
     ttl_seconds: Option<f64>,
     language: Option<Language>,
+    embedded_text: Option<String>,
     documents: Option<Vec<Object>>,
     namespace: Option<String>,
 }
@@ -40,6 +43,7 @@ struct DocumentInput {
     id: Option<String>,
     ttl_seconds: Option<f64>,
     language: Option<Language>,
+    embedded_text: Option<String>,
 }
 
 impl DocumentInput {
@@ -51,6 +55,7 @@ impl DocumentInput {
             id: self.id,
             ttl: strict::seconds("ttl_seconds", self.ttl_seconds.unwrap_or(0.0))?,
             language: self.language,
+            embedded_text: self.embedded_text,
             content: self.content,
         })
     }
@@ -65,6 +70,7 @@ impl StoreInput {
             || self.id.is_some()
             || self.ttl_seconds.is_some()
             || self.language.is_some()
+            || self.embedded_text.is_some()
     }
 
     fn into_documents(self) -> Result<Vec<Document>> {
@@ -79,6 +85,7 @@ impl StoreInput {
                     id: self.id,
                     ttl_seconds: self.ttl_seconds,
                     language: self.language,
+                    embedded_text: self.embedded_text,
                 };
                 Ok(vec![input.into_document()?])
             }
@@ -113,6 +120,9 @@ struct RetrieveInput {
     namespace: Option<String>,
     search: Option<SearchMode>,
     language: Option<Language>,
+    diversity: Option<f64>,
+    recency_half_life: Option<f64>,
+    neighbours: Option<usize>,
 }
 
 impl RetrieveInput {
@@ -126,6 +136,14 @@ impl RetrieveInput {
             namespace: self.namespace,
             search: self.search,
             language: self.language,
+            diversity: self.diversity,
+            recency_half_life: match self.recency_half_life {
+                Some(half_life) => {
+                    Some(strict::seconds("recency_half_life", half_life)?.unwrap_or_default())
+                }
+                None => None,
+            },
+            neighbours: self.neighbours,
         })
     }
 }
@@ -142,6 +160,9 @@ struct ContextInput {
     namespace: Option<String>,
     search: Option<SearchMode>,
     language: Option<Language>,
+    diversity: Option<f64>,
+    recency_half_life: Option<f64>,
+    neighbours: Option<usize>,
     max_tokens: Option<u64>,
     format: DocumentFormat,
 }
@@ -162,6 +183,9 @@ impl ContextInput {
             namespace: self.namespace,
             search: self.search,
             language: self.language,
+            diversity: self.diversity,
+            recency_half_life: self.recency_half_life,
+            neighbours: self.neighbours,
         }
         .into_query()
     }
@@ -305,17 +329,22 @@ fn summary(summary: &NamespaceSummary) -> Value {
 }
 
 fn found(found: &Found) -> Object {
+    let mut hits: Vec<Object> = found.result.hits.iter().map(hit).collect();
+    for (hit, beside) in hits.iter_mut().zip(&found.neighbours) {
+        hit.insert("before".into(), neighbours::json(&beside.before));
+        hit.insert("after".into(), neighbours::json(&beside.after));
+    }
     object([
-        ("result_count", found.result.hits.len().into()),
+        ("result_count", hits.len().into()),
         ("complete", found.result.complete.into()),
         ("search", found.search.as_str().into()),
-        ("results", found.result.hits.iter().map(hit).collect()),
+        ("results", hits.into_iter().map(Value::Object).collect()),
     ])
 }
 
-fn hit(hit: &Hit) -> Value {
+fn hit(hit: &Hit) -> Object {
     let record = &hit.record;
-    Value::Object(object([
+    object([
         ("id", record.id.as_str().into()),
         ("content", record.content.as_str().into()),
         ("similarity", hit.similarity.into()),
@@ -324,5 +353,5 @@ fn hit(hit: &Hit) -> Value {
         ("document_type", record.document_type.as_str().into()),
         ("created_at", record.created_at.to_string().into()),
         ("content_hash", record.content_hash.as_str().into()),
-    ]))
+    ])
 }

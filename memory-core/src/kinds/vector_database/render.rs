@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Found, Neighbours};
 use crate::kinds::context::{Context, fit, fold, indent};
 use crate::tokens::TokenCounter;
 use crate::vector::Hit;
@@ -29,27 +30,34 @@ impl DocumentFormat {
     }
 }
 
-/// The best documents that fit.
+/// The best documents that fit, each with its neighbours, in the order of their source.
 pub(super) fn documents(
-    hits: &[Hit],
+    found: &Found,
     format: DocumentFormat,
     max_tokens: u64,
     counter: &dyn TokenCounter,
 ) -> Context {
     let separator = if format == DocumentFormat::Compact { " | " } else { "\n" };
-    let items: Vec<String> = (1..).zip(hits).map(|(rank, hit)| item(rank, hit, format)).collect();
+    let alone = Neighbours::default();
+    let beside = found.neighbours.iter().chain(std::iter::repeat(&alone));
+    let items: Vec<String> = (1..)
+        .zip(found.result.hits.iter().zip(beside))
+        .map(|(rank, (hit, beside))| item(rank, hit, beside, format))
+        .collect();
     fit(&items, separator, Some(max_tokens), counter).into_context(items.len())
 }
 
-fn item(rank: usize, hit: &Hit, format: DocumentFormat) -> String {
+fn item(rank: usize, hit: &Hit, beside: &Neighbours, format: DocumentFormat) -> String {
     let record = &hit.record;
+    let passage = beside.before.iter().chain([record]).chain(&beside.after);
+    let text = passage.map(|record| record.content.as_str()).collect::<Vec<_>>().join("\n");
     match format {
-        DocumentFormat::Compact => fold(&record.content),
-        DocumentFormat::List => format!("- {}", indent(&record.content)),
+        DocumentFormat::Compact => fold(&text),
+        DocumentFormat::List => format!("- {}", indent(&text)),
         DocumentFormat::Detailed => {
             let similarity =
                 hit.similarity.map(|s| format!(", similarity {s:.2}")).unwrap_or_default();
-            format!("{rank}. [{}{similarity}] {}", record.document_type, indent(&record.content))
+            format!("{rank}. [{}{similarity}] {}", record.document_type, indent(&text))
         }
     }
 }
@@ -58,9 +66,10 @@ fn item(rank: usize, hit: &Hit, format: DocumentFormat) -> String {
 mod tests {
     use super::*;
     use crate::json::Object;
+    use crate::kinds::SearchMode;
     use crate::time::Timestamp;
     use crate::tokens::HeuristicCounter;
-    use crate::vector::Record;
+    use crate::vector::{Record, SearchResult};
 
     fn hit(content: &str, similarity: Option<f32>) -> Hit {
         let record = Record {
@@ -78,9 +87,14 @@ mod tests {
         Hit { record, score: 1.0, similarity }
     }
 
+    fn found(hits: Vec<Hit>, neighbours: Vec<Neighbours>) -> Found {
+        let result = SearchResult { hits, complete: true };
+        Found { result, search: SearchMode::Hybrid, neighbours }
+    }
+
     fn render(format: DocumentFormat, max_tokens: u64) -> Context {
-        let hits = [hit("One\ntwo.", Some(0.834)), hit("Three.", None)];
-        documents(&hits, format, max_tokens, &HeuristicCounter)
+        let hits = vec![hit("One\ntwo.", Some(0.834)), hit("Three.", None)];
+        documents(&found(hits, Vec::new()), format, max_tokens, &HeuristicCounter)
     }
 
     #[test]
@@ -91,6 +105,15 @@ mod tests {
         );
         assert_eq!(render(DocumentFormat::Compact, 100).text, "One two. | Three.");
         assert_eq!(render(DocumentFormat::List, 100).text, "- One\n  two.\n- Three.");
+    }
+
+    #[test]
+    fn m3_neighbours_stand_around_their_hit() {
+        let record = |content| hit(content, None).record;
+        let beside = Neighbours { before: vec![record("Zero.")], after: vec![record("Two.")] };
+        let found = found(vec![hit("One.", None), hit("Nine.", None)], vec![beside]);
+        let text = documents(&found, DocumentFormat::List, 100, &HeuristicCounter).text;
+        assert_eq!(text, "- Zero.\n  One.\n  Two.\n- Nine.");
     }
 
     #[test]

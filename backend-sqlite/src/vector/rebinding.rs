@@ -1,0 +1,75 @@
+//! Binding a namespace to another space, within the caller's transaction (V13).
+
+use memory_core::{Error, Rebind, Result, Scope, Timestamp};
+use sqlx::SqliteConnection;
+
+use super::Namespace;
+use crate::error::sql;
+
+/// The live records of ?1 without a counterpart in ?2.
+const MISSING: &str = "
+SELECT count(*) FROM records r
+WHERE r.namespace = ?1 AND (r.expires_at IS NULL OR r.expires_at > ?3)
+    AND NOT EXISTS (
+        SELECT 1 FROM records c
+        WHERE c.namespace = ?2 AND c.id = r.id
+            AND c.content_hash = r.content_hash AND c.document_type = r.document_type
+            AND c.language IS r.language AND c.metadata IS r.metadata
+            AND (c.expires_at IS NULL OR c.expires_at > ?3))";
+
+/// Expired records have no counterpart, and must not keep an embedding of the old space.
+const SWEEP: &str = "DELETE FROM records WHERE namespace = ?1 AND expires_at <= ?2";
+
+const TAKE: &str = "
+UPDATE records SET embedding = c.embedding
+FROM records c
+WHERE records.namespace = ?1 AND c.namespace = ?2 AND c.id = records.id";
+
+const BIND: &str = "
+UPDATE namespaces SET (model, dimensions) = (
+    SELECT model, dimensions FROM namespaces WHERE namespace = ?2)
+WHERE namespace = ?1";
+
+const DROP: &str = "DELETE FROM namespaces WHERE namespace = ?1";
+
+pub(super) async fn rebind(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    request: &Rebind,
+    now: Timestamp,
+) -> Result<u64> {
+    let namespace = existing(connection, scope, &request.namespace, now).await?;
+    let from = existing(connection, scope, &request.from, now).await?;
+    let missing: u64 = sqlx::query_scalar(MISSING)
+        .bind(namespace.key)
+        .bind(from.key)
+        .bind(now.as_millis())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(sql)?;
+    if missing > 0 {
+        return Err(Error::conflict(format!(
+            "{missing} records of the namespace {:?} have no counterpart in {:?}",
+            request.namespace, request.from
+        ))
+        .with_hint("store what is missing there, and repeat the call"));
+    }
+    let sweep = sqlx::query(SWEEP).bind(namespace.key).bind(now.as_millis());
+    sweep.execute(&mut *connection).await.map_err(sql)?;
+    for statement in [TAKE, BIND] {
+        let query = sqlx::query(statement).bind(namespace.key).bind(from.key);
+        query.execute(&mut *connection).await.map_err(sql)?;
+    }
+    sqlx::query(DROP).bind(from.key).execute(connection).await.map_err(sql)?;
+    Ok(namespace.records)
+}
+
+async fn existing(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    name: &str,
+    now: Timestamp,
+) -> Result<Namespace> {
+    let found = Namespace::find(connection, scope, name, now).await?;
+    found.ok_or_else(|| Error::not_found(format!("there is no namespace {name:?}")))
+}

@@ -1,0 +1,83 @@
+//! Models by name.
+
+use fastembed::{EmbeddingModel, ModelInfo, TextEmbedding};
+use memory_core::{Error, Result, did_you_mean};
+
+/// A model of the hub by its code, as in `BAAI/bge-small-en-v1.5`, by what follows the slash, or
+/// by fastembed's own name for it, as in `BGESmallENV15`; upper and lower case are one.
+pub(super) fn model(name: &str) -> Result<ModelInfo<EmbeddingModel>> {
+    let models = TextEmbedding::list_supported_models();
+    let own = |model: &ModelInfo<EmbeddingModel>| format!("{:?}", model.model);
+    // Several precisions of a model share its code: that of the code is the full one, which comes
+    // first by its shorter name.
+    let found = models
+        .iter()
+        .filter(|model| {
+            let code = model.model_code.as_str();
+            let short = code.rsplit_once('/').map_or(code, |(_, short)| short);
+            [code, short, &own(model)].iter().any(|known| known.eq_ignore_ascii_case(name))
+        })
+        .min_by_key(|model| own(model).len());
+    if let Some(found) = found {
+        return Ok(found.clone());
+    }
+    let codes = models.iter().map(|model| model.model_code.as_str());
+    let hint = did_you_mean(name, codes).unwrap_or_else(|| {
+        "name a folder with model.onnx and its tokenizer, a folder of AGENT_MEMORY_MODELS (`cargo \
+         xtask models` makes all-MiniLM-L6-v2), or a model that fastembed knows, as in \
+         BAAI/bge-small-en-v1.5"
+            .to_owned()
+    });
+    Err(Error::config(format!("there is no model {name:?}, neither as a folder nor by name"))
+        .with_hint(hint))
+}
+
+/// What a family of models wants written before a query and before a document, from their cards.
+pub(super) fn prefixes(model: &str) -> (&'static str, &'static str) {
+    const ENGLISH: &str = "Represent this sentence for searching relevant passages: ";
+    let model = model.to_ascii_lowercase();
+    let is = |family: &str| model.contains(family);
+    if is("-e5-") {
+        ("query: ", "passage: ")
+    } else if is("nomic-embed-text") || is("modernbert-embed") {
+        ("search_query: ", "search_document: ")
+    } else if is("embeddinggemma") {
+        ("task: search result | query: ", "title: none | text: ")
+    } else if is("mxbai-embed") || is("snowflake-arctic-embed") || (is("bge-") && is("-en-")) {
+        (ENGLISH, "")
+    } else if is("bge-") && is("-zh-") {
+        ("为这个句子生成表示以用于检索相关文章：", "")
+    } else {
+        ("", "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_three_names() {
+        for name in ["BAAI/bge-m3", "BGE-M3", "bgem3"] {
+            assert_eq!(model(name).unwrap().model, EmbeddingModel::BGEM3);
+        }
+        // Both precisions have this code.
+        let full = model("snowflake/snowflake-arctic-embed-xs").unwrap();
+        assert_eq!(full.model, EmbeddingModel::SnowflakeArcticEmbedXS);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_what_is_near() {
+        let error = model("BAAI/bge-m2").unwrap_err();
+        assert_eq!(error.code(), "config");
+        assert!(error.hint().unwrap().contains("BAAI/bge-m3"), "{error}");
+    }
+
+    #[test]
+    fn families_have_their_prefixes() {
+        assert_eq!(prefixes("intfloat/multilingual-e5-small").0, "query: ");
+        assert_eq!(prefixes("sentence-transformers/all-MiniLM-L6-v2"), ("", ""));
+        assert!(prefixes("BAAI/bge-small-en-v1.5").0.starts_with("Represent"));
+        assert_eq!(prefixes("BAAI/bge-m3"), ("", ""));
+    }
+}
