@@ -41,6 +41,8 @@ mod memory;
 mod node;
 mod registry;
 
+#[cfg(feature = "postgres")]
+pub use backend_postgres::url_from_environment as postgres_from_environment;
 pub use memory_core::*;
 #[cfg(feature = "fastembed")]
 pub use memory_embed::FastembedEmbedder;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, Durability, ErasureReceipt,
-    Feature, Health, HealthStatus, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
-    StoreUrl, SystemClock, checked_admin, operation as op,
+    Feature, Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result,
+    Scope, StoreUrl, SystemClock, checked_admin, operation as op,
 };
 use parking_lot::Mutex;
 
@@ -131,6 +131,11 @@ impl Admin for Store {
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         Ok(self.purge_expired())
+    }
+
+    /// Every search is exact.
+    async fn build_indexes(&self) -> Result<Indexing> {
+        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {

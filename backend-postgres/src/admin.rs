@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use memory_core::{
-    Admin, Error, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op,
+    Admin, Error, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op,
 };
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
@@ -13,21 +13,23 @@ use crate::codec::{get, get_count, size};
 use crate::config::Config;
 use crate::connect::{SERVER, Server, VERSION_PREFIX, quoted};
 use crate::error::{During, translate};
+use crate::indexing::Builder;
 
 /// The steps of the schema, in their order. What stands here is never changed, only added to.
-pub(crate) const STEPS: [(&str, &str); 7] = [
+pub(crate) const STEPS: [(&str, &str); 8] = [
     ("tables", include_str!("../migrations/0001_tables.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
     ("vectors", include_str!("../migrations/0004_vectors.sql")),
     ("working", include_str!("../migrations/0005_working.sql")),
     ("control", include_str!("../migrations/0006_control.sql")),
-    ("rebinding", include_str!("../migrations/0007_rebinding.sql")),
+    ("outgrown", include_str!("../migrations/0007_outgrown.sql")),
+    ("rebinding", include_str!("../migrations/0008_rebinding.sql")),
 ];
 
-/// The number of the lock that migrations hold against each other: "agent-me" in ASCII.
+/// The lock that migrations hold against each other; its number is never changed.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7017568643279414629)";
-const VECTOR_SCHEMA: &str = "
+pub(crate) const VECTOR_SCHEMA: &str = "
 SELECT quote_ident(n.nspname) FROM pg_extension AS e
 JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'";
 const ROLE: &str = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)";
@@ -139,12 +141,12 @@ impl Administration {
 }
 
 /// Runs statements that give nothing.
-async fn run(connection: &mut PgConnection, sql: &str) -> Result<()> {
+pub(crate) async fn run(connection: &mut PgConnection, sql: &str) -> Result<()> {
     let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     connection.execute(sql).await.map(drop).map_err(failed)
 }
 
-fn failed(error: sqlx::Error) -> Error {
+pub(crate) fn failed(error: sqlx::Error) -> Error {
     translate(error, During::Call)
 }
 
@@ -166,6 +168,12 @@ impl Admin for Administration {
             records: self.purge(&mut connection, PURGE_RECORDS).await?,
             entries: self.purge(&mut connection, PURGE_ENTRIES).await?,
         })
+    }
+
+    async fn build_indexes(&self) -> Result<Indexing> {
+        let mut connection = self.ready().await?;
+        let built = Builder::new(&self.config.schema, &mut connection).build().await?;
+        Ok(Indexing { built })
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use memory_core::{
-    Admin, Backend, BackendParts, Capabilities, Control, Driver, Durability, ErasureReceipt,
-    Feature, Health, HealthStatus, Page, PageRequest, Result, Scope, StoreUrl, checked_admin,
+    Admin, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Feature, Health,
+    HealthStatus, Page, PageRequest, Result, Scope, StoreUrl, VectorQuality, checked_admin,
     operation as op,
 };
 use sqlx::postgres::{PgArguments, PgRow};
@@ -17,6 +17,7 @@ use crate::admin::Administration;
 use crate::codec::{get, get_count, size};
 use crate::config::{Config, Schema};
 use crate::connect::{SERVER, Server};
+use crate::indexing::FEW;
 use crate::pool::Pool;
 
 pub(crate) const NAME: &str = "postgres";
@@ -45,11 +46,15 @@ impl Driver for PostgresDriver {
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
         let located =
             |error: memory_core::Error| error.with_backend(NAME).with_operation(op::CONNECT);
-        let store = Store::connect(url).await.map_err(located)?;
+        let (store, server) = Store::connect(url).await.map_err(located)?;
         let store = Arc::new(store);
+        let quality = VectorQuality { exact_up_to: Some(FEW), similarity_tolerance: 1e-4 };
         Ok(Backend::new(BackendParts {
             name: NAME,
-            capabilities: Capabilities::new(Durability::Crash, Feature::ALL),
+            capabilities: Capabilities {
+                vectors: Some(quality),
+                ..Capabilities::new(server.durability(), Feature::ALL)
+            },
             conversations: Some(Arc::clone(&store) as _),
             vectors: Some(Arc::clone(&store) as _),
             working: Some(Arc::clone(&store) as _),
@@ -72,11 +77,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    async fn connect(url: &StoreUrl) -> Result<Self> {
+    async fn connect(url: &StoreUrl) -> Result<(Self, Server)> {
         let config = Config::read(url)?;
         let store = Self { pool: Pool::new(&config), schema: config.schema, role: config.role };
-        store.server().await?.check_for_data(&store.schema, store.role.as_deref())?;
-        Ok(store)
+        let server = store.server().await?;
+        server.check_for_data(&store.schema, store.role.as_deref())?;
+        server.warn();
+        Ok((store, server))
     }
 
     async fn server(&self) -> Result<Server> {

@@ -180,16 +180,21 @@ fn is_local(url: &Url, connect: &PgConnectOptions) -> bool {
 }
 
 /// The store that the environment names where nothing else does: `DATABASE_URL` if it is a
-/// Postgres URL, else `SUPABASE_DB_URL`. `variable` reads a variable of the environment.
+/// Postgres URL, else `SUPABASE_DB_URL`; and which of the two. `variable` reads a variable of the
+/// environment.
 ///
 /// A `SUPABASE_URL` or `SUPABASE_SECRET_KEY` alone is `Config`: they are for Supabase's REST API,
 /// not for its database.
-pub fn url_from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<StoreUrl>> {
+pub fn url_from_environment(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<(&'static str, StoreUrl)>> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let is_postgres =
         |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
-    if let Some(url) = set("DATABASE_URL").filter(is_postgres).or_else(|| set("SUPABASE_DB_URL")) {
-        return url.parse().map(Some);
+    let general = set("DATABASE_URL").filter(is_postgres).map(|url| ("DATABASE_URL", url));
+    let supabase = || set("SUPABASE_DB_URL").map(|url| ("SUPABASE_DB_URL", url));
+    if let Some((name, url)) = general.or_else(supabase) {
+        return Ok(Some((name, url.parse()?)));
     }
     for name in ["SUPABASE_URL", "SUPABASE_SECRET_KEY"] {
         if set(name).is_some() {
@@ -275,7 +280,8 @@ mod tests {
         assert!(from(&[("DATABASE_URL", "sqlite:x")]).unwrap().is_none());
         let supabase = ("SUPABASE_DB_URL", "postgres://a/b");
         for pairs in [vec![supabase], vec![("SUPABASE_URL", "https://x.supabase.co"), supabase]] {
-            assert_eq!(from(&pairs).unwrap().unwrap().expose(), "postgres://a/b");
+            let (name, url) = from(&pairs).unwrap().unwrap();
+            assert_eq!((name, url.expose()), ("SUPABASE_DB_URL", "postgres://a/b"));
         }
         let error = from(&[("SUPABASE_SECRET_KEY", "CANARY")]).unwrap_err();
         assert_eq!(error.code(), "config");

@@ -1,7 +1,7 @@
 //! What is found out at connect: the server, the extension, the schema, and whether row level
 //! security binds the role that is to work on the data.
 
-use memory_core::{Error, Result};
+use memory_core::{Durability, Error, Result};
 use sqlx::postgres::PgRow;
 
 use crate::admin::STEPS;
@@ -15,6 +15,8 @@ pub(crate) const SERVER: &str = "
 SELECT
     current_setting('server_version_num')::int AS version_number,
     current_setting('server_version') AS version,
+    current_setting('fsync')::bool AND current_setting('full_page_writes')::bool
+        AND current_setting('synchronous_commit') <> 'off' AS survives_crash,
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS vector_version,
     coalesce($2, session_user) AS role_name,
     CASE
@@ -45,11 +47,16 @@ const SOUND: [(i32, i32); 3] = [(15, 14), (16, 10), (17, 6)];
 const OLDEST_SERVER: i32 = 150_000;
 const OLDEST_VECTOR: (u32, u32) = (0, 8);
 
+/// Versions of pgvector whose indexes may be built or vacuumed wrongly.
+const FAULTY_VECTOR: [&str; 4] = ["0.8.0", "0.8.1", "0.8.2", "0.8.3"];
+
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Server {
     version_number: i32,
     version: String,
+    /// Whether what is acknowledged is on the disk, and no torn page can take it back.
+    survives_crash: bool,
     vector_version: Option<String>,
     role_name: String,
     /// Why the role is none that row level security binds and data work can be done by.
@@ -65,6 +72,7 @@ impl Server {
         Ok(Self {
             version_number: get(row, "version_number")?,
             version: get(row, "version")?,
+            survives_crash: get(row, "survives_crash")?,
             vector_version: get(row, "vector_version")?,
             role_name: get(row, "role_name")?,
             unfit: get(row, "unfit")?,
@@ -72,6 +80,11 @@ impl Server {
             schema_version: get(row, "schema_version")?,
             is_granted: get(row, "is_granted")?,
         })
+    }
+
+    /// What an acknowledged write survives by the settings of server and role (G6).
+    pub(crate) fn durability(&self) -> Durability {
+        if self.survives_crash { Durability::Crash } else { Durability::Restart }
     }
 
     pub(crate) fn version(&self) -> String {
@@ -84,9 +97,7 @@ impl Server {
         self.check_versions()?;
         self.check_role(schema, role)?;
         self.check_schema(schema)?;
-        self.check_rights(schema)?;
-        self.warn();
-        Ok(())
+        self.check_rights(schema)
     }
 
     pub(crate) fn check_versions(&self) -> Result<()> {
@@ -170,13 +181,21 @@ impl Server {
         )))
     }
 
-    fn warn(&self) {
+    /// Tells the log what the server's versions are known for.
+    pub(crate) fn warn(&self) {
         let (major, minor) = (self.version_number / 10_000, self.version_number % 10_000);
         if SOUND.iter().any(|(known, sound)| *known == major && minor < *sound) {
             tracing::warn!(
                 version = self.version,
                 "this version of PostgreSQL can leak rows past row level security \
                  (CVE-2024-10976, CVE-2025-8713); update to the newest minor version"
+            );
+        }
+        if let Some(vector) = self.vector_version.as_deref().filter(|v| FAULTY_VECTOR.contains(v)) {
+            tracing::warn!(
+                version = vector,
+                "this version of pgvector has faults in building and vacuuming HNSW indexes; \
+                 update to 0.8.4 or newer"
             );
         }
     }

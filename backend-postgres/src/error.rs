@@ -108,6 +108,10 @@ fn from_server(error: &PgDatabaseError) -> Error {
             .with_maybe_applied(false)
             .with_hint("ask for less at once, or raise statement_timeout"),
         "53300" => unavailable("the server has no connection left; lower max_connections"),
+        "53100" if error.message().contains("shared memory") => unavailable(
+            "the server's /dev/shm is too small for maintenance_work_mem; raise the one (in a \
+             container, --shm-size) or lower the other",
+        ),
         "53100" => unavailable("the server's disk is full; free some space"),
         "26000" => unavailable(
             "a pooler lost a prepared statement; PgBouncer needs max_prepared_statements > 0",

@@ -41,6 +41,7 @@ mod config;
 mod connect;
 mod conversation;
 mod error;
+mod indexing;
 mod pool;
 mod vector;
 mod working;

@@ -163,8 +163,13 @@ impl VectorStore for Store {
                     .bind(size(request.limit))
             })
             .await?;
+        // A last row without values says that more match than were found.
+        let (rows, complete) = match rows.split_last() {
+            Some((last, rest)) if get::<Option<&str>>(last, "id")?.is_none() => (rest, false),
+            _ => (&rows[..], true),
+        };
         let hits = rows.iter().map(hit).collect::<Result<_>>()?;
-        Ok(SearchResult { hits, complete: true })
+        Ok(SearchResult { hits, complete })
     }
 
     async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {

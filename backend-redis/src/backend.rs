@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Error, Feature,
-    Health, HealthStatus, Migration, Page, PageRequest, PurgeReceipt, Result, Scope, StoreUrl,
-    checked_admin, operation as op,
+    Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
+    StoreUrl, checked_admin, operation as op,
 };
 use redis::Value;
 
@@ -195,6 +195,11 @@ impl Admin for RedisAdmin {
             }
         }
         Ok(receipt)
+    }
+
+    /// There are no vectors.
+    async fn build_indexes(&self) -> Result<Indexing> {
+        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {

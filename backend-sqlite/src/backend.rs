@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, ErasureReceipt, Feature,
-    Health, HealthStatus, Migration, Page, PageRequest, PurgeReceipt, Result, Scope, StoreUrl,
-    SystemClock, operation as op,
+    Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
+    StoreUrl, SystemClock, operation as op,
 };
 
 use sqlx::Connection as _;
@@ -278,6 +278,11 @@ impl Admin for SqliteAdmin {
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         self.purge_all().await.map_err(located(op::PURGE_EXPIRED))
+    }
+
+    /// Every search is exact.
+    async fn build_indexes(&self) -> Result<Indexing> {
+        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {

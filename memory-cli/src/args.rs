@@ -36,8 +36,9 @@ pub(crate) struct Global {
     /// The configuration, in YAML or JSON: stores, facets, embedder, nodes
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
-    /// The one store of all facets [default: a file in your data directory; or set
-    /// AGENT_MEMORY_STORE, which keeps a password off the command line]
+    /// The one store of all facets; or set AGENT_MEMORY_STORE, which keeps a password off the
+    /// command line [default: the Postgres of DATABASE_URL or SUPABASE_DB_URL where that is
+    /// compiled in, else a file in your data directory]
     #[arg(
         long,
         global = true,
@@ -124,6 +125,10 @@ pub(crate) enum Command {
     },
     /// Remove what has expired, of every user
     Purge,
+    /// Build the indexes that searches need once a namespace has outgrown exact search
+    ///
+    /// Data work goes on meanwhile. Where nothing is to build, it builds nothing: run it regularly.
+    Index,
     /// See all kinds of memory at work
     Quickstart,
     /// Print completions for a shell

@@ -109,6 +109,7 @@ async fn run(command: Command, session: &Session, output: Output) -> Done {
         Command::Migrate => commands::store::migrate(session, output).await,
         Command::Erase { yes } => commands::store::erase(yes, session, output).await,
         Command::Purge => commands::store::purge(session, output).await,
+        Command::Index => commands::store::index(session, output).await,
         Command::Quickstart => commands::quickstart::quickstart(session, output).await,
         Command::Completions { .. } => Ok(()),
     }

@@ -1,5 +1,8 @@
 //! What a command works on: the stores that the command line names.
 
+#[cfg(feature = "postgres")]
+use std::io::Write as _;
+
 use agent_memory::kinds::KindName;
 use agent_memory::{Config, Error, ExecutionContext, Memory, Registry, Result, Scope, StoreUrl};
 use directories::ProjectDirs;
@@ -27,7 +30,10 @@ impl Session {
             (None, Some(Secret(url))) => Config::of_store(url.parse()?),
             (None, None) => match std::env::var("AGENT_MEMORY_STORE") {
                 Ok(url) => Config::of_store(url.parse()?),
-                Err(_) => Config::of_store(default_store(&registry)?),
+                Err(_) => Config::of_store(match store_of_environment()? {
+                    Some(url) => url,
+                    None => default_store(&registry)?,
+                }),
             },
         };
         if let Some(embedder) = &global.embedder {
@@ -96,6 +102,25 @@ fn flags(global: &Global, config: &Config) -> String {
     flags.extend(global.embedder.iter().map(|embedder| format!(" --embedder {embedder}")));
     flags.extend(global.user.iter().map(|user| format!(" --user {user}")));
     flags
+}
+
+/// The store that the environment names for everybody, told on stderr: who set the variable may have
+/// meant another program.
+#[cfg(feature = "postgres")]
+fn store_of_environment() -> Result<Option<StoreUrl>> {
+    let named = agent_memory::postgres_from_environment(|name| std::env::var(name).ok())?;
+    Ok(named.map(|(variable, url)| {
+        // A reader that is gone wants no note.
+        let _ = writeln!(std::io::stderr(), "store: {url}, of {variable}");
+        url
+    }))
+}
+
+/// Without its driver, a Postgres that the environment names is not this program's to take.
+#[cfg(not(feature = "postgres"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the driver")]
+fn store_of_environment() -> Result<Option<StoreUrl>> {
+    Ok(None)
 }
 
 /// A file in the user's data directory; without a driver that keeps, this process's memory.

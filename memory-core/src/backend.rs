@@ -84,6 +84,10 @@ pub trait Admin: Send + Sync + std::fmt::Debug {
     /// Removes what has expired, of every user (W8).
     async fn purge_expired(&self) -> Result<PurgeReceipt>;
 
+    /// Builds the indexes that searches need now that there is more to search (V7), and says which;
+    /// beside the data work, which goes on. A store that needs none builds none.
+    async fn build_indexes(&self) -> Result<Indexing>;
+
     /// Lists the users who have something.
     async fn users(&self, page: &PageRequest) -> Result<Page<String>>;
 }
@@ -100,6 +104,13 @@ pub fn checked_admin(backend: &'static str, inner: Arc<dyn Admin>) -> Arc<dyn Ad
 pub struct Migration {
     /// The names of the steps that were applied; empty where the store was up to date.
     pub applied: Vec<String>,
+}
+
+/// What a building of indexes did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Indexing {
+    /// The names of the indexes that were built or that took in more; empty where nothing was to do.
+    pub built: Vec<String>,
 }
 
 /// What a driver hands to [`Backend::new`].

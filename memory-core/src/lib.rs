@@ -32,8 +32,8 @@ mod vector;
 mod working;
 
 pub use backend::{
-    Admin, Backend, BackendParts, Control, Driver, ErasureReceipt, Health, HealthStatus, Migration,
-    PurgeReceipt, checked_admin,
+    Admin, Backend, BackendParts, Control, Driver, ErasureReceipt, Health, HealthStatus, Indexing,
+    Migration, PurgeReceipt, checked_admin,
 };
 pub use capability::{Capabilities, Durability, Facet, Feature, VectorQuality};
 pub use conversation::{

@@ -31,4 +31,5 @@ pub const HEALTH: &str = "health";
 pub const CONNECT: &str = "connect";
 pub const MIGRATE: &str = "migrate";
 pub const PURGE_EXPIRED: &str = "purge_expired";
+pub const BUILD_INDEXES: &str = "build_indexes";
 pub const LIST_USERS: &str = "list_users";

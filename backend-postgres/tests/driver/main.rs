@@ -5,6 +5,7 @@
 
 mod connecting;
 mod faults;
+mod outgrown;
 mod predicates;
 mod round_trips;
 mod row_security;
@@ -44,6 +45,12 @@ const TESTS: &[Test] = &tests![
     faults::a_restarted_server_is_used_again,
     faults::a_server_that_stands_still_is_a_timeout,
     faults::g7_a_dropped_call_leaves_the_handle_usable,
+    outgrown::v7_an_index_serves_what_exact_search_has_outgrown,
+    outgrown::v7_a_scan_that_reached_its_limit_is_not_complete,
+    outgrown::v7_long_vectors_are_indexed_in_half_precision_or_not_at_all,
+    outgrown::v12_an_index_finds_what_was_stored_since_and_no_ghosts,
+    outgrown::g1_users_in_one_index_are_kept_apart,
+    outgrown::an_index_that_broke_off_is_built_anew,
     predicates::every_condition_on_the_user_is_needed_and_enough,
     round_trips::every_operation_is_one_round_trip,
     row_security::every_policy_and_every_force_is_needed,

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
 use crate::row_security::TABLES;
 use crate::support::server::Server;
-use crate::support::{Fixture, fixture};
+use crate::support::{Fixture, fixture, make_many};
 
 /// How a function names its user.
 const CONDITIONS: [&str; 4] =
@@ -135,6 +135,7 @@ pub(crate) async fn every_condition_on_the_user_is_needed_and_enough(server: Arc
     let truncate: Vec<String> = TABLES.iter().map(|table| format!("TRUNCATE {table}")).collect();
     run(&mut connection, &truncate.join("; ")).await;
 
+    make_many(&fixture, 2).await;
     let (alone, _) = observe(&mut connection, "", false).await;
     let (beside_alice, changed) = observe(&mut connection, "", true).await;
     assert!(!changed, "bob changed what is alice's");

@@ -74,6 +74,22 @@ pub(crate) async fn fixture(server: &Server) -> Fixture {
     fixture
 }
 
+/// Makes so many records what 20,000 are: the most that are searched exactly.
+pub(crate) async fn make_many(fixture: &Fixture, count: u32) {
+    let sql = format!(
+        "DO $do$ DECLARE definition text; BEGIN
+            FOR definition IN SELECT pg_get_functiondef(oid) FROM pg_proc
+                WHERE pronamespace = '{}'::regnamespace AND proname IN ('search', 'outgrown')
+            LOOP
+                definition := replace(definition, ':= 20000', ':= {count}');
+                EXECUTE replace(definition, '> p_few', '> {count}');
+            END LOOP;
+        END $do$",
+        fixture.schema
+    );
+    run_sql(&fixture.superuser, &sql).await.unwrap();
+}
+
 /// Puts something in every table.
 async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
     let message = Message::user("hello").with_id("m1");

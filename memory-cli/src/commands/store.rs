@@ -1,4 +1,4 @@
-//! `health`, `migrate`, `erase` and `purge`: the stores themselves.
+//! `health`, `migrate`, `erase`, `purge` and `index`: the stores themselves.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -84,6 +84,20 @@ pub(crate) async fn purge(session: &Session, output: Output) -> Done {
         answers.insert(name.clone(), json!(receipt));
     }
     let value = json!({"success": true, "purged": answers});
+    Ok(output.answer(&value, |out| writeln!(out, "{lines}"))?)
+}
+
+pub(crate) async fn index(session: &Session, output: Output) -> Done {
+    let mut answers = Map::new();
+    let mut lines = table(["store", "built"]);
+    for (name, url) in &session.config.stores {
+        let built = session.registry.admin(url).await?.build_indexes().await?.built;
+        let shown =
+            if built.is_empty() { "nothing: none is needed".into() } else { built.join("\n") };
+        lines.add_row([format!("{name} ({url})"), shown]);
+        answers.insert(name.clone(), built.into());
+    }
+    let value = json!({"success": true, "built": answers});
     Ok(output.answer(&value, |out| writeln!(out, "{lines}"))?)
 }
 

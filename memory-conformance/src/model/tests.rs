@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Clock, Control, Durability, ErasureReceipt,
-    Feature, Health, HealthStatus, ManualClock, Migration, Page, PageRequest, PurgeReceipt, Result,
-    Scope, Timestamp, operation,
+    Feature, Health, HealthStatus, Indexing, ManualClock, Migration, Page, PageRequest,
+    PurgeReceipt, Result, Scope, Timestamp, operation,
 };
 
 use super::{Conversations, Vectors, Working, behind, is_live, lock};
@@ -102,6 +102,10 @@ impl Admin for Store {
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         Ok(self.remove(None).1)
+    }
+
+    async fn build_indexes(&self) -> Result<Indexing> {
+        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {

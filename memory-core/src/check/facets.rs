@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Checked, identifier, requests};
-use crate::backend::{Admin, Control, ErasureReceipt, Health, Migration, PurgeReceipt};
+use crate::backend::{Admin, Control, ErasureReceipt, Health, Indexing, Migration, PurgeReceipt};
 use crate::capability::Feature;
 use crate::conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Messages,
@@ -332,6 +332,10 @@ impl Admin for Checked<dyn Admin> {
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         self.locate(op::PURGE_EXPIRED, self.inner.purge_expired().await)
+    }
+
+    async fn build_indexes(&self) -> Result<Indexing> {
+        self.locate(op::BUILD_INDEXES, self.inner.build_indexes().await)
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
