@@ -33,7 +33,7 @@
 //! in parentheses (C1, V7, …) are its.
 //!
 //! The drivers are cargo features, listed in [`Registry::with_compiled_drivers`]. Besides,
-//! `tiktoken` counts tokens as OpenAI's models do.
+//! `cache` keeps caches around stores, and `tiktoken` counts tokens as OpenAI's models do.
 
 mod config;
 mod memory;
@@ -43,7 +43,7 @@ mod registry;
 pub use memory_core::*;
 pub use memory_embed::HashingEmbedder;
 
-pub use self::config::{Config, EmbedderConfig, Tokens};
+pub use self::config::{CacheConfig, Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};
 pub use self::node::{ExecutionContext, Node, Settings};
 pub use self::registry::Registry;

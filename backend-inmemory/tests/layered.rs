@@ -9,5 +9,8 @@ use memory_core::layer::Trace;
 use support::Stores;
 
 fn main() -> ExitCode {
-    main_with(Stores { name: "inmemory (layered)", around: |backend| backend.layered(Trace) })
+    main_with(Stores {
+        name: "inmemory (layered)",
+        around: |_| Box::new(|backend| backend.layered(Trace)),
+    })
 }
