@@ -6,6 +6,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use memory_core::{Error, Facet, Result, StoreUrl, did_you_mean};
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub default: Option<String>,
     /// The stores of the facets that were named.
     pub facets: BTreeMap<Facet, String>,
+    /// The caches around facets.
+    pub caches: BTreeMap<Facet, CacheConfig>,
     /// What turns text into vectors.
     pub embedder: EmbedderConfig,
     /// What counts tokens.
@@ -62,6 +65,32 @@ pub struct Config {
     pub trace: bool,
     /// Memory nodes, by name. A node without an `id` has its name for one.
     pub nodes: BTreeMap<String, Node>,
+}
+
+/// A cache around a facet; `memory_core::cache` says what it promises. Needs the cargo feature
+/// `cache`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// About how many bytes it holds.
+    pub capacity_bytes: u64,
+    /// How late another process's writes are seen at most.
+    pub max_age: Duration,
+    /// The name of a store that serves as a second level, shared by processes.
+    pub shared: Option<String>,
+    /// How long the second level keeps what nobody forgets.
+    pub shared_ttl: Duration,
+}
+
+impl Default for CacheConfig {
+    /// 64 MiB, 1 s, no second level; 60 s in one.
+    fn default() -> Self {
+        Self {
+            capacity_bytes: 64 << 20,
+            max_age: Duration::from_secs(1),
+            shared: None,
+            shared_ttl: Duration::from_mins(1),
+        }
+    }
 }
 
 /// What counts tokens.
@@ -89,6 +118,8 @@ const KEYS: [&str; 9] = [
 ];
 const STORES: &str = "as in stores: {main: \"sqlite:agent.db\"}";
 const STORE: &str = "write NAME: URL, or NAME: {url: URL}";
+const BINDING: &str = "write FACET: STORE, or FACET: {store: STORE, cache: {max_age_ms: 1000}}";
+const CACHE: &str = "as in cache: {capacity_mib: 64, max_age_ms: 1000}";
 const NODES: &str = "as in nodes: {buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER}}";
 
 impl Config {
@@ -114,13 +145,17 @@ impl Config {
             None if stores.len() == 1 => stores.keys().next().cloned(),
             None => None,
         };
-        let mut facets = BTreeMap::new();
+        let (mut facets, mut caches) = (BTreeMap::new(), BTreeMap::new());
         for facet in Facet::ALL {
-            facets.extend(store(facet.as_str())?.map(|store| (facet, store)));
+            let Some(reader) = fields.get(facet.as_str()) else { continue };
+            let (store, cache) = binding(reader, facet, &stores)?;
+            facets.extend(store.map(|store| (facet, store)));
+            caches.extend(cache.map(|cache| (facet, cache)));
         }
         Ok(Self {
             default,
             facets,
+            caches,
             embedder: fields
                 .get("embedder")
                 .map_or(Ok(EmbedderConfig::default()), |r| EmbedderConfig::read(&r))?,
@@ -138,6 +173,7 @@ impl Config {
             stores: BTreeMap::from([(main.clone(), url)]),
             default: Some(main),
             facets: BTreeMap::new(),
+            caches: BTreeMap::new(),
             embedder: EmbedderConfig::default(),
             tokens: Tokens::default(),
             trace: false,
@@ -175,6 +211,60 @@ fn store_name(reader: &Reader<'_>, stores: &BTreeMap<String, StoreUrl>) -> Resul
     let hint = did_you_mean(&name, known())
         .unwrap_or_else(|| format!("the stores are {}", known().collect::<Vec<_>>().join(", ")));
     Err(reader.problem("there is no store of this name").with_hint(hint))
+}
+
+/// A facet's store and cache, as far as they are given.
+fn binding(
+    reader: Reader<'_>,
+    facet: Facet,
+    stores: &BTreeMap<String, StoreUrl>,
+) -> Result<(Option<String>, Option<CacheConfig>)> {
+    if reader.is_text() {
+        return Ok((Some(store_name(&reader, stores)?), None));
+    }
+    let fields = reader.fields(&["store", "cache"], BINDING)?;
+    let store = fields.get("store").map(|r| store_name(&r, stores)).transpose()?;
+    let cache = fields.get("cache").map(|r| cache(&r, facet, stores)).transpose()?;
+    Ok((store, cache))
+}
+
+fn cache(
+    reader: &Reader<'_>,
+    facet: Facet,
+    stores: &BTreeMap<String, StoreUrl>,
+) -> Result<CacheConfig> {
+    if facet == Facet::Vectors {
+        return Err(reader
+            .problem("vectors have no cache")
+            .with_hint("conversations and working may have one"));
+    }
+    if cfg!(not(feature = "cache")) {
+        return Err(reader
+            .problem("caches are not compiled in")
+            .with_hint("build with the cargo feature \"cache\", or leave the cache out"));
+    }
+    let fields =
+        reader.fields(&["capacity_mib", "max_age_ms", "shared", "shared_ttl_ms"], CACHE)?;
+    let mut cache = CacheConfig::default();
+    let within = |name: &str, most: u64| -> Result<Option<u64>> {
+        let Some(reader) = fields.get(name) else { return Ok(None) };
+        let number = reader.whole()? as u64;
+        if (1..=most).contains(&number) {
+            return Ok(Some(number));
+        }
+        Err(reader.problem(&format!("expected 1 to {most}")))
+    };
+    if let Some(mebibytes) = within("capacity_mib", 1 << 20)? {
+        cache.capacity_bytes = mebibytes << 20;
+    }
+    if let Some(millis) = within("max_age_ms", 86_400_000)? {
+        cache.max_age = Duration::from_millis(millis);
+    }
+    if let Some(millis) = within("shared_ttl_ms", 86_400_000)? {
+        cache.shared_ttl = Duration::from_millis(millis);
+    }
+    cache.shared = fields.get("shared").map(|r| store_name(&r, stores)).transpose()?;
+    Ok(cache)
 }
 
 fn tokens(reader: &Reader<'_>) -> Result<Tokens> {

@@ -33,8 +33,9 @@
 //! in parentheses (C1, V7, …) are its.
 //!
 //! The drivers are cargo features, listed in [`Registry::with_compiled_drivers`]. Besides,
-//! `tiktoken` counts tokens as OpenAI's models do, and `fastembed` embeds text with models that run in
-//! this process, where otherwise only feature hashing is there, which is lexical.
+//! `cache` keeps caches around stores, `tiktoken` counts tokens as OpenAI's models do, and `fastembed`
+//! embeds text with models that run in this process, where otherwise only feature hashing is there,
+//! which is lexical.
 
 mod config;
 mod memory;
@@ -48,7 +49,7 @@ pub use memory_core::*;
 pub use memory_embed::FastembedEmbedder;
 pub use memory_embed::{FastembedConfig, HashingEmbedder, Pooling};
 
-pub use self::config::{Config, EmbedderConfig, Tokens};
+pub use self::config::{CacheConfig, Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};
 pub use self::node::{ExecutionContext, Node, Settings};
 pub use self::registry::Registry;

@@ -208,3 +208,47 @@ proptest::proptest! {
         let _ = read(&format!("stores: {{main: 'memory:'}}\n{text}"));
     }
 }
+
+#[cfg(feature = "cache")]
+#[test]
+fn a_binding_may_have_a_cache() {
+    let config = read(
+        r#"
+stores: {main: "memory:", other: "memory:other"}
+default: main
+conversations: {cache: {}}
+working: {store: main, cache: {capacity_mib: 2, max_age_ms: 50, shared: other, shared_ttl_ms: 9}}
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.binding(Facet::Conversations), Some("main"));
+    assert_eq!(config.caches[&Facet::Conversations], agent_memory::CacheConfig::default());
+    let working = &config.caches[&Facet::Working];
+    assert_eq!((working.capacity_bytes, working.max_age.as_millis()), (2 << 20, 50));
+    assert_eq!((working.shared.as_deref(), working.shared_ttl.as_millis()), (Some("other"), 9));
+    refused(
+        "stores: {main: \"memory:\"}\nvectors: {cache: {}}",
+        "a.yaml:2:18: vectors.cache: vectors have no cache",
+        "conversations and working may have one",
+    );
+    refused(
+        "stores: {main: \"memory:\"}\nworking: {cache: {max_age: 1}}",
+        "a.yaml:2:19: working.cache: there is no key \"max_age\" here",
+        "did you mean \"max_age_ms\"?",
+    );
+    refused(
+        "stores: {main: \"memory:\"}\nworking: {cache: {max_age_ms: 0}}",
+        "a.yaml:2:31: working.cache.max_age_ms: expected 1 to 86400000",
+        "",
+    );
+}
+
+#[cfg(not(feature = "cache"))]
+#[test]
+fn a_cache_that_is_not_compiled_in_is_refused() {
+    refused(
+        "stores: {main: \"memory:\"}\nworking: {cache: {}}",
+        "a.yaml:2:18: working.cache: caches are not compiled in",
+        "build with the cargo feature \"cache\", or leave the cache out",
+    );
+}

@@ -308,3 +308,35 @@ async fn clones_share_the_stores_and_cross_threads() {
     let read = agent_memory::ReadMessages::all("c");
     assert_eq!(memory.conversations().unwrap().read(&scope, &read).await.unwrap().total, 1);
 }
+
+#[cfg(feature = "cache")]
+#[tokio::test]
+async fn a_cache_stands_before_the_store_it_is_bound_to() {
+    use agent_memory::{CacheConfig, Get, Put};
+
+    let hour = Duration::from_hours(1);
+    let cached = CacheConfig { max_age: hour, ..CacheConfig::default() };
+    let (main, other) = (InMemory::new(), InMemory::new());
+    let build = |cache: CacheConfig| {
+        Memory::builder()
+            .backend("main", main.backend())
+            .backend("other", other.backend())
+            .default_store("main")
+            .cache(Facet::Working, cache)
+            .build()
+    };
+    let memory = build(cached.clone()).await.unwrap();
+    let scope = Scope::new("ada", "n").unwrap();
+    let read = async || {
+        let entry = memory.working().unwrap().get(&scope, &Get::new("k")).await.unwrap();
+        entry.map(|entry| entry.value)
+    };
+    memory.working().unwrap().put(&scope, &Put::new("k", 1)).await.unwrap();
+    // As another process would, past the cache.
+    main.backend().working().unwrap().put(&scope, &Put::new("k", 2)).await.unwrap();
+    assert_eq!(read().await, Some(json!(1)));
+    memory.erase("ada").await.unwrap();
+    assert_eq!(read().await, None);
+    let error = build(CacheConfig { shared: Some("other".into()), ..cached }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}

@@ -8,5 +8,5 @@ use memory_conformance::main_with;
 use support::Stores;
 
 fn main() -> ExitCode {
-    main_with(Stores { name: "inmemory", around: |backend| backend })
+    main_with(Stores { name: "inmemory", around: |_| Box::new(|backend| backend) })
 }

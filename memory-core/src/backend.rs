@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::page::{Page, PageRequest};
 use crate::scope::Scope;
 use crate::secret::StoreUrl;
+use crate::shared_cache::SharedCache;
 use crate::vector::VectorStore;
 use crate::working::WorkingStore;
 
@@ -138,6 +139,7 @@ pub struct BackendParts {
 #[derive(Debug, Clone)]
 pub struct Backend {
     parts: BackendParts,
+    shared_cache: Option<Arc<dyn SharedCache>>,
 }
 
 impl Backend {
@@ -150,7 +152,7 @@ impl Backend {
         parts.vectors = parts.vectors.map(|inner| Checked::new(name, &capabilities, inner) as _);
         parts.working = parts.working.map(|inner| Checked::new(name, &capabilities, inner) as _);
         parts.control = Checked::new(name, &capabilities, parts.control);
-        Self { parts }
+        Self { parts, shared_cache: None }
     }
 
     /// Replaces facets by what `wrap` makes of the parts: for layers, which stand outside the
@@ -159,6 +161,22 @@ impl Backend {
     pub fn map(mut self, wrap: impl FnOnce(BackendParts) -> BackendParts) -> Self {
         self.parts = wrap(self.parts);
         self
+    }
+
+    /// Says that the store can serve as the second level of caches.
+    #[must_use]
+    pub fn with_shared_cache(mut self, shared: Arc<dyn SharedCache>) -> Self {
+        self.shared_cache = Some(shared);
+        self
+    }
+
+    /// The store as the second level of caches, or `Unsupported`.
+    pub fn shared_cache(&self) -> Result<&Arc<dyn SharedCache>> {
+        self.shared_cache.as_ref().ok_or_else(|| {
+            Error::unsupported(format!("{} is no shared cache", self.name()))
+                .with_backend(self.name())
+                .with_hint("name a store that is one, as Redis is, or share no cache")
+        })
     }
 
     /// The driver's name.

@@ -2,7 +2,7 @@
 //! with the same kind and message, before any I/O.
 
 mod facets;
-mod requests;
+pub(crate) mod requests;
 
 use std::sync::Arc;
 

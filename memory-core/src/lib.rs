@@ -9,6 +9,8 @@
 //! This crate has no driver, does no I/O and needs no async runtime.
 
 mod backend;
+#[cfg(feature = "cache")]
+pub mod cache;
 mod capability;
 mod check;
 mod conversation;
@@ -24,6 +26,7 @@ pub mod operation;
 mod page;
 mod scope;
 mod secret;
+mod shared_cache;
 mod suggest;
 pub mod text;
 mod time;
@@ -50,6 +53,7 @@ pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MI
 pub use page::{Cursor, Page, PageRequest};
 pub use scope::Scope;
 pub use secret::{ExposeSecret, SecretString, StoreUrl};
+pub use shared_cache::{Lease, LookedUp, SharedCache, SharedKey};
 pub use suggest::did_you_mean;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 #[cfg(feature = "tiktoken")]

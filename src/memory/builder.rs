@@ -9,7 +9,7 @@ use memory_core::{
 };
 
 use super::{Inner, Memory};
-use crate::config::{Config, EmbedderConfig, Tokens};
+use crate::config::{CacheConfig, Config, EmbedderConfig, Tokens};
 use crate::node::Node;
 use crate::registry::Registry;
 
@@ -20,6 +20,7 @@ pub struct MemoryBuilder {
     stores: Vec<(String, Store)>,
     default: Option<String>,
     facets: BTreeMap<Facet, String>,
+    caches: BTreeMap<Facet, CacheConfig>,
     embedder: Option<Arc<dyn Embedder>>,
     counter: Arc<dyn TokenCounter>,
     trace: bool,
@@ -39,6 +40,7 @@ impl Default for MemoryBuilder {
             stores: Vec::new(),
             default: None,
             facets: BTreeMap::new(),
+            caches: BTreeMap::new(),
             embedder: None,
             counter: Arc::new(HeuristicCounter),
             trace: false,
@@ -56,6 +58,7 @@ impl MemoryBuilder {
             stores: stores.map(|(name, url)| (name.clone(), Store::Url(url.clone()))).collect(),
             default: config.default.clone(),
             facets: config.facets.clone(),
+            caches: config.caches.clone(),
             embedder: Some(config.embedder.build()?),
             counter: counter(config.tokens)?,
             trace: config.trace,
@@ -94,6 +97,13 @@ impl MemoryBuilder {
     #[must_use]
     pub fn default_store(mut self, store: impl Into<String>) -> Self {
         self.default = Some(store.into());
+        self
+    }
+
+    /// Puts a cache around a facet of its store.
+    #[must_use]
+    pub fn cache(mut self, facet: Facet, cache: CacheConfig) -> Self {
+        self.caches.insert(facet, cache);
         self
     }
 
@@ -137,7 +147,6 @@ impl MemoryBuilder {
                 Store::Connected(backend) => backend,
                 Store::Url(url) => self.registry.connect(&url).await?,
             };
-            let backend = if self.trace { backend.layered(Trace) } else { backend };
             if stores.insert(name.clone(), backend).is_some() {
                 return Err(Error::config(format!("two stores are named {name:?}")));
             }
@@ -145,7 +154,12 @@ impl MemoryBuilder {
         let mut gaps = Gaps { stores: &stores, found: Vec::new() };
         let facets = gaps.facets(self.facets, default.as_deref());
         self.nodes.iter().for_each(|(name, node)| gaps.node(name, node, &facets));
+        self.caches.keys().for_each(|facet| gaps.cache(*facet, &facets));
         gaps.none()?;
+        cache(&mut stores, &facets, &self.caches)?;
+        if self.trace {
+            stores = stores.into_iter().map(|(name, b)| (name, b.layered(Trace))).collect();
+        }
         Ok(Memory(Arc::new(Inner {
             facets,
             stores,
@@ -214,6 +228,14 @@ impl Gaps<'_> {
         }
     }
 
+    fn cache(&mut self, facet: Facet, facets: &BTreeMap<Facet, String>) {
+        if facet == Facet::Vectors {
+            self.found.push("vectors have no cache".into());
+        } else if !facets.contains_key(&facet) {
+            self.found.push(format!("the cache of {facet} needs a store bound to {facet}"));
+        }
+    }
+
     fn none(self) -> Result<()> {
         if self.found.is_empty() {
             return Ok(());
@@ -221,6 +243,49 @@ impl Gaps<'_> {
         Err(Error::config(self.found.join("; "))
             .with_hint("`agent-memory capabilities` shows which store offers what"))
     }
+}
+
+/// Puts caches around facets of the stores that they are bound to.
+#[cfg(feature = "cache")]
+fn cache(
+    stores: &mut BTreeMap<String, Backend>,
+    facets: &BTreeMap<Facet, String>,
+    caches: &BTreeMap<Facet, CacheConfig>,
+) -> Result<()> {
+    use memory_core::cache::{Cache, CacheOptions, SharedLevel};
+
+    for (facet, config) in caches {
+        let shared = config.shared.as_ref().map(|name| {
+            let store = stores.get(name).ok_or_else(|| {
+                Error::config(format!("the cache of {facet}: there is no store {name:?}"))
+            })?;
+            let cache = Arc::clone(store.shared_cache()?);
+            Ok::<_, Error>(SharedLevel { cache, ttl: config.shared_ttl })
+        });
+        let cache = Cache::new(CacheOptions {
+            capacity_bytes: config.capacity_bytes,
+            max_age: config.max_age,
+            shared: shared.transpose()?,
+        });
+        if let Some((name, backend)) = facets.get(facet).and_then(|name| stores.remove_entry(name))
+        {
+            stores.insert(name, cache.around(backend, [*facet]));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "cache"))]
+fn cache(
+    _stores: &mut BTreeMap<String, Backend>,
+    _facets: &BTreeMap<Facet, String>,
+    caches: &BTreeMap<Facet, CacheConfig>,
+) -> Result<()> {
+    if caches.is_empty() {
+        return Ok(());
+    }
+    Err(Error::config("caches are not compiled in")
+        .with_hint("build with the cargo feature \"cache\", or leave the cache out"))
 }
 
 #[cfg(feature = "tiktoken")]

@@ -1,17 +1,23 @@
 //! Stores for the suite: each with a clock of its own.
 
+pub(crate) mod shared;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use backend_inmemory::InMemory;
 use memory_conformance::{Harness, TestStore, async_trait};
-use memory_core::{Admin, Backend, ManualClock, Result, Timestamp};
+use memory_core::{Admin, Backend, Clock, ManualClock, Result, Timestamp};
 
-/// A store and a clock for every scenario; `around` is what stands around every connection.
+/// A store and a clock for every scenario; `around` makes, for each store and its clock, what
+/// stands around every connection.
 pub(crate) struct Stores {
     pub(crate) name: &'static str,
-    pub(crate) around: fn(Backend) -> Backend,
+    pub(crate) around: fn(Arc<dyn Clock>) -> Around,
 }
+
+/// What stands around a connection.
+pub(crate) type Around = Box<dyn Fn(Backend) -> Backend + Send + Sync>;
 
 #[async_trait]
 impl Harness for Stores {
@@ -22,14 +28,15 @@ impl Harness for Stores {
     async fn store(&self) -> Result<Arc<dyn TestStore>> {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_380_660_000)?));
         let inner = InMemory::with_clock(Arc::clone(&clock) as _);
-        Ok(Arc::new(Store { clock, inner, around: self.around }))
+        let around = (self.around)(Arc::clone(&clock) as _);
+        Ok(Arc::new(Store { clock, inner, around }))
     }
 }
 
 struct Store {
     clock: Arc<ManualClock>,
     inner: InMemory,
-    around: fn(Backend) -> Backend,
+    around: Around,
 }
 
 #[async_trait]

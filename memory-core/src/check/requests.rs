@@ -110,7 +110,7 @@ fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names.find(|name| !seen.insert(*name))
 }
 
-pub(super) fn read_messages(request: &ReadMessages, limits: &Limits) -> Result<()> {
+pub(crate) fn read_messages(request: &ReadMessages, limits: &Limits) -> Result<()> {
     identifier("conversation", &request.conversation)?;
     request.limit.map_or(Ok(()), |limit| result_limit(limit, limits))
 }
@@ -274,7 +274,7 @@ pub(super) fn get(key: &str, extend: Option<Duration>) -> Result<()> {
     ttl(extend)
 }
 
-pub(super) fn get_many(request: &GetMany, limits: &Limits) -> Result<()> {
+pub(crate) fn get_many(request: &GetMany, limits: &Limits) -> Result<()> {
     ids("key", &request.keys, limits)?;
     ttl(request.extend)
 }

@@ -1,0 +1,56 @@
+//! What processes share as the second level of their caches.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::scope::Scope;
+
+/// What something is kept under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SharedKey<'a> {
+    /// Whose it is; none for what belongs to nobody, as the embedding of a text does.
+    pub scope: Option<&'a Scope>,
+    /// What it is, within the scope. Whoever uses the cache starts it with a word of its own.
+    pub name: &'a str,
+}
+
+/// The right to keep something, until it is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease(pub String);
+
+/// What a look-up found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookedUp {
+    /// What was kept.
+    Found(Vec<u8>),
+    /// Nothing; with the lease, what is now read from the store may be kept.
+    Missing(Lease),
+}
+
+/// A cache that processes share, behind those in each of them.
+///
+/// What is kept was read from a store after the lease was given and before anything was forgotten:
+/// whoever changes the store forgets the key when it is done, and with the key every lease that was
+/// given for it. A slow reader so never puts an old value over a forgotten one.
+#[async_trait]
+pub trait SharedCache: Send + Sync + std::fmt::Debug {
+    /// What is kept, or a lease.
+    async fn look_up(&self, key: SharedKey<'_>) -> Result<LookedUp>;
+
+    /// Keeps `value` for `ttl` (at least 1 ms), unless the lease is over; says whether it did.
+    async fn keep(
+        &self,
+        key: SharedKey<'_>,
+        lease: &Lease,
+        value: &[u8],
+        ttl: Duration,
+    ) -> Result<bool>;
+
+    /// Forgets keys of one scope, and the leases given for them.
+    async fn forget(&self, scope: Option<&Scope>, names: &[&str]) -> Result<()>;
+
+    /// Forgets all that is of a user, and the leases given for it.
+    async fn forget_user(&self, user: &str) -> Result<()>;
+}
