@@ -1,6 +1,7 @@
 //! The configuration file.
 
 mod embedder;
+mod layers;
 mod reader;
 mod tree;
 
@@ -9,8 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use memory_core::{Error, Facet, Result, StoreUrl, did_you_mean};
+use memory_layers::Layers;
 
 pub use self::embedder::EmbedderConfig;
+pub(crate) use self::layers::usual as usual_layers;
 use self::reader::{Fields, Reader};
 use crate::node::Node;
 
@@ -25,7 +28,8 @@ use crate::node::Node;
 ///     r#"
 /// stores:                          # any number, by names of your choice
 ///   main: "memory:${TEAM:-main}"   # a URL,
-///   vectors: {url: "memory:v"}     # or an object with a URL
+///   vectors:                       # or an object with a URL, and layers around its calls
+///     {url: "memory:v", layers: {retry: {attempts: 5}, timeout_ms: 5000}}
 /// default: main                    # the store of each facet not named below
 /// vectors: vectors                 # facets: conversations, vectors, working
 /// embedder: hashing               # or {type: hashing, dimensions: 512}
@@ -61,6 +65,9 @@ pub struct Config {
     pub embedder: EmbedderConfig,
     /// What counts tokens.
     pub tokens: Tokens,
+    /// What stands around the calls of a store. A store that is not named here has retries, of three
+    /// attempts, and metrics.
+    pub layers: BTreeMap<String, Layers>,
     /// Whether a span stands around every operation.
     pub trace: bool,
     /// Memory nodes, by name. A node without an `id` has its name for one.
@@ -117,7 +124,7 @@ const KEYS: [&str; 9] = [
     "nodes",
 ];
 const STORES: &str = "as in stores: {main: \"sqlite:agent.db\"}";
-const STORE: &str = "write NAME: URL, or NAME: {url: URL}";
+const STORE: &str = "write NAME: URL, or NAME: {url: URL, layers: {timeout_ms: 5000}}";
 const BINDING: &str = "write FACET: STORE, or FACET: {store: STORE, cache: {max_age_ms: 1000}}";
 const CACHE: &str = "as in cache: {capacity_mib: 64, max_age_ms: 1000}";
 const NODES: &str = "as in nodes: {buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER}}";
@@ -138,7 +145,7 @@ impl Config {
     pub fn from_text(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let tree = tree::parse(file, text)?;
         let fields = Reader::new(file, env, &tree).fields(&KEYS, STORES)?;
-        let stores = stores(&fields)?;
+        let (stores, layers) = stores(&fields)?;
         let store = |key: &str| fields.get(key).map(|r| store_name(&r, &stores)).transpose();
         let default = match store("default")? {
             Some(named) => Some(named),
@@ -162,6 +169,7 @@ impl Config {
             tokens: fields.get("tokens").map_or(Ok(Tokens::default()), |r| tokens(&r))?,
             trace: fields.get("trace").map_or(Ok(false), |r| r.boolean())?,
             nodes: fields.get("nodes").map_or(Ok(BTreeMap::new()), |r| nodes(&r))?,
+            layers,
             stores,
         })
     }
@@ -176,6 +184,7 @@ impl Config {
             caches: BTreeMap::new(),
             embedder: EmbedderConfig::default(),
             tokens: Tokens::default(),
+            layers: BTreeMap::new(),
             trace: false,
             nodes: BTreeMap::new(),
         }
@@ -187,19 +196,28 @@ impl Config {
     }
 }
 
-fn stores(fields: &Fields<'_>) -> Result<BTreeMap<String, StoreUrl>> {
+type Stores = (BTreeMap<String, StoreUrl>, BTreeMap<String, Layers>);
+
+fn stores(fields: &Fields<'_>) -> Result<Stores> {
     let all = fields.need("stores")?;
-    let mut stores = BTreeMap::new();
+    let (mut stores, mut layers) = (BTreeMap::new(), BTreeMap::new());
     for (name, reader) in all.entries(STORES)? {
-        let url =
-            if reader.is_text() { reader } else { reader.fields(&["url"], STORE)?.need("url")? };
+        let url = if reader.is_text() {
+            reader
+        } else {
+            let fields = reader.fields(&["url", "layers"], STORE)?;
+            if let Some(reader) = fields.get("layers") {
+                layers.insert(name.to_owned(), layers::read(&reader)?);
+            }
+            fields.need("url")?
+        };
         let parsed = url.text()?.parse().map_err(|error| url.located(&error))?;
         stores.insert(name.to_owned(), parsed);
     }
     if stores.is_empty() {
         return Err(all.problem("there is no store").with_hint(STORES));
     }
-    Ok(stores)
+    Ok((stores, layers))
 }
 
 fn store_name(reader: &Reader<'_>, stores: &BTreeMap<String, StoreUrl>) -> Result<String> {
@@ -246,13 +264,9 @@ fn cache(
     let fields =
         reader.fields(&["capacity_mib", "max_age_ms", "shared", "shared_ttl_ms"], CACHE)?;
     let mut cache = CacheConfig::default();
-    let within = |name: &str, most: u64| -> Result<Option<u64>> {
-        let Some(reader) = fields.get(name) else { return Ok(None) };
-        let number = reader.whole()? as u64;
-        if (1..=most).contains(&number) {
-            return Ok(Some(number));
-        }
-        Err(reader.problem(&format!("expected 1 to {most}")))
+    let within = |name: &str, most: usize| {
+        let number = fields.get(name).map(|reader| reader.between(1, most)).transpose()?;
+        Ok::<_, Error>(number.map(|number| number as u64))
     };
     if let Some(mebibytes) = within("capacity_mib", 1 << 20)? {
         cache.capacity_bytes = mebibytes << 20;

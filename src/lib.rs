@@ -48,6 +48,7 @@ pub use memory_core::*;
 #[cfg(feature = "fastembed")]
 pub use memory_embed::FastembedEmbedder;
 pub use memory_embed::{FastembedConfig, HashingEmbedder, Pooling};
+pub use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 
 pub use self::config::{CacheConfig, Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};

@@ -2,13 +2,24 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
+use std::time::Duration;
 
-use agent_memory::{Config, EmbedderConfig, Error, ErrorKind, Facet, Settings, Tokens};
+use agent_memory::{
+    CircuitBreaker, ConcurrencyLimit, Config, EmbedderConfig, Error, ErrorKind, Facet, Layers,
+    Retries, Settings, Tokens,
+};
 
 const FULL: &str = r#"
 stores:
   main: sqlite:${HOME}/agent.db
-  cache: {url: "redis://u:${SECRET}@h"}
+  cache:
+    url: "redis://u:${SECRET}@h"
+    layers:
+      retry: {attempts: 5, pause_ms: 10}
+      circuit_breaker: {failures: 5, pause_s: 2}
+      concurrency: {calls: 64, patience_ms: 100}
+      timeout_ms: "${TIMEOUT:-500}"
+      metrics: false
 default: main
 vectors: main
 working: cache
@@ -56,6 +67,32 @@ fn a_file_binds_facets_to_stores() {
     assert!(matches!(config.embedder, EmbedderConfig::Hashing { dimensions: 256 }));
     assert_eq!(config.tokens, Tokens::Heuristic);
     assert!(config.trace);
+    let second = Duration::from_secs(1);
+    let layers = Layers::new()
+        .retry(Retries::new(5).with_pause(second / 100, 2 * second))
+        .circuit_breaker(CircuitBreaker::new(5).with_pause(2 * second, 30 * second))
+        .concurrency(ConcurrencyLimit::new(64).with_patience(second / 10))
+        .timeout(second / 2);
+    assert_eq!(config.layers.into_iter().collect::<Vec<_>>(), [("cache".to_owned(), layers)]);
+}
+
+#[test]
+fn what_is_wrong_with_layers_is_told_with_its_place() {
+    let wrong = |layers| format!("stores: {{main: {{url: \"memory:\", layers: {{{layers}}}}}}}");
+    let place = |path: &str, column, message: &str| {
+        format!("a.yaml:1:{column}: stores.main.layers{path}: {message}")
+    };
+    refused(
+        &wrong("retries: {}"),
+        &place("", 42, "there is no key \"retries\" here"),
+        "did you mean \"retry\"?",
+    );
+    refused(&wrong("timeout_ms: 0"), &place(".timeout_ms", 54, "expected 1 to 86400000"), "");
+    refused(
+        &wrong("retry: {pause_ms: 1}"),
+        &place(".retry", 49, "the key \"attempts\" is missing"),
+        "",
+    );
 }
 
 #[test]

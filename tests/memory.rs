@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use agent_memory::kinds::{KindName, Operation};
 use agent_memory::{
-    Backend, Config, ErrorKind, ExecutionContext, Facet, Feature, HealthStatus, Memory, Message,
-    Node, Registry, Scope, StoreUrl,
+    Backend, Config, ErrorKind, ExecutionContext, Facet, Faults, Feature, HealthStatus, Layers,
+    Memory, Message, Node, Registry, Retries, Scope, StoreUrl,
 };
 use backend_inmemory::InMemory;
 use serde_json::{Value, json};
@@ -50,6 +50,28 @@ async fn each_facet_goes_to_the_store_it_is_bound_to() {
     let scope = plan.scope(&ada).unwrap();
     assert_eq!(b.backend().working().unwrap().statistics(&scope).await.unwrap().entries, 1);
     assert_eq!(a.backend().working().unwrap().statistics(&scope).await.unwrap().entries, 0);
+}
+
+#[tokio::test]
+async fn layers_stand_around_the_store_that_they_are_named_for() {
+    let lossy = Faults::new(1).before(0.5);
+    let retries = Retries::new(50).with_pause(Duration::ZERO, Duration::ZERO).with_budget(1_000);
+    let memory = async |layers| {
+        let built = Memory::builder().store("main", "memory:").unwrap().layers("main", layers);
+        built.build().await.unwrap()
+    };
+    let put = node("WORKING_MEMORY", &json!({"operation": "store"}));
+    let ada = ExecutionContext::for_user("ada");
+    let failures = async |memory: Memory| {
+        let mut failures = 0;
+        for i in 0..100 {
+            let answer = memory.execute(&put, &ada, &json!({"key": "k", "value": i})).await;
+            failures += usize::from(answer["success"] == false);
+        }
+        failures
+    };
+    assert!(failures(memory(Layers::new().faults(lossy)).await).await > 20);
+    assert_eq!(failures(memory(Layers::new().faults(lossy).retry(retries)).await).await, 0);
 }
 
 #[tokio::test]

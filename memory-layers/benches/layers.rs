@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use backend_inmemory::InMemory;
 use memory_core::{Backend, Get, Put, Scope};
-use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retry};
+use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 
 const TURNS: usize = 500;
 const CALLS: u32 = 1_000;
@@ -38,7 +38,7 @@ async fn main() {
     let all = new()
         .trace(true)
         .metrics(true)
-        .retry(Retry::new(3))
+        .retry(Retries::new(3))
         .circuit_breaker(CircuitBreaker::new(5))
         .concurrency(ConcurrencyLimit::new(64))
         .timeout(Duration::from_secs(30));
@@ -46,7 +46,7 @@ async fn main() {
         ("none", new()),
         ("trace, no subscriber", new().trace(true)),
         ("metrics, no recorder", new().metrics(true)),
-        ("retry", new().retry(Retry::new(3))),
+        ("retry", new().retry(Retries::new(3))),
         ("circuit breaker", new().circuit_breaker(CircuitBreaker::new(5))),
         ("concurrency limit", new().concurrency(ConcurrencyLimit::new(64))),
         ("timeout", new().timeout(Duration::from_secs(30))),

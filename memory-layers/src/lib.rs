@@ -13,11 +13,11 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use memory_layers::{Layers, Retry};
+//! # use memory_layers::{Layers, Retries};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> memory_core::Result<()> {
 //! let backend = backend_inmemory::InMemory::new().backend();
-//! let layers = Layers::new().retry(Retry::new(5)).timeout(Duration::from_secs(2));
+//! let layers = Layers::new().retry(Retries::new(5)).timeout(Duration::from_secs(2));
 //! let backend = layers.around(backend);
 //! # assert!(backend.working().is_ok());
 //! # Ok(())
@@ -39,8 +39,8 @@ use memory_core::layer::Trace;
 pub use self::breaker::CircuitBreaker;
 pub use self::faults::Faults;
 pub use self::limit::ConcurrencyLimit;
-pub use self::meter::Metrics;
-pub use self::retry::Retry;
+use self::meter::Metrics;
+pub use self::retry::Retries;
 pub use self::timeout::Timeout;
 
 /// Which layers stand around a backend. None does until it is named.
@@ -49,7 +49,7 @@ pub use self::timeout::Timeout;
 pub struct Layers {
     trace: bool,
     metrics: bool,
-    retry: Option<Retry>,
+    retry: Option<Retries>,
     circuit_breaker: Option<CircuitBreaker>,
     concurrency: Option<ConcurrencyLimit>,
     timeout: Option<Timeout>,
@@ -68,14 +68,25 @@ impl Layers {
         self
     }
 
-    /// Latencies and errors, to the recorder that the program installed, or not.
+    /// Latencies and errors of every operation, or not, through the `metrics` facade: they go to the
+    /// recorder that the program installed, and nowhere without one.
+    ///
+    /// | name | kind | labels |
+    /// |---|---|---|
+    /// | `db.client.operation.duration` | histogram, seconds | `db.system.name`, `db.operation.name`; of a failed call also `error.type`, a code of E2 |
+    /// | `memory.retries` | counter, by the retries | `db.system.name`, `db.operation.name` |
+    ///
+    /// Name and labels of the histogram are those of OpenTelemetry's semantic conventions for
+    /// database clients. It covers all attempts of a call; errors by kind are its counts by
+    /// `error.type`. The recorder is looked for once for each operation: install it before the first
+    /// call.
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
         self
     }
 
     /// Repeats what failed in passing and is safe to repeat.
-    pub fn retry(mut self, retry: Retry) -> Self {
+    pub fn retry(mut self, retry: Retries) -> Self {
         self.retry = Some(retry);
         self
     }
@@ -122,7 +133,7 @@ impl Layers {
             backend = backend.layered(retry.layer());
         }
         if self.metrics {
-            backend = backend.layered(Metrics);
+            backend = backend.layered(Metrics::default());
         }
         if self.trace {
             backend = backend.layered(Trace);

@@ -1,22 +1,39 @@
 //! Metrics.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use memory_core::Result;
 use memory_core::layer::{Call, Policy};
+use metrics::Histogram;
+use parking_lot::RwLock;
 
-/// Latencies and errors of every operation, through the `metrics` facade: they go to the recorder
-/// that the program installed, and nowhere without one.
-///
-/// | name | kind | labels |
-/// |---|---|---|
-/// | `db.client.operation.duration` | histogram, seconds | `db.system.name`, `db.operation.name`; of a failed call also `error.type`, a code of E2 |
-/// | `memory.retries` | counter, by the layer [`Retry`](crate::Retry) | `db.system.name`, `db.operation.name` |
-///
-/// Name and labels of the histogram are those of OpenTelemetry's semantic conventions for database
-/// clients. It covers all attempts of a call. Errors by kind are its counts by `error.type`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Metrics;
+/// As [`Layers::metrics`](crate::Layers::metrics) says.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    /// Of the one backend, by operation: to look one up costs less than to name it anew.
+    succeeded: RwLock<HashMap<&'static str, Histogram>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    fn success(&self, call: &Call<'_>, duration: Duration) {
+        let (backend, operation) = (call.backend, call.operation);
+        if let Some(histogram) = self.succeeded.read().get(operation) {
+            histogram.record(duration);
+            return;
+        }
+        let histogram = metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation);
+        histogram.record(duration);
+        self.succeeded.write().insert(operation, histogram);
+    }
+}
 
 const DURATION: &str = "db.client.operation.duration";
 pub(crate) const RETRIES: &str = "memory.retries";
@@ -33,17 +50,16 @@ impl Policy for Metrics {
     {
         let start = Instant::now();
         let result = next().await;
-        let (backend, operation) = (call.backend, call.operation);
-        let histogram = match &result {
-            Ok(_) => metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation),
+        match &result {
+            Ok(_) => self.success(&call, start.elapsed()),
             Err(error) => {
-                let code = error.code();
+                let (backend, operation, code) = (call.backend, call.operation, error.code());
                 metrics::histogram!(
                     DURATION, BACKEND => backend, OPERATION => operation, ERROR => code
                 )
+                .record(start.elapsed());
             }
-        };
-        histogram.record(start.elapsed());
+        }
         result
     }
 }

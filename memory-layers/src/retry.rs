@@ -22,7 +22,7 @@ use crate::meter::{BACKEND, OPERATION, RETRIES};
 /// If an attempt may have been applied, the last attempt's error says so too. After such an attempt
 /// a condition may fail against the call's own effect: that `Conflict` says `maybe_applied`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Retry {
+pub struct Retries {
     attempts: u32,
     pause: Duration,
     max_pause: Duration,
@@ -30,7 +30,7 @@ pub struct Retry {
     budget: u32,
 }
 
-impl Retry {
+impl Retries {
     /// Makes at most so many attempts, the first included, with pauses from 50 ms to 2 s, and begins
     /// none later than 30 s after the first.
     pub fn new(attempts: u32) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use backend_inmemory::InMemory;
 use memory_conformance::{Harness, TestStore, async_trait, main_with};
 use memory_core::{Admin, Backend, ManualClock, Result, Timestamp};
-use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retry};
+use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 
 struct Layered {
     name: &'static str,
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let all = Layers::new()
         .trace(true)
         .metrics(true)
-        .retry(Retry::new(3))
+        .retry(Retries::new(3))
         .circuit_breaker(CircuitBreaker::new(5))
         .concurrency(ConcurrencyLimit::new(64))
         .timeout(Duration::from_secs(30));
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let lossy = all
         .clone()
         .circuit_breaker(CircuitBreaker::new(u32::MAX))
-        .retry(Retry::new(100).with_pause(Duration::ZERO, Duration::ZERO).with_budget(u32::MAX))
+        .retry(Retries::new(100).with_pause(Duration::ZERO, Duration::ZERO).with_budget(u32::MAX))
         .faults(Faults::new(7).before(0.3).delay(0.1, Duration::from_micros(100)));
     let runs = [
         Layered { name: "layers", layers: all },

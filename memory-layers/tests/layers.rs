@@ -11,7 +11,7 @@ use memory_core::{
     Append, Backend, Error, ErrorKind, Get, Increment, Message, Put, PutCondition, ReadMessages,
     Result, Scope,
 };
-use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retry};
+use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ fn scope() -> Scope {
 }
 
 fn retrying(attempts: u32) -> Layers {
-    Layers::new().retry(Retry::new(attempts))
+    Layers::new().retry(Retries::new(attempts))
 }
 
 const DOWN: Fate = Lost(ErrorKind::Unavailable);
@@ -234,12 +234,12 @@ async fn the_same_seed_gives_the_same_faults_and_each_says_truly_what_was_applie
     let run = async |seed| {
         let store = InMemory::new();
         let faults = Faults::new(seed).before(0.2).after(0.2).cancel(0.2);
-        let faulty = Layers::new().faults(faults).around(store.backend());
+        let lossy = Layers::new().faults(faults).around(store.backend());
         let plain = store.backend();
         let mut outcomes = Vec::new();
         for i in 0..200 {
             let key = i.to_string();
-            let result = faulty.working().unwrap().put(&scope(), &Put::new(&key, i)).await;
+            let result = lossy.working().unwrap().put(&scope(), &Put::new(&key, i)).await;
             let applied =
                 plain.working().unwrap().get(&scope(), &Get::new(&key)).await.unwrap().is_some();
             match &result {

@@ -124,6 +124,15 @@ impl<'a> Reader<'a> {
         number.ok_or_else(|| self.problem("expected a whole number"))
     }
 
+    /// A whole number from `least` to `most`.
+    pub(super) fn between(&self, least: usize, most: usize) -> Result<usize> {
+        let number = self.whole()?;
+        if (least..=most).contains(&number) {
+            return Ok(number);
+        }
+        Err(self.problem(&format!("expected {least} to {most}")))
+    }
+
     /// `true` or `false`, in text too where that came from the environment.
     pub(super) fn boolean(&self) -> Result<bool> {
         let boolean = match &self.item.tree {

@@ -7,9 +7,10 @@ use memory_core::layer::Trace;
 use memory_core::{
     Backend, Embedder, Error, Facet, HeuristicCounter, Result, StoreUrl, TokenCounter,
 };
+use memory_layers::Layers;
 
 use super::{Inner, Memory};
-use crate::config::{CacheConfig, Config, EmbedderConfig, Tokens};
+use crate::config::{CacheConfig, Config, EmbedderConfig, Tokens, usual_layers};
 use crate::node::Node;
 use crate::registry::Registry;
 
@@ -23,6 +24,7 @@ pub struct MemoryBuilder {
     caches: BTreeMap<Facet, CacheConfig>,
     embedder: Option<Arc<dyn Embedder>>,
     counter: Arc<dyn TokenCounter>,
+    layers: BTreeMap<String, Layers>,
     trace: bool,
     nodes: BTreeMap<String, Node>,
 }
@@ -43,6 +45,7 @@ impl Default for MemoryBuilder {
             caches: BTreeMap::new(),
             embedder: None,
             counter: Arc::new(HeuristicCounter),
+            layers: BTreeMap::new(),
             trace: false,
             nodes: BTreeMap::new(),
         }
@@ -61,6 +64,7 @@ impl MemoryBuilder {
             caches: config.caches.clone(),
             embedder: Some(config.embedder.build()?),
             counter: counter(config.tokens)?,
+            layers: config.layers.clone(),
             trace: config.trace,
             nodes: config.nodes.clone(),
         })
@@ -79,7 +83,14 @@ impl MemoryBuilder {
         Ok(self)
     }
 
-    /// Adds a store that is connected already.
+    /// Puts these layers around the calls of a store, instead of retries and metrics.
+    #[must_use]
+    pub fn layers(mut self, store: impl Into<String>, layers: Layers) -> Self {
+        self.layers.insert(store.into(), layers);
+        self
+    }
+
+    /// Adds a store that is connected already. No layers stand around it but those named.
     #[must_use]
     pub fn backend(mut self, name: impl Into<String>, backend: Backend) -> Self {
         self.stores.push((name.into(), Store::Connected(backend)));
@@ -144,8 +155,14 @@ impl MemoryBuilder {
         let mut stores = BTreeMap::new();
         for (name, store) in self.stores {
             let backend = match store {
-                Store::Connected(backend) => backend,
-                Store::Url(url) => self.registry.connect(&url).await?,
+                Store::Connected(backend) => match self.layers.get(&name) {
+                    Some(layers) => layers.around(backend),
+                    None => backend,
+                },
+                Store::Url(url) => {
+                    let backend = self.registry.connect(&url).await?;
+                    self.layers.get(&name).unwrap_or(&usual_layers()).around(backend)
+                }
             };
             if stores.insert(name.clone(), backend).is_some() {
                 return Err(Error::config(format!("two stores are named {name:?}")));
