@@ -34,7 +34,7 @@
 //!
 //! The drivers are cargo features, listed in [`Registry::with_compiled_drivers`]. Besides,
 //! `tiktoken` counts tokens as OpenAI's models do, and `fastembed` embeds text with models that run in
-//! this process, where otherwise only feature hashing is there, which is lexical.
+//! this process, and `openai` by a service, where otherwise only feature hashing is there, which is lexical.
 
 mod config;
 mod memory;
@@ -42,9 +42,13 @@ mod node;
 mod registry;
 
 pub use memory_core::*;
+#[cfg(any(feature = "fastembed", feature = "openai"))]
+pub use memory_embed::CachingEmbedder;
 #[cfg(feature = "fastembed")]
 pub use memory_embed::FastembedEmbedder;
-pub use memory_embed::{FastembedConfig, HashingEmbedder, Pooling};
+#[cfg(feature = "openai")]
+pub use memory_embed::OpenAiEmbedder;
+pub use memory_embed::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
 
 pub use self::config::{Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};
