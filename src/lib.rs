@@ -44,11 +44,11 @@ mod registry;
 pub use memory_core::*;
 #[cfg(any(feature = "fastembed", feature = "openai"))]
 pub use memory_embed::CachingEmbedder;
-#[cfg(feature = "fastembed")]
-pub use memory_embed::FastembedEmbedder;
 #[cfg(feature = "openai")]
 pub use memory_embed::OpenAiEmbedder;
 pub use memory_embed::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
+#[cfg(feature = "fastembed")]
+pub use memory_embed::{FastembedEmbedder, models_folder};
 
 pub use self::config::{Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};

@@ -12,7 +12,7 @@ use memory_core::{Embedder as _, Error, ErrorKind, SecretString, normalize};
 use memory_embed::{OpenAiConfig, OpenAiEmbedder};
 use serde_json::json;
 
-use self::server::{Reply, Server, vector};
+use self::server::{Reply, Server, Stream, vector};
 
 const KEY: &str = "sk-CANARY";
 
@@ -193,7 +193,7 @@ async fn a_limit_that_lasts_is_told_and_not_waited_for() {
     let (error, asked) = error(|_| Reply::new(429, "{}").header("retry-after", "3600")).await;
     assert_eq!((error.kind(), asked), (ErrorKind::RateLimited, 1));
     assert!(error.is_transient());
-    assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+    assert_eq!(error.retry_after(), Some(Duration::from_hours(1)));
 }
 
 #[tokio::test]
@@ -323,9 +323,15 @@ async fn tls_works_without_a_provider_of_the_process_and_trusts_what_it_is_told_
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let server = Server::start_tls(Arc::new(tls), |_, request| Reply::vectors(request, 4));
+    let tls = Arc::new(tls);
+    let accept = move |stream| -> Box<dyn Stream> {
+        let session = rustls::ServerConnection::new(tls.clone()).unwrap();
+        Box::new(rustls::StreamOwned::new(session, stream))
+    };
+    let server = Server::start_behind(accept, |_, request| Reply::vectors(request, 4));
     let mut config = config(&server);
-    (config.base_url, config.retries) = (Some(server.tls_url()), 0);
+    let url = server.url().replace("http://127.0.0.1", "https://localhost");
+    (config.base_url, config.retries) = (Some(url), 0);
 
     let error = OpenAiEmbedder::new(config.clone()).unwrap().embed_query("text").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);

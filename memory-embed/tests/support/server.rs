@@ -44,16 +44,19 @@ impl Reply {
         Self { status, body: body.to_string(), ..Self::default() }
     }
 
+    #[allow(dead_code, reason = "as above")]
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.extend([name, ": ", value, "\r\n"]);
         self
     }
 
+    #[allow(dead_code, reason = "not every test that includes this file answers so")]
     pub(crate) fn missing(mut self, bytes: usize) -> Self {
         self.missing = bytes;
         self
     }
 
+    #[allow(dead_code, reason = "as above")]
     pub(crate) fn after(mut self, wait: Duration) -> Self {
         self.after = wait;
         self
@@ -83,6 +86,11 @@ pub(crate) fn vector(text: &str, dimensions: usize) -> Vec<f32> {
 
 type Answer = dyn Fn(usize, &Request) -> Reply + Send + Sync;
 
+/// A connection, behind TLS or not.
+pub(crate) trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
 /// Serves until the test's process ends.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -96,20 +104,12 @@ pub(crate) struct Server {
 impl Server {
     /// Answers each request by its number, from 0, and what it says.
     pub(crate) fn start(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::serve(None, answer)
+        Self::start_behind(|stream| Box::new(stream), answer)
     }
 
-    /// The same behind TLS.
-    #[allow(dead_code, reason = "not every test that includes this file has TLS")]
-    pub(crate) fn start_tls(
-        tls: Arc<rustls::ServerConfig>,
-        answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
-    ) -> Self {
-        Self::serve(Some(tls), answer)
-    }
-
-    fn serve(
-        tls: Option<Arc<rustls::ServerConfig>>,
+    /// The same behind what `accept` makes of a connection.
+    pub(crate) fn start_behind(
+        accept: impl Fn(TcpStream) -> Box<dyn Stream> + Send + Sync + 'static,
         answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -119,28 +119,21 @@ impl Server {
             now: Arc::default(),
             most: Arc::default(),
         };
-        let (serving, answer): (_, Arc<Answer>) = (server.clone(), Arc::new(answer));
+        let (serving, accept) = (server.clone(), Arc::new(accept));
+        let answer: Arc<Answer> = Arc::new(answer);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (server, answer, tls) = (serving.clone(), answer.clone(), tls.clone());
-                std::thread::spawn(move || server.connection(stream.unwrap(), tls, &*answer));
+                let (server, answer, accept) = (serving.clone(), answer.clone(), accept.clone());
+                // A client that goes away is no fault of the server.
+                std::thread::spawn(move || {
+                    let _ = server.exchange(accept(stream.unwrap()), &*answer);
+                });
             }
         });
         server
     }
 
-    fn connection(&self, stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, how: &Answer) {
-        // A client that goes away is no fault of the server.
-        let _ = match tls {
-            None => self.exchange(stream, how),
-            Some(tls) => {
-                let session = rustls::ServerConnection::new(tls).unwrap();
-                self.exchange(rustls::StreamOwned::new(session, stream), how)
-            }
-        };
-    }
-
-    fn exchange(&self, stream: impl Read + Write, answer: &Answer) -> std::io::Result<()> {
+    fn exchange(&self, stream: Box<dyn Stream>, answer: &Answer) -> std::io::Result<()> {
         let mut stream = BufReader::new(stream);
         let request = read(&mut stream)?;
         self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -167,16 +160,11 @@ impl Server {
         format!("http://127.0.0.1:{}/v1", self.port)
     }
 
-    #[allow(dead_code, reason = "as above")]
-    pub(crate) fn tls_url(&self) -> String {
-        format!("https://localhost:{}/v1", self.port)
-    }
-
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
 
-    #[allow(dead_code, reason = "as above")]
+    #[allow(dead_code, reason = "not every test that includes this file asks")]
     pub(crate) fn most_at_once(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
