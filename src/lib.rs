@@ -33,9 +33,9 @@
 //! in parentheses (C1, V7, …) are its.
 //!
 //! The drivers are cargo features, listed in [`Registry::with_compiled_drivers`]. Besides,
-//! `cache` keeps caches around stores, `tiktoken` counts tokens as OpenAI's models do, and `fastembed`
-//! embeds text with models that run in this process, where otherwise only feature hashing is there,
-//! which is lexical.
+//! `cache` keeps caches around stores, `tiktoken` counts tokens as OpenAI's models do, `fastembed`
+//! embeds text with models that run in this process, and `openai` by a service, where otherwise only
+//! feature hashing is there, which is lexical.
 
 mod config;
 mod memory;
@@ -45,9 +45,13 @@ mod registry;
 #[cfg(feature = "postgres")]
 pub use backend_postgres::url_from_environment as postgres_from_environment;
 pub use memory_core::*;
+#[cfg(any(feature = "fastembed", feature = "openai"))]
+pub use memory_embed::CachingEmbedder;
+#[cfg(feature = "openai")]
+pub use memory_embed::OpenAiEmbedder;
+pub use memory_embed::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
 #[cfg(feature = "fastembed")]
-pub use memory_embed::FastembedEmbedder;
-pub use memory_embed::{FastembedConfig, HashingEmbedder, Pooling};
+pub use memory_embed::{FastembedEmbedder, models_folder};
 pub use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 
 pub use self::config::{CacheConfig, Config, EmbedderConfig, Tokens};

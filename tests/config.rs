@@ -289,3 +289,63 @@ fn a_cache_that_is_not_compiled_in_is_refused() {
         "build with the cargo feature \"cache\", or leave the cache out",
     );
 }
+
+#[test]
+fn an_embedder_is_text_or_an_object() {
+    let embedder = |yaml: &str| read(&format!("stores: {{m: 'memory:'}}\nembedder: {yaml}"));
+    for (yaml, dimensions) in [("hashing", 512), ("hashing:64", 64), ("{type: hashing}", 512)] {
+        let config = embedder(yaml).unwrap();
+        assert_eq!(config.embedder.build().unwrap().space().dimensions, dimensions, "{yaml}");
+    }
+    for (yaml, message, hint) in [
+        ("hasing", "a.yaml:2:11: embedder: there is no embedder \"hasing\"", "hashing"),
+        ("hashing:none", "a.yaml:2:11: embedder: hashing takes a number of dimensions", ""),
+        ("hashing:0", "a.yaml:2:11: embedder: dimensions are 1 to 16000", ""),
+        ("'fastembed:'", "a.yaml:2:11: embedder: fastembed needs a model", "MiniLM"),
+        ("openai", "a.yaml:2:11: embedder: openai needs a model", "text-embedding-3-small"),
+        ("{type: openai}", "a.yaml:2:11: embedder: the key \"model\" is missing", ""),
+        (
+            "{type: hashing, modell: x}",
+            "a.yaml:2:27: embedder: there is no key \"modell\"",
+            "model",
+        ),
+        (
+            "{type: hashing, model: x}",
+            "a.yaml:2:27: embedder: there is no key \"model\"",
+            "dimensions",
+        ),
+        (
+            "{type: openai, model: m, concurrency: 0}",
+            "a.yaml:2:49: embedder.concurrency: at least 1",
+            "",
+        ),
+    ] {
+        let error = embedder(yaml).unwrap_err();
+        assert!(error.message().starts_with(message), "{yaml}: {error}");
+        assert!(error.hint().unwrap_or_default().contains(hint), "{yaml}: {error}");
+    }
+}
+
+#[test]
+#[cfg(feature = "openai")]
+fn e3_the_key_of_a_service_is_read_and_never_shown() {
+    let config = read(
+        "stores: {m: 'memory:'}\nembedder: {type: openai, model: m, dimensions: 8, \
+         base_url: 'http://h/v1', api_key: '${SECRET}', timeout_seconds: 5, retries: 0, cache_mib: 0}",
+    )
+    .unwrap();
+    assert!(!format!("{config:?}").contains("CANARY"));
+    let EmbedderConfig::OpenAi(openai) = &config.embedder else { panic!("not openai") };
+    assert_eq!((openai.retries, openai.cache_mib, openai.timeout.as_secs()), (0, 0, 5));
+    assert_eq!(config.embedder.build().unwrap().space().to_string(), "m (8 dimensions)");
+}
+
+#[test]
+#[cfg(not(feature = "openai"))]
+fn an_embedder_that_is_not_compiled_in_says_which_feature_brings_it() {
+    refused(
+        "stores: {m: 'memory:'}\nembedder: openai:m",
+        "a.yaml:2:11: embedder: the embedder openai is not compiled in",
+        "build with the cargo feature \"openai\", or use hashing",
+    );
+}

@@ -47,7 +47,8 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) store: Option<Secret>,
-    /// What turns text into vectors: hashing, or fastembed:MODEL, a model's name or folder
+    /// What turns text into vectors: hashing, fastembed:MODEL (a model's name or folder) or
+    /// openai:MODEL (with OPENAI_API_KEY, and OPENAI_BASE_URL where it is not OpenAI's)
     /// [default: hashing, which finds like wording, not like meaning; or what the configuration
     /// says; or, without one, AGENT_MEMORY_EMBEDDER]
     #[arg(long, global = true, value_name = "EMBEDDER", help_heading = "Global options")]

@@ -83,8 +83,11 @@ fn toml_blocks_are_read() {
 fn yaml_blocks_are_configurations() {
     for Block { file, line, text, .. } in blocks("yaml") {
         let env = |_: &str| Some("value".to_owned());
-        if let Err(error) = Config::from_text(&file, &text, &env) {
-            panic!("{file}:{line}: {error}");
+        match Config::from_text(&file, &text, &env) {
+            // What is not compiled in can be written about.
+            Err(error) if error.message().ends_with("is not compiled in") => {}
+            Err(error) => panic!("{file}:{line}: {error}"),
+            Ok(_) => {}
         }
     }
 }

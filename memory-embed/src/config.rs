@@ -2,6 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use memory_core::SecretString;
 
 /// A model that runs in this process, by the feature `fastembed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +33,15 @@ pub struct FastembedConfig {
     pub query_prefix: Option<String>,
     /// What is written before a document; None as for `query_prefix`.
     pub document_prefix: Option<String>,
+    /// How many MiB of vectors are kept in memory, so that a text is embedded once; 0 for none,
+    /// default [`CACHE_MIB`](Self::CACHE_MIB). Whoever makes the embedder puts the cache around it.
+    pub cache_mib: u32,
 }
 
 impl FastembedConfig {
+    /// MiB of the cache: some 40,000 texts of 384 dimensions.
+    pub const CACHE_MIB: u32 = 64;
+
     /// A model by its folder or name, everything else as the model says.
     pub fn new(model: impl Into<String>) -> Self {
         Self {
@@ -44,6 +53,7 @@ impl FastembedConfig {
             pooling: None,
             query_prefix: None,
             document_prefix: None,
+            cache_mib: Self::CACHE_MIB,
         }
     }
 }
@@ -55,4 +65,68 @@ pub enum Pooling {
     Mean,
     /// The first token's, which stands for the text.
     Cls,
+}
+
+/// A service that speaks OpenAI's embeddings API, by the feature `openai`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct OpenAiConfig {
+    /// The model, as the service calls it, and what it is called in embedding spaces.
+    pub model: String,
+    /// Where the API is, with its version, as in `http://localhost:8080/v1`. None: `OPENAI_BASE_URL`
+    /// of the environment, else OpenAI's.
+    pub base_url: Option<String>,
+    /// The key. None: `OPENAI_API_KEY` of the environment, which OpenAI needs and others may not.
+    pub api_key: Option<SecretString>,
+    /// How many numbers a vector has; needed for a model that is not OpenAI's.
+    pub dimensions: Option<usize>,
+    /// Whether the service is asked to shorten vectors to `dimensions`. None: where the model is
+    /// one of OpenAI's third generation.
+    pub send_dimensions: Option<bool>,
+    /// How many tokens of a text the model takes: what callers are told. The service refuses more,
+    /// or cuts it off.
+    pub max_tokens: Option<NonZeroUsize>,
+    /// What is written before a query. None: as the model's family is known to want.
+    pub query_prefix: Option<String>,
+    /// What is written before a document; None as for `query_prefix`.
+    pub document_prefix: Option<String>,
+    /// The most texts in a request.
+    pub batch_texts: NonZeroUsize,
+    /// The most tokens in a request, by the heuristic counter; a text that has more goes alone.
+    pub batch_tokens: NonZeroUsize,
+    /// The most requests under way at once, of all clones together.
+    pub concurrency: NonZeroUsize,
+    /// How long a request may take, its answer included.
+    pub timeout: Duration,
+    /// How often a request is repeated after a transient failure.
+    pub retries: u32,
+    /// A file of certificates, in PEM, that are trusted besides those of the system.
+    pub ca: Option<PathBuf>,
+    /// As [`FastembedConfig::cache_mib`].
+    pub cache_mib: u32,
+}
+
+impl OpenAiConfig {
+    /// A model, and the defaults: 256 texts and 100,000 tokens in a request, 4 requests at once, a
+    /// minute for each, 3 repetitions.
+    pub fn new(model: impl Into<String>) -> Self {
+        const ONE: NonZeroUsize = NonZeroUsize::MIN;
+        Self {
+            model: model.into(),
+            base_url: None,
+            api_key: None,
+            dimensions: None,
+            send_dimensions: None,
+            max_tokens: None,
+            query_prefix: None,
+            document_prefix: None,
+            batch_texts: ONE.saturating_add(255),
+            batch_tokens: ONE.saturating_add(99_999),
+            concurrency: ONE.saturating_add(3),
+            timeout: Duration::from_mins(1),
+            retries: 3,
+            ca: None,
+            cache_mib: FastembedConfig::CACHE_MIB,
+        }
+    }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::folder::Folder;
 use crate::config::{FastembedConfig, Pooling};
+use crate::families::prefixes;
 
 /// How many texts the model sees at once: more gain nothing on a processor, and make whoever
 /// waits for it wait longer.
@@ -271,7 +272,7 @@ fn find(model: &str) -> Result<Known> {
     if let Some(path) = path {
         let folder = Folder::open(&path)?;
         let name = folder.name().map(str::to_owned);
-        let (query, document) = hub::prefixes(name.as_deref().unwrap_or_default());
+        let (query, document) = prefixes(name.as_deref().unwrap_or_default());
         return Ok(Known {
             dimensions: folder.dimensions,
             tokens: folder.tokens,
@@ -282,7 +283,7 @@ fn find(model: &str) -> Result<Known> {
         });
     }
     let info = hub::model(model)?;
-    let (query, document) = hub::prefixes(&info.model_code);
+    let (query, document) = prefixes(&info.model_code);
     // Precisions of one model are near each other, but not one space.
     let precision = match TextEmbedding::get_quantization_mode(&info.model) {
         QuantizationMode::None => String::new(),

@@ -2,15 +2,25 @@
 //!
 //! Each is one module and one type that implements [`memory_core::Embedder`]. What needs a model
 //! or a service stands behind a cargo feature of its own; [`HashingEmbedder`] needs neither and is
-//! always there. Which embedder is meant and how it is to work is plain data, there whatever the
-//! features: [`FastembedConfig`].
+//! always there. How an embedder is to work is plain data, there whatever the features:
+//! [`FastembedConfig`], [`OpenAiConfig`].
 
+#[cfg(feature = "cache")]
+mod caching;
 mod config;
+#[cfg(any(feature = "fastembed", feature = "openai"))]
+mod families;
 #[cfg(feature = "fastembed")]
 mod fastembed;
 mod hashing;
+#[cfg(feature = "openai")]
+mod openai;
 
-pub use self::config::{FastembedConfig, Pooling};
+#[cfg(feature = "cache")]
+pub use self::caching::CachingEmbedder;
+pub use self::config::{FastembedConfig, OpenAiConfig, Pooling};
 #[cfg(feature = "fastembed")]
 pub use self::fastembed::{FastembedEmbedder, models_folder};
 pub use self::hashing::HashingEmbedder;
+#[cfg(feature = "openai")]
+pub use self::openai::OpenAiEmbedder;

@@ -12,7 +12,7 @@ use crate::docs;
 use crate::stores::{self, STORES};
 
 /// What is tried although it is not there by default.
-const FEATURES: &str = "memory-cli/fastembed";
+const FEATURES: &str = "memory-cli/fastembed,memory-cli/openai";
 
 /// How many tests ended how.
 #[derive(Default, Clone, Copy)]

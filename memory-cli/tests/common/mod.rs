@@ -49,12 +49,23 @@ impl Place {
         args: impl IntoIterator<Item = S>,
         input: &str,
     ) -> Run {
+        self.run_in(&[], args, input)
+    }
+
+    /// Runs with environment variables.
+    pub fn run_in<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        environment: &[(&str, &str)],
+        args: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> Run {
         let mut child = Command::new(env!("CARGO_BIN_EXE_agent-memory"))
             .args(args)
             .current_dir(self.path())
             .env_clear()
             .env("HOME", self.path())
             .env("XDG_DATA_HOME", self.path().join("data"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,0 +1,229 @@
+//! Services that speak OpenAI's embeddings API.
+
+mod client;
+mod failure;
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future;
+use memory_core::{
+    Embedder, EmbedderLimits, EmbeddingSpace, Error, HeuristicCounter, Limits, Result,
+    TokenCounter as _, check_batch, normalize,
+};
+use tokio::sync::Semaphore;
+
+use self::client::Service;
+use crate::config::OpenAiConfig;
+use crate::families::prefixes;
+
+/// OpenAI's models, and how many numbers their vectors have.
+const MODELS: [(&str, usize); 3] = [
+    ("text-embedding-3-small", 1_536),
+    ("text-embedding-3-large", 3_072),
+    ("text-embedding-ada-002", 1_536),
+];
+/// Those of its models whose vectors can be shortened.
+const SHORTENING: &str = "text-embedding-3-";
+/// How many tokens its models take.
+const TOKENS: usize = 8_191;
+
+/// The pause before the first repetition; it doubles with each.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A service that asks to wait longer is not waited for: the caller is told.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// An embedder that asks a service that speaks OpenAI's embeddings API.
+///
+/// Texts go in requests bounded by count and by tokens, some of them at once, all clones together.
+/// A transient failure is repeated after the time that `Retry-After` names, up to a minute, or
+/// after a pause that doubles. Requests are made on Tokio's runtime.
+#[derive(Clone)]
+pub struct OpenAiEmbedder(Arc<Shared>);
+
+struct Shared {
+    space: EmbeddingSpace,
+    limits: EmbedderLimits,
+    query_prefix: String,
+    document_prefix: String,
+    service: Service,
+    requests: Semaphore,
+    config: OpenAiConfig,
+}
+
+impl OpenAiEmbedder {
+    /// Connects to nothing yet. `Config` where a key, the number of dimensions or something else
+    /// is missing or wrong.
+    pub fn new(config: OpenAiConfig) -> Result<Self> {
+        let known = MODELS.iter().find(|(model, _)| *model == config.model).map(|(_, n)| *n);
+        let dimensions = config.dimensions.or(known).ok_or_else(|| {
+            Error::config(format!("how many dimensions {:?} has is not known", config.model))
+                .with_hint("set dimensions, as in dimensions: 768")
+        })?;
+        let most = Limits::CONTRACT.dimensions;
+        if !(1..=most).contains(&dimensions) {
+            return Err(Error::config(format!("dimensions are 1 to {most}")));
+        }
+        let shortening = config.model.starts_with(SHORTENING);
+        let shorten = config.send_dimensions.unwrap_or(shortening && config.dimensions.is_some());
+        let tokens = config.max_tokens.map(usize::from).or(known.map(|_| TOKENS));
+        let (query, document) = prefixes(&config.model);
+        Ok(Self(Arc::new(Shared {
+            space: EmbeddingSpace::new(config.model.clone(), dimensions),
+            limits: EmbedderLimits { texts: Limits::CONTRACT.batch_items, tokens },
+            query_prefix: config.query_prefix.clone().unwrap_or_else(|| query.to_owned()),
+            document_prefix: config.document_prefix.clone().unwrap_or_else(|| document.to_owned()),
+            service: Service::new(&config, shorten.then_some(dimensions))?,
+            requests: Semaphore::new(config.concurrency.get()),
+            config,
+        })))
+    }
+
+    async fn embed(&self, texts: Vec<String>, operation: &'static str) -> Result<Vec<Vec<f32>>> {
+        let requests =
+            batches(&texts, self.0.config.batch_texts.get(), self.0.config.batch_tokens.get());
+        let requests = requests.into_iter().map(|range| self.request(&texts[range]));
+        let answers = future::try_join_all(requests).await;
+        let answers =
+            answers.map_err(|error| error.with_backend("openai").with_operation(operation))?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// One request, and its repetitions.
+    async fn request(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        let permit = self.0.requests.acquire().await;
+        // Kept while it pauses: a service that is busy is not asked by others meanwhile.
+        let _permit = permit.map_err(|error| Error::internal(error.to_string()))?;
+        let mut repetition = 0;
+        loop {
+            let error = match self.0.service.embed(texts).await {
+                Ok(vectors) => return self.checked(vectors),
+                Err(error) => error,
+            };
+            let pause = error.retry_after().unwrap_or_else(|| pause(repetition));
+            if !error.is_transient() || repetition >= self.0.config.retries || pause > LONGEST_PAUSE
+            {
+                return Err(error);
+            }
+            repetition += 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn checked(&self, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>> {
+        let space = &self.0.space;
+        if let Some(wrong) = vectors.iter().find(|vector| vector.len() != space.dimensions) {
+            return Err(Error::config(format!(
+                "the service gave vectors of {} dimensions for {space}",
+                wrong.len()
+            ))
+            .with_hint("set dimensions to what the model has"));
+        }
+        Ok(vectors.into_iter().map(normalize).collect())
+    }
+}
+
+impl std::fmt::Debug for OpenAiEmbedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenAiEmbedder")
+            .field("space", &self.0.space)
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Embedder for OpenAiEmbedder {
+    fn space(&self) -> &EmbeddingSpace {
+        &self.0.space
+    }
+
+    fn limits(&self) -> EmbedderLimits {
+        self.0.limits
+    }
+
+    async fn embed_documents(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        check_batch(self.0.limits, texts)?;
+        let texts = texts.iter().map(|text| prefixed(&self.0.document_prefix, text)).collect();
+        self.embed(texts, "embed_documents").await
+    }
+
+    async fn embed_query(&self, text: &str) -> Result<Vec<f32>> {
+        let texts = vec![prefixed(&self.0.query_prefix, text)];
+        let vectors = self.embed(texts, "embed_query").await?;
+        vectors.into_iter().next().ok_or_else(|| Error::internal("the service left a text out"))
+    }
+}
+
+/// The API refuses an empty text, which the contract allows (G3): a space stands for it.
+fn prefixed(prefix: &str, text: &str) -> String {
+    let text = format!("{prefix}{text}");
+    if text.is_empty() { " ".to_owned() } else { text }
+}
+
+/// A pause that doubles, and that a part of is left to chance, so that callers who failed together
+/// do not come back together.
+fn pause(repetition: u32) -> Duration {
+    let longest = PAUSE.saturating_mul(1 << repetition.min(6)).min(LONGEST_PAUSE);
+    let chance = RandomState::new().build_hasher().finish() % 1_000;
+    longest / 2 + longest * u32::try_from(chance).unwrap_or(0) / 2_000
+}
+
+/// The texts of each request, in order.
+fn batches(texts: &[String], most_texts: usize, most_tokens: usize) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let (mut start, mut tokens) = (0, 0_usize);
+    for (at, text) in texts.iter().enumerate() {
+        let count = usize::try_from(HeuristicCounter.count(text)).unwrap_or(usize::MAX);
+        let full = at - start >= most_texts || tokens.saturating_add(count) > most_tokens;
+        if full && at > start {
+            ranges.push(start..at);
+            (start, tokens) = (at, 0);
+        }
+        tokens = tokens.saturating_add(count);
+    }
+    if start < texts.len() {
+        ranges.push(start..texts.len());
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        for repetition in 0..40 {
+            let longest = PAUSE.saturating_mul(1 << repetition.min(20)).min(LONGEST_PAUSE);
+            let pause = pause(repetition);
+            assert!(pause <= LONGEST_PAUSE && pause <= longest, "{repetition}: {pause:?}");
+            assert!(pause >= (PAUSE * (1 << repetition.min(6))).min(LONGEST_PAUSE) / 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn requests_hold_all_texts_in_order_within_both_limits(
+            words in prop::collection::vec(0..30_usize, 0..40),
+            most_texts in 1..10_usize,
+            most_tokens in 1..40_usize,
+        ) {
+            let texts: Vec<String> = words.iter().map(|n| "word ".repeat(*n)).collect();
+            let ranges = batches(&texts, most_texts, most_tokens);
+            let all: Vec<usize> = ranges.iter().cloned().flatten().collect();
+            prop_assert_eq!(all, (0..texts.len()).collect::<Vec<_>>());
+            for range in ranges {
+                let tokens: usize = words[range.clone()].iter().sum();
+                prop_assert!(range.len() <= most_texts);
+                prop_assert!(tokens <= most_tokens || range.len() == 1);
+            }
+        }
+    }
+}

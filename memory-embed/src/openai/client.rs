@@ -1,0 +1,217 @@
+//! One request to the service.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_openai::Client;
+use async_openai::config::Config;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
+use memory_core::{Error, ExposeSecret as _, Result, SecretString};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::Verifier;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::failure;
+use crate::config::OpenAiConfig;
+
+const OPENAI: &str = "https://api.openai.com/v1";
+const URL_HINT: &str = "write it as in base_url: http://localhost:8080/v1";
+
+/// Where the service is, and who asks.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    base_url: String,
+    key: SecretString,
+    headers: HeaderMap,
+}
+
+impl Config for Endpoint {
+    fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
+    fn query(&self) -> Vec<(&str, &str)> {
+        Vec::new()
+    }
+
+    fn api_base(&self) -> &str {
+        &self.base_url
+    }
+
+    fn api_key(&self) -> &SecretString {
+        &self.key
+    }
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
+}
+
+/// As much of the answer as is needed: services that speak the API leave out what they like.
+#[derive(Deserialize)]
+struct Answer {
+    data: Vec<Embedding>,
+}
+
+#[derive(Deserialize)]
+struct Embedding {
+    index: usize,
+    embedding: Vec<f32>,
+}
+
+/// The way to the service.
+pub(super) struct Service {
+    client: Client<Endpoint>,
+    model: String,
+    /// What to shorten vectors to.
+    shorten: Option<usize>,
+}
+
+impl Service {
+    /// Connects to nothing yet; `Config` for what can be known to be wrong without.
+    pub(super) fn new(config: &OpenAiConfig, shorten: Option<usize>) -> Result<Self> {
+        let environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let base_url = config.base_url.clone().or_else(|| environment("OPENAI_BASE_URL"));
+        let url = base_url.as_deref().unwrap_or(OPENAI);
+        let url: Url =
+            url.parse().map_err(|_| Error::config("base_url is no URL").with_hint(URL_HINT))?;
+        let https = match (url.scheme(), url.username(), url.password()) {
+            ("http", "", None) => false,
+            ("https", "", None) => true,
+            ("http" | "https", ..) => {
+                return Err(Error::config("base_url has a user or password")
+                    .with_hint("put the key in api_key, or OPENAI_API_KEY"));
+            }
+            _ => return Err(Error::config("base_url is no http URL").with_hint(URL_HINT)),
+        };
+        let key = config
+            .api_key
+            .clone()
+            .or_else(|| environment("OPENAI_API_KEY").map(SecretString::from))
+            .filter(|key| !key.expose_secret().trim().is_empty());
+        if base_url.is_none() && key.is_none() {
+            return Err(Error::config("OpenAI needs a key").with_hint(
+                "set OPENAI_API_KEY or api_key, or base_url to a service that needs none",
+            ));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &key {
+            let bearer = format!("Bearer {}", key.expose_secret().trim());
+            let mut bearer = HeaderValue::try_from(bearer).map_err(|_| {
+                Error::config("the key has characters that no key has")
+                    .with_hint("check api_key, or OPENAI_API_KEY")
+            })?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(https, config.ca.as_deref())?)
+            .timeout(config.timeout)
+            // A key is for the server that was named.
+            .redirect(Policy::none())
+            .user_agent(concat!("agent-memory/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Error::config(format!("no HTTP client can be made: {error}")))?;
+        let endpoint = Endpoint {
+            base_url: url.as_str().trim_end_matches('/').to_owned(),
+            key: key.clone().unwrap_or_default(),
+            headers,
+        };
+        let transport = Transport { http: http.clone(), key };
+        Ok(Self {
+            client: Client::build(http, endpoint).with_http_service(transport),
+            model: config.model.clone(),
+            shorten,
+        })
+    }
+
+    /// Asks once; the vectors are in the order of the texts, as the service gave them.
+    pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        let request = Request { model: &self.model, input: texts, dimensions: self.shorten };
+        let answer: Result<Answer, OpenAIError> =
+            self.client.embeddings().create_byot(request).await;
+        let mut data = answer.map_err(failure::of_client)?.data;
+        data.sort_by_key(|embedding| embedding.index);
+        if !data.iter().map(|embedding| embedding.index).eq(0..texts.len()) {
+            return Err(Error::config(format!(
+                "the service gave {} vectors for {} texts, or not one for each",
+                data.len(),
+                texts.len()
+            ))
+            .with_hint("it does not speak OpenAI's embeddings API as it is written"));
+        }
+        Ok(data.into_iter().map(|embedding| embedding.embedding).collect())
+    }
+}
+
+/// TLS by ring, like all of this project's, whatever provider the process has or lacks; trusted are
+/// the system's certificates and those of a file.
+fn tls(https: bool, ca: Option<&Path>) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let problem = |error: rustls::Error| Error::config(format!("TLS cannot be set up: {error}"));
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(problem)?;
+    if !https {
+        // Never used; a system without certificates is then no error.
+        return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    }
+    let extra = ca.map_or_else(|| Ok(Vec::new()), certificates)?;
+    let verifier = Verifier::new_with_extra_roots(extra, provider).map_err(problem)?;
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| Error::config(format!("ca: {}: {error}", path.display())))
+}
+
+/// Sends requests, and makes errors of answers while their headers are there.
+#[derive(Clone)]
+struct Transport {
+    http: reqwest::Client,
+    key: Option<SecretString>,
+}
+
+impl tower_service::Service<HttpRequestFactory> for Transport {
+    type Response = reqwest::Response;
+    type Error = OpenAIError;
+    type Future =
+        Pin<Box<dyn Future<Output = Result<reqwest::Response, OpenAIError>> + Send + 'static>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OpenAIError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
+        let Self { http, key } = self.clone();
+        Box::pin(async move {
+            let response = http.execute(request.build().await?).await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            Err(OpenAIError::Boxed(Box::new(failure::refused(response, key.as_ref()).await)))
+        })
+    }
+}
