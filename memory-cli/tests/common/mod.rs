@@ -9,7 +9,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,12 +44,9 @@ impl Place {
         self.run_with_input(args, "")
     }
 
-    pub fn run_with_input<S: AsRef<std::ffi::OsStr>>(
-        &self,
-        args: impl IntoIterator<Item = S>,
-        input: &str,
-    ) -> Run {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_agent-memory"))
+    /// Starts a run, to be waited for or killed.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_agent-memory"))
             .args(args)
             .current_dir(self.path())
             .env_clear()
@@ -59,7 +56,15 @@ impl Place {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    pub fn run_with_input<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> Run {
+        let mut child = self.start(args);
         // A command that reads no input closes the pipe.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
