@@ -2,6 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "the comments are the help that people read")]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agent_memory::Filter;
 use agent_memory::text::Language;
@@ -108,6 +109,11 @@ pub(crate) enum Command {
     Search(Search),
     /// Store text, Markdown or JSON documents, in passages, to be found
     Ingest(Ingest),
+    /// Move a namespace to the space of another embedder, readable all the while
+    Reembed(Reembed),
+    /// Measure how well questions find what answers them
+    #[command(subcommand)]
+    Eval(Eval),
     /// Ask every store whether it can do its work
     Health {
         /// How many seconds a store has to answer
@@ -165,11 +171,7 @@ pub(crate) enum Chat {
     ///
     /// Messages are in the common chat form, tool calls included. Importing a file again changes
     /// nothing; importing one that has grown adds what is new.
-    Import {
-        /// The file, or - for stdin
-        #[arg(value_name = "FILE.jsonl|-")]
-        file: PathBuf,
-    },
+    Import(Import),
     /// Print a conversation, or a window of it
     Show(Show),
     /// List conversations
@@ -178,6 +180,34 @@ pub(crate) enum Chat {
         #[arg(long, value_name = "N", value_parser = at_least_one)]
         limit: Option<usize>,
     },
+}
+
+/// Imports conversations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --index a turn of a user or an assistant is also a record to be found by `search`, with the
+metadata \"conversation_id\", \"seq\", \"turn\", \"role\" and \"date\": the \"date\" of its line where
+that has one, else when the message was stored.
+
+Example:
+  agent-memory chat import transcripts.jsonl --index
+  agent-memory search \"a table for four\" --namespace turns --group-by conversation_id")]
+pub(crate) struct Import {
+    /// The file, or - for stdin
+    #[arg(value_name = "FILE.jsonl|-")]
+    pub(crate) file: PathBuf,
+    /// Store every turn to be found, too
+    #[arg(long)]
+    pub(crate) index: bool,
+    /// Where to store the turns
+    #[arg(long, default_value = "turns", requires = "index")]
+    pub(crate) namespace: String,
+    /// Embed a turn together with so many turns before and after it
+    #[arg(long, value_name = "N", default_value = "1", value_parser = few, requires = "index")]
+    pub(crate) embed_with: usize,
+    /// The language of the turns, an ISO 639-1 code, for word stems and stop words
+    #[arg(long, value_name = "CODE", value_parser = language, requires = "index")]
+    pub(crate) language: Option<Language>,
 }
 
 /// Shows a conversation.
@@ -238,9 +268,22 @@ pub(crate) struct Search {
     /// By meaning and words, by meaning, or by words
     #[arg(long = "search", value_enum, default_value = "hybrid")]
     pub(crate) mode: Mode,
-    /// The language of the text, an ISO 639-1 code, for word stems; as when it was ingested
+    /// The language of the text, an ISO 639-1 code, for word stems and stop words; as when it was
+    /// ingested
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,
+    /// Show so many passages before and after each hit, too
+    #[arg(long, value_name = "N", default_value = "0", value_parser = few)]
+    pub(crate) neighbours: usize,
+    /// How much likeness to the hits before it counts against a hit, from 0 to 1
+    #[arg(long, value_name = "X", default_value = "0")]
+    pub(crate) diversity: f64,
+    /// After what time a record is worth half, as in 30d, 12h, 15m or 90s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) recency_half_life: Option<Duration>,
+    /// Show what has this in its metadata together, best first; --limit then counts groups
+    #[arg(long, value_name = "KEY")]
+    pub(crate) group_by: Option<String>,
 }
 
 /// What a search goes by.
@@ -267,10 +310,11 @@ impl Mode {
 /// Ingests.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A passage is one record, identified by its content, with the metadata \"source\" (the file) and
-\"offset\" (in bytes). Ingesting again changes only what changed.
+A passage is one record, identified by its file and content, with the metadata \"source\" (the
+file), \"passage\" (its number) and \"offset\" (in bytes). Ingesting a file again changes only what
+changed and removes what is gone; ingesting a folder again removes what its files had that are gone.
 
-JSONL holds a document a line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\",
+JSON in the form of SQuAD is taken by its paragraphs, where the file is named. JSONL holds a document a line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\",
 \"metadata\": {…}}, all but the content optional; documents are not split.")]
 pub(crate) struct Ingest {
     /// A file, or a folder of .txt, .md and .jsonl files
@@ -282,9 +326,79 @@ pub(crate) struct Ingest {
     /// At most so many characters in a passage
     #[arg(long, value_name = "N", default_value = "1000", value_parser = passage_size)]
     pub(crate) passage: usize,
-    /// The language of the text, an ISO 639-1 code, for word stems
+    /// The language of the text, an ISO 639-1 code, for word stems and stop words
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,
+    /// Embed a passage together with so many passages before and after it
+    #[arg(long, value_name = "N", default_value = "0", value_parser = few)]
+    pub(crate) embed_with: usize,
+}
+
+/// Embeds anew.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every record is embedded anew into a second namespace, which takes the place of the first in one
+step at the end. Until then the namespace answers as before; afterwards it answers to the new
+embedder alone. A run that was interrupted goes on where it stopped when it is repeated.
+
+Example:
+  agent-memory reembed --namespace default --embedder fastembed:all-MiniLM-L6-v2")]
+pub(crate) struct Reembed {
+    /// The namespace
+    #[arg(long)]
+    pub(crate) namespace: String,
+}
+
+/// Measurements.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Eval {
+    /// By meaning, by words and by both: recall@1, @5, @10, MRR@10 and nDCG@10
+    Retrieval(Retrieval),
+}
+
+/// Measures retrieval.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file is in the form of SQuAD 1.1, as XQuAD is: paragraphs, and questions that each answer. The
+paragraphs are stored in a namespace of their own, which is removed at the end, in the store that
+the command line names.
+
+Example:
+  agent-memory --store memory: eval retrieval xquad.en.json --language en --plot figures.svg")]
+pub(crate) struct Retrieval {
+    /// Questions and passages
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The language of both, an ISO 639-1 code, for word stems and stop words
+    #[arg(long, value_name = "CODE", value_parser = language)]
+    pub(crate) language: Option<Language>,
+    /// Measure another embedder, too; may be given several times
+    #[arg(long, value_name = "EMBEDDER")]
+    pub(crate) compare: Vec<String>,
+    /// Draw the figures
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) plot: Option<PathBuf>,
+}
+
+fn few(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 0..=100) => Ok(number),
+        _ => Err("expected a whole number from 0 to 100".to_owned()),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time, as in 30d, 12h, 15m or 90s".to_owned();
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

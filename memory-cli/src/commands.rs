@@ -2,12 +2,16 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod chat;
+pub(crate) mod eval;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod quickstart;
+pub(crate) mod reembed;
 pub(crate) mod run;
 pub(crate) mod search;
+mod squad;
 pub(crate) mod store;
+mod together;
 
 use std::io::Read as _;
 use std::path::Path;

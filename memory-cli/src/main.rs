@@ -15,7 +15,7 @@ use agent_memory::Error;
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Chat, Cli, Command, Global};
+use self::args::{Chat, Cli, Command, Eval, Global};
 use self::output::Output;
 use self::session::Session;
 
@@ -97,13 +97,15 @@ fn start(cli: Cli, output: Output) -> Done {
 async fn run(command: Command, session: &Session, output: Output) -> Done {
     match command {
         Command::Run(args) => commands::run::run(args, session).await,
-        Command::Chat(Chat::Import { file }) => {
-            commands::import::import(&file, session, output).await
-        }
+        Command::Chat(Chat::Import(args)) => commands::import::import(args, session, output).await,
         Command::Chat(Chat::Show(args)) => commands::chat::show(args, session, output).await,
         Command::Chat(Chat::List { limit }) => commands::chat::list(limit, session, output).await,
         Command::Search(args) => commands::search::search(args, session, output).await,
         Command::Ingest(args) => commands::ingest::ingest(args, session, output).await,
+        Command::Reembed(args) => commands::reembed::reembed(args, session, output).await,
+        Command::Eval(Eval::Retrieval(args)) => {
+            commands::eval::retrieval(args, session, output).await
+        }
         Command::Health { deadline } => commands::store::health(deadline, session, output).await,
         Command::Capabilities => commands::capabilities::capabilities(session, output).await,
         Command::Migrate => commands::store::migrate(session, output).await,

@@ -85,7 +85,7 @@ fn chat(stored: &StoredMessage, args: &Show) -> Value {
 }
 
 /// The newest `limit` messages, or all, in as many reads as it takes.
-async fn read(
+pub(super) async fn read(
     store: &dyn ConversationStore,
     scope: &Scope,
     conversation: &str,

@@ -1,5 +1,7 @@
 //! `chat import`: transcripts into conversations.
 
+mod index;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -16,8 +18,11 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{at, progress, unreadable};
+use self::index::Index;
+use super::search::documents;
+use super::{at, chat, progress, unreadable};
 use crate::Done;
+use crate::args;
 use crate::output::{BOLD, Output};
 use crate::session::Session;
 
@@ -41,6 +46,8 @@ pub(super) fn is_derived(conversation: &str, id: &str) -> bool {
 struct Transcript {
     conversation_id: String,
     messages: Vec<Value>,
+    /// When it took place, in the metadata of turns that are stored to be found.
+    date: Option<String>,
 }
 
 impl Transcript {
@@ -72,15 +79,21 @@ struct Summary {
     tool_calls: u64,
     /// Messages that were there already.
     known: u64,
+    /// Turns that were stored to be found, where that was asked for.
+    indexed: Option<u64>,
 }
 
-pub(crate) async fn import(file: &Path, session: &Session, output: Output) -> Done {
+pub(crate) async fn import(args: args::Import, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
+    let file = args.file.as_path();
     let (reader, bytes) = open(file)?;
     let memory = session.memory().await?;
-    let import = Import {
+    let index =
+        if args.index { Some(Index::new(&args, documents(session, &memory)?)) } else { None };
+    let mut import = Import {
         store: Arc::clone(memory.conversations()?),
         scope: session.scope(KindName::ConversationBuffer)?,
+        index,
     };
     let bar = progress(bytes, "bytes");
     let mut summary = Summary::default();
@@ -94,6 +107,9 @@ pub(crate) async fn import(file: &Path, session: &Session, output: Output) -> Do
             bar.finish_and_clear();
             return Err(summary.stopped(file, at_line + 1, &error).into());
         }
+    }
+    if let Some(index) = &mut import.index {
+        summary.indexed = Some(index.finish().await?);
     }
     bar.finish_and_clear();
     let seconds = begun.elapsed().as_secs_f64();
@@ -112,10 +128,11 @@ fn open(file: &Path) -> Result<(Box<dyn BufRead>, u64)> {
 struct Import {
     store: Arc<dyn ConversationStore>,
     scope: Scope,
+    index: Option<Index>,
 }
 
 impl Import {
-    async fn line(&self, line: &str, summary: &mut Summary, bar: &ProgressBar) -> Result<()> {
+    async fn line(&mut self, line: &str, summary: &mut Summary, bar: &ProgressBar) -> Result<()> {
         bar.inc(line.len() as u64 + 1);
         if line.trim().is_empty() {
             return Ok(());
@@ -127,6 +144,11 @@ impl Import {
             summary.messages += added;
             summary.known += batch.len() as u64 - added;
             summary.tool_calls += batch.iter().map(|m| m.tool_calls.len() as u64).sum::<u64>();
+        }
+        if let Some(index) = &mut self.index {
+            let name = &transcript.conversation_id;
+            let stored = chat::read(self.store.as_ref(), &self.scope, name, None).await?;
+            index.add(name, transcript.date.as_deref(), &messages, &stored).await?;
         }
         summary.conversations += 1;
         bar.set_message(format!("{} conversations", summary.conversations));
@@ -180,6 +202,7 @@ impl Summary {
             "messages": self.messages,
             "already_there": self.known,
             "tool_calls": self.tool_calls,
+            "indexed": self.indexed,
             "seconds": (seconds * 1000.0).round() / 1000.0,
         });
         output.answer(&value, |out| {
@@ -188,7 +211,11 @@ impl Summary {
                 "{BOLD}{}{BOLD:#} conversations with {BOLD}{}{BOLD:#} new messages ({} were there \
                  already) and {} tool calls in {seconds:.1} s",
                 self.conversations, self.messages, self.known, self.tool_calls
-            )
+            )?;
+            match self.indexed {
+                Some(turns) => writeln!(out, "{BOLD}{turns}{BOLD:#} turns stored to be found"),
+                None => Ok(()),
+            }
         })
     }
 

@@ -1,16 +1,18 @@
 //! `ingest`: files into passages that can be found.
 
 mod passages;
+mod stale;
 
 use std::collections::HashSet;
 use std::io;
 use std::time::Instant;
 
-use agent_memory::kinds::{Document, VectorDatabase};
+use agent_memory::kinds::{Document, KindName, VectorDatabase};
 use agent_memory::{Outcome, content_hash};
 use serde_json::json;
 
 use self::passages::{Passages, files};
+use self::stale::Sources;
 use super::progress;
 use super::search::documents;
 use crate::Done;
@@ -28,8 +30,10 @@ struct Summary {
     inserted: u64,
     updated: u64,
     unchanged: u64,
-    /// Passages with the content of an earlier one of this run.
+    /// Documents of JSONL without an id whose content an earlier one of this run has.
     repeated: u64,
+    /// Passages that their files have no more.
+    removed: u64,
 }
 
 pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> Done {
@@ -40,10 +44,13 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
     let bar = progress(files.len() as u64, "files");
     let mut summary = Summary { files: files.len(), ..Summary::default() };
     let mut ingestion = Ingestion { documents, namespace: args.namespace, seen: HashSet::new() };
-    let passages = Passages { size: args.passage, language: args.language };
+    let passages =
+        Passages { size: args.passage, language: args.language, embed_with: args.embed_with };
+    let mut sources = Sources::new(&args.paths, &files);
     let mut waiting = Vec::new();
     for file in &files {
         for document in passages.read(file)? {
+            sources.holds(&document);
             if ingestion.is_new(&document) {
                 waiting.push(document);
             } else {
@@ -57,6 +64,11 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
         bar.set_message(format!("{} passages", summary.stored()));
     }
     ingestion.store(waiting, &mut summary).await?;
+    // Last, so that a run that stops half-way has lost nothing.
+    let (documents, namespace) = (&ingestion.documents, &ingestion.namespace);
+    let vectors = memory.vectors()?.as_ref();
+    let scope = session.scope(KindName::VectorDatabase)?;
+    summary.removed = sources.remove_gone(vectors, &scope, documents, namespace).await?;
     bar.finish_and_clear();
     Ok(summary.print(begun.elapsed().as_secs_f64(), output)?)
 }
@@ -106,19 +118,21 @@ impl Summary {
             "updated": self.updated,
             "unchanged": self.unchanged,
             "repeated": self.repeated,
+            "removed": self.removed,
             "seconds": (seconds * 1000.0).round() / 1000.0,
         });
         output.answer(&value, |out| {
             writeln!(
                 out,
                 "{BOLD}{}{BOLD:#} passages of {} files: {} inserted, {} updated, {} unchanged, \
-                 {} repeated, in {seconds:.1} s",
+                 {} repeated, {} removed, in {seconds:.1} s",
                 self.stored() + self.repeated,
                 self.files,
                 self.inserted,
                 self.updated,
                 self.unchanged,
-                self.repeated
+                self.repeated,
+                self.removed
             )
         })
     }

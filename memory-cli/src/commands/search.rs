@@ -1,9 +1,11 @@
 //! `search`: passages by meaning and by words.
 
+use std::io;
+
 use agent_memory::kinds::{
-    DocumentQuery, KindName, SearchMode, VectorDatabase, VectorDatabaseConfig,
+    DocumentQuery, Found, KindName, Neighbours, SearchMode, VectorDatabase, VectorDatabaseConfig,
 };
-use agent_memory::{Hit, Memory, Result};
+use agent_memory::{Hit, Limits, Memory, Record, Result};
 use serde_json::{Value, json};
 
 use crate::Done;
@@ -13,6 +15,10 @@ use crate::session::Session;
 
 /// How much of a passage is shown to people.
 const SHOWN: usize = 300;
+/// How many hits are looked through for each group that is wanted.
+const HITS_PER_GROUP: usize = 20;
+/// How many hits of a group are shown.
+const SHOWN_OF_A_GROUP: usize = 3;
 
 /// The documents of the session's scope. Without a threshold, so that the best are shown, however
 /// near they are.
@@ -30,11 +36,15 @@ pub(super) fn documents(session: &Session, memory: &Memory) -> Result<VectorData
 
 pub(crate) async fn search(args: Search, session: &Session, output: Output) -> Done {
     let memory = session.memory().await?;
+    let limit = match args.group_by {
+        Some(_) => args.limit.saturating_mul(HITS_PER_GROUP).min(Limits::CONTRACT.page_items),
+        None => args.limit,
+    };
     let query = DocumentQuery {
-        text: Some(args.text),
-        limit: Some(args.limit),
+        text: Some(args.text.clone()),
+        limit: Some(limit),
         min_similarity: args.min_similarity,
-        filter: args.filter,
+        filter: args.filter.clone(),
         namespace: Some(args.namespace.clone()),
         search: Some(match args.mode {
             Mode::Hybrid => SearchMode::Hybrid,
@@ -42,26 +52,44 @@ pub(crate) async fn search(args: Search, session: &Session, output: Output) -> D
             Mode::Text => SearchMode::Text,
         }),
         language: args.language,
+        diversity: Some(args.diversity),
+        recency_half_life: args.recency_half_life,
+        neighbours: Some(args.neighbours),
         ..DocumentQuery::default()
     };
     let found = documents(session, &memory)?.search(query).await?;
-    let hits: Vec<Value> = found.result.hits.iter().map(hit).collect();
-    let value = json!({
+    let mut answer = json!({
         "success": true,
         "search": args.mode.as_str(),
         "complete": found.result.complete,
-        "results": hits,
     });
-    Ok(output.answer(&value, |out| {
-        if found.result.hits.is_empty() {
-            return writeln!(
-                out,
-                "nothing found in {:?}; `agent-memory ingest` stores passages",
-                args.namespace
-            );
-        }
-        for (at, hit) in found.result.hits.iter().enumerate() {
-            let source = hit.record.metadata.get("source").and_then(Value::as_str);
+    let beside = found.neighbours.iter().map(Some).chain(std::iter::repeat(None));
+    let hits: Vec<Shown<'_>> = found.result.hits.iter().zip(beside).collect();
+    if let Some(key) = &args.group_by {
+        let groups = groups(&hits, key, args.limit);
+        answer["groups"] = groups.iter().map(Group::json).collect();
+        return Ok(output.answer(&answer, |out| {
+            for (rank, group) in groups.iter().enumerate() {
+                let (key, count) = (printable(&group.name()), group.hits.len());
+                let score = group.hits[0].0.score;
+                writeln!(
+                    out,
+                    "{BOLD}{}. {key}{BOLD:#} {DIM}score {score:.3}, {count} hits{DIM:#}",
+                    rank + 1
+                )?;
+                for hit in group.hits.iter().take(SHOWN_OF_A_GROUP) {
+                    passage(out, *hit)?;
+                }
+            }
+            ended(out, groups.is_empty(), &found, &args.namespace)
+        })?);
+    }
+    answer["results"] = hits.iter().map(|shown| hit(*shown)).collect();
+    Ok(output.answer(&answer, |out| {
+        for (at, shown) in hits.iter().enumerate() {
+            let hit = shown.0;
+            let source = ["source", "conversation_id"].map(|key| hit.record.metadata.get(key));
+            let source = source.into_iter().flatten().find_map(Value::as_str);
             let similarity =
                 hit.similarity.map_or(String::new(), |s| format!(", similarity {s:.3}"));
             writeln!(
@@ -71,14 +99,76 @@ pub(crate) async fn search(args: Search, session: &Session, output: Output) -> D
                 printable(source.unwrap_or(&hit.record.id)),
                 hit.score,
             )?;
-            writeln!(out, "   {}\n", printable(&shortened(&hit.record.content, SHOWN)))?;
+            passage(out, *shown)?;
         }
-        if found.result.complete { Ok(()) } else { writeln!(out, "more match than were found") }
+        ended(out, hits.is_empty(), &found, &args.namespace)
     })?)
 }
 
-fn hit(hit: &Hit) -> Value {
-    json!({
+/// A hit, and what stands beside it.
+type Shown<'a> = (&'a Hit, Option<&'a Neighbours>);
+
+/// Hits that have one value under the key.
+struct Group<'a> {
+    key: &'a Value,
+    hits: Vec<Shown<'a>>,
+}
+
+impl Group<'_> {
+    fn name(&self) -> String {
+        self.key.as_str().map_or_else(|| self.key.to_string(), str::to_owned)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "key": self.key,
+            "score": self.hits[0].0.score,
+            "results": self.hits.iter().map(|shown| hit(*shown)).collect::<Value>(),
+        })
+    }
+}
+
+/// The groups in the order of their best hits, and of hits without the key none.
+fn groups<'a>(hits: &[Shown<'a>], key: &str, limit: usize) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for shown in hits {
+        let Some(value) = shown.0.record.metadata.get(key) else { continue };
+        match groups.iter_mut().find(|group| group.key == value) {
+            Some(group) => group.hits.push(*shown),
+            None => groups.push(Group { key: value, hits: vec![*shown] }),
+        }
+    }
+    groups.truncate(limit);
+    groups
+}
+
+fn passage(out: &mut dyn io::Write, (hit, beside): Shown<'_>) -> io::Result<()> {
+    let before = beside.iter().flat_map(|beside| &beside.before);
+    let after = beside.iter().flat_map(|beside| &beside.after);
+    for record in before {
+        writeln!(out, "   {DIM}{}{DIM:#}", text(record))?;
+    }
+    writeln!(out, "   {}", text(&hit.record))?;
+    for record in after {
+        writeln!(out, "   {DIM}{}{DIM:#}", text(record))?;
+    }
+    writeln!(out)
+}
+
+fn text(record: &Record) -> String {
+    printable(&shortened(&record.content, SHOWN))
+}
+
+fn ended(out: &mut dyn io::Write, none: bool, found: &Found, namespace: &str) -> io::Result<()> {
+    if none {
+        let hint = "`agent-memory ingest` stores passages";
+        return writeln!(out, "nothing found in {namespace:?}; {hint}");
+    }
+    if found.result.complete { Ok(()) } else { writeln!(out, "more match than were found") }
+}
+
+fn hit((hit, beside): Shown<'_>) -> Value {
+    let mut value = json!({
         "id": hit.record.id,
         "score": hit.score,
         "similarity": hit.similarity,
@@ -86,5 +176,13 @@ fn hit(hit: &Hit) -> Value {
         "document_type": hit.record.document_type,
         "metadata": hit.record.metadata,
         "created_at": hit.record.created_at,
-    })
+    });
+    if let Some(beside) = beside {
+        let contents = |records: &[Record]| -> Value {
+            records.iter().map(|record| record.content.as_str()).collect()
+        };
+        value["before"] = contents(&beside.before);
+        value["after"] = contents(&beside.after);
+    }
+    value
 }

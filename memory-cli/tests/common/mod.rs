@@ -9,7 +9,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,6 +44,26 @@ impl Place {
         self.run_with_input(args, "")
     }
 
+    /// Starts a run with environment variables, to be waited for or killed.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        environment: &[(&str, &str)],
+        args: impl IntoIterator<Item = S>,
+    ) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_agent-memory"))
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("HOME", self.path())
+            .env("XDG_DATA_HOME", self.path().join("data"))
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     pub fn run_with_input<S: AsRef<std::ffi::OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -59,18 +79,7 @@ impl Place {
         args: impl IntoIterator<Item = S>,
         input: &str,
     ) -> Run {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_agent-memory"))
-            .args(args)
-            .current_dir(self.path())
-            .env_clear()
-            .env("HOME", self.path())
-            .env("XDG_DATA_HOME", self.path().join("data"))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = self.start(environment, args);
         // A command that reads no input closes the pipe.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();

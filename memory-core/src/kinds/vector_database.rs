@@ -212,7 +212,7 @@ pub struct Found {
     pub result: SearchResult,
     /// How they were found.
     pub search: SearchMode,
-    /// What stands beside each hit; empty where that was not asked for.
+    /// What stands beside each hit, every record once; empty where that was not asked for.
     pub neighbours: Vec<Neighbours>,
 }
 
@@ -340,7 +340,12 @@ impl VectorDatabase {
         }
         let neighbours = match reach {
             0 => Vec::new(),
-            reach => self.neighbours(&namespace, &result.hits, reach).await?,
+            reach => {
+                let records: Vec<_> = result.hits.iter().map(|hit| &hit.record).collect();
+                let mut beside = self.neighbours(Some(&namespace), &records, reach).await?;
+                neighbours::once(&result.hits, &mut beside);
+                beside
+            }
         };
         Ok(Found { result, search, neighbours })
     }

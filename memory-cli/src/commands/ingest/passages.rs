@@ -1,15 +1,18 @@
 //! Files as passages.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
 
 use agent_memory::json::{self, Object};
 use agent_memory::kinds::{Document, strict};
 use agent_memory::text::Language;
-use agent_memory::{Error, Result};
+use agent_memory::{Error, Result, content_hash};
 use serde::Deserialize;
 use serde_json::Value;
 use text_splitter::{MarkdownSplitter, TextSplitter};
 
+use crate::commands::squad::Squad;
+use crate::commands::together::embed_together;
 use crate::commands::{at, read_text, unreadable};
 
 /// The endings of the files that a folder is searched for.
@@ -21,9 +24,9 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            walk(path, &mut files)?;
+            walk(&plain(path), &mut files)?;
         } else {
-            files.push(path.clone());
+            files.push(plain(path));
         }
     }
     if files.is_empty() {
@@ -33,12 +36,19 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The path without `.` steps, so that a file has one name however it was reached.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let plain: PathBuf =
+        path.components().filter(|part| !matches!(part, Component::CurDir)).collect();
+    if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
+}
+
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let mut entries = entries.map_err(|error| unreadable(folder, &error))?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        let (path, name) = (entry.path(), entry.file_name());
+        let (path, name) = (plain(&entry.path()), entry.file_name());
         let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
@@ -61,6 +71,8 @@ pub(super) struct Passages {
     /// The most characters of a passage.
     pub(super) size: usize,
     pub(super) language: Option<Language>,
+    /// With how many passages on either side one is embedded.
+    pub(super) embed_with: usize,
 }
 
 /// A line of a JSONL file.
@@ -76,34 +88,54 @@ impl Passages {
     /// The passages of a file, in its order.
     pub(super) fn read(&self, file: &Path) -> Result<Vec<Document>> {
         let text = read_text(file)?;
-        match ending(file).as_str() {
-            "jsonl" | "ndjson" => self.lines(file, &text),
+        let place = |error| at(&file.display().to_string(), &error);
+        let mut documents = match ending(file).as_str() {
+            "jsonl" | "ndjson" => return self.lines(file, &text),
+            "json" => self.paragraphs(file, &Squad::parse(&text).map_err(place)?),
             "md" | "markdown" => {
-                let passages = MarkdownSplitter::new(self.size);
-                let passages = passages.chunk_indices(&text);
-                Ok(passages
-                    .map(|(at, passage)| self.passage(file, "markdown", at, passage))
-                    .collect())
+                let splitter = MarkdownSplitter::new(self.size);
+                self.split(file, "markdown", splitter.chunk_indices(&text))
             }
             _ => {
-                let passages = TextSplitter::new(self.size);
-                let passages = passages.chunk_indices(&text);
-                Ok(passages.map(|(at, passage)| self.passage(file, "text", at, passage)).collect())
+                let splitter = TextSplitter::new(self.size);
+                self.split(file, "text", splitter.chunk_indices(&text))
             }
-        }
+        };
+        embed_together(&mut documents, self.embed_with);
+        Ok(documents)
     }
 
-    fn passage(&self, file: &Path, document_type: &str, offset: usize, text: &str) -> Document {
-        let source = Value::from(file.display().to_string());
-        Document {
-            document_type: document_type.to_owned(),
-            metadata: Object::from_iter([
-                ("source".to_owned(), source),
-                ("offset".to_owned(), offset.into()),
-            ]),
-            language: self.language,
-            ..Document::new(text)
+    fn split<'a>(
+        &self,
+        file: &Path,
+        document_type: &str,
+        chunks: impl Iterator<Item = (usize, &'a str)>,
+    ) -> Vec<Document> {
+        let mut source = Source::new(file);
+        let passage = |(offset, text): (usize, &'a str)| {
+            let mut document = source.passage(text);
+            document.metadata.insert("offset".to_owned(), offset.into());
+            document_type.clone_into(&mut document.document_type);
+            document.language = self.language;
+            document
+        };
+        chunks.map(passage).collect()
+    }
+
+    fn paragraphs(&self, file: &Path, squad: &Squad) -> Vec<Document> {
+        let mut source = Source::new(file);
+        let mut documents = Vec::new();
+        for article in &squad.data {
+            for paragraph in &article.paragraphs {
+                let mut document = source.passage(&paragraph.context);
+                if !article.title.is_empty() {
+                    document.metadata.insert("title".to_owned(), article.title.clone().into());
+                }
+                document.language = self.language;
+                documents.push(document);
+            }
         }
+        documents
     }
 
     fn lines(&self, file: &Path, text: &str) -> Result<Vec<Document>> {
@@ -130,5 +162,33 @@ impl Passages {
             document.document_type = document_type;
         }
         Ok(document)
+    }
+}
+
+/// A file that is being taken apart.
+struct Source {
+    name: String,
+    passages: usize,
+    /// How often each text stood in it.
+    seen: HashMap<String, usize>,
+}
+
+impl Source {
+    fn new(file: &Path) -> Self {
+        Self { name: file.display().to_string(), passages: 0, seen: HashMap::new() }
+    }
+
+    /// The next passage. Its id is of the file, the text, and which of the equal texts it is, so
+    /// that it stays the same record while the text around it changes.
+    fn passage(&mut self, text: &str) -> Document {
+        let earlier = self.seen.entry(text.to_owned()).or_insert(0);
+        let id = content_hash(&format!("{}\0{text}\0{earlier}", self.name));
+        *earlier += 1;
+        let metadata = Object::from_iter([
+            ("source".to_owned(), Value::from(self.name.clone())),
+            ("passage".to_owned(), self.passages.into()),
+        ]);
+        self.passages += 1;
+        Document { id: Some(id), metadata, ..Document::new(text) }
     }
 }

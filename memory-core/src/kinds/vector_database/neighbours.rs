@@ -15,10 +15,9 @@ use crate::vector::{Hit, Record, ScanRecords};
 const MOST: usize = 100;
 
 /// Metadata that orders records: what they belong to, and where in it they stand.
-const SEQUENCES: [(&str, &str); 2] = [("source", "passage"), ("conversation_id", "seq")];
+const SEQUENCES: [(&str, &str); 2] = [("source", "passage"), ("conversation_id", "turn")];
 
-/// What stands beside a hit, in the order of the source. A record stands once in an answer: what is
-/// a hit itself, or beside a better one, is left out.
+/// What stands beside a record, in the order of its source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Neighbours {
     /// What stands before it.
@@ -69,26 +68,31 @@ pub(super) fn check(neighbours: usize) -> Result<()> {
 }
 
 impl VectorDatabase {
-    /// What stands beside each hit, up to `reach` records on either side.
-    pub(super) async fn neighbours(
+    /// What stands beside each of the records, up to `reach` records on either side, at most 100.
+    ///
+    /// Which records belong together, and in which order, their metadata says: `source` and the
+    /// number `passage`, or `conversation_id` and the number `turn`. A record without either has no
+    /// neighbours. Needs a store that filters. Without a `namespace`, the configured one is meant.
+    pub async fn neighbours(
         &self,
-        namespace: &str,
-        hits: &[Hit],
+        namespace: Option<&str>,
+        records: &[&Record],
         reach: usize,
     ) -> Result<Vec<Neighbours>> {
+        check(reach)?;
+        let namespace = self.namespace(namespace);
         let reach = reach as u64;
-        let places: Vec<_> = hits.iter().map(|hit| Place::of(&hit.record)).collect();
+        let places: Vec<_> = records.iter().map(|record| Place::of(record)).collect();
         let mut found: BTreeMap<String, Record> = BTreeMap::new();
         // A part's filter stays below the limit of conditions.
         for part in places.chunks(Limits::CONTRACT.filter_conditions / 5) {
             let around: Vec<Filter> =
                 part.iter().flatten().map(|place| place.around(reach)).collect();
             if !around.is_empty() {
-                self.scan_into(&mut found, namespace, Filter::Or(around)).await?;
+                self.scan_into(&mut found, &namespace, Filter::Or(around)).await?;
             }
         }
-        let mut shown: HashSet<String> = hits.iter().map(|hit| hit.record.id.clone()).collect();
-        Ok(places.iter().map(|place| beside(*place, reach, &found, &mut shown)).collect())
+        Ok(places.iter().map(|place| beside(*place, reach, &found)).collect())
     }
 
     async fn scan_into(
@@ -113,28 +117,34 @@ impl VectorDatabase {
     }
 }
 
-fn beside(
-    place: Option<Place<'_>>,
-    reach: u64,
-    found: &BTreeMap<String, Record>,
-    shown: &mut HashSet<String>,
-) -> Neighbours {
+fn beside(place: Option<Place<'_>>, reach: u64, found: &BTreeMap<String, Record>) -> Neighbours {
     let Some(place) = place else { return Neighbours::default() };
     let mut near: Vec<(u64, &Record)> = found
         .values()
-        .filter_map(|record| {
-            let other = Place::of(record)?;
-            let same = (other.sequence, other.source) == (place.sequence, place.source);
-            (same && place.range(reach).contains(&other.position))
-                .then_some((other.position, record))
+        .filter_map(|record| Some((Place::of(record)?, record)))
+        .filter(|(other, _)| {
+            (other.sequence, other.source) == (place.sequence, place.source)
+                && place.range(reach).contains(&other.position)
+                && other.position != place.position
         })
-        .filter(|(_, record)| shown.insert(record.id.clone()))
+        .map(|(other, record)| (other.position, record))
         .collect();
     near.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.id.cmp(&b.1.id)));
     let (before, after): (Vec<_>, Vec<_>) =
         near.into_iter().partition(|(position, _)| *position < place.position);
     let records = |side: Vec<(u64, &Record)>| side.into_iter().map(|(_, r)| r.clone()).collect();
     Neighbours { before: records(before), after: records(after) }
+}
+
+/// A record stands once in an answer: what is a hit itself, or stands beside a better one, is left
+/// out.
+pub(super) fn once(hits: &[Hit], neighbours: &mut [Neighbours]) {
+    let mut shown: HashSet<String> = hits.iter().map(|hit| hit.record.id.clone()).collect();
+    for beside in neighbours {
+        for side in [&mut beside.before, &mut beside.after] {
+            side.retain(|record| shown.insert(record.id.clone()));
+        }
+    }
 }
 
 /// A neighbour in JSON.

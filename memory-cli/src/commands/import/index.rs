@@ -1,0 +1,104 @@
+//! `chat import --index`: turns as records that can be found.
+
+use std::collections::HashMap;
+
+use agent_memory::json::Object;
+use agent_memory::kinds::{Document, VectorDatabase};
+use agent_memory::text::Language;
+use agent_memory::{Message, Result, Role, StoredMessage, content_hash};
+use serde_json::Value;
+
+use crate::args;
+use crate::commands::together::embed_together;
+
+/// How many turns are embedded and stored at once.
+const BATCH: usize = 256;
+
+/// Where turns go.
+pub(super) struct Index {
+    documents: VectorDatabase,
+    namespace: String,
+    embed_with: usize,
+    language: Option<Language>,
+    waiting: Vec<Document>,
+    stored: u64,
+}
+
+impl Index {
+    pub(super) fn new(args: &args::Import, documents: VectorDatabase) -> Self {
+        Self {
+            documents,
+            namespace: args.namespace.clone(),
+            embed_with: args.embed_with,
+            language: args.language,
+            waiting: Vec::new(),
+            stored: 0,
+        }
+    }
+
+    /// Adds the turns of a conversation: what its user and its assistant said. `messages` is all of
+    /// it, each with its id, and `stored` what the store holds, which gives the numbers.
+    pub(super) async fn add(
+        &mut self,
+        conversation: &str,
+        date: Option<&str>,
+        messages: &[Message],
+        stored: &[StoredMessage],
+    ) -> Result<()> {
+        let by_id: HashMap<&str, &StoredMessage> = stored
+            .iter()
+            .filter_map(|stored| Some((stored.message.id.as_deref()?, stored)))
+            .collect();
+        let said = messages.iter().filter(|message| {
+            matches!(message.role, Role::User | Role::Assistant)
+                && !message.text().trim().is_empty()
+        });
+        let mut turns = Vec::new();
+        let mut kept = Vec::new();
+        for (turn, message) in said.enumerate() {
+            let stored = message.id.as_deref().and_then(|id| by_id.get(id));
+            kept.push(stored.is_some());
+            let seq = stored.map_or(0, |stored| stored.seq);
+            let created_at = stored.map(|stored| stored.created_at.to_string());
+            let date = date.map(str::to_owned).or(created_at).unwrap_or_default();
+            let metadata = Object::from_iter([
+                ("conversation_id".to_owned(), Value::from(conversation)),
+                ("seq".to_owned(), seq.into()),
+                ("turn".to_owned(), turn.into()),
+                ("role".to_owned(), message.role.as_str().into()),
+                ("date".to_owned(), date.into()),
+            ]);
+            turns.push(Document {
+                id: Some(content_hash(&format!("{conversation}\0{seq}"))),
+                document_type: "turn".to_owned(),
+                metadata,
+                language: self.language,
+                ..Document::new(message.text())
+            });
+        }
+        embed_together(&mut turns, self.embed_with);
+        // What was evicted since is context for its neighbours, and no record.
+        let turns = turns.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(turn, _)| turn);
+        self.waiting.extend(turns);
+        while self.waiting.len() >= BATCH {
+            let rest = self.waiting.split_off(BATCH);
+            let batch = std::mem::replace(&mut self.waiting, rest);
+            self.store(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores what waits, and returns how many turns there were in all.
+    pub(super) async fn finish(&mut self) -> Result<u64> {
+        let rest = std::mem::take(&mut self.waiting);
+        if !rest.is_empty() {
+            self.store(rest).await?;
+        }
+        Ok(self.stored)
+    }
+
+    async fn store(&mut self, batch: Vec<Document>) -> Result<()> {
+        self.stored += batch.len() as u64;
+        self.documents.store(Some(&self.namespace), batch).await.map(drop)
+    }
+}

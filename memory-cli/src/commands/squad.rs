@@ -1,0 +1,46 @@
+//! Questions and passages in the form of `SQuAD` 1.1.
+
+use std::path::Path;
+
+use agent_memory::{Error, Result};
+use serde::Deserialize;
+
+use super::{at, read_text};
+
+/// The part of the form that is read; answers are not.
+#[derive(Debug, Deserialize)]
+pub(super) struct Squad {
+    pub(super) data: Vec<Article>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Article {
+    #[serde(default)]
+    pub(super) title: String,
+    pub(super) paragraphs: Vec<Paragraph>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Paragraph {
+    pub(super) context: String,
+    #[serde(default)]
+    pub(super) qas: Vec<Question>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Question {
+    pub(super) question: String,
+}
+
+impl Squad {
+    pub(super) fn read(file: &Path) -> Result<Self> {
+        Self::parse(&read_text(file)?).map_err(|error| at(&file.display().to_string(), &error))
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| {
+            Error::invalid_input(format!("this is not in the form of SQuAD: {error}"))
+                .with_hint(r#"as in {"data": [{"title": "…", "paragraphs": [{"context": "…", "qas": [{"question": "…"}]}]}]}"#)
+        })
+    }
+}
