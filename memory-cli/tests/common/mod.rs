@@ -49,12 +49,23 @@ impl Place {
         args: impl IntoIterator<Item = S>,
         input: &str,
     ) -> Run {
+        self.run_in(&[], args, input)
+    }
+
+    /// Runs with variables of the environment.
+    pub fn run_in<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        variables: &[(&str, &str)],
+        args: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> Run {
         let mut child = Command::new(env!("CARGO_BIN_EXE_agent-memory"))
             .args(args)
             .current_dir(self.path())
             .env_clear()
             .env("HOME", self.path())
             .env("XDG_DATA_HOME", self.path().join("data"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
