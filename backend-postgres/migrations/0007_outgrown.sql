@@ -104,7 +104,7 @@ BEGIN
 
     -- An updated record has a new number, so that its old words and its new ones do not meet.
     DELETE FROM {schema}.embedding_words AS w
-    WHERE w.ctid = ANY (ARRAY(
+    WHERE w.user_id = p_user AND w.ctid = ANY (ARRAY(
         SELECT old.ctid
         FROM unnest(stored) AS o, unnest(o.old_words) AS word
         CROSS JOIN LATERAL (

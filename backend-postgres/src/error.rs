@@ -44,11 +44,12 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
             Some(cause) => from_server(cause),
             None => Error::internal("an error of another database"),
         },
+        // What rustls refuses comes as an error of reading.
+        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData && !sent => {
+            untrusted()
+        }
         sqlx::Error::Io(cause) => unreachable_server(cause.kind()).with_maybe_applied(sent),
-        sqlx::Error::Tls(_) => Error::config("no trusted TLS connection to Postgres").with_hint(
-            "check the server's certificate and sslrootcert; sslmode says what is demanded, \
-                 and sslmode=disable on a trusted network does without",
-        ),
+        sqlx::Error::Tls(_) => untrusted(),
         sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => {
             Error::config("Postgres cannot be connected to as configured")
         }
@@ -65,6 +66,13 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
 
 fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
+}
+
+fn untrusted() -> Error {
+    Error::config("no trusted TLS connection to Postgres").with_hint(
+        "check the server's certificate and sslrootcert; sslmode says what is demanded, and \
+         sslmode=disable on a trusted network does without",
+    )
 }
 
 fn unreachable_server(kind: io::ErrorKind) -> Error {
@@ -107,6 +115,9 @@ fn from_server(error: &PgDatabaseError) -> Error {
         "57014" => Error::new(ErrorKind::Timeout, text())
             .with_maybe_applied(false)
             .with_hint("ask for less at once, or raise statement_timeout"),
+        "0A000" | "58P01" if error.message().contains("extension") => config(
+            "install pgvector on the server, and let a superuser run CREATE EXTENSION vector",
+        ),
         "53300" => unavailable("the server has no connection left; lower max_connections"),
         "53100" if error.message().contains("shared memory") => unavailable(
             "the server's /dev/shm is too small for maintenance_work_mem; raise the one (in a \

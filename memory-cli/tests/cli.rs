@@ -148,7 +148,7 @@ fn e3_a_secret_in_a_url_is_not_printed() {
 }
 
 #[test]
-fn health_capabilities_migrate_and_purge_answer() {
+fn health_capabilities_migrate_purge_and_index_answer() {
     let place = Place::new();
     let health = place.run([MEMORY, "health"]).json(0);
     assert_eq!(health["stores"]["main"]["status"], "healthy");
@@ -156,6 +156,7 @@ fn health_capabilities_migrate_and_purge_answer() {
     assert_eq!(capabilities["stores"]["inmemory"]["capabilities"]["durability"], "process");
     assert_eq!(place.run([MEMORY, "migrate"]).json(0)["success"], true);
     assert_eq!(place.run([MEMORY, "purge"]).json(0)["purged"]["main"]["entries"], 0);
+    assert_eq!(place.run([MEMORY, "index"]).json(0)["built"]["main"], json!([]));
     let erased = place.run([MEMORY, "erase", "--user=ada", "--yes"]).json(0);
     assert_eq!(erased["erased"]["main"], json!({"messages": 0, "records": 0, "entries": 0}));
 }

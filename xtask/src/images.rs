@@ -1,7 +1,7 @@
 //! `cargo xtask images`: builds the stores' container image where no registry is in reach.
 //!
 //! One image from Debian's own packages holds every server that tests start in a container:
-//! Postgres with pgvector, Redis and Valkey. It has no entry point; each test says what to run.
+//! Postgres with pgvector, PgBouncer, Redis and Valkey. It has no entry point; each test says what to run.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
 /// The image, by a name of its own, and what it is made of. Tests name it too.
-pub(crate) const IMAGE: &str = "agent-memory/stores:trixie-1";
+pub(crate) const IMAGE: &str = "agent-memory/stores:trixie-2";
 const SUITE: &str = "trixie";
-const PACKAGES: &str = "postgresql-17,postgresql-17-pgvector,redis-server,valkey-server";
+const PACKAGES: &str = "postgresql-17,postgresql-17-pgvector,pgbouncer,redis-server,valkey-server";
 /// Where Debian keeps Postgres' programs.
 const ENVIRONMENT: &str = "ENV PATH=/usr/lib/postgresql/17/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -7,7 +7,7 @@ use backend_postgres::driver;
 use memory_conformance::Faults as _;
 use memory_core::{Append, Backend, Error, ErrorKind, Get, HealthStatus, Message, Put, Scope};
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
 use crate::support::gate::Gate;
 use crate::support::server::Server;
@@ -31,7 +31,7 @@ async fn append(backend: &Backend) -> memory_core::Result<()> {
 }
 
 /// The kind, whether it is transient, and whether the effect may have been applied.
-fn facts(error: &Error) -> (ErrorKind, bool, bool) {
+pub(crate) fn facts(error: &Error) -> (ErrorKind, bool, bool) {
     assert!(error.hint().is_some(), "no hint: {error}");
     (error.kind(), error.is_transient(), error.maybe_applied())
 }
@@ -118,6 +118,58 @@ pub(crate) async fn a_server_without_connections_is_unavailable(server: Arc<Serv
     put(&backend).await.unwrap();
 }
 
+pub(crate) async fn a_call_that_another_came_between_is_to_be_repeated(server: Arc<Server>) {
+    let fixture = fixture(&server).await;
+    let Fixture { schema, superuser, .. } = &fixture;
+    let serial = "SET default_transaction_isolation = 'repeatable read'";
+    run_sql(superuser, &format!("ALTER ROLE {schema}_data {serial}")).await.unwrap();
+    let backend = connect(&fixture.data).await;
+    append(&backend).await.unwrap();
+    let mut other = PgConnection::connect(superuser).await.unwrap();
+    let change = format!("BEGIN; UPDATE {schema}.conversations SET last_seq = last_seq");
+    other.execute(sqlx::raw_sql(AssertSqlSafe(change))).await.unwrap();
+    let (error, ()) = tokio::join!(append(&backend), async {
+        waits_for_a_lock(superuser).await;
+        other.execute("COMMIT").await.unwrap();
+    });
+    let error = error.unwrap_err();
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, true, false), "{error}");
+    append(&backend).await.unwrap();
+}
+
+pub(crate) async fn a_deadlock_is_to_be_repeated(server: Arc<Server>) {
+    let fixture = fixture(&server).await;
+    let Fixture { schema, superuser, .. } = &fixture;
+    let backend = connect(&fixture.data).await;
+    let entries = ["a", "b"].map(|key| Put::new(key, 1)).to_vec();
+    let put_many = memory_core::PutMany { entries };
+    let (scope, working) = (scope(), backend.working().unwrap());
+    working.put_many(&scope, &put_many).await.unwrap();
+    let mut other = PgConnection::connect(superuser).await.unwrap();
+    let lock = |key| format!("SELECT FROM {schema}.memory_data WHERE key = '{key}' FOR UPDATE");
+    // The other one does not look for deadlocks itself.
+    let begin = format!("SET deadlock_timeout = '10min'; BEGIN; {}", lock("b"));
+    other.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await.unwrap();
+    let (answer, ()) = tokio::join!(working.put_many(&scope, &put_many), async {
+        waits_for_a_lock(superuser).await;
+        other.execute(sqlx::raw_sql(AssertSqlSafe(lock("a")))).await.unwrap();
+        other.execute("ROLLBACK").await.unwrap();
+    });
+    let error = answer.unwrap_err();
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, true, false), "{error}");
+    working.put_many(&scope, &put_many).await.unwrap();
+}
+
+/// Returns once a statement in the database waits for another.
+async fn waits_for_a_lock(superuser: &str) {
+    let mut connection = PgConnection::connect(superuser).await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while connection.fetch_one(waiting).await.unwrap().get::<i64, _>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 pub(crate) async fn g7_a_dropped_call_leaves_the_handle_usable(server: Arc<Server>) {
     let fixture = fixture(&server).await;
     let backend = connect(&format!("{}&max_connections=1", fixture.data)).await;
@@ -154,7 +206,7 @@ pub(crate) async fn a_restarted_server_is_used_again(_shared: Arc<Server>) {
     let (kind, transient, _) = facts(&error);
     assert_eq!((kind, transient), (ErrorKind::Unavailable, true), "{error}");
     let server = docker(server, "start").await;
-    let (server, port) = tokio::task::spawn_blocking(|| {
+    let (_server, port) = tokio::task::spawn_blocking(|| {
         let port = server.container().unwrap().get_host_port_ipv4(5432).unwrap();
         (server, port)
     })
@@ -170,7 +222,6 @@ pub(crate) async fn a_restarted_server_is_used_again(_shared: Arc<Server>) {
         again = put(&backend).await;
     }
     again.unwrap();
-    tokio::task::spawn_blocking(|| drop(server)).await.unwrap();
 }
 
 pub(crate) async fn a_server_that_stands_still_is_a_timeout(_shared: Arc<Server>) {
@@ -183,7 +234,6 @@ pub(crate) async fn a_server_that_stands_still_is_a_timeout(_shared: Arc<Server>
     assert_eq!(facts(&error), (ErrorKind::Timeout, true, true), "{error}");
     let health = backend.control().health(Duration::from_millis(200)).await;
     assert_eq!(health.status, HealthStatus::Unreachable);
-    let server = docker(server, "unpause").await;
+    let _server = docker(server, "unpause").await;
     put(&backend).await.unwrap();
-    tokio::task::spawn_blocking(|| drop(server)).await.unwrap();
 }

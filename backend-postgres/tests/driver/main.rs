@@ -3,14 +3,20 @@
 //! what each fault of a server becomes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod broken_servers;
 mod connecting;
 mod faults;
 mod outgrown;
+mod partitioned;
+mod plans;
+mod pooler;
 mod predicates;
 mod round_trips;
 mod row_security;
+mod secure;
 #[path = "../support/mod.rs"]
 mod support;
+mod upgrading;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,6 +39,9 @@ macro_rules! tests {
 }
 
 const TESTS: &[Test] = &tests![
+    broken_servers::a_full_disk_is_unavailable_until_there_is_space,
+    broken_servers::a_server_without_pgvector_is_told_what_to_install,
+    broken_servers::g6_a_crash_is_survived_only_where_the_settings_say_so,
     connecting::a_role_that_row_level_security_does_not_bind_is_refused,
     connecting::what_is_missing_is_named_with_what_to_run,
     connecting::g13_sixteen_migrations_at_once_leave_one_schema,
@@ -44,6 +53,8 @@ const TESTS: &[Test] = &tests![
     faults::a_server_without_connections_is_unavailable,
     faults::a_restarted_server_is_used_again,
     faults::a_server_that_stands_still_is_a_timeout,
+    faults::a_call_that_another_came_between_is_to_be_repeated,
+    faults::a_deadlock_is_to_be_repeated,
     faults::g7_a_dropped_call_leaves_the_handle_usable,
     outgrown::v7_an_index_serves_what_exact_search_has_outgrown,
     outgrown::v7_a_scan_that_reached_its_limit_is_not_complete,
@@ -51,9 +62,16 @@ const TESTS: &[Test] = &tests![
     outgrown::v12_an_index_finds_what_was_stored_since_and_no_ghosts,
     outgrown::g1_users_in_one_index_are_kept_apart,
     outgrown::an_index_that_broke_off_is_built_anew,
+    partitioned::tables_may_be_partitioned_by_user,
+    plans::every_hot_statement_goes_by_its_index,
+    pooler::many_users_share_two_connections_and_nothing_else,
     predicates::every_condition_on_the_user_is_needed_and_enough,
     round_trips::every_operation_is_one_round_trip,
     row_security::every_policy_and_every_force_is_needed,
+    secure::certificates_are_verified_beyond_this_machine,
+    upgrading::g13_the_first_versions_steps_are_as_they_were,
+    upgrading::g13_a_store_that_the_first_version_filled_is_upgraded,
+    upgrading::g13_the_first_version_works_on_beside_a_newer_one,
 ];
 
 fn main() -> ExitCode {

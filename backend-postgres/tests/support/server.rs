@@ -1,15 +1,19 @@
 //! Where a server comes from: an environment URL, or a container.
 
-use std::process::ExitCode;
+use std::io::Write as _;
+use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use testcontainers::core::{IntoContainerPort as _, WaitFor};
+use testcontainers::core::{IntoContainerPort as _, Mount, WaitFor};
 use testcontainers::runners::SyncRunner as _;
 use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt as _};
 
 /// The official image, and the one that `cargo xtask images` builds.
 const OFFICIAL: (&str, &str) = ("pgvector/pgvector", "0.8.1-pg17");
-const OWN: (&str, &str) = ("agent-memory/stores", "trixie-1");
+const OWN: (&str, &str) = ("agent-memory/stores", "trixie-2");
+
+/// The size of the file system at `/tiny`, in bytes: there to be filled.
+const TINY: i64 = 32 << 20;
 
 /// What starts a server in our own image, as the official one's entry point does.
 const START: &str = "cd /tmp
@@ -60,15 +64,19 @@ impl Server {
             let arguments = ["-c", "fsync=off"].iter().chain(arguments).copied();
             image(OFFICIAL).with_env_var("POSTGRES_PASSWORD", "secret").with_cmd(arguments)
         };
-        let own = || {
-            let command = ["sh", "-ec", START, "sh"].iter().chain(arguments).copied();
-            image(OWN).with_user("postgres").with_cmd(command)
-        };
-        Self::start(official()).or_else(|_| Self::start(own()))
+        Self::start(official()).or_else(|_| Self::of_own_image(arguments))
+    }
+
+    /// As [`Server::own`], and with a `PgBouncer` beside it, which the official image has not.
+    pub(crate) fn of_own_image(arguments: &[&str]) -> Result<Self, String> {
+        let command = ["sh", "-ec", START, "sh"].iter().chain(arguments).copied();
+        Self::start(image(OWN).with_user("postgres").with_cmd(command))
     }
 
     fn start(image: ContainerRequest<GenericImage>) -> Result<Self, String> {
-        let container = image.with_shm_size(256 << 20).start().map_err(|e| e.to_string())?;
+        let tiny = Mount::tmpfs_mount("/tiny").with_size_bytes(TINY).with_mode(0o1777);
+        let image = image.with_shm_size(256 << 20).with_mount(tiny);
+        let container = image.start().map_err(|e| e.to_string())?;
         let port = container.get_host_port_ipv4(5432).map_err(|e| e.to_string())?;
         let base = format!("postgres://postgres:secret@127.0.0.1:{port}");
         Ok(Self { base, container: Some(container) })
@@ -96,9 +104,40 @@ impl Server {
         rest.rsplit_once('@').map_or(rest, |(_, address)| address)
     }
 
+    /// The address at which the container is no part of this machine.
+    pub(crate) fn bridge(&self) -> String {
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let id = self.container().unwrap().id();
+        let output = Command::new("docker").args(["inspect", "-f", address, id]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs a script in the container, and gives what it printed.
+    pub(crate) fn shell(&self, user: &str, script: &str, input: &str) -> String {
+        let mut docker = Command::new("docker")
+            .args(["exec", "-i", "-u", user, self.container().unwrap().id(), "sh", "-ec", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        docker.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = docker.wait_with_output().unwrap();
+        assert!(output.status.success(), "{script}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// The container; none where the server is somebody else's.
     pub(crate) fn container(&self) -> Option<&Container<GenericImage>> {
         self.container.as_ref()
+    }
+}
+
+impl Drop for Server {
+    /// Removes the container on a thread of its own: on one of a test's runtime it would panic.
+    fn drop(&mut self) {
+        if let Some(container) = self.container.take() {
+            let _ = std::thread::spawn(|| drop(container)).join();
+        }
     }
 }
 

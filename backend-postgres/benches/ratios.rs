@@ -1,0 +1,382 @@
+//! What the driver costs, as ratios: against SQL written by hand on sqlx for the same rows, and with
+//! much stored against little.
+//!
+//! Both sides of a ratio take turns within one run, so that a busy machine slows both; the ratios of
+//! their medians and of their 99th percentiles are printed. *By hand* is a superuser's statement
+//! that knows of no users but what its WHERE clause names; *with identity* is the same for a role
+//! that row level security binds, in the four statements that setting a claim for one transaction
+//! usually takes. `cargo bench -p backend-postgres`, on the server of `TEST_POSTGRES_URL` or in a
+//! container.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use backend_postgres::driver;
+use memory_core::{
+    Append, Backend, EmbeddingSpace, Field, Filter, Get, Message, Put, ReadMessages, Scope,
+    VectorSearch,
+};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use support::server::Server;
+use support::{Fixture, fixture, run_sql};
+
+const CONTENT: &str = "The quick brown fox jumps over the lazy dog, and then it does so once more, \
+                       since one jump makes a message rather shorter than messages usually are.";
+const DIMENSIONS: usize = 384;
+/// Vectors, in a thousand users' namespaces of 100 each, and once more in one of 100,000.
+const VECTORS: &str = "
+CREATE TABLE centres AS
+SELECT c, (SELECT array_agg(random() - 0.5) FROM generate_series(1, 384) WHERE c = c)::real[]::vector AS v
+FROM generate_series(0, 999) AS c;
+INSERT INTO namespaces (user_id, node_id, namespace, model, dimensions, records)
+SELECT CASE WHEN u = 0 THEN 'large' ELSE 'user ' || u END, 'bot', 'v', 'm', 384,
+    CASE WHEN u = 0 THEN 100000 ELSE 100 END
+FROM generate_series(0, 1000) AS u;
+INSERT INTO embeddings (user_id, namespace_number, id, record_number, content, document_type,
+    attributes, digest, created_at, updated_at, embedding, words, word_count)
+SELECT s.user_id, s.namespace_number, 'r' || n, nextval('record_numbers'), 'CONTENT', 'text',
+    jsonb_build_object('half', n % 2), '\\x00', now(), now(),
+    (SELECT v FROM centres WHERE c = n % 1000)
+        + (SELECT array_agg(random() - 0.5) FROM generate_series(1, 384) WHERE n = n)::real[]::vector,
+    '{}', 0
+FROM generate_series(0, 99999) AS n
+JOIN namespaces AS s ON s.user_id = 'user ' || (1 + n / 100);
+INSERT INTO embeddings (user_id, namespace_number, id, record_number, content, document_type,
+    attributes, digest, created_at, updated_at, embedding, words, word_count)
+SELECT s.user_id, s.namespace_number, e.id, nextval('record_numbers'), e.content, e.document_type,
+    e.attributes, e.digest, e.created_at, e.updated_at, e.embedding, '{}', 0
+FROM embeddings AS e, namespaces AS s
+WHERE e.user_id LIKE 'user %' AND s.user_id = 'large';
+ANALYZE";
+
+fn quantile(times: &[f64], quantile: f64) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_unstable_by(f64::total_cmp);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    let at = (times.len() as f64 * quantile) as usize;
+    times[at.min(times.len() - 1)]
+}
+
+/// Times both by turns; prints their medians, and the ratios of medians and 99th percentiles.
+async fn compare(
+    what: &str,
+    turns: usize,
+    mut ours: impl AsyncFnMut(),
+    mut other: impl AsyncFnMut(),
+) {
+    let (mut times, mut others) = (Vec::new(), Vec::new());
+    for turn in 0..turns + 10 {
+        let start = Instant::now();
+        ours().await;
+        let middle = Instant::now();
+        other().await;
+        if turn >= 10 {
+            times.push((middle - start).as_secs_f64());
+            others.push(middle.elapsed().as_secs_f64());
+        }
+    }
+    let (ours, hand) = (quantile(&times, 0.5), quantile(&others, 0.5));
+    println!(
+        "{what:<58} {:>9.0?} / {:>9.0?}  p50 {:.2}  p99 {:.2}",
+        Duration::from_secs_f64(ours),
+        Duration::from_secs_f64(hand),
+        ours / hand,
+        quantile(&times, 0.99) / quantile(&others, 0.99)
+    );
+}
+
+struct Bench {
+    backend: Backend,
+    fixture: Fixture,
+    scope: Scope,
+}
+
+impl Bench {
+    /// A connection for statements by hand: a superuser's, or the data role's.
+    async fn raw(&self, url: &str) -> PgConnection {
+        let mut raw = PgConnection::connect(url).await.unwrap();
+        let path = format!("SET search_path = {}, public", self.fixture.schema);
+        raw.execute(AssertSqlSafe(path)).await.unwrap();
+        raw
+    }
+
+    async fn append(&self, conversation: &str, messages: usize) {
+        let append = Append::new(conversation, vec![Message::user(CONTENT); messages]);
+        self.backend.conversations().unwrap().append(&self.scope, &append).await.unwrap();
+    }
+
+    async fn newest(&self, conversation: &str) {
+        let read = ReadMessages::newest(conversation, 20);
+        let page = self.backend.conversations().unwrap().read(&self.scope, &read).await.unwrap();
+        assert_eq!(page.messages.len(), 20);
+    }
+}
+
+const GET: &str = "SELECT key, value::text, metadata::text, version, created_at, updated_at, \
+                   expires_at FROM memory_data WHERE user_id = $1 AND node_id = 'bot' \
+                   AND key = 'key' AND (expires_at IS NULL OR expires_at > clock_timestamp())";
+const PUT: &str = "INSERT INTO memory_data AS d (user_id, node_id, key, value, version, created_at, \
+                   updated_at) VALUES ($1, 'bot', 'hand', $2::text::json, nextval('entry_versions'), \
+                   clock_timestamp(), clock_timestamp()) ON CONFLICT (user_id, node_id, key) \
+                   DO UPDATE SET value = excluded.value, version = excluded.version, \
+                   updated_at = excluded.updated_at RETURNING version, created_at, updated_at";
+const NEWEST: &str = "SELECT c.user_count, m.* FROM conversations AS c JOIN LATERAL (SELECT seq, \
+                      created_at, message_id, role, content, name, tool_calls::text, tool_call_id, \
+                      metadata::text, token_count FROM conversation_buffers WHERE user_id = $1 AND \
+                      node_id = 'bot' AND conversation_id = 'short' ORDER BY seq DESC LIMIT 20) AS m \
+                      ON true WHERE c.user_id = $1 AND c.node_id = 'bot' AND \
+                      c.conversation_id = 'short'";
+const APPEND: &str = "WITH head AS (UPDATE conversations SET last_seq = last_seq + 1, \
+                      user_count = user_count + 1, other_tokens = other_tokens + 40 \
+                      WHERE user_id = $1 AND node_id = 'bot' AND conversation_id = 'hand' \
+                      RETURNING last_seq, other_tokens) INSERT INTO conversation_buffers (user_id, \
+                      node_id, conversation_id, seq, created_at, role, content, tokens, \
+                      system_count_before, system_tokens_before, other_tokens_before) \
+                      SELECT $1, 'bot', 'hand', last_seq, clock_timestamp(), 'user', $2, 40, 0, 0, \
+                      other_tokens FROM head RETURNING seq, created_at";
+
+async fn single(bench: &Bench) {
+    let mut hand = bench.raw(&bench.fixture.superuser).await;
+    let mut bound = bench.raw(&bench.fixture.data).await;
+    let (user, working) = (bench.scope.user(), bench.backend.working().unwrap());
+    let value = serde_json::json!({"step": 3, "note": CONTENT});
+    for key in ["key", "hand"] {
+        working.put(&bench.scope, &Put::new(key, value.clone())).await.unwrap();
+    }
+    let get = async || {
+        working.get(&bench.scope, &Get::new("key")).await.unwrap().unwrap();
+    };
+    compare("get to by hand", 3_000, get, async || {
+        hand.fetch_one(sqlx::query(GET).bind(user)).await.unwrap();
+    })
+    .await;
+    let claims = format!("{{\"sub\": \"{user}\"}}");
+    compare("get to by hand with identity", 3_000, get, async || {
+        bound.execute("BEGIN").await.unwrap();
+        let identify = "SELECT set_config('request.jwt.claims', $1, true)";
+        bound.execute(sqlx::query(identify).bind(&claims)).await.unwrap();
+        bound.fetch_one(sqlx::query(GET).bind(user)).await.unwrap();
+        bound.execute("COMMIT").await.unwrap();
+    })
+    .await;
+    let text = value.to_string();
+    let put = async || {
+        working.put(&bench.scope, &Put::new("key", value.clone())).await.unwrap();
+    };
+    compare("put to by hand", 3_000, put, async || {
+        hand.fetch_one(sqlx::query(PUT).bind(user).bind(&text)).await.unwrap();
+    })
+    .await;
+    compare(
+        "append to by hand",
+        3_000,
+        async || bench.append("short", 1).await,
+        async || {
+            hand.fetch_one(sqlx::query(APPEND).bind(user).bind(CONTENT)).await.unwrap();
+        },
+    )
+    .await;
+    compare(
+        "newest 20 to by hand",
+        3_000,
+        async || bench.newest("short").await,
+        async || {
+            let rows = hand.fetch_all(sqlx::query(NEWEST).bind(user)).await.unwrap();
+            assert_eq!(rows.len(), 20);
+        },
+    )
+    .await;
+}
+
+/// A thousand messages a call, against the best of UNNEST and COPY into a table like theirs.
+async fn batches(bench: &Bench) {
+    let mut hand = bench.raw(&bench.fixture.superuser).await;
+    let like = "CREATE TABLE by_hand (LIKE conversation_buffers INCLUDING ALL)";
+    hand.execute(like).await.unwrap();
+    let columns = "user_id, node_id, conversation_id, seq, created_at, role, content, tokens, \
+                   system_count_before, system_tokens_before, other_tokens_before";
+    let unnest = format!(
+        "INSERT INTO by_hand ({columns}) SELECT 'hand', 'bot', 'c', g.seq, now(), 'user', g.content, \
+         40, 0, 0, g.seq * 40 FROM unnest($1::bigint[], $2::text[]) AS g (seq, content)"
+    );
+    let contents = vec![CONTENT; 1_000];
+    let mut next = 0_i64;
+    let ours = async || bench.append("batches", 1_000).await;
+    compare("append of 1,000 to UNNEST", 60, ours, async || {
+        let seqs: Vec<i64> = (next..next + 1_000).collect();
+        next += 1_000;
+        let query = sqlx::query(AssertSqlSafe(unnest.clone())).bind(seqs).bind(&contents);
+        hand.execute(query).await.unwrap();
+    })
+    .await;
+    let copy = format!("COPY by_hand ({columns}) FROM STDIN");
+    compare("append of 1,000 to COPY", 60, ours, async || {
+        let rows: String = (next..next + 1_000)
+            .map(|seq| {
+                let tokens = seq * 40;
+                format!("hand\tbot\tc\t{seq}\tnow\tuser\t{CONTENT}\t40\t0\t0\t{tokens}\n")
+            })
+            .collect();
+        next += 1_000;
+        let mut sink = hand.copy_in_raw(&copy).await.unwrap();
+        sink.send(rows.as_bytes()).await.unwrap();
+        sink.finish().await.unwrap();
+    })
+    .await;
+}
+
+async fn growth(bench: &Bench) {
+    bench.append("few", 100).await;
+    for _ in 0..100 {
+        bench.append("many", 1_000).await;
+    }
+    let (few, many) = ("few", "many");
+    let newest = async |name: &str| bench.newest(name).await;
+    compare(
+        "newest 20 at 100,000 to 100",
+        2_000,
+        async || newest(many).await,
+        async || {
+            newest(few).await;
+        },
+    )
+    .await;
+    let append = async |name: &str| bench.append(name, 1).await;
+    compare(
+        "append at 100,000 to 100",
+        2_000,
+        async || append(many).await,
+        async || {
+            append(few).await;
+        },
+    )
+    .await;
+}
+
+/// A query near one of the vectors.
+fn query(centre: &[f32], turn: usize) -> Vec<f32> {
+    let noise = |d: usize| ((turn * 31 + d * 17) as f32).sin() * 0.3;
+    centre.iter().enumerate().map(|(d, x)| x + noise(d)).collect()
+}
+
+/// The ten nearest by plain pgvector; what stands before LIMIT is the way it is done.
+async fn plain(raw: &mut PgConnection, sql: &str, user: &str, query: &[f32]) -> Vec<String> {
+    let sql = format!(
+        "SELECT id, content, attributes::text, created_at, 1 - (embedding <=> $2::vector) \
+         FROM embeddings WHERE user_id = $1 AND namespace_number = (SELECT namespace_number FROM \
+         namespaces WHERE user_id = $1 AND node_id = 'bot' AND namespace = 'v') AND {sql} LIMIT 10"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(user).bind(query);
+    raw.fetch_all(query).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+async fn vectors(bench: &Bench) {
+    let sql = VECTORS.replace("CONTENT", CONTENT);
+    let path = format!(
+        "SET search_path = {}, public; SET synchronous_commit = off; {sql}",
+        bench.fixture.schema
+    );
+    run_sql(&bench.fixture.superuser, &path).await.unwrap();
+    let mut raw = bench.raw(&bench.fixture.superuser).await;
+    let rows = raw.fetch_all("SELECT v::real[] FROM centres ORDER BY c").await.unwrap();
+    let centres: Vec<Vec<f32>> = rows.iter().map(|row| row.get(0)).collect();
+    let start = Instant::now();
+    let admin = driver().admin(&bench.fixture.owner.parse().unwrap()).await.unwrap();
+    let built = admin.build_indexes().await.unwrap().built;
+    println!("built {built:?} over 100,000 × {DIMENSIONS} in {:.0?}", start.elapsed());
+    raw.execute("SET hnsw.iterative_scan = relaxed_order").await.unwrap();
+    raw.execute("SET hnsw.ef_search = 200").await.unwrap();
+
+    let half = Filter::eq(Field::metadata(["half"]), 1);
+    let exact = "ORDER BY embedding <=> $2::vector, id";
+    let by_index = "index_dimensions = 384 ORDER BY embedding::vector(384) <=> $2::vector(384)";
+    let filtered = "attributes -> 'half' = '1'::jsonb";
+    for (what, users, filter, way) in [
+        ("top 10 of 100, one user of 1,000", 1_000, None, format!("true {exact}")),
+        ("the same, filtered", 1_000, Some(&half), format!("{filtered} {exact}")),
+        ("top 10 of 100,000", 0, None, by_index.to_owned()),
+        ("the same, filtered by half", 0, Some(&half), format!("{filtered} AND {by_index}")),
+    ] {
+        let user_of = |turn: usize| match users {
+            0 => "large".to_owned(),
+            users => format!("user {}", 1 + turn * 7 % users),
+        };
+        let search = async |turn: usize| {
+            let embedding = query(&centres[turn * 13 % centres.len()], turn);
+            let space = EmbeddingSpace::new("m", DIMENSIONS);
+            let mut request = VectorSearch::new("v", space, embedding.clone(), 10);
+            request.filter = filter.cloned();
+            let scope = Scope::new(user_of(turn), "bot").unwrap();
+            let result = bench.backend.vectors().unwrap().search(&scope, &request).await.unwrap();
+            let ids: Vec<String> = result.hits.into_iter().map(|hit| hit.record.id).collect();
+            (embedding, ids)
+        };
+        let (mut turn, mut other_turn) = (0, 0);
+        let ours = async || {
+            search(turn).await;
+            turn += 1;
+        };
+        compare(&format!("{what} to plain pgvector"), 300, ours, async || {
+            let embedding = query(&centres[other_turn * 13 % centres.len()], other_turn);
+            plain(&mut raw, &way, &user_of(other_turn), &embedding).await;
+            other_turn += 1;
+        })
+        .await;
+        let condition = if filter.is_some() { filtered } else { "true" };
+        let (mut found, mut plainly, mut all) = (0, 0, 0);
+        for turn in 0..50 {
+            let (embedding, ids) = search(turn).await;
+            let user = user_of(turn);
+            let right = plain(&mut raw, &format!("{condition} {exact}"), &user, &embedding).await;
+            let theirs = plain(&mut raw, &way, &user, &embedding).await;
+            all += right.len();
+            found += right.iter().filter(|id| ids.contains(id)).count();
+            plainly += right.iter().filter(|id| theirs.contains(id)).count();
+        }
+        let share = |count| f64::from(count) / f64::from(u32::try_from(all).unwrap());
+        println!(
+            "    recall {:.3}, plain {:.3}",
+            share(u32::try_from(found).unwrap()),
+            share(u32::try_from(plainly).unwrap())
+        );
+    }
+}
+
+async fn run(server: &Server) {
+    let fixture = fixture(server).await;
+    let backend = driver().connect(&fixture.data.parse().unwrap()).await.unwrap();
+    let scope = Scope::new("bench", "bot").unwrap();
+    let bench = Bench { backend, fixture, scope };
+    for conversation in ["short", "hand"] {
+        bench.append(conversation, 100).await;
+    }
+    let wanted = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
+    let is_wanted = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    if is_wanted("single") {
+        single(&bench).await;
+    }
+    if is_wanted("batches") {
+        batches(&bench).await;
+    }
+    if is_wanted("growth") {
+        growth(&bench).await;
+    }
+    if is_wanted("vectors") {
+        vectors(&bench).await;
+    }
+}
+
+fn main() {
+    let server = Server::any().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(run(&server));
+}

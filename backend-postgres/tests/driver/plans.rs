@@ -1,0 +1,157 @@
+//! Which index serves what, as docs/operations.md says it: read from the plans that the server logs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backend_postgres::driver;
+use memory_core::{
+    Append, Backend, CountRecords, EmbeddingSpace, Get, GetRecords, Increment, ListEntries,
+    Message, NewRecord, Put, PutMany, ReadMessages, Result, Retention, Scope, StoreRecords,
+    TextSearch, VectorSearch,
+};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _, Row as _};
+
+use crate::support::server::Server;
+use crate::support::{fixture, make_many, run_sql};
+
+/// Every statement is logged with its plan, those within functions too.
+const SETTINGS: [&str; 10] = [
+    "-c",
+    "logging_collector=on",
+    "-c",
+    "shared_preload_libraries=auto_explain",
+    "-c",
+    "auto_explain.log_min_duration=0",
+    "-c",
+    "auto_explain.log_nested_statements=on",
+    "-c",
+    "jit=off",
+];
+
+/// The server's log, from where it was last read.
+struct Log {
+    connection: PgConnection,
+    read: i64,
+}
+
+impl Log {
+    async fn new(superuser: &str) -> Self {
+        Self { connection: PgConnection::connect(superuser).await.unwrap(), read: 0 }
+    }
+
+    async fn rest(&mut self) -> String {
+        // What the log says of reading it is no part of it.
+        self.connection.execute("SET auto_explain.log_min_duration = -1").await.unwrap();
+        let sql = "SELECT pg_read_file(pg_current_logfile(), $1, 1 << 28)";
+        let row = self.connection.fetch_one(sqlx::query(sql).bind(self.read)).await.unwrap();
+        let text: String = row.get(0);
+        self.read += i64::try_from(text.len()).unwrap();
+        text
+    }
+
+    /// The indexes that the plans since the last call went by.
+    async fn indexes(&mut self) -> BTreeSet<String> {
+        let text = self.rest().await;
+        for line in text.lines().filter(|line| line.contains("Seq Scan on ")) {
+            panic!("a plan reads a whole table: {line}");
+        }
+        let names = text.lines().filter_map(|line| {
+            let (_, rest) =
+                line.split_once(" using ").or_else(|| line.split_once("Bitmap Index Scan on "))?;
+            line.contains("Index ").then(|| rest.split_whitespace().next().unwrap().to_owned())
+        });
+        names.collect()
+    }
+}
+
+fn store(namespace: &str, count: usize) -> StoreRecords {
+    let embedding = |n: u16| vec![f32::from(n).sin(), f32::from(n).cos()];
+    let records = (0..u16::try_from(count).unwrap()).map(|n| {
+        NewRecord::new(format!("word{} text", n % 7), embedding(n)).with_id(format!("r{n}"))
+    });
+    StoreRecords {
+        namespace: namespace.into(),
+        space: EmbeddingSpace::new("m", 2),
+        records: records.collect(),
+    }
+}
+
+async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
+    let append = Append::new("c", vec![Message::user("x"); 1_000]);
+    backend.conversations()?.append(scope, &append).await?;
+    for namespace in ["n", "indexed"] {
+        backend.vectors()?.store(scope, &store(namespace, 1_000)).await?;
+    }
+    let entries = (0..1_000).map(|n| Put::new(format!("k{n}"), n)).collect();
+    backend.working()?.put_many(scope, &PutMany { entries }).await?;
+    Ok(())
+}
+
+/// Calls each and asserts which indexes it went by, some among others.
+macro_rules! assert_plans {
+    ($log:ident; $($call:expr => [$($index:literal),*]),* $(,)?) => {$(
+        $call.await.unwrap();
+        let indexes = $log.indexes().await;
+        let wanted: &[&str] = &[$($index),*];
+        for index in wanted {
+            assert!(indexes.contains(*index), "{}: {indexes:?}", stringify!($call));
+        }
+    )*};
+}
+
+pub(crate) async fn every_hot_statement_goes_by_its_index(_shared: Arc<Server>) {
+    let start = || Server::own(&SETTINGS).ok();
+    let Some(server) = tokio::task::spawn_blocking(start).await.unwrap() else { return };
+    let fixture = fixture(&server).await;
+    let backend = driver().connect(&fixture.data.parse().unwrap()).await.unwrap();
+    let scope = Scope::new("alice", "bot").unwrap();
+    fill(&backend, &scope).await.unwrap();
+    let mark = format!(
+        "UPDATE {0}.namespaces SET is_indexed = true WHERE namespace = 'indexed';
+         UPDATE {0}.embeddings SET index_dimensions = 2
+         WHERE namespace_number = (SELECT namespace_number FROM {0}.namespaces WHERE namespace = 'indexed');
+         CREATE INDEX embeddings_nearest_2 ON {0}.embeddings
+         USING hnsw ((embedding::vector(2)) vector_cosine_ops) WHERE index_dimensions = 2;
+         ANALYZE",
+        fixture.schema
+    );
+    run_sql(&fixture.superuser, &mark).await.unwrap();
+    make_many(&fixture, 500).await;
+
+    // A new connection has no plans yet.
+    let backend = driver().connect(&fixture.data.parse().unwrap()).await.unwrap();
+    let (conversations, vectors, working) =
+        (backend.conversations().unwrap(), backend.vectors().unwrap(), backend.working().unwrap());
+    let one = |id: &str| Append::new("c", vec![Message::user("x").with_id(id)]);
+    let near = |namespace: &str| {
+        VectorSearch::new(namespace, EmbeddingSpace::new("m", 2), vec![1.0, 0.5], 10)
+    };
+    let ids = GetRecords { namespace: "n".into(), ids: vec!["r1".into()], with_embeddings: true };
+    let count = CountRecords { namespace: "n".into(), filter: None };
+    let increment = Increment { key: "counter".into(), by: 1, initial_ttl: None };
+    let list = ListEntries { prefix: "k1".into(), ..ListEntries::default() };
+    let mut log = Log::new(&fixture.superuser).await;
+    log.rest().await;
+    assert_plans! { log;
+        conversations.append(&scope, &one("m")) => ["conversations_pkey"],
+        conversations.append(&scope, &one("m")) => ["conversations_pkey", "message_ids_pkey"],
+        conversations.append(&scope, &one("n").with_retention(Retention::messages(900)))
+            => ["conversations_pkey", "conversation_buffers_pkey", "message_ids_outliving"],
+        conversations.read(&scope, &ReadMessages::newest("c", 20))
+            => ["conversations_pkey", "conversation_buffers_pkey"],
+        conversations.statistics(&scope, "c") => ["conversations_pkey"],
+        vectors.store(&scope, &store("n", 3)) => ["namespaces_pkey", "embeddings_pkey"],
+        vectors.get(&scope, &ids) => ["namespaces_pkey", "embeddings_pkey"],
+        vectors.search(&scope, &near("n")) => ["namespaces_pkey", "embeddings_numbers"],
+        vectors.search(&scope, &near("indexed"))
+            => ["embeddings_expiring", "embeddings_nearest_2", "embeddings_numbers"],
+        vectors.search_text(&scope, &TextSearch::new("n", "word3", 5))
+            => ["embedding_words_pkey", "embeddings_numbers"],
+        vectors.count(&scope, &count) => ["namespaces_pkey"],
+        working.get(&scope, &Get::new("k7")) => ["memory_data_pkey"],
+        working.put(&scope, &Put::new("k7", 1)) => [],
+        working.increment(&scope, &increment) => ["memory_data_pkey"],
+        working.list(&scope, &list) => ["memory_data_pkey"],
+    }
+}
