@@ -7,15 +7,17 @@ use async_trait::async_trait;
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Error, Feature,
     Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
-    StoreUrl, checked_admin, operation as op,
+    SharedCache as _, StoreUrl, checked_admin, operation as op,
 };
 use redis::Value;
 
+use crate::cache::RedisCache;
 use crate::config::Config;
 use crate::connection::{Connection, Script};
 use crate::conversation::Conversations;
 use crate::keys;
 use crate::reply;
+use crate::rights;
 use crate::server;
 use crate::store::Store;
 use crate::working::Working;
@@ -33,6 +35,11 @@ const FEATURES: [Feature; 5] = [
     Feature::SlidingExpiry,
     Feature::Counters,
 ];
+
+/// Why there is no facet of vectors, for whoever asks what the store can do.
+const NO_VECTORS: &str = "no vectors: the server's vector sets find approximately, keep scores of \
+                          reduced precision and filter by a language of their own, and plain \
+                          servers have none; bind vectors to another store";
 
 static MIGRATE: Script = Script::writing(include_str!("lua/migrate.lua"));
 static PURGE: Script =
@@ -75,20 +82,24 @@ async fn open(url: &StoreUrl) -> Result<Store> {
 async fn connect(url: &StoreUrl) -> Result<Backend> {
     let store = Arc::new(open(url).await?);
     check_schema(&store).await?;
+    rights::check(&store).await?;
     let report = server::report(&store.connection).await?;
     for missing in &report.missing {
         tracing::warn!(server = report.version, "{missing}");
     }
     let mut capabilities = Capabilities::new(report.durability, FEATURES);
     capabilities.vectors = None;
-    Ok(Backend::new(BackendParts {
+    capabilities.notes = vec![report.window.into(), NO_VECTORS.into()];
+    let shared = Arc::new(RedisCache(Arc::clone(&store)));
+    let backend = Backend::new(BackendParts {
         name: NAME,
         capabilities,
         conversations: Some(Arc::new(Conversations(Arc::clone(&store)))),
         vectors: None,
         working: Some(Arc::new(Working(Arc::clone(&store)))),
         control: Arc::new(RedisControl(store)),
-    }))
+    });
+    Ok(backend.with_shared_cache(shared))
 }
 
 /// The store's schema is the driver's own (G13).
@@ -138,7 +149,7 @@ impl Control for RedisControl {
                     HealthStatus::Degraded
                 },
                 latency,
-                server_version: report.version,
+                server_version: format!("{}, {}", report.version, report.window),
                 missing: report.missing,
             },
             Ok(Err(error)) => unreachable(error.to_string()),
@@ -147,7 +158,10 @@ impl Control for RedisControl {
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        self.0.registry().erase(user).await
+        let receipt = self.0.registry().erase(user).await?;
+        // What caches keep here is the user's too.
+        RedisCache(Arc::clone(&self.0)).forget_user(user).await?;
+        Ok(receipt)
     }
 
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {

@@ -48,11 +48,8 @@ impl ConversationStore for Conversations {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
         let keys = self.0.keys(scope);
         let conversation = request.conversation.as_str();
-        let names = [
-            vec![keys.versions(), keys.conversations()],
-            conversation_keys(&keys, conversation).into(),
-        ]
-        .concat();
+        let [figures, stream, ids, gone] = conversation_keys(&keys, conversation);
+        let names = [keys.versions(), keys.conversations(), figures, stream, ids, gone];
         let messages: Vec<Encoded<'_>> =
             request.messages.iter().map(Encoded::new).collect::<Result<_>>()?;
         let with_ids = messages.iter().filter(|message| !message.id.is_empty()).count();
@@ -69,6 +66,10 @@ impl ConversationStore for Conversations {
             "ok" => appended(&mut reply, messages.len()),
             "replayed" => replayed(&mut reply),
             "conflict" => Err(conflict(&reply.text()?, &reply.text()?)),
+            "foreign" => {
+                Err(Error::corrupted("something else is stored where its messages belong")
+                    .with_hint("see what else writes under the store's prefix"))
+            }
             other => Err(unknown_outcome(other)),
         }
     }

@@ -98,6 +98,44 @@ impl ListKeys {
     }
 }
 
+/// The keys of what caches share of one user, or of nobody: one slot.
+#[derive(Debug)]
+pub(crate) struct CacheKeys {
+    base: String,
+    node: String,
+}
+
+impl CacheKeys {
+    pub(crate) fn new(prefix: &str, scope: Option<&Scope>) -> Self {
+        match scope {
+            Some(scope) => {
+                let node = escaped(scope.node());
+                Self { node, ..Self::of_user(prefix, scope.user()) }
+            }
+            None => Self { base: format!("{prefix}:{{/}}:cache"), node: String::new() },
+        }
+    }
+
+    pub(crate) fn of_user(prefix: &str, user: &str) -> Self {
+        Self { base: format!("{prefix}:{{{}}}:cache", escaped(user)), node: String::new() }
+    }
+
+    /// The epoch that all the rest is of.
+    pub(crate) fn epoch(&self) -> String {
+        self.base.clone()
+    }
+
+    /// What is kept, or a lease.
+    pub(crate) fn item(&self, name: &str) -> String {
+        format!("{}:{}/{name}", self.base, self.node)
+    }
+}
+
+/// The key with which rights are tried; of another kind of value, another end.
+pub(crate) fn probe(prefix: &str, kind: &str) -> String {
+    format!("{prefix}:{{/}}:probe:{kind}")
+}
+
 /// The schema's version.
 pub(crate) fn schema(prefix: &str) -> String {
     format!("{prefix}:schema")

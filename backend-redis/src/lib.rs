@@ -59,6 +59,7 @@
 //!   supported version.
 
 mod backend;
+mod cache;
 mod cluster;
 mod config;
 mod connection;
@@ -68,6 +69,7 @@ mod keys;
 mod node;
 mod registry;
 mod reply;
+mod rights;
 mod server;
 mod store;
 mod working;

@@ -17,6 +17,20 @@ impl Reply {
         }
     }
 
+    /// A list, or words in a text.
+    pub(crate) fn of_either(value: Value) -> Result<Self> {
+        match value {
+            Value::BulkString(_) => Ok(Self::of_words(&text(value)?)),
+            value => Self::new(value),
+        }
+    }
+
+    /// The words of a text that the server gave instead of a list, which is cheaper to give.
+    fn of_words(text: &str) -> Self {
+        let words = text.split(' ').map(|word| Value::BulkString(word.into()));
+        Self(words.collect::<Vec<_>>().into_iter())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.as_slice().is_empty()
     }

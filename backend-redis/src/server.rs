@@ -9,9 +9,11 @@ use crate::reply;
 /// What one or all servers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// Name and version, and what an acknowledged write survives, in words.
+    /// Name and version.
     pub(crate) version: String,
     pub(crate) durability: Durability,
+    /// What a crash loses.
+    pub(crate) window: &'static str,
     /// What is missing, and what to do about it.
     pub(crate) missing: Vec<String>,
 }
@@ -36,11 +38,7 @@ pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     if connection.is_cluster() {
         missing.extend(cluster_state(connection).await);
     }
-    Ok(Report {
-        version: format!("{version}, {}", weakest.words),
-        durability: weakest.durability,
-        missing,
-    })
+    Ok(Report { version, durability: weakest.durability, window: weakest.words, missing })
 }
 
 /// What an acknowledged write survives, and in words.
@@ -86,9 +84,10 @@ fn kept(info: &Info, settings: Option<&Settings>) -> Kept {
         Some(Settings { log: true, always: true, .. }) => {
             kept(Durability::Crash, "every write is on disk before it is acknowledged")
         }
-        Some(Settings { log: true, .. }) => {
-            kept(Durability::Restart, "a crash loses up to some 2 s of writes (appendfsync)")
-        }
+        Some(Settings { log: true, .. }) => kept(
+            Durability::Restart,
+            "a crash of the machine loses up to some 2 s of writes (appendfsync)",
+        ),
         Some(Settings { snapshots: true, .. }) => kept(
             Durability::Restart,
             "a crash loses what was written since the last snapshot (save)",

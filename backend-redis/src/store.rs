@@ -45,7 +45,7 @@ impl Store {
     ) -> Result<(String, Reply)> {
         // An erasure may come between registration and write; so many at once do not.
         for _ in 0..4 {
-            let mut reply = Reply::new(self.run(script, keys, &arguments).await?)?;
+            let mut reply = Reply::of_either(self.run(script, keys, &arguments).await?)?;
             let outcome = reply.text()?;
             if outcome != "unregistered" {
                 return Ok((outcome, reply));

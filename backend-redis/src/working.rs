@@ -19,23 +19,23 @@ use crate::store::{Store, unknown_outcome};
 
 /// A script of entries: with their form and the time in front.
 macro_rules! entry_script {
-    ($kind:ident, $file:literal) => {
+    ($kind:ident, $($file:literal),+) => {
         Script::$kind(concat!(
             include_str!("lua/time.lua"),
             include_str!("lua/entry.lua"),
-            include_str!("lua/unlink.lua"),
-            include_str!(concat!("lua/", $file))
+            $(include_str!(concat!("lua/", $file))),+
         ))
     };
 }
 
-static PUT: Script = entry_script!(writing, "put.lua");
+static PUT: Script = entry_script!(writing, "sweep.lua", "put.lua");
+static PUT_MANY: Script = entry_script!(writing, "sweep.lua", "put_many.lua");
 static INCREMENT: Script = entry_script!(writing, "increment.lua");
 static GET_EXTENDING: Script = entry_script!(writing, "get_extending.lua");
 static DELETE: Script = entry_script!(writing, "delete.lua");
 static LIST: Script = entry_script!(reading, "list_entries.lua");
 static STATISTICS: Script = entry_script!(reading, "working_statistics.lua");
-static CLEAR: Script = entry_script!(writing, "clear_working.lua");
+static CLEAR: Script = entry_script!(writing, "unlink.lua", "clear_working.lua");
 
 /// Working memory on Redis.
 #[derive(Debug)]
@@ -44,12 +44,72 @@ pub(crate) struct Working(pub(crate) Arc<Store>);
 #[async_trait]
 impl WorkingStore for Working {
     async fn put(&self, scope: &Scope, request: &Put) -> Result<Written> {
-        let written = self.put_all(scope, std::slice::from_ref(request)).await?;
-        written.into_iter().next().ok_or_else(|| unknown_outcome("nothing"))
+        let keys = self.0.keys(scope);
+        let names = [keys.versions(), keys.working(), keys.expiries(), keys.entry(&request.key)];
+        let body = body(request)?;
+        let written = self.0.write(scope, &PUT, &names, |call| {
+            call.arg(&request.key).arg(condition(request.condition));
+            call.arg(millis(request.ttl)).arg(&body);
+        });
+        let (outcome, mut reply) = written.await?;
+        match outcome.as_str() {
+            "ok" => {
+                let (expires, version) = (reply.number()?, reply.number()?);
+                let (created_at, updated_at) = (reply.time()?, reply.time()?);
+                Ok(Written { version, created_at, updated_at, expires_at: expires_at(expires)? })
+            }
+            "conflict" => Err(put_conflict(request, reply.number()?)),
+            other => Err(unknown_outcome(other)),
+        }
     }
 
     async fn put_many(&self, scope: &Scope, request: &PutMany) -> Result<Vec<Written>> {
-        self.put_all(scope, &request.entries).await
+        let puts = &request.entries;
+        let keys = self.0.keys(scope);
+        let mut names = vec![keys.versions(), keys.working(), keys.expiries()];
+        names.extend(puts.iter().map(|put| keys.entry(&put.key)));
+        let bodies: Vec<String> = puts.iter().map(body).collect::<Result<_>>()?;
+        let ttl = puts.first().and_then(|put| put.ttl);
+        let same = puts.iter().all(|put| put.ttl == ttl && put.condition == PutCondition::Always);
+        let written = self.0.write(scope, &PUT_MANY, &names, |call| {
+            if same {
+                call.arg("same").arg(millis(ttl));
+            } else {
+                call.arg("each").arg("");
+            }
+            for (put, body) in puts.iter().zip(&bodies) {
+                call.arg(&put.key).arg(body);
+                if !same {
+                    call.arg(condition(put.condition)).arg(millis(put.ttl));
+                }
+            }
+        });
+        let (outcome, mut reply) = written.await?;
+        match outcome.as_str() {
+            "ok" => {
+                let (version, updated_at) = (reply.number()?, reply.time()?);
+                let (created, expires) = (reply.text()?, reply.text()?);
+                let mut created = created.split(' ').filter(|created| !created.is_empty());
+                let mut expires = expires.split(' ');
+                let mut expiry = "";
+                let written = puts.iter().map(|_| {
+                    let created_at = created.next().map_or(Ok(updated_at), |t| time(digits(t)?))?;
+                    // One stands for all where they are the same.
+                    expiry = expires.next().unwrap_or(expiry);
+                    let expires_at = expires_at(digits(expiry)?)?;
+                    Ok(Written { version, created_at, updated_at, expires_at })
+                });
+                written.collect()
+            }
+            "conflict" => {
+                let at = reply.number::<usize>()?;
+                let version = reply.number()?;
+                let put =
+                    puts.get(at.wrapping_sub(1)).ok_or_else(|| unknown_outcome("conflict"))?;
+                Err(put_conflict(put, version))
+            }
+            other => Err(unknown_outcome(other)),
+        }
     }
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
@@ -156,41 +216,6 @@ impl WorkingStore for Working {
 }
 
 impl Working {
-    async fn put_all(&self, scope: &Scope, puts: &[Put]) -> Result<Vec<Written>> {
-        let keys = self.0.keys(scope);
-        let mut names = vec![keys.versions(), keys.working(), keys.expiries()];
-        names.extend(puts.iter().map(|put| keys.entry(&put.key)));
-        let bodies: Vec<String> = puts.iter().map(body).collect::<Result<_>>()?;
-        let written = self.0.write(scope, &PUT, &names, |call| {
-            for (put, body) in puts.iter().zip(&bodies) {
-                call.arg(&put.key).arg(condition(put.condition)).arg(millis(put.ttl)).arg(body);
-            }
-        });
-        let (outcome, mut reply) = written.await?;
-        match outcome.as_str() {
-            "ok" => {
-                let (version, updated_at) = (reply.number()?, reply.time()?);
-                let (created, expires) = (reply.text()?, reply.text()?);
-                let times = created.split(' ').zip(expires.split(' '));
-                times
-                    .map(|(created, expires)| {
-                        let created_at = time(digits(created)?)?;
-                        let expires_at = expires_at(digits(expires)?)?;
-                        Ok(Written { version, created_at, updated_at, expires_at })
-                    })
-                    .collect()
-            }
-            "conflict" => {
-                let at = reply.number::<usize>()?;
-                let version = reply.number()?;
-                let put =
-                    puts.get(at.wrapping_sub(1)).ok_or_else(|| unknown_outcome("conflict"))?;
-                Err(put_conflict(put, version))
-            }
-            other => Err(unknown_outcome(other)),
-        }
-    }
-
     /// The stored texts of entries, none for keys that do not exist.
     async fn texts(
         &self,

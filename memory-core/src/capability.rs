@@ -166,6 +166,9 @@ pub struct Capabilities {
     pub vectors: Option<VectorQuality>,
     /// The sizes it accepts: the contract's, unless configured lower (G4).
     pub limits: Limits,
+    /// What else is to be known, in words: how much a crash loses, why something is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Capabilities {
@@ -176,6 +179,7 @@ impl Capabilities {
             features: features.into_iter().collect(),
             vectors: Some(VectorQuality { exact_up_to: None, similarity_tolerance: 1e-4 }),
             limits: Limits::CONTRACT,
+            notes: Vec::new(),
         }
     }
 

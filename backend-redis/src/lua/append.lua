@@ -3,6 +3,7 @@
 -- ARGV: conversation, most messages, most tokens ('' for none), whether to keep system messages
 -- ('1'), how many messages carry ids, then for each message role, tokens, id ('' for none), digest
 -- and body.
+-- Says 'ok' with first number, time, evicted, messages, tokens; or what stands in the way.
 -- Cost: O(appended + evicted), whatever is stored.
 local versions, conversations, figures_key = KEYS[1], KEYS[2], KEYS[3]
 local messages, ids, gone = KEYS[4], KEYS[5], KEYS[6]
@@ -43,6 +44,10 @@ if not figures then
   if redis.call('EXISTS', versions) == 0 then
     return {'unregistered'}
   end
+  -- Seen to before anything is written, for nothing could be taken back.
+  if redis.call('EXISTS', messages, ids, gone) > 0 then
+    return {'foreign'}
+  end
   redis.call('ZADD', conversations, 0, ARGV[1])
   figures = {0, 1, 0, 0, 0, 0, 0, 0}
 end
@@ -73,7 +78,8 @@ if with_ids > 0 then
 end
 local evicted = 0
 if ARGV[2] ~= '' or ARGV[3] ~= '' then
-  evicted = evict(figures, messages, ids, gone, ARGV[2], ARGV[3], ARGV[4])
+  evicted = evict(figures, messages, gone, ARGV[2], ARGV[3], ARGV[4])
 end
 write_figures(figures_key, figures)
-return {'ok', digits(first), now, evicted, message_count(figures), digits(figures[TOKENS])}
+return string.format('ok %.0f %s %.0f %.0f %.0f', first, now, evicted, message_count(figures),
+                     figures[TOKENS])

@@ -9,19 +9,15 @@ local function read_figures(key)
   if not text then
     return nil
   end
-  local figures = {}
-  for number in string.gmatch(text, '%d+') do
-    figures[#figures + 1] = tonumber(number)
-  end
-  return figures
+  local a, b, c, d, e, f, g, h =
+    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  return {tonumber(a), tonumber(b), tonumber(c), tonumber(d),
+          tonumber(e), tonumber(f), tonumber(g), tonumber(h)}
 end
 
 local function write_figures(key, figures)
-  local text = {}
-  for i, number in ipairs(figures) do
-    text[i] = digits(number)
-  end
-  redis.call('SET', key, table.concat(text, ' '))
+  redis.call('SET', key,
+             string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(figures)))
 end
 
 local function message_count(figures)

@@ -10,9 +10,10 @@ for i = 2, #KEYS do
   found[i - 1] = false
   if expires then
     if expires ~= NEVER and expires < wanted then
-      redis.call('SETRANGE', KEYS[i], 0, wanted)
-      redis.call('PEXPIREAT', KEYS[i], last_moment(wanted))
+      -- In this order, so that the entry outlives what its text says where a step fails.
       redis.call('ZADD', expiries, digits(tonumber(wanted)), ARGV[i])
+      redis.call('PEXPIREAT', KEYS[i], last_moment(wanted))
+      redis.call('SETRANGE', KEYS[i], 0, wanted)
     end
     found[i - 1] = redis.call('GET', KEYS[i])
   end

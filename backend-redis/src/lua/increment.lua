@@ -32,11 +32,6 @@ expires = expires or expiry(now, ARGV[3])
 created = created or digits(now)
 local text =
   table.concat({expires, next, created, digits(now), metadata .. '\n' .. total}, ' ')
-if expires == NEVER then
-  redis.call('SET', entry, text)
-else
-  redis.call('SET', entry, text, 'PXAT', last_moment(expires))
-end
 if not lived then
   redis.call('ZADD', working, '0', key)
   if expires == NEVER then
@@ -44,5 +39,11 @@ if not lived then
   else
     redis.call('ZADD', expiries, digits(tonumber(expires)), key)
   end
+end
+-- What can fail came before.
+if expires == NEVER then
+  redis.call('SET', entry, text)
+else
+  redis.call('SET', entry, text, 'PXAT', last_moment(expires))
 end
 return {'ok', total, next, digits(now), created, expires}

@@ -5,6 +5,6 @@ local figures = read_figures(KEYS[1])
 if not figures then
   return 0
 end
-local evicted = evict(figures, KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3])
+local evicted = evict(figures, KEYS[2], KEYS[4], ARGV[1], ARGV[2], ARGV[3])
 write_figures(KEYS[1], figures)
 return evicted

@@ -14,6 +14,7 @@ use crate::until_ok;
 crate::cases! {
     c1_no_number_repeats_and_none_is_lost_when_a_primary_dies,
     c1_no_number_repeats_while_slots_move,
+    g6_a_failover_without_waiting_loses_only_the_end_of_what_the_dead_primary_had,
 }
 
 /// Scopes enough that every primary has some.
@@ -133,4 +134,76 @@ fn move_slot(cluster: &Cluster, key: &str) {
     for at in [to, from] {
         cluster.servers[at].command(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[to]]);
     }
+}
+
+/// Appends messages that name themselves; gives what was acknowledged, number and name, in order.
+fn named_load(
+    backend: &Backend,
+    over: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<Vec<(u64, String)>>> {
+    let writers = scopes().into_iter().map(|scope| {
+        let (backend, over) = (backend.clone(), Arc::clone(over));
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for name in 0.. {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let name = name.to_string();
+                let append = Append::new("c", vec![Message::user(&*name)]);
+                match backend.conversations().unwrap().append(&scope, &append).await {
+                    Ok(appended) => acknowledged.push((appended.messages[0].seq, name)),
+                    Err(error) => {
+                        assert!(error.is_transient(), "{error:?}");
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            }
+            acknowledged
+        })
+    });
+    writers.collect()
+}
+
+/// Without `replicas` a primary acknowledges before its replica has the write. What a failover then
+/// loses is the end of what the dead one acknowledged, and nothing that the heir did; what is
+/// stored is numbered without gap and repeat.
+async fn g6_a_failover_without_waiting_loses_only_the_end_of_what_the_dead_primary_had() {
+    let mut cluster = Cluster::start("redis-server", 1, &["--appendonly", "yes"]);
+    let heir = &cluster.servers[3];
+    until(|| text(heir.command(&["INFO", "replication"])).contains("master_link_status:up"));
+    let backend = connect(&format!("{}?timeout_ms=8000", cluster.url())).await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let writers = named_load(&backend, &over);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.servers[0].kill();
+    let heir = &cluster.servers[3];
+    until(|| text(heir.command(&["INFO", "replication"])).contains("role:master"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    over.store(true, Ordering::Relaxed);
+    let mut total = 0;
+    for (scope, writer) in scopes().iter().zip(writers) {
+        let acknowledged = writer.await.unwrap();
+        total += acknowledged.len();
+        let conversations = backend.conversations().unwrap();
+        let all = ReadMessages::all("c");
+        let stored = until_ok(|| conversations.read(scope, &all)).await.messages;
+        assert!(stored.iter().map(|message| message.seq).eq(1..=stored.len() as u64));
+        let kept = |(seq, name): &&(u64, String)| {
+            let at = usize::try_from(*seq).unwrap() - 1;
+            stored.get(at).is_some_and(|message| message.message.text() == name)
+        };
+        let lost: Vec<usize> =
+            (0..acknowledged.len()).filter(|&at| !kept(&&acknowledged[at])).collect();
+        // One run, and behind it the numbers start over where it began.
+        if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
+            assert_eq!(last - first + 1, lost.len(), "{scope:?} lost here and there: {lost:?}");
+            if let Some((seq, _)) = acknowledged.get(last + 1) {
+                assert!(*seq <= acknowledged[*last].0, "the heir never had what was lost");
+            }
+        } else {
+            assert!(acknowledged.is_sorted_by(|(a, _), (b, _)| a < b), "a number repeats");
+        }
+    }
+    assert!(total > 500, "{total}");
 }

@@ -25,6 +25,9 @@ async fn g6_the_servers_own_configuration_is_declared() {
         let server = Server::start("redis-server", arguments);
         let backend = connect(&server.url()).await.unwrap();
         assert_eq!(backend.capabilities().durability, durability);
+        let notes = &backend.capabilities().notes;
+        assert!(notes.iter().any(|note| note.contains(words)), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("no vectors")), "{notes:?}");
         let health = backend.control().health(Duration::from_secs(5)).await;
         assert_eq!(health.status, HealthStatus::Healthy);
         assert!(health.server_version.contains(words), "{health:?}");

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod atomic;
+mod cache;
 mod cluster;
 mod durability;
 mod erasure;
@@ -35,7 +37,16 @@ fn main() -> ExitCode {
     } else {
         Some("no redis-server on this machine")
     };
-    let trials = [refusals::ALL, durability::ALL, erasure::ALL, cluster::ALL, tls::ALL].concat();
+    let trials = [
+        refusals::ALL,
+        atomic::ALL,
+        cache::ALL,
+        durability::ALL,
+        erasure::ALL,
+        cluster::ALL,
+        tls::ALL,
+    ]
+    .concat();
     let trials = trials
         .into_iter()
         .map(|(name, run)| {

@@ -14,7 +14,6 @@ use crate::{facts, get, put, scope, until_ok};
 
 crate::cases! {
     e2_wrong_credentials_are_denied_and_never_told,
-    e2_a_user_without_rights_is_denied,
     e2_a_refused_connection_is_unavailable_and_was_not_applied,
     e2_a_killed_server_is_unavailable_until_it_is_back,
     e2_a_stalled_server_is_a_timeout_that_may_have_been_applied,
@@ -38,17 +37,6 @@ async fn e2_wrong_credentials_are_denied_and_never_told() {
     }
     assert!(connect(&at(":right@")).await.is_ok());
     assert!(connect(&at("default:right@")).await.is_ok());
-}
-
-async fn e2_a_user_without_rights_is_denied() {
-    let server = Server::start("redis-server", &[]);
-    connect(&server.url()).await.unwrap();
-    server.command(&["ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@all", "-incr", "-set"]);
-    let url = format!("redis://reader:pw@127.0.0.1:{}", server.port);
-    let backend = driver().connect(&url.parse().unwrap()).await.unwrap();
-    assert_eq!(get(&backend, "k").await.unwrap(), None);
-    let error = put(&backend, "k", "v").await.unwrap_err();
-    assert_eq!(facts(&error), ("permission_denied", false, false), "{error:?}");
 }
 
 async fn e2_a_refused_connection_is_unavailable_and_was_not_applied() {

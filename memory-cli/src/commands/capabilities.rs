@@ -74,6 +74,10 @@ fn rows(claims: &[Claim]) -> Vec<(String, Vec<Cell>)> {
     }
     let isolation = Feature::EnforcedIsolation;
     rows.push(row(isolation.as_str(), &|b| mark(b.capabilities().has(isolation))));
+    let notes = |b: &Backend| b.capabilities().notes.join("\n");
+    if claims.iter().any(|claim| claim.backend.as_ref().is_ok_and(|b| !notes(b).is_empty())) {
+        rows.push(row("notes", &|b| Cell::new(notes(b))));
+    }
     if claims.iter().any(|claim| claim.backend.is_err()) {
         let reason = |claim: &Claim| Cell::new(claim.backend.as_ref().err().map_or("", |r| r));
         rows.push(("unknown because".to_owned(), claims.iter().map(reason).collect()));

@@ -1,0 +1,34 @@
+//! The rights of the user of the connection.
+//!
+//! A script that meets a command which its user may not run ends there, and what it wrote before
+//! stays. So every command is tried before the first script runs (G5).
+
+use memory_core::{Error, ErrorKind, Result};
+
+use crate::connection::Script;
+use crate::keys::probe;
+use crate::reply::Reply;
+use crate::store::Store;
+
+// It does not count as writing: on a replica it is refused, and that is no lack of rights.
+static RIGHTS: Script = Script::reading(include_str!("lua/rights.lua"));
+
+/// Fails with `PermissionDenied` naming every command that the user may not run.
+pub(crate) async fn check(store: &Store) -> Result<()> {
+    let names = ["text", "hash", "set", "stream"].map(|kind| probe(&store.prefix, kind));
+    let mut denied = Reply::new(store.run(&RIGHTS, &names, |_| ()).await?)?;
+    let mut commands = Vec::new();
+    while !denied.is_empty() {
+        commands.push(denied.text()?);
+    }
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let grants: Vec<String> =
+        commands.iter().map(|command| format!("+{}", command.to_lowercase())).collect();
+    Err(Error::new(
+        ErrorKind::PermissionDenied,
+        format!("the user may not run {}", commands.join(", ")),
+    )
+    .with_hint(format!("grant it: ACL SETUSER NAME {}", grants.join(" "))))
+}
