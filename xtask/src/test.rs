@@ -42,7 +42,9 @@ pub(crate) type Outcomes = Vec<(String, Outcome)>;
 
 pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
     stores::set_up(sh)?;
-    let mut arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast"];
+    // Qdrant Edge is large, and is built for its driver's own tests alone.
+    let mut arguments = vec!["test", "--workspace", "--features", "backend-qdrant/edge"];
+    arguments.extend(["--locked", "--no-fail-fast"]);
     arguments.extend(filter);
     let (outcomes, succeeded) = cargo_test(sh, &arguments)?;
     summarise(sh, &outcomes);

@@ -2,15 +2,17 @@
 //!
 //! It shares the engine's and this project's own misunderstandings; what it is for is the wire.
 
+#![allow(clippy::wildcard_imports, reason = "a server has many messages")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use backend_qdrant::edge::Local;
-use qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
-use qdrant_client::qdrant::points_server::{Points, PointsServer};
-use qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
-use qdrant_client::qdrant::*;
+use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
+use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
+use ::qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
+use ::qdrant_client::qdrant::*;
 use tonic::service::Interceptor;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
