@@ -9,7 +9,7 @@ use memory_core::{
 };
 use qdrant_client::qdrant::{Condition, Filter, Range};
 
-use crate::backend::Store;
+use crate::backend::{Store, now};
 use crate::filter;
 use crate::layout::{self, field};
 
@@ -53,8 +53,8 @@ impl Admin for Administration {
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         let Self(store) = self;
         store.check().await?;
-        let now = store.now();
-        let forsaken = now.as_millis() - i64::try_from(FORSAKEN.as_millis()).unwrap_or(i64::MAX);
+        let at = now();
+        let forsaken = at.as_millis() - i64::try_from(FORSAKEN.as_millis()).unwrap_or(i64::MAX);
         let forsaken = Timestamp::from_millis(forsaken)?;
         #[expect(clippy::cast_precision_loss, reason = "exact up to the year 9999")]
         let until = Range { lte: Some(forsaken.as_millis() as f64), ..Range::default() };
@@ -65,7 +65,7 @@ impl Admin for Administration {
                     field::TAKEN,
                     Range { gte: Some(0.0), ..Range::default() },
                 )],
-                ..Filter::must([filter::expired(now)])
+                ..Filter::must([filter::expired(at)])
             };
             records += store.take(&collection, expired).await?;
             let left = Filter::must([Condition::range(field::TAKEN, until)]);

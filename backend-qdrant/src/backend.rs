@@ -125,6 +125,11 @@ async fn folder(_: std::path::PathBuf) -> Result<Arc<dyn Transport>> {
         .with_hint("build with the cargo feature \"qdrant-edge\" (\"edge\" of backend-qdrant)"))
 }
 
+/// The present moment, by this machine's clock: a server tells none.
+pub(crate) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
 /// A connected store.
 pub(crate) struct Store {
     pub(crate) transport: Arc<dyn Transport>,
@@ -151,11 +156,6 @@ impl fmt::Debug for Store {
 impl Store {
     pub(crate) fn registry(&self) -> Registry<'_> {
         Registry { transport: &*self.transport, name: &self.prefix }
-    }
-
-    /// The present moment, by this machine's clock: a server tells none.
-    pub(crate) fn now(&self) -> Timestamp {
-        SystemClock.now()
     }
 
     pub(crate) fn collection(&self, space: &EmbeddingSpace) -> String {

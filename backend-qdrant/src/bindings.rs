@@ -7,8 +7,9 @@ use memory_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::{
     Condition, DeletePoints, FacetCounts, Filter, GetPoints, NamedVectors, PointId, PointStruct,
-    RetrievedPoint, ScrollPoints, UpdateMode, UpsertPoints, Vectors, WithPayloadSelector,
-    WriteOrdering, WriteOrderingType, facet_value, points_selector, with_payload_selector,
+    PointsSelector, RetrievedPoint, ScrollPoints, UpdateMode, UpsertPoints, Vectors,
+    WithPayloadSelector, WriteOrdering, WriteOrderingType, facet_value, points_selector,
+    with_payload_selector,
 };
 
 use crate::layout::{self, Place, field};
@@ -46,20 +47,20 @@ pub(crate) struct Registry<'a> {
 }
 
 /// Writes go through one leader, so that on a cluster every replica decides alike.
-pub(crate) fn strong() -> Option<WriteOrdering> {
-    Some(WriteOrdering { r#type: WriteOrderingType::Strong.into() })
+pub(crate) fn strong() -> WriteOrdering {
+    WriteOrdering { r#type: WriteOrderingType::Strong.into() }
 }
 
-/// All of the payload, or none.
-pub(crate) fn whole_payload(wanted: bool) -> Option<WithPayloadSelector> {
-    let enable = with_payload_selector::SelectorOptions::Enable(wanted);
-    Some(WithPayloadSelector { selector_options: Some(enable) })
+/// All of the payload.
+pub(crate) fn whole_payload() -> WithPayloadSelector {
+    let enable = with_payload_selector::SelectorOptions::Enable(true);
+    WithPayloadSelector { selector_options: Some(enable) }
 }
 
 /// What a write or delete by filter is about.
-pub(crate) fn selected(filter: Filter) -> Option<qdrant_client::qdrant::PointsSelector> {
+pub(crate) fn selected(filter: Filter) -> PointsSelector {
     let selector = points_selector::PointsSelectorOneOf::Filter(filter);
-    Some(qdrant_client::qdrant::PointsSelector { points_selector_one_of: Some(selector) })
+    PointsSelector { points_selector_one_of: Some(selector) }
 }
 
 fn kind(kind: &str) -> Condition {
@@ -80,7 +81,7 @@ impl Registry<'_> {
                 collection_name: self.name.to_owned(),
                 wait: Some(true),
                 points: vec![point],
-                ordering: strong(),
+                ordering: Some(strong()),
                 update_mode: Some(UpdateMode::InsertOnly.into()),
                 ..UpsertPoints::default()
             })
@@ -94,7 +95,7 @@ impl Registry<'_> {
         let request = GetPoints {
             collection_name: self.name.to_owned(),
             ids: vec![id],
-            with_payload: whole_payload(true),
+            with_payload: Some(whole_payload()),
             ..GetPoints::default()
         };
         let points = self.transport.get(request).await.map_err(unprepared)?;
@@ -143,7 +144,7 @@ impl Registry<'_> {
             (field::NAMESPACE, payload::text(namespace)),
             (field::PLACE, payload::text(place.as_str())),
             (field::MODEL, payload::text(&*space.model)),
-            (field::DIMENSIONS, payload::integer(space.dimensions as i64)),
+            (field::DIMENSIONS, payload::size(space.dimensions)),
             (field::BINDING, payload::text(layout::token())),
         ]);
         binding(&self.settle(place.binding_point(), mine).await?)
@@ -156,8 +157,8 @@ impl Registry<'_> {
             .delete(DeletePoints {
                 collection_name: self.name.to_owned(),
                 wait: Some(true),
-                points: selected(Filter::must([kind(BINDING), bond])),
-                ordering: strong(),
+                points: Some(selected(Filter::must([kind(BINDING), bond]))),
+                ordering: Some(strong()),
                 ..DeletePoints::default()
             })
             .await
@@ -197,7 +198,7 @@ impl Registry<'_> {
         let payload = payload::payload([
             (field::KIND, payload::text(SPACE)),
             (field::MODEL, payload::text(&*space.model)),
-            (field::DIMENSIONS, payload::integer(space.dimensions as i64)),
+            (field::DIMENSIONS, payload::size(space.dimensions)),
             (field::COLLECTION, payload::text(collection)),
         ]);
         self.settle(layout::space_point(space), payload).await.map(drop)
@@ -259,7 +260,7 @@ impl Registry<'_> {
                 filter: Some(filter.clone()),
                 offset,
                 limit: Some(PAGE),
-                with_payload: whole_payload(true),
+                with_payload: Some(whole_payload()),
                 ..ScrollPoints::default()
             };
             let part = self.transport.scroll(request).await.map_err(unprepared)?;

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 const CHUNK: usize = 6;
 
 /// Texts are compared with operands of up to so many bytes.
-pub(crate) const COMPARED_BYTES: usize = 252;
+pub(crate) const COMPARED_BYTES: usize = 510;
 
 /// A path to a value, as a digest of all its steps.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +100,7 @@ impl Path {
 /// What a record is selected by.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    pub(crate) facts: BTreeSet<String>,
+    pub(crate) keywords: BTreeSet<String>,
     /// Keys with numbers.
     pub(crate) numbers: Vec<(String, f64)>,
     /// Keys with texts.
@@ -118,8 +118,8 @@ impl Facts {
     }
 
     fn add(&mut self, path: Path, value: &Value) {
-        self.facts.insert(path.exists());
-        self.facts.insert(path.equals(value));
+        self.keywords.insert(path.exists());
+        self.keywords.insert(path.equals(value));
         match value {
             Value::Null | Value::Bool(_) => {}
             Value::Number(_) => self.numbers.extend(path.order(value).into_iter().flatten()),
@@ -130,7 +130,7 @@ impl Facts {
                 self.texts.push((path.text_key(), text.clone()));
             }
             Value::Array(items) => {
-                self.facts.extend(items.iter().map(|item| path.holds(item)));
+                self.keywords.extend(items.iter().map(|item| path.holds(item)));
             }
             Value::Object(object) => {
                 for (key, value) in object {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn v8_texts_are_ordered_by_code_point() {
-        let long = "x".repeat(300);
+        let long = "x".repeat(600);
         let mut ordered = vec![
             "",
             "\u{1}",
@@ -265,7 +265,7 @@ mod tests {
             "\u{FFFF}",
             "🙂",
             "\u{10FFFF}",
-            &long[..252],
+            &long[..510],
             &long,
         ];
         ordered.sort_unstable();

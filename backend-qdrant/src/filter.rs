@@ -9,6 +9,7 @@ use crate::facts::{COMPARED_BYTES, Path};
 use crate::layout::{Place, field};
 
 /// A condition, or what needs none.
+#[allow(clippy::large_enum_variant, reason = "it lives as long as a request is made")]
 enum Truth {
     Always,
     Never,

@@ -53,7 +53,7 @@
 //!
 //! **Filters** (V8) are conditions on facts: a digest of path and value for what is equal, exists or
 //! is contained, pairs of a digest and a number for what is greater. Names and values never stand in
-//! a path or query. Two things are refused: comparing strings with an operand of more than 252
+//! a path or query. Two things are refused: comparing strings with an operand of more than 510
 //! bytes, and, where the server's strict mode forbids filters on what has no index, `contains` with
 //! a text.
 //!

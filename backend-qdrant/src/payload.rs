@@ -21,6 +21,11 @@ pub(crate) fn integer(number: i64) -> Value {
     value(Kind::IntegerValue(number))
 }
 
+/// A size, far below what an integer holds.
+pub(crate) fn size(size: usize) -> Value {
+    integer(i64::try_from(size).unwrap_or(i64::MAX))
+}
+
 pub(crate) fn float(number: f64) -> Value {
     value(Kind::DoubleValue(number))
 }

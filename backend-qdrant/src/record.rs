@@ -93,8 +93,8 @@ pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> Poin
         let bits: Vec<u8> = record.embedding.iter().flat_map(|x| x.to_le_bytes()).collect();
         put(field::RAW, payload::text(STANDARD_NO_PAD.encode(bits)));
     }
-    let Facts { facts, numbers, texts } = Facts::of(&record.document_type, &record.metadata);
-    put(field::FACTS, payload::texts(facts));
+    let Facts { keywords, numbers, texts } = Facts::of(&record.document_type, &record.metadata);
+    put(field::FACTS, payload::texts(keywords));
     let numbers = numbers.into_iter().map(|(key, number)| {
         payload::object([("k", payload::text(key)), ("v", payload::float(number))])
     });

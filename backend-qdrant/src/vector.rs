@@ -20,7 +20,7 @@ use qdrant_client::qdrant::{
     with_payload_selector, with_vectors_selector,
 };
 
-use crate::backend::{AT_ONCE, Store};
+use crate::backend::{AT_ONCE, Store, now};
 use crate::bindings::Binding;
 use crate::filter;
 use crate::layout::{DENSE, Place, field};
@@ -32,15 +32,15 @@ use crate::transport::or_empty;
 const PART: usize = 1_000;
 
 /// These fields of the payload.
-pub(crate) fn fields<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<WithPayloadSelector> {
+pub(crate) fn fields<'a>(names: impl IntoIterator<Item = &'a str>) -> WithPayloadSelector {
     let fields = names.into_iter().map(str::to_owned).collect();
     let include =
         with_payload_selector::SelectorOptions::Include(PayloadIncludeSelector { fields });
-    Some(WithPayloadSelector { selector_options: Some(include) })
+    WithPayloadSelector { selector_options: Some(include) }
 }
 
 /// A record's fields, and its embedding's bits where they are wanted.
-fn record_fields(with_embedding: bool) -> Option<WithPayloadSelector> {
+fn record_fields(with_embedding: bool) -> WithPayloadSelector {
     fields(field::RECORD.into_iter().chain(with_embedding.then_some(field::RAW)))
 }
 
@@ -138,7 +138,7 @@ impl Store {
     ) -> Result<Native> {
         // Without a filter nothing could be refused.
         let strict = filter.is_some() && self.is_strict(space).await?;
-        filter::within(place, self.now(), filter, strict)
+        filter::within(place, now(), filter, strict)
     }
 
     async fn read_page(
@@ -159,7 +159,7 @@ impl Store {
                     filter: Some(filter.clone()),
                     offset,
                     limit: u32::try_from(wanted).ok(),
-                    with_payload: record_fields(request.with_embeddings),
+                    with_payload: Some(record_fields(request.with_embeddings)),
                     with_vectors: record_vectors(request.with_embeddings),
                     ..ScrollPoints::default()
                 })
@@ -188,9 +188,9 @@ impl VectorStore for Store {
         let with = request.with_embeddings;
         let place = &place;
         let read = |space: EmbeddingSpace| async move {
-            let (payload, vectors) = (record_fields(with), record_vectors(with));
+            let (payload, vectors) = (Some(record_fields(with)), record_vectors(with));
             let points = self.points(&space, place, request.ids.iter(), payload, vectors).await?;
-            let now = self.now();
+            let now = crate::backend::now();
             let mut records = HashMap::with_capacity(points.len());
             for point in points {
                 // One that is being deleted is at no place any more.
@@ -253,7 +253,7 @@ impl VectorStore for Store {
         bound.retain(|bound| behind.as_ref().is_none_or(|behind| bound.namespace > *behind));
         bound.sort_unstable_by(|a, b| a.namespace.cmp(&b.namespace));
         bound.truncate(page.limit + 1);
-        let now = self.now();
+        let now = crate::backend::now();
         let summaries: Vec<NamespaceSummary> = stream::iter(bound)
             .map(|bound| async move {
                 let collection = self.collection(&bound.binding.space);

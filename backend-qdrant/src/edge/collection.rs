@@ -79,19 +79,9 @@ impl Collection {
         self.shard.config().vectors.get(name).map(|params| params.size as u64)
     }
 
-    /// Makes an index, at once on disk.
-    pub(super) fn create_index(&self, request: &proto::CreateFieldIndexCollection) -> Result<()> {
-        let index = edge::CreateIndex {
-            field_name: convert::path(&request.field_name)?,
-            field_schema: Some(convert::index(request)?),
-        };
-        let index = edge::FieldIndexOperations::CreateIndex(index);
-        {
-            let _writing = self.writing.lock();
-            let _applying = self.applying.write();
-            self.shard.update(edge::UpdateOperation::FieldIndexOperation(index)).map_err(failed)?;
-        }
-        self.flush()
+    /// Makes an index, unless it is there.
+    pub(super) fn create_index(&self, request: proto::CreateFieldIndexCollection) -> Result<bool> {
+        self.write(|| Ok(Some((Entry::CreateIndex(request), 0))))
     }
 
     /// Writes points, as far as mode and condition let it.
@@ -202,6 +192,14 @@ impl Collection {
                     key: None,
                 };
                 edge::UpdateOperation::PayloadOperation(edge::PayloadOps::SetPayload(set))
+            }
+            Entry::CreateIndex(request) => {
+                let index = edge::CreateIndex {
+                    field_name: convert::path(&request.field_name)?,
+                    field_schema: Some(convert::index(&request)?),
+                };
+                let index = edge::FieldIndexOperations::CreateIndex(index);
+                edge::UpdateOperation::FieldIndexOperation(index)
             }
         };
         self.shard.update(operation).map_err(failed)

@@ -306,9 +306,7 @@ fn matching(found: proto::Match) -> Result<edge::Match> {
 
 pub(super) fn facet_hit(hit: edge::FacetValueHit) -> proto::FacetHit {
     let variant = match hit.value {
-        edge::FacetValue::Keyword(text) => {
-            proto::facet_value::Variant::StringValue(text.to_string())
-        }
+        edge::FacetValue::Keyword(text) => proto::facet_value::Variant::StringValue(text.clone()),
         edge::FacetValue::Int(number) => proto::facet_value::Variant::IntegerValue(number),
         edge::FacetValue::Uuid(uuid) => {
             proto::facet_value::Variant::StringValue(Uuid::from_u128(uuid).to_string())

@@ -79,7 +79,7 @@ impl Transport for InProcess {
     }
 
     async fn create_index(&self, request: CreateFieldIndexCollection) -> Result<()> {
-        self.call(Effect::Write, move |local| local.create_index(&request)).await
+        self.call(Effect::Write, |local| local.create_index(request)).await
     }
 
     async fn upsert(&self, request: UpsertPoints) -> Result<()> {

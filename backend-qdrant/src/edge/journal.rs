@@ -9,15 +9,18 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use prost::Message as _;
-use qdrant_client::qdrant::{DeletePoints, SetPayloadPoints, UpsertPoints};
+use qdrant_client::qdrant::{
+    CreateFieldIndexCollection, DeletePoints, SetPayloadPoints, UpsertPoints,
+};
 
 /// A write that depends on nothing but itself: its points are named, and it has no condition. So
-/// it can be applied any number of times.
+/// it can be applied any number of times. An index that is there is not made again.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Entry {
     Upsert(UpsertPoints),
     Delete(DeletePoints),
     SetPayload(SetPayloadPoints),
+    CreateIndex(CreateFieldIndexCollection),
 }
 
 /// The file of a collection's writes.
@@ -52,6 +55,7 @@ impl Journal {
             Entry::Upsert(request) => (1, request.encoded_len()),
             Entry::Delete(request) => (2, request.encoded_len()),
             Entry::SetPayload(request) => (3, request.encoded_len()),
+            Entry::CreateIndex(request) => (4, request.encoded_len()),
         };
         let mut bytes = Vec::with_capacity(size + 9);
         bytes.extend([0; 8]);
@@ -60,6 +64,7 @@ impl Journal {
             Entry::Upsert(request) => request.encode(&mut bytes),
             Entry::Delete(request) => request.encode(&mut bytes),
             Entry::SetPayload(request) => request.encode(&mut bytes),
+            Entry::CreateIndex(request) => request.encode(&mut bytes),
         };
         encoded.map_err(io::Error::other)?;
         let length = u32::try_from(bytes.len() - 8).map_err(io::Error::other)?;
@@ -103,6 +108,7 @@ fn read(bytes: &[u8]) -> Option<(Entry, &[u8])> {
         1 => Entry::Upsert(UpsertPoints::decode(request).ok()?),
         2 => Entry::Delete(DeletePoints::decode(request).ok()?),
         3 => Entry::SetPayload(SetPayloadPoints::decode(request).ok()?),
+        4 => Entry::CreateIndex(CreateFieldIndexCollection::decode(request).ok()?),
         _ => return None,
     };
     Some((entry, behind))

@@ -186,9 +186,10 @@ impl Local {
     /// Creates an index, unless it exists.
     pub fn create_index(
         &self,
-        request: &proto::CreateFieldIndexCollection,
+        request: proto::CreateFieldIndexCollection,
     ) -> std::result::Result<(), Status> {
-        self.collection(&request.collection_name)?.create_index(request)
+        let collection = self.collection(&request.collection_name)?;
+        collection.create_index(request).map(drop)
     }
 
     /// Writes points, as far as the request's mode and filter let it.

@@ -9,7 +9,7 @@
 use memory_core::{DeleteRecords, Result, Scope, Selection};
 use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints};
 
-use crate::backend::Store;
+use crate::backend::{Store, now};
 use crate::bindings::{Binding, selected, strong};
 use crate::filter;
 use crate::layout::{self, Place, field};
@@ -30,7 +30,7 @@ impl Store {
                 self.filter(&binding.space, &place, Some(matching)).await?
             }
             Selection::Ids(ids) => {
-                let mut filter = filter::living(&place, self.now());
+                let mut filter = filter::living(&place, now());
                 filter.must.push(Condition::has_id(ids.iter().map(|id| place.point(id))));
                 filter
             }
@@ -41,7 +41,7 @@ impl Store {
     /// Removes a namespace's records and its bond.
     pub(crate) async fn delete_namespace(&self, place: &Place, binding: &Binding) -> Result<u64> {
         let collection = self.collection(&binding.space);
-        let living = filter::living(place, self.now());
+        let living = filter::living(place, now());
         let count = or_empty(self.take(&collection, living).await)?;
         self.registry().unbind(binding).await?;
         self.remember(place, None);
@@ -61,10 +61,10 @@ impl Store {
             wait: Some(true),
             payload: payload::payload([
                 (field::PLACE, payload::text(&*nowhere)),
-                (field::TAKEN, payload::moment(self.now())),
+                (field::TAKEN, payload::moment(now())),
             ]),
-            points_selector: selected(filter),
-            ordering: strong(),
+            points_selector: Some(selected(filter)),
+            ordering: Some(strong()),
             ..SetPayloadPoints::default()
         };
         self.transport.set_payload(mark).await?;
@@ -82,8 +82,8 @@ impl Store {
             .delete(DeletePoints {
                 collection_name: collection.to_owned(),
                 wait: Some(true),
-                points: selected(filter),
-                ordering: strong(),
+                points: Some(selected(filter)),
+                ordering: Some(strong()),
                 ..DeletePoints::default()
             })
             .await

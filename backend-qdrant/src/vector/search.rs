@@ -166,7 +166,7 @@ impl Store {
         nearest: &Nearest<'_>,
         limit: usize,
         exact: bool,
-        with_payload: Option<WithPayloadSelector>,
+        with_payload: WithPayloadSelector,
     ) -> Result<Vec<ScoredPoint>> {
         let input = Input::Dense(DenseVector { data: nearest.vector.to_vec() });
         let params = SearchParams { exact: Some(true), ..SearchParams::default() };
@@ -179,7 +179,7 @@ impl Store {
                 params: exact.then_some(params),
                 score_threshold: least(nearest.min_similarity),
                 limit: Some(limit as u64),
-                with_payload,
+                with_payload: Some(with_payload),
                 ..QueryPoints::default()
             })
             .await

@@ -4,7 +4,7 @@
 //! reads who won. What others changed in between is tried again. So a record is written by one of
 //! many writers of the same, and the others find it unchanged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -94,11 +94,11 @@ impl Store {
         let place = Place::of(scope, &request.namespace);
         let mut tasks: Vec<Task<'_>> = Vec::with_capacity(request.records.len());
         let mut order = Vec::with_capacity(request.records.len());
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         for record in &request.records {
             let id = record.identity();
             order.push(id.clone());
-            if seen.insert(id.clone(), ()).is_none() {
+            if seen.insert(id.clone()) {
                 tasks.push(Task { record, id, fingerprint: fingerprint(record) });
             }
         }
@@ -130,9 +130,9 @@ impl Store {
             self.heads(space, place, tasks.iter().map(|task| &task.id)),
         )?;
         self.ensure_space(space).await?;
-        let now = self.now();
+        let now = crate::backend::now();
         let version = layout::token();
-        let (mut written, mut inserts, mut updates, mut seen) = (vec![], vec![], vec![], vec![]);
+        let (mut written, mut inserts, mut changes, mut seen) = (vec![], vec![], vec![], vec![]);
         let mut again = Vec::new();
         for task in tasks {
             let head = heads.get(&task.id);
@@ -169,7 +169,7 @@ impl Store {
                 None => inserts.push(point),
                 Some(head) => {
                     seen.push(head.version.clone());
-                    updates.push(point);
+                    changes.push(point);
                 }
             }
             let stored = task.stored(outcome, created, updated, expires);
@@ -183,9 +183,9 @@ impl Store {
         }
         let collection = self.collection(space);
         self.write(&collection, inserts, UpdateMode::InsertOnly, None).await?;
-        if !updates.is_empty() {
+        if !changes.is_empty() {
             let as_seen = Filter::must([Condition::matches(field::VERSION, seen)]);
-            self.write(&collection, updates, UpdateMode::UpdateOnly, Some(as_seen)).await?;
+            self.write(&collection, changes, UpdateMode::UpdateOnly, Some(as_seen)).await?;
         }
         again.extend(self.confirm(place, space, &binding, &version, written, done).await?);
         Ok(again)
@@ -193,15 +193,14 @@ impl Store {
 
     /// The namespace's bond, made now if there is none; another space's is `Conflict` (V3).
     async fn bound(&self, scope: &Scope, request: &StoreRecords, place: &Place) -> Result<Binding> {
-        let binding = match self.binding(place).await? {
-            Some(binding) => binding,
-            None => {
-                self.ensure_space(&request.space).await?;
-                let binding =
-                    self.registry().bind(scope, &request.namespace, &request.space).await?;
-                self.remember(place, Some(&binding));
-                binding
-            }
+        let binding = if let Some(binding) = self.binding(place).await? {
+            binding
+        } else {
+            self.ensure_space(&request.space).await?;
+            let registry = self.registry();
+            let binding = registry.bind(scope, &request.namespace, &request.space).await?;
+            self.remember(place, Some(&binding));
+            binding
         };
         if binding.space == request.space {
             return Ok(binding);
@@ -216,7 +215,7 @@ impl Store {
         place: &Place,
         ids: impl Iterator<Item = &String>,
     ) -> Result<HashMap<String, Head>> {
-        let points = self.points(space, place, ids, fields(field::HEAD), None).await;
+        let points = self.points(space, place, ids, Some(fields(field::HEAD)), None).await;
         let mut heads = HashMap::new();
         for point in or_empty(points)? {
             let id = payload::need_text(&point.payload, field::ID)?.to_owned();
@@ -239,7 +238,7 @@ impl Store {
                     collection_name: collection.to_owned(),
                     wait: Some(true),
                     points,
-                    ordering: strong(),
+                    ordering: Some(strong()),
                     update_filter: filter.clone(),
                     update_mode: Some(mode.into()),
                     ..UpsertPoints::default()
@@ -261,7 +260,7 @@ impl Store {
         done: &mut HashMap<String, StoredRecord>,
     ) -> Result<Vec<Task<'a>>> {
         let ids = written.iter().map(|written| &written.task.id);
-        let wanted = fields([field::ID, field::VERSION]);
+        let wanted = Some(fields([field::ID, field::VERSION]));
         let (points, bound) =
             tokio::try_join!(self.points(space, place, ids, wanted, None), self.binding(place),)?;
         let mut winners: HashMap<&str, &str> = HashMap::with_capacity(points.len());

@@ -21,7 +21,7 @@ use qdrant_client::qdrant::{
 use super::search::{least, nearest_to, similarity};
 use super::store::other_space;
 use super::{PART, fields, id_text, record_fields, vectors};
-use crate::backend::{AT_ONCE, Store};
+use crate::backend::{AT_ONCE, Store, now};
 use crate::filter;
 use crate::layout::{DENSE, Place, SPARSE, field};
 use crate::payload::{self, Payload};
@@ -105,7 +105,7 @@ impl Store {
         place: &Place,
         query: &BTreeSet<String>,
     ) -> Result<Corpus> {
-        let living = filter::living(place, self.now());
+        let living = filter::living(place, now());
         let lengths = self.transport.facet(FacetCounts {
             collection_name: collection.to_owned(),
             key: field::LENGTH.to_owned(),
@@ -195,7 +195,7 @@ impl Store {
                 using: Some(SPARSE.to_owned()),
                 filter: Some(filter.clone()),
                 limit: Some(limit as u64),
-                with_payload: fields([field::ID, field::LENGTH]),
+                with_payload: Some(fields([field::ID, field::LENGTH])),
                 with_vectors: vectors(wanted),
                 ..QueryPoints::default()
             })
@@ -230,7 +230,7 @@ impl Store {
             let request = GetPoints {
                 collection_name: collection.to_owned(),
                 ids: part.to_vec(),
-                with_payload: record_fields(false),
+                with_payload: Some(record_fields(false)),
                 ..GetPoints::default()
             };
             for point in self.transport.get(request).await? {

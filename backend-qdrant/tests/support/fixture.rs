@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_qdrant::edge::Local;
 use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
 use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
 use ::qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
 use ::qdrant_client::qdrant::*;
+use backend_qdrant::edge::Local;
 use tonic::service::Interceptor;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -196,7 +196,7 @@ impl Points for Service {
         &self,
         request: Request<CreateFieldIndexCollection>,
     ) -> Answer<PointsOperationResponse> {
-        self.write(move |local| local.create_index(request.get_ref())).await
+        self.write(|local| local.create_index(request.into_inner())).await
     }
 
     async fn get(&self, request: Request<GetPoints>) -> Answer<GetResponse> {
