@@ -47,6 +47,8 @@ impl Registry {
         registry.register(backend_inmemory::driver());
         #[cfg(feature = "postgres")]
         registry.register(backend_postgres::driver());
+        #[cfg(feature = "qdrant")]
+        registry.register(Arc::new(backend_qdrant::driver()));
         #[cfg(feature = "redis")]
         registry.register(Arc::new(backend_redis::driver()));
         #[cfg(feature = "sqlite")]

@@ -29,6 +29,26 @@ impl fmt::Display for Durability {
     }
 }
 
+/// Whose clock gives creation times and decides what has expired (G8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeSource {
+    /// The store's own: one clock for every process.
+    Store,
+    /// The machine's that the driver runs on, since the store tells none. Processes on several
+    /// machines see what expires as near together as their clocks are.
+    Driver,
+}
+
+impl fmt::Display for TimeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Store => "store",
+            Self::Driver => "driver",
+        })
+    }
+}
+
 /// A narrow interface that a backend may offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,8 +97,10 @@ pub enum Feature {
     Filters,
     /// Records expire (V11).
     RecordExpiry,
-    /// A batch of more than one record is stored whole or not at all (G5). Without it, a call that
-    /// fails may have stored a part; it can be repeated.
+    /// A batch of more than one record is stored whole or not at all, and no reader sees a part of
+    /// it (G5). No request asks for this, so it is never refused: without it a batch is taken all
+    /// the same, each record whole; a call that fails or is dropped may have stored some of them,
+    /// says so by `maybe_applied`, and can be repeated.
     AtomicRecords,
     /// A namespace takes the embeddings of another in one step (V13).
     Rebinding,
@@ -160,6 +182,8 @@ pub struct VectorQuality {
 pub struct Capabilities {
     /// What an acknowledged write survives (G6).
     pub durability: Durability,
+    /// Whose clock it goes by (G8).
+    pub time: TimeSource,
     /// What the backend can do beyond what every driver can.
     pub features: BTreeSet<Feature>,
     /// How it searches, where it offers vectors.
@@ -172,10 +196,11 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// The contract's limits and an exact search, with `features`.
+    /// The contract's limits, the store's clock and an exact search, with `features`.
     pub fn new(durability: Durability, features: impl IntoIterator<Item = Feature>) -> Self {
         Self {
             durability,
+            time: TimeSource::Store,
             features: features.into_iter().collect(),
             vectors: Some(VectorQuality { exact_up_to: None, similarity_tolerance: 1e-4 }),
             limits: Limits::CONTRACT,

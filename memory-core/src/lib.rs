@@ -38,7 +38,7 @@ pub use backend::{
     Admin, Backend, BackendParts, Control, Driver, ErasureReceipt, Health, HealthStatus, Indexing,
     Migration, PurgeReceipt, checked_admin,
 };
-pub use capability::{Capabilities, Durability, Facet, Feature, VectorQuality};
+pub use capability::{Capabilities, Durability, Facet, Feature, TimeSource, VectorQuality};
 pub use conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
     Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window,

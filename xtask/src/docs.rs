@@ -17,8 +17,10 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     let mut outcomes = Outcomes::new();
     for store in &STORES {
         let package = format!("backend-{}", store.name);
-        let (ran, succeeded) =
-            cargo_test(sh, &["test", "--locked", "--package", &package, "--test", "conformance"])?;
+        let (ran, succeeded) = cargo_test(
+            sh,
+            &["test", "--locked", "--package", &package, "--all-features", "--test", "conformance"],
+        )?;
         if !succeeded {
             bail!("the suite is not green on {}", store.name);
         }
@@ -67,6 +69,7 @@ fn write_claims(out: &mut String, claims: &Value) -> Result<()> {
             rows.entry(key).or_insert_with(|| vec!["–".into(); names.len()])[at] = value;
         };
         let capabilities = &driver["capabilities"];
+        set("clock", format!("the {}'s", capabilities["time"].as_str().unwrap_or("?")));
         set("durability", capabilities["durability"].as_str().unwrap_or("?").into());
         for facet in driver["facets"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             set(facet, "yes".into());

@@ -21,10 +21,13 @@ enum Source {
     /// A server: the one that an environment variable names; else one in a container; else one
     /// that the tests start from a program of this machine, where there is such.
     Server { variable: &'static str, program: Option<&'static str> },
+    /// Embedded, and over the wire: the server that an environment variable names, else one in a
+    /// container of this image, else a fixture that the tests bring along.
+    Wire { variable: &'static str, image: &'static str },
 }
 
 /// Every store that this project has a driver for.
-pub(crate) const STORES: [Store; 4] = [
+pub(crate) const STORES: [Store; 5] = [
     Store { name: "inmemory", source: Source::Embedded("in the test's own process") },
     Store { name: "sqlite", source: Source::Embedded("files in a temporary folder") },
     Store {
@@ -35,6 +38,10 @@ pub(crate) const STORES: [Store; 4] = [
         name: "redis",
         source: Source::Server { variable: "TEST_REDIS_URL", program: Some("redis-server") },
     },
+    Store {
+        name: "qdrant",
+        source: Source::Wire { variable: "TEST_QDRANT_URL", image: "qdrant/qdrant:v1.18.3" },
+    },
 ];
 
 impl Store {
@@ -42,6 +49,12 @@ impl Store {
     pub(crate) fn how(&self, sh: &Shell) -> Result<String, String> {
         match &self.source {
             Source::Embedded(how) => Ok((*how).into()),
+            Source::Wire { variable, .. } if env::var_os(variable).is_some() => {
+                Ok(format!("the server of {variable}, and the test's own process"))
+            }
+            Source::Wire { image, .. } => Ok(format!(
+                "the test's own process, and {image} or, where that cannot be had, a fixture"
+            )),
             Source::Server { variable, program } => {
                 if env::var_os(variable).is_some() {
                     return Ok(format!("the server of {variable}"));

@@ -61,7 +61,10 @@ fn rows(claims: &[Claim]) -> Vec<(String, Vec<Cell>)> {
             claims.iter().map(|claim| claim.backend.as_ref().map_or_else(|_| Cell::new("?"), cell));
         (what.to_owned(), cells.collect())
     };
-    let mut rows = vec![row("durability", &|b| Cell::new(b.capabilities().durability))];
+    let mut rows = vec![
+        row("durability", &|b| Cell::new(b.capabilities().durability)),
+        row("clock", &|b| Cell::new(format!("the {}'s", b.capabilities().time))),
+    ];
     for facet in Facet::ALL {
         rows.push(row(facet.as_str(), &|b| mark(b.facets().contains(&facet))));
         if facet == Facet::Vectors {

@@ -1,0 +1,246 @@
+//! The driver against Qdrant's own client, in one run on one server:
+//! `BENCH_QDRANT_URL=qdrant://127.0.0.1:6334 cargo bench -p backend-qdrant`.
+//!
+//! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
+//! sides alike, and compares the medians and the best. By hand is what the client's documentation
+//! shows: one collection, a tenant index on a user, an upsert that waits; it tells neither what a
+//! write did nor keeps spaces apart. `BENCH_RECORDS` says how many records the 1,000 users of the
+//! filtered search have together, 100,000 unless it is set.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark reports and fails loudly"
+)]
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use backend_qdrant::driver;
+use memory_core::{
+    Backend, Driver as _, EmbeddingSpace, NewRecord, Scope, StoreRecords, VectorSearch, normalize,
+};
+use qdrant_client::Qdrant;
+use qdrant_client::qdrant::{
+    Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Distance, FieldType,
+    Filter, HnswConfigDiffBuilder, KeywordIndexParamsBuilder, PointStruct, QueryPointsBuilder,
+    UpsertPointsBuilder, Value, VectorParamsBuilder,
+};
+
+const DIMENSIONS: usize = 384;
+const USERS: usize = 1_000;
+const RAW: &str = "bench-raw";
+const TEXT: &str =
+    "The quick brown fox jumps over the lazy dog, again and again and again. 1234567";
+
+/// Takes turns between two calls and prints medians, best and their ratios.
+macro_rules! compare {
+    ($name:literal, $rounds:expr, $base:expr, $ours:expr) => {{
+        let (mut base, mut ours) = (Vec::new(), Vec::new());
+        for round in 0..$rounds {
+            for turn in [round % 2 == 0, round % 2 == 1] {
+                let start = Instant::now();
+                if turn {
+                    $base;
+                    base.push(start.elapsed());
+                } else {
+                    $ours;
+                    ours.push(start.elapsed());
+                }
+            }
+        }
+        base.sort_unstable();
+        ours.sort_unstable();
+        let ratio = |a: Duration, b: Duration| b.as_secs_f64() / a.as_secs_f64();
+        let (p50, own_p50) = (base[base.len() / 2], ours[ours.len() / 2]);
+        println!(
+            "{:<36} {p50:>10.1?} {own_p50:>10.1?}  p50 {:.2}  best {:.2}",
+            $name,
+            ratio(p50, own_p50),
+            ratio(base[0], ours[0]),
+        );
+    }};
+}
+
+/// Directions in clusters, as embeddings are, the same on every run.
+struct Vectors(u64);
+
+impl Vectors {
+    fn noise(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+    }
+
+    fn next(&mut self, cluster: usize) -> Vec<f32> {
+        let mut centre = Self(0x9E37_79B9 + cluster as u64 % 50);
+        normalize((0..DIMENSIONS).map(|_| centre.noise() + 0.5 * self.noise()).collect())
+    }
+}
+
+struct Bench {
+    backend: Backend,
+    raw: Qdrant,
+    vectors: Vectors,
+    space: EmbeddingSpace,
+}
+
+fn scope(user: usize) -> Scope {
+    Scope::new(format!("user {user}"), "bot").unwrap()
+}
+
+fn raw_point(user: usize, number: u64, vector: Vec<f32>) -> PointStruct {
+    let payload: [(&str, Value); 2] =
+        [("user", format!("user {user}").into()), ("content", TEXT.into())];
+    PointStruct::new(number, vector, payload)
+}
+
+impl Bench {
+    async fn new(url: &str) -> Self {
+        let prefix = format!("bench-{}", std::process::id());
+        let store = format!("{url}?prefix={prefix}&timeout_ms=120000").parse().unwrap();
+        driver().admin(&store).await.unwrap().migrate().await.unwrap();
+        let raw = Qdrant::from_url(&url.replace("qdrant://", "http://"))
+            .timeout(Duration::from_mins(2))
+            .build()
+            .unwrap();
+        let _ = raw.delete_collection(RAW).await;
+        let hnsw = HnswConfigDiffBuilder::default().m(0).payload_m(16);
+        let params = VectorParamsBuilder::new(DIMENSIONS as u64, Distance::Cosine);
+        let create = CreateCollectionBuilder::new(RAW).vectors_config(params).hnsw_config(hnsw);
+        raw.create_collection(create).await.unwrap();
+        let tenant = KeywordIndexParamsBuilder::default().is_tenant(true);
+        let index = CreateFieldIndexCollectionBuilder::new(RAW, "user", FieldType::Keyword);
+        raw.create_field_index(index.field_index_params(tenant).wait(true)).await.unwrap();
+        Self {
+            backend: driver().connect(&store).await.unwrap(),
+            raw,
+            vectors: Vectors(42),
+            space: EmbeddingSpace::new("bench", DIMENSIONS),
+        }
+    }
+
+    async fn store(&self, user: usize, records: Vec<NewRecord>) {
+        let request = StoreRecords { namespace: "n".into(), space: self.space.clone(), records };
+        self.backend.vectors().unwrap().store(&scope(user), &request).await.unwrap();
+    }
+
+    async fn raw_upsert(&self, points: Vec<PointStruct>) {
+        self.raw.upsert_points(UpsertPointsBuilder::new(RAW, points).wait(true)).await.unwrap();
+    }
+
+    async fn search(&self, user: usize, query: &[f32]) -> Vec<String> {
+        let search = VectorSearch::new("n", self.space.clone(), query.to_vec(), 10);
+        let found = self.backend.vectors().unwrap().search(&scope(user), &search).await.unwrap();
+        found.hits.into_iter().map(|hit| hit.record.id).collect()
+    }
+
+    async fn raw_search(&self, user: usize, query: &[f32]) {
+        let own = Filter::must([Condition::matches("user", format!("user {user}"))]);
+        let query = QueryPointsBuilder::new(RAW)
+            .query(query.to_vec())
+            .filter(own)
+            .limit(10)
+            .with_payload(true);
+        self.raw.query(query).await.unwrap();
+    }
+
+    /// All users' records; gives those of the first users, to compare with.
+    async fn fill(&mut self, records: usize) -> Vec<Vec<(String, Vec<f32>)>> {
+        let each = records / USERS;
+        let mut kept = Vec::new();
+        for user in 0..USERS {
+            let vectors: Vec<Vec<f32>> = (0..each).map(|n| self.vectors.next(n)).collect();
+            let points = vectors.iter().zip(0..).map(|(vector, n): (_, u64)| {
+                raw_point(user, (user * each) as u64 + n, vector.clone())
+            });
+            self.raw_upsert(points.collect()).await;
+            let records = vectors.iter().enumerate().map(|(n, vector)| {
+                NewRecord::new(format!("{TEXT} {n}"), vector.clone()).with_id(format!("{n}"))
+            });
+            self.store(user, records.collect()).await;
+            if user < 50 {
+                let of_user = vectors.into_iter().enumerate();
+                kept.push(of_user.map(|(n, vector)| (format!("{n}"), vector)).collect());
+            }
+        }
+        kept
+    }
+
+    async fn recall(&mut self, kept: &[Vec<(String, Vec<f32>)>]) -> f64 {
+        let (mut found, mut wanted) = (0, 0);
+        for (user, records) in kept.iter().enumerate() {
+            for n in 0..4 {
+                let query = self.vectors.next(n);
+                let dot = |v: &[f32]| v.iter().zip(&query).map(|(a, b)| a * b).sum::<f32>();
+                let mut exact: Vec<_> = records.iter().map(|(id, v)| (dot(v), id)).collect();
+                exact.sort_by(|a, b| b.0.total_cmp(&a.0));
+                let exact: HashSet<&String> =
+                    exact.into_iter().take(10).map(|(_, id)| id).collect();
+                let hits = self.search(user, &query).await;
+                found += hits.iter().filter(|id| exact.contains(id)).count();
+                wanted += exact.len();
+            }
+        }
+        found as f64 / wanted as f64
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let Ok(url) = std::env::var("BENCH_QDRANT_URL") else {
+        println!("set BENCH_QDRANT_URL to a server, as in qdrant://127.0.0.1:6334");
+        return;
+    };
+    let records = std::env::var("BENCH_RECORDS").map_or(100_000, |n| n.parse().unwrap());
+    let mut bench = Bench::new(&url).await;
+    let start = Instant::now();
+    let kept = bench.fill(records).await;
+    println!("{records} records of {USERS} users, twice, in {:.0?}", start.elapsed());
+    println!("{:<36} {:>10} {:>10}", "", "by hand", "driver");
+    let queries: Vec<Vec<f32>> = (0..200).map(|n| bench.vectors.next(n)).collect();
+    let mut turn = 0;
+    compare!(
+        "filtered top 10 among all users",
+        1_000,
+        bench.raw_search(turn * 7 % USERS, &queries[turn % 200]).await,
+        {
+            bench.search(turn * 7 % USERS, &queries[turn % 200]).await;
+            turn += 1;
+        }
+    );
+    println!("recall at 10: {:.4}", bench.recall(&kept).await);
+    let mut number = 1_000_000_000_u64;
+    compare!(
+        "upsert of one",
+        300,
+        {
+            number += 1;
+            bench.raw_upsert(vec![raw_point(0, number, queries[0].clone())]).await;
+        },
+        {
+            number += 1;
+            let record = NewRecord::new(TEXT, queries[0].clone()).with_id(format!("{number}"));
+            bench.store(1, vec![record]).await;
+        }
+    );
+    compare!(
+        "batch of 1,000",
+        10,
+        {
+            let points =
+                (0..1_000_u64).map(|n| raw_point(2, number + n, queries[n as usize % 200].clone()));
+            bench.raw_upsert(points.collect()).await;
+            number += 1_000;
+        },
+        {
+            let records = (0..1_000_u64).map(|n| {
+                let vector = queries[n as usize % 200].clone();
+                NewRecord::new(TEXT, vector).with_id(format!("{}", number + n))
+            });
+            bench.store(3, records.collect()).await;
+            number += 1_000;
+        }
+    );
+}

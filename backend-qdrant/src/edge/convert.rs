@@ -1,0 +1,389 @@
+//! Between Qdrant's messages and Edge's types, as far as the driver uses them.
+
+use std::collections::HashMap;
+use std::str::FromStr as _;
+
+use qdrant_client::qdrant as proto;
+use qdrant_client::qdrant::condition::ConditionOneOf;
+use qdrant_client::qdrant::r#match::MatchValue as ProtoMatch;
+use qdrant_client::qdrant::value::Kind;
+use qdrant_edge as edge;
+use qdrant_edge::external::ordered_float::OrderedFloat;
+use qdrant_edge::external::uuid::Uuid;
+use serde_json::{Map, Number, Value};
+use tonic::Status;
+
+type Result<T> = std::result::Result<T, Status>;
+
+fn unknown(what: &str) -> Status {
+    Status::unimplemented(format!("the engine in this process does not know {what}"))
+}
+
+fn missing(what: &str) -> Status {
+    Status::invalid_argument(format!("the request has no {what}"))
+}
+
+pub(super) fn failed(error: edge::OperationError) -> Status {
+    Status::internal(error.to_string())
+}
+
+pub(super) fn path(key: &str) -> Result<edge::JsonPath> {
+    edge::JsonPath::from_str(key)
+        .map_err(|()| Status::invalid_argument(format!("{key:?} is not a payload key")))
+}
+
+pub(super) fn point_id(id: Option<&proto::PointId>) -> Result<edge::PointId> {
+    match id.and_then(|id| id.point_id_options.as_ref()) {
+        Some(proto::point_id::PointIdOptions::Num(number)) => Ok(edge::PointId::NumId(*number)),
+        Some(proto::point_id::PointIdOptions::Uuid(text)) => Uuid::parse_str(text)
+            .map(edge::PointId::Uuid)
+            .map_err(|_| Status::invalid_argument(format!("{text:?} is not a point's id"))),
+        None => Err(missing("point id")),
+    }
+}
+
+pub(super) fn point_ids(ids: &[proto::PointId]) -> Result<Vec<edge::PointId>> {
+    ids.iter().map(|id| point_id(Some(id))).collect()
+}
+
+pub(super) fn to_point_id(id: edge::PointId) -> proto::PointId {
+    match id {
+        edge::PointId::NumId(number) => proto::PointId::from(number),
+        edge::PointId::Uuid(uuid) => proto::PointId::from(uuid.to_string()),
+    }
+}
+
+fn json(value: proto::Value) -> Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(flag)) => Value::Bool(flag),
+        Some(Kind::IntegerValue(number)) => Value::from(number),
+        Some(Kind::DoubleValue(number)) => {
+            Number::from_f64(number).map_or(Value::Null, Value::Number)
+        }
+        Some(Kind::StringValue(text)) => Value::String(text),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
+        Some(Kind::StructValue(object)) => Value::Object(json_object(object.fields)),
+    }
+}
+
+fn json_object(fields: HashMap<String, proto::Value>) -> Map<String, Value> {
+    fields.into_iter().map(|(key, value)| (key, json(value))).collect()
+}
+
+pub(super) fn payload(fields: HashMap<String, proto::Value>) -> edge::Payload {
+    edge::Payload(json_object(fields))
+}
+
+fn to_value(value: Value) -> proto::Value {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(flag) => Kind::BoolValue(flag),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => Kind::IntegerValue(number),
+            None => Kind::DoubleValue(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => Kind::StringValue(text),
+        Value::Array(values) => {
+            Kind::ListValue(proto::ListValue { values: values.into_iter().map(to_value).collect() })
+        }
+        Value::Object(object) => Kind::StructValue(proto::Struct {
+            fields: object.into_iter().map(|(key, value)| (key, to_value(value))).collect(),
+        }),
+    };
+    proto::Value { kind: Some(kind) }
+}
+
+fn to_payload(payload: Option<edge::Payload>) -> HashMap<String, proto::Value> {
+    let fields = payload.map(|payload| payload.0).unwrap_or_default();
+    fields.into_iter().map(|(key, value)| (key, to_value(value))).collect()
+}
+
+fn vector(vector: proto::Vector) -> Result<edge::VectorPersisted> {
+    match vector.vector {
+        Some(proto::vector::Vector::Dense(dense)) => Ok(edge::VectorPersisted::Dense(dense.data)),
+        Some(proto::vector::Vector::Sparse(sparse)) => {
+            Ok(edge::VectorPersisted::Sparse(sparse_vector(sparse)?))
+        }
+        _ => Err(unknown("this kind of vector")),
+    }
+}
+
+fn sparse_vector(sparse: proto::SparseVector) -> Result<edge::SparseVector> {
+    edge::SparseVector::new(sparse.indices, sparse.values)
+        .map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+pub(super) fn point(point: proto::PointStruct) -> Result<edge::PointStructPersisted> {
+    let named = match point.vectors.and_then(|vectors| vectors.vectors_options) {
+        Some(proto::vectors::VectorsOptions::Vectors(named)) => named.vectors,
+        Some(_) => return Err(unknown("vectors without a name")),
+        None => return Err(missing("vectors")),
+    };
+    let named = named.into_iter().map(|(name, v)| Ok((name, vector(v)?))).collect::<Result<_>>()?;
+    Ok(edge::PointStructPersisted {
+        id: point_id(point.id.as_ref())?,
+        vector: edge::VectorStructPersisted::Named(named),
+        payload: Some(payload(point.payload)),
+    })
+}
+
+fn to_vectors(vectors: Option<edge::VectorStructInternal>) -> Option<proto::VectorsOutput> {
+    let edge::VectorStructInternal::Named(named) = vectors? else { return None };
+    let named = named
+        .into_iter()
+        .filter_map(|(name, vector)| {
+            let vector = match vector {
+                edge::VectorInternal::Dense(data) => {
+                    proto::vector_output::Vector::Dense(proto::DenseVector { data })
+                }
+                edge::VectorInternal::Sparse(sparse) => {
+                    proto::vector_output::Vector::Sparse(proto::SparseVector {
+                        values: sparse.values,
+                        indices: sparse.indices,
+                    })
+                }
+                edge::VectorInternal::MultiDense(_) => return None,
+            };
+            let output =
+                proto::VectorOutput { vector: Some(vector), ..proto::VectorOutput::default() };
+            Some((name, output))
+        })
+        .collect();
+    let options = proto::NamedVectorsOutput { vectors: named };
+    Some(proto::VectorsOutput {
+        vectors_options: Some(proto::vectors_output::VectorsOptions::Vectors(options)),
+    })
+}
+
+pub(super) fn retrieved(record: edge::Record) -> proto::RetrievedPoint {
+    proto::RetrievedPoint {
+        id: Some(to_point_id(record.id)),
+        payload: to_payload(record.payload),
+        vectors: to_vectors(record.vector),
+        ..proto::RetrievedPoint::default()
+    }
+}
+
+pub(super) fn scored(point: edge::ScoredPoint) -> proto::ScoredPoint {
+    proto::ScoredPoint {
+        id: Some(to_point_id(point.id)),
+        payload: to_payload(point.payload),
+        score: point.score,
+        version: point.version,
+        vectors: to_vectors(point.vector),
+        ..proto::ScoredPoint::default()
+    }
+}
+
+pub(super) fn with_payload(
+    selector: Option<proto::WithPayloadSelector>,
+) -> Result<edge::WithPayloadInterface> {
+    use proto::with_payload_selector::SelectorOptions;
+    match selector.and_then(|selector| selector.selector_options) {
+        None => Ok(edge::WithPayloadInterface::Bool(false)),
+        Some(SelectorOptions::Enable(flag)) => Ok(edge::WithPayloadInterface::Bool(flag)),
+        Some(SelectorOptions::Include(include)) => {
+            let keys = include.fields.iter().map(|key| path(key)).collect::<Result<_>>()?;
+            Ok(edge::WithPayloadInterface::Fields(keys))
+        }
+        Some(SelectorOptions::Exclude(_)) => Err(unknown("payloads without some fields")),
+    }
+}
+
+pub(super) fn with_vectors(selector: Option<proto::WithVectorsSelector>) -> edge::WithVector {
+    use proto::with_vectors_selector::SelectorOptions;
+    match selector.and_then(|selector| selector.selector_options) {
+        None => edge::WithVector::Bool(false),
+        Some(SelectorOptions::Enable(flag)) => edge::WithVector::Bool(flag),
+        Some(SelectorOptions::Include(include)) => edge::WithVector::Selector(include.names),
+    }
+}
+
+pub(super) fn query(
+    query: Option<proto::Query>,
+    using: Option<String>,
+) -> Result<edge::ScoringQuery> {
+    use proto::vector_input::Variant;
+    let Some(proto::query::Variant::Nearest(input)) = query.and_then(|query| query.variant) else {
+        return Err(unknown("queries but for what is nearest"));
+    };
+    let vector = match input.variant {
+        Some(Variant::Dense(dense)) => edge::VectorInternal::Dense(dense.data),
+        Some(Variant::Sparse(sparse)) => edge::VectorInternal::Sparse(sparse_vector(sparse)?),
+        _ => return Err(unknown("this kind of query vector")),
+    };
+    let named = edge::NamedQuery { query: vector, using };
+    Ok(edge::ScoringQuery::Vector(edge::QueryEnum::Nearest(named)))
+}
+
+pub(super) fn search_params(params: proto::SearchParams) -> edge::SearchParams {
+    edge::SearchParams {
+        exact: params.exact.unwrap_or_default(),
+        hnsw_ef: params.hnsw_ef.and_then(|ef| usize::try_from(ef).ok()),
+        ..edge::SearchParams::default()
+    }
+}
+
+pub(super) fn filter(filter: Option<proto::Filter>) -> Result<Option<edge::Filter>> {
+    filter.map(one_filter).transpose()
+}
+
+pub(super) fn one_filter(filter: proto::Filter) -> Result<edge::Filter> {
+    if filter.min_should.is_some() {
+        return Err(unknown("min_should"));
+    }
+    let some = |conditions: Vec<proto::Condition>| -> Result<Option<Vec<edge::Condition>>> {
+        if conditions.is_empty() {
+            return Ok(None);
+        }
+        conditions.into_iter().map(condition).collect::<Result<_>>().map(Some)
+    };
+    Ok(edge::Filter {
+        should: some(filter.should)?,
+        min_should: None,
+        must: some(filter.must)?,
+        must_not: some(filter.must_not)?,
+    })
+}
+
+fn condition(condition: proto::Condition) -> Result<edge::Condition> {
+    Ok(match condition.condition_one_of {
+        Some(ConditionOneOf::Field(field)) => edge::Condition::Field(field_condition(field)?),
+        Some(ConditionOneOf::Filter(filter)) => edge::Condition::Filter(one_filter(filter)?),
+        Some(ConditionOneOf::HasId(ids)) => {
+            let ids = point_ids(&ids.has_id)?;
+            edge::Condition::HasId(ids.into_iter().collect::<edge::HasIdCondition>())
+        }
+        Some(ConditionOneOf::Nested(nested)) => {
+            let filter = nested.filter.ok_or_else(|| missing("nested filter"))?;
+            let nested = edge::Nested { key: path(&nested.key)?, filter: one_filter(filter)? };
+            edge::Condition::Nested(edge::NestedCondition::new(nested))
+        }
+        Some(_) => return Err(unknown("this kind of condition")),
+        None => return Err(missing("condition")),
+    })
+}
+
+fn field_condition(field: proto::FieldCondition) -> Result<edge::FieldCondition> {
+    let key = path(&field.key)?;
+    if let Some(found) = field.r#match {
+        return Ok(edge::FieldCondition::new_match(key, matching(found)?));
+    }
+    match field.range {
+        Some(range) => {
+            let float = |bound: Option<f64>| bound.map(OrderedFloat);
+            let range = edge::Range {
+                lt: float(range.lt),
+                gt: float(range.gt),
+                gte: float(range.gte),
+                lte: float(range.lte),
+            };
+            Ok(edge::FieldCondition::new_range(key, range))
+        }
+        None => Err(unknown("this kind of field condition")),
+    }
+}
+
+fn matching(found: proto::Match) -> Result<edge::Match> {
+    Ok(match found.match_value {
+        Some(ProtoMatch::Keyword(text)) => {
+            edge::Match::new_value(edge::ValueVariants::String(text))
+        }
+        Some(ProtoMatch::Integer(number)) => {
+            edge::Match::new_value(edge::ValueVariants::Integer(number))
+        }
+        Some(ProtoMatch::Keywords(texts)) => {
+            edge::Match::new_any(edge::AnyVariants::Strings(texts.strings.into_iter().collect()))
+        }
+        Some(ProtoMatch::Integers(numbers)) => edge::Match::new_any(edge::AnyVariants::Integers(
+            numbers.integers.into_iter().collect(),
+        )),
+        Some(ProtoMatch::Text(text)) => edge::Match::new_text(&text),
+        _ => return Err(unknown("this kind of match")),
+    })
+}
+
+pub(super) fn facet_hit(hit: edge::FacetValueHit) -> proto::FacetHit {
+    let variant = match hit.value {
+        edge::FacetValue::Keyword(text) => proto::facet_value::Variant::StringValue(text.clone()),
+        edge::FacetValue::Int(number) => proto::facet_value::Variant::IntegerValue(number),
+        edge::FacetValue::Uuid(uuid) => {
+            proto::facet_value::Variant::StringValue(Uuid::from_u128(uuid).to_string())
+        }
+        edge::FacetValue::Bool(flag) => proto::facet_value::Variant::BoolValue(flag),
+    };
+    proto::FacetHit {
+        value: Some(proto::FacetValue { variant: Some(variant) }),
+        count: hit.count as u64,
+    }
+}
+
+/// How a collection is kept.
+pub(super) fn config(request: &proto::CreateCollection) -> Result<edge::EdgeConfig> {
+    use proto::vectors_config::Config;
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let mut builder = edge::EdgeConfig::builder();
+    match request.vectors_config.clone().and_then(|config| config.config) {
+        Some(Config::ParamsMap(named)) => {
+            for (name, params) in named.map {
+                if params.distance() != proto::Distance::Dot {
+                    return Err(unknown("distances but dot"));
+                }
+                let dense = edge::EdgeVectorParams::builder(size(params.size), edge::Distance::Dot);
+                builder = builder.vector(name, dense.build());
+            }
+        }
+        Some(Config::Params(_)) => return Err(unknown("vectors without a name")),
+        None => {}
+    }
+    for name in request.sparse_vectors_config.iter().flat_map(|sparse| sparse.map.keys()) {
+        let sparse = edge::EdgeSparseVectorParams::default();
+        builder = builder.sparse_vector(name.clone(), sparse);
+    }
+    if let Some(hnsw) = &request.hnsw_config {
+        let usual = edge::HnswIndexConfig::default();
+        let or = |given: Option<u64>, usual| given.map_or(usual, size);
+        builder = builder.hnsw_config(edge::HnswIndexConfig {
+            m: or(hnsw.m, usual.m),
+            ef_construct: or(hnsw.ef_construct, usual.ef_construct),
+            full_scan_threshold: or(hnsw.full_scan_threshold, usual.full_scan_threshold),
+            payload_m: hnsw.payload_m.map(size),
+            ..usual
+        });
+    }
+    Ok(builder.build())
+}
+
+/// An index's kind and parameters.
+pub(super) fn index(
+    request: &proto::CreateFieldIndexCollection,
+) -> Result<edge::PayloadFieldSchema> {
+    use proto::payload_index_params::IndexParams;
+    let params = request.field_index_params.as_ref().and_then(|p| p.index_params.as_ref());
+    let params = match params {
+        Some(IndexParams::KeywordIndexParams(keyword)) => {
+            edge::PayloadSchemaParams::Keyword(edge::KeywordIndexParams {
+                is_tenant: keyword.is_tenant,
+                enable_hnsw: keyword.enable_hnsw,
+                ..edge::KeywordIndexParams::default()
+            })
+        }
+        Some(IndexParams::IntegerIndexParams(integer)) => {
+            edge::PayloadSchemaParams::Integer(edge::IntegerIndexParams {
+                lookup: integer.lookup,
+                range: integer.range,
+                enable_hnsw: integer.enable_hnsw,
+                ..edge::IntegerIndexParams::default()
+            })
+        }
+        Some(IndexParams::FloatIndexParams(float)) => {
+            edge::PayloadSchemaParams::Float(edge::FloatIndexParams {
+                enable_hnsw: float.enable_hnsw,
+                ..edge::FloatIndexParams::default()
+            })
+        }
+        _ => return Err(unknown("this kind of index")),
+    };
+    Ok(edge::PayloadFieldSchema::FieldParams(params))
+}

@@ -1,0 +1,257 @@
+//! Records as points.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use memory_core::text::{Language, bm25, term_frequencies, words};
+use memory_core::{Error, NewRecord, Record, Result, Timestamp, content_hash, json, normalize};
+use qdrant_client::qdrant::vectors::VectorsOptions;
+use qdrant_client::qdrant::vectors_output::VectorsOptions as OutputOptions;
+use qdrant_client::qdrant::{
+    DenseVector, NamedVectors, PointStruct, SparseVector, Vector, Vectors, VectorsOutput, vector,
+    vector_output,
+};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::facts::Facts;
+use crate::layout::{DENSE, Place, SPARSE, field, hex};
+use crate::payload::{self, Payload};
+
+/// Words are weighed as in a text of so many, before the namespace's own mean is known.
+pub(crate) const USUAL_LENGTH: f64 = 64.0;
+
+/// Who writes, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp<'a> {
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    pub(crate) expires: Option<Timestamp>,
+    /// Of this call alone.
+    pub(crate) version: &'a str,
+    /// Of the namespace, from its binding to its deletion.
+    pub(crate) binding: &'a str,
+    pub(crate) fingerprint: &'a str,
+}
+
+/// A digest that is the same exactly for what [`NewRecord::is_unchanged`] calls so.
+pub(crate) fn fingerprint(record: &NewRecord) -> String {
+    let mut hasher = Sha256::new();
+    let metadata = json::canonical(&Value::Object(record.metadata.clone()));
+    let language = record.language.map_or("", Language::code);
+    for part in [&record.content, &record.document_type, &metadata, language] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    for number in &record.embedding {
+        hasher.update(number.to_bits().to_le_bytes());
+    }
+    hex(&hasher.finalize())
+}
+
+/// The vector of length 1 that is searched for or among.
+pub(crate) fn direction(embedding: &[f32]) -> Vec<f32> {
+    if is_unit(embedding) { embedding.to_vec() } else { normalize(embedding.to_vec()) }
+}
+
+/// Whether it is a direction as it is: its length is 1 but for what rounding does.
+fn is_unit(embedding: &[f32]) -> bool {
+    let square: f64 = embedding.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    (square - 1.0).abs() < 1e-6
+}
+
+/// A word's number in sparse vectors. Two words may share one; the field `words` tells them apart.
+pub(crate) fn dimension(word: &str) -> u32 {
+    let digest = Sha256::digest(word);
+    u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// The point of a record.
+pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> PointStruct {
+    let id = record.identity();
+    let metadata = Value::Object(record.metadata.clone()).to_string();
+    let mut fields = payload::payload([
+        (field::PLACE, payload::text(place.as_str())),
+        (field::ID, payload::text(&*id)),
+        (field::CONTENT, payload::text(&*record.content)),
+        (field::HASH, payload::text(content_hash(&record.content))),
+        (field::TYPE, payload::text(&*record.document_type)),
+        (field::METADATA, payload::text(metadata)),
+        (field::CREATED, payload::moment(stamp.created)),
+        (field::UPDATED, payload::moment(stamp.updated)),
+        (field::VERSION, payload::text(stamp.version)),
+        (field::BINDING, payload::text(stamp.binding)),
+        (field::FINGERPRINT, payload::text(stamp.fingerprint)),
+    ]);
+    let mut put = |key: &str, value| drop(fields.insert(key.to_owned(), value));
+    if let Some(language) = record.language {
+        put(field::LANGUAGE, payload::text(language.code()));
+    }
+    if let Some(expires) = stamp.expires {
+        put(field::EXPIRES, payload::moment(expires));
+    }
+    if !is_unit(&record.embedding) {
+        let bits: Vec<u8> = record.embedding.iter().flat_map(|x| x.to_le_bytes()).collect();
+        put(field::RAW, payload::text(STANDARD_NO_PAD.encode(bits)));
+    }
+    let Facts { keywords, numbers, texts } = Facts::of(&record.document_type, &record.metadata);
+    put(field::FACTS, payload::texts(keywords));
+    let numbers = numbers.into_iter().map(|(key, number)| {
+        payload::object([("k", payload::text(key)), ("v", payload::float(number))])
+    });
+    let texts = texts.into_iter().map(|(key, text)| {
+        payload::object([("k", payload::text(key)), ("s", payload::text(text))])
+    });
+    put(field::ORDER, payload::list(numbers.chain(texts)));
+    let words = words(&record.content, record.language);
+    let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
+    put(field::LENGTH, payload::integer(length.into()));
+    let frequencies = term_frequencies(words);
+    let sparse = sparse(frequencies.iter().map(|(word, frequency)| {
+        (dimension(word), bm25::weight(*frequency, length, USUAL_LENGTH))
+    }));
+    put(field::WORDS, payload::texts(frequencies.into_keys()));
+    let mut vectors = NamedVectors::default();
+    let dense = DenseVector { data: direction(&record.embedding) };
+    vectors.vectors.insert(DENSE.to_owned(), named(vector::Vector::Dense(dense)));
+    if !sparse.indices.is_empty() {
+        vectors.vectors.insert(SPARSE.to_owned(), named(vector::Vector::Sparse(sparse)));
+    }
+    PointStruct {
+        id: Some(place.point(&id)),
+        payload: fields,
+        vectors: Some(Vectors { vectors_options: Some(VectorsOptions::Vectors(vectors)) }),
+    }
+}
+
+fn named(vector: vector::Vector) -> Vector {
+    Vector { vector: Some(vector), ..Vector::default() }
+}
+
+/// A sparse vector; what shares a dimension is added up.
+pub(crate) fn sparse(weights: impl Iterator<Item = (u32, f64)>) -> SparseVector {
+    let mut all: Vec<(u32, f64)> = weights.collect();
+    all.sort_unstable_by_key(|(dimension, _)| *dimension);
+    all.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
+    #[expect(clippy::cast_possible_truncation, reason = "what the store keeps")]
+    let values = all.iter().map(|(_, weight)| *weight as f32).collect();
+    SparseVector { values, indices: all.into_iter().map(|(dimension, _)| dimension).collect() }
+}
+
+/// The record of a point.
+pub(crate) fn record(mut fields: Payload, embedding: Option<Vec<f32>>) -> Result<Record> {
+    let language = match payload::get_text(&fields, field::LANGUAGE) {
+        None => None,
+        Some(code) => Some(Language::from_code(code).ok_or_else(|| {
+            Error::corrupted(format!("a record is in a language {code:?} that is not known"))
+        })?),
+    };
+    let metadata = payload::take_text(&mut fields, field::METADATA)?;
+    Ok(Record {
+        id: payload::take_text(&mut fields, field::ID)?,
+        content: payload::take_text(&mut fields, field::CONTENT)?,
+        content_hash: payload::take_text(&mut fields, field::HASH)?,
+        document_type: payload::take_text(&mut fields, field::TYPE)?,
+        metadata: json::parse(&metadata).map_err(|error| {
+            Error::corrupted("a record's metadata is no JSON").with_source(error)
+        })?,
+        language,
+        created_at: payload::need_moment(&fields, field::CREATED)?,
+        updated_at: payload::need_moment(&fields, field::UPDATED)?,
+        expires_at: payload::get_moment(&fields, field::EXPIRES)?,
+        embedding,
+    })
+}
+
+/// The embedding's own bits: those kept apart, or the vector's.
+pub(crate) fn embedding(fields: &Payload, vectors: Option<VectorsOutput>) -> Result<Vec<f32>> {
+    let lost = || Error::corrupted("a record has no readable embedding");
+    match payload::get_text(fields, field::RAW) {
+        None => dense(vectors).ok_or_else(lost),
+        Some(raw) => {
+            let bits = STANDARD_NO_PAD.decode(raw).map_err(|_| lost())?;
+            let (numbers, rest) = bits.as_chunks::<4>();
+            if !rest.is_empty() {
+                return Err(lost());
+            }
+            Ok(numbers.iter().map(|bits| f32::from_le_bytes(*bits)).collect())
+        }
+    }
+}
+
+fn output(vectors: Option<VectorsOutput>, name: &str) -> Option<vector_output::Vector> {
+    match vectors?.vectors_options? {
+        OutputOptions::Vectors(mut named) => {
+            let output = named.vectors.remove(name)?;
+            // Servers before 1.16 answer in fields that were deprecated then.
+            output.vector
+        }
+        OutputOptions::Vector(_) => None,
+    }
+}
+
+/// The vector of length 1.
+pub(crate) fn dense(vectors: Option<VectorsOutput>) -> Option<Vec<f32>> {
+    match output(vectors, DENSE)? {
+        vector_output::Vector::Dense(dense) => Some(dense.data),
+        _ => None,
+    }
+}
+
+/// The words' weights.
+pub(crate) fn weights(vectors: Option<VectorsOutput>) -> Option<SparseVector> {
+    match output(vectors, SPARSE)? {
+        vector_output::Vector::Sparse(sparse) => Some(sparse),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn v1_what_differs_in_a_bit_has_another_fingerprint() {
+        let base = || NewRecord::new("text", vec![1.0, 0.0]);
+        let with = |metadata: Value| {
+            let Value::Object(metadata) = metadata else { unreachable!() };
+            fingerprint(&base().with_metadata(metadata))
+        };
+        assert_eq!(with(json!({"a": 1, "b": 2})), with(json!({"b": 2, "a": 1})));
+        assert_ne!(with(json!({"a": 1})), with(json!({"a": 1.0})));
+        let signed = NewRecord::new("text", vec![1.0, -0.0]);
+        assert_ne!(fingerprint(&base()), fingerprint(&signed));
+        let moved =
+            NewRecord { document_type: "texttext".into(), content: String::new(), ..base() };
+        assert_ne!(fingerprint(&base()), fingerprint(&moved));
+    }
+
+    #[test]
+    fn g3_an_embedding_keeps_its_bits() {
+        let place = Place::of(&memory_core::Scope::new("u", "n").unwrap(), "x");
+        let now = Timestamp::default();
+        let stamp = Stamp {
+            created: now,
+            updated: now,
+            expires: None,
+            version: "v",
+            binding: "b",
+            fingerprint: "f",
+        };
+        for embedding_of in [vec![3.0, -0.0], vec![f32::MAX, f32::MIN_POSITIVE], vec![1.0, 1e-30]] {
+            let stored = point(&place, &NewRecord::new("", embedding_of.clone()), stamp);
+            let unit = is_unit(&embedding_of);
+            assert_eq!(stored.payload.contains_key(field::RAW), !unit);
+            if !unit {
+                assert_eq!(embedding(&stored.payload, None).unwrap(), embedding_of);
+            }
+        }
+    }
+}

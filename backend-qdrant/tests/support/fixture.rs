@@ -1,0 +1,250 @@
+//! A fixture, and no Qdrant: a server on a loopback port that answers by the engine in this process.
+//!
+//! It shares the engine's and this project's own misunderstandings; what it is for is the wire.
+
+#![allow(clippy::wildcard_imports, reason = "a server has many messages")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
+use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
+use ::qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
+use ::qdrant_client::qdrant::*;
+use backend_qdrant::edge::Local;
+use tonic::service::Interceptor;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// What the fixture does to requests for points.
+pub(crate) type Mood = Arc<dyn Fn() -> Option<Status> + Send + Sync>;
+
+/// A server that ends with this value.
+pub(crate) struct Fixture {
+    pub(crate) address: SocketAddr,
+    pub(crate) local: Arc<Local>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+#[derive(Clone)]
+struct Service {
+    local: Arc<Local>,
+    mood: Mood,
+}
+
+/// Asks for the key, as a server does.
+#[derive(Clone)]
+struct Key(Option<&'static str>);
+
+impl Interceptor for Key {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let given = request.metadata().get("api-key").and_then(|key| key.to_str().ok());
+        if self.0.is_none() || self.0 == given {
+            return Ok(request);
+        }
+        Err(Status::unauthenticated("Invalid API key or JWT"))
+    }
+}
+
+impl Fixture {
+    /// Starts a server on the folder. `tls` is a certificate and its key, in PEM.
+    pub(crate) fn start(
+        folder: &Path,
+        key: Option<&'static str>,
+        tls: Option<(&str, &str)>,
+        mood: Mood,
+    ) -> Self {
+        let local = Local::open(folder).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let service = Service { local: Arc::clone(&local), mood };
+        let _entered = runtime.enter();
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let mut server = Server::builder();
+        if let Some((certificate, key)) = tls {
+            let identity = Identity::from_pem(certificate, key);
+            server = server.tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
+        }
+        let points = PointsServer::new(service.clone()).max_decoding_message_size(usize::MAX);
+        let key = Key(key);
+        let serving = server
+            .add_service(tonic::service::interceptor::InterceptedService::new(points, key.clone()))
+            .add_service(CollectionsServer::with_interceptor(service.clone(), key.clone()))
+            .add_service(QdrantServer::with_interceptor(service, key))
+            .serve_with_incoming(incoming);
+        runtime.spawn(serving);
+        Self { address, local, _runtime: runtime }
+    }
+}
+
+/// A mood in which every request is answered.
+pub(crate) fn obliging() -> Mood {
+    Arc::new(|| None)
+}
+
+impl Service {
+    /// Calls the engine where it may block.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Local) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        if let Some(status) = (self.mood)() {
+            return Err(status);
+        }
+        let local = Arc::clone(&self.local);
+        tokio::task::spawn_blocking(move || call(&local)).await.unwrap()
+    }
+
+    async fn write(
+        &self,
+        call: impl FnOnce(&Local) -> Result<(), Status> + Send + 'static,
+    ) -> Answer<PointsOperationResponse> {
+        self.call(call).await?;
+        let completed = UpdateResult { operation_id: None, status: UpdateStatus::Completed.into() };
+        Ok(Response::new(PointsOperationResponse {
+            result: Some(completed),
+            ..PointsOperationResponse::default()
+        }))
+    }
+}
+
+/// What the driver never asks for.
+macro_rules! unknown {
+    ($($name:ident: $request:ident => $answer:ident;)+) => {
+        $(
+            fn $name<'life0, 'async_trait>(
+                &'life0 self,
+                _: Request<$request>,
+            ) -> std::pin::Pin<Box<dyn Future<Output = Answer<$answer>> + Send + 'async_trait>>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                Box::pin(async { Err(Status::unimplemented(stringify!($name))) })
+            }
+        )+
+    };
+}
+
+#[tonic::async_trait]
+impl Qdrant for Service {
+    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckReply> {
+        let title = "fixture".to_owned();
+        Ok(Response::new(HealthCheckReply { title, version: "1.18.0".into(), commit: None }))
+    }
+}
+
+#[tonic::async_trait]
+impl Collections for Service {
+    async fn get(
+        &self,
+        request: Request<GetCollectionInfoRequest>,
+    ) -> Answer<GetCollectionInfoResponse> {
+        let name = request.into_inner().collection_name;
+        let missing = Status::not_found(format!("Collection `{name}` doesn't exist!"));
+        let info = self.call(move |local| local.info(&name).ok_or(missing)).await?;
+        Ok(Response::new(GetCollectionInfoResponse { result: Some(info), time: 0.0 }))
+    }
+
+    async fn create(
+        &self,
+        request: Request<CreateCollection>,
+    ) -> Answer<CollectionOperationResponse> {
+        let request = request.into_inner();
+        self.call(move |local| local.create(&request)).await?;
+        Ok(Response::new(CollectionOperationResponse { result: true, time: 0.0 }))
+    }
+
+    unknown! {
+        list: ListCollectionsRequest => ListCollectionsResponse;
+        update: UpdateCollection => CollectionOperationResponse;
+        delete: DeleteCollection => CollectionOperationResponse;
+        update_aliases: ChangeAliases => CollectionOperationResponse;
+        list_collection_aliases: ListCollectionAliasesRequest => ListAliasesResponse;
+        list_aliases: ListAliasesRequest => ListAliasesResponse;
+        collection_cluster_info: CollectionClusterInfoRequest => CollectionClusterInfoResponse;
+        collection_exists: CollectionExistsRequest => CollectionExistsResponse;
+        update_collection_cluster_setup: UpdateCollectionClusterSetupRequest => UpdateCollectionClusterSetupResponse;
+        create_shard_key: CreateShardKeyRequest => CreateShardKeyResponse;
+        delete_shard_key: DeleteShardKeyRequest => DeleteShardKeyResponse;
+        list_shard_keys: ListShardKeysRequest => ListShardKeysResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl Points for Service {
+    async fn upsert(&self, request: Request<UpsertPoints>) -> Answer<PointsOperationResponse> {
+        self.write(|local| local.upsert(request.into_inner())).await
+    }
+
+    async fn delete(&self, request: Request<DeletePoints>) -> Answer<PointsOperationResponse> {
+        self.write(|local| local.delete(request.into_inner())).await
+    }
+
+    async fn set_payload(
+        &self,
+        request: Request<SetPayloadPoints>,
+    ) -> Answer<PointsOperationResponse> {
+        self.write(|local| local.set_payload(request.into_inner())).await
+    }
+
+    async fn create_field_index(
+        &self,
+        request: Request<CreateFieldIndexCollection>,
+    ) -> Answer<PointsOperationResponse> {
+        self.write(|local| local.create_index(request.into_inner())).await
+    }
+
+    async fn get(&self, request: Request<GetPoints>) -> Answer<GetResponse> {
+        let result = self.call(|local| local.get(request.into_inner())).await?;
+        Ok(Response::new(GetResponse { result, ..GetResponse::default() }))
+    }
+
+    async fn scroll(&self, request: Request<ScrollPoints>) -> Answer<ScrollResponse> {
+        self.call(|local| local.scroll(request.into_inner())).await.map(Response::new)
+    }
+
+    async fn query(&self, request: Request<QueryPoints>) -> Answer<QueryResponse> {
+        let result = self.call(|local| local.query(request.into_inner())).await?;
+        Ok(Response::new(QueryResponse { result, ..QueryResponse::default() }))
+    }
+
+    async fn count(&self, request: Request<CountPoints>) -> Answer<CountResponse> {
+        let count = self.call(|local| local.count(request.into_inner())).await?;
+        let result = Some(CountResult { count });
+        Ok(Response::new(CountResponse { result, ..CountResponse::default() }))
+    }
+
+    async fn facet(&self, request: Request<FacetCounts>) -> Answer<FacetResponse> {
+        let hits = self.call(|local| local.facet(request.into_inner())).await?;
+        Ok(Response::new(FacetResponse { hits, ..FacetResponse::default() }))
+    }
+
+    unknown! {
+        update_vectors: UpdatePointVectors => PointsOperationResponse;
+        delete_vectors: DeletePointVectors => PointsOperationResponse;
+        overwrite_payload: SetPayloadPoints => PointsOperationResponse;
+        delete_payload: DeletePayloadPoints => PointsOperationResponse;
+        clear_payload: ClearPayloadPoints => PointsOperationResponse;
+        delete_field_index: DeleteFieldIndexCollection => PointsOperationResponse;
+        create_vector_name: CreateVectorNameRequest => PointsOperationResponse;
+        delete_vector_name: DeleteVectorNameRequest => PointsOperationResponse;
+        search: SearchPoints => SearchResponse;
+        search_batch: SearchBatchPoints => SearchBatchResponse;
+        search_groups: SearchPointGroups => SearchGroupsResponse;
+        recommend: RecommendPoints => RecommendResponse;
+        recommend_batch: RecommendBatchPoints => RecommendBatchResponse;
+        recommend_groups: RecommendPointGroups => RecommendGroupsResponse;
+        discover: DiscoverPoints => DiscoverResponse;
+        discover_batch: DiscoverBatchPoints => DiscoverBatchResponse;
+        update_batch: UpdateBatchPoints => UpdateBatchResponse;
+        query_batch: QueryBatchPoints => QueryBatchResponse;
+        query_groups: QueryPointGroups => QueryGroupsResponse;
+        search_matrix_pairs: SearchMatrixPoints => SearchMatrixPairsResponse;
+        search_matrix_offsets: SearchMatrixPoints => SearchMatrixOffsetsResponse;
+    }
+}

@@ -1,0 +1,258 @@
+//! Faults on the wire (section E), over the fixture: what a caller is told, and that a handle works
+//! again afterwards.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use backend_qdrant::driver;
+use memory_conformance::Faults as _;
+use memory_core::{
+    Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, Error, ErrorKind, NewRecord,
+    Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
+};
+use support::fixture::{Fixture, Mood, obliging};
+use support::gate::Gate;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+fn scope() -> Scope {
+    Scope::new("ada", "bot").unwrap()
+}
+
+fn space() -> EmbeddingSpace {
+    EmbeddingSpace::new("model", 2)
+}
+
+async fn store(backend: &Backend, id: &str) -> Result<Vec<StoredRecord>> {
+    let records = vec![NewRecord::new("text", vec![1.0, 2.0]).with_id(id)];
+    let request = StoreRecords { namespace: "n".into(), space: space(), records };
+    backend.vectors()?.store(&scope(), &request).await
+}
+
+async fn count(backend: &Backend) -> Result<u64> {
+    let request = CountRecords { namespace: "n".into(), filter: None };
+    backend.vectors()?.count(&scope(), &request).await
+}
+
+/// Connects to a store that this prepares.
+async fn connect(url: &str) -> Result<Backend> {
+    let url = url.parse()?;
+    driver().admin(&url).await?.migrate().await?;
+    driver().connect(&url).await
+}
+
+/// A server whose answers follow what the test says.
+struct Moody {
+    fixture: Fixture,
+    next: Arc<Mutex<Option<Status>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Moody {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let next: Arc<Mutex<Option<Status>>> = Arc::default();
+        let told = Arc::clone(&next);
+        let mood: Mood = Arc::new(move || told.lock().unwrap().clone());
+        let fixture = Fixture::start(folder.path(), None, None, mood);
+        Self { fixture, next, _folder: folder }
+    }
+
+    fn url(&self, options: &str) -> String {
+        format!("qdrant://{}?{options}", self.fixture.address)
+    }
+
+    fn says(&self, status: Option<Status>) {
+        *self.next.lock().unwrap() = status;
+    }
+}
+
+fn assert_error(error: &Error, kind: ErrorKind, retry: Retry, maybe_applied: bool) {
+    let told = (error.kind(), error.retry(), error.maybe_applied());
+    assert_eq!(told, (kind, retry, maybe_applied), "{error:?}");
+    assert!(error.hint().is_some() || kind == ErrorKind::RateLimited, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_what_a_server_says_is_what_the_caller_is_told() {
+    let server = Moody::start();
+    let backend = connect(&server.url("")).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    for (code, kind, retry) in [
+        (Code::Unavailable, ErrorKind::Unavailable, Retry::Transient),
+        (Code::DeadlineExceeded, ErrorKind::Timeout, Retry::Transient),
+        (Code::Unauthenticated, ErrorKind::PermissionDenied, Retry::Permanent),
+        (Code::PermissionDenied, ErrorKind::PermissionDenied, Retry::Permanent),
+        (Code::ResourceExhausted, ErrorKind::RateLimited, Retry::Transient),
+    ] {
+        server.says(Some(Status::new(code, "as the test says")));
+        let error = count(&backend).await.unwrap_err();
+        assert_error(&error, kind, retry, false);
+    }
+    server.says(None);
+    assert_eq!(count(&backend).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_an_exhausted_server_says_when_to_come_again() {
+    let server = Moody::start();
+    let backend = connect(&server.url("")).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    let mut metadata = MetadataMap::new();
+    metadata.insert("retry-after", "3".parse().unwrap());
+    let status = Status::with_metadata(Code::ResourceExhausted, "too many", metadata);
+    server.says(Some(status));
+    let error = count(&backend).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_a_server_that_is_slow_is_a_timeout_that_may_have_been_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicUsize::new(usize::MAX / 2));
+    let left = Arc::clone(&asked);
+    let mood: Mood = Arc::new(move || {
+        // Blocks the request, and no other one: each has a worker of the fixture's own.
+        if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        None
+    });
+    let fixture = Fixture::start(folder.path(), None, None, mood);
+    let url = format!("qdrant://{}?timeout_ms=500", fixture.address);
+    let backend = connect(&url).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    // Storing reads twice and then writes.
+    asked.store(3, Ordering::SeqCst);
+    let error = store(&backend, "b").await.unwrap_err();
+    assert_error(&error, ErrorKind::Timeout, Retry::Transient, true);
+    asked.store(usize::MAX / 2, Ordering::SeqCst);
+    assert!(matches!(
+        store(&backend, "b").await.unwrap()[0].outcome,
+        Outcome::Inserted | Outcome::Unchanged
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_a_connection_that_breaks_off_may_have_been_applied_and_comes_back() {
+    let server = Moody::start();
+    let gate = Gate::before(server.fixture.address.to_string()).await;
+    let backend = connect(&format!("qdrant://{}", gate.address())).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    gate.cut().await;
+    for _ in 0..3 {
+        let error = count(&backend).await.unwrap_err();
+        assert_error(&error, ErrorKind::Unavailable, Retry::Transient, false);
+    }
+    gate.mend().await;
+    let start = std::time::Instant::now();
+    while count(&backend).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(store(&backend, "a").await.unwrap()[0].outcome, Outcome::Unchanged);
+}
+
+/// A certificate authority and a certificate of it for this machine, made by openssl: the paths of
+/// authority, certificate and key.
+fn certificates(folder: &std::path::Path) -> [std::path::PathBuf; 3] {
+    let [ca, ca_key, certificate, key, request, extensions] =
+        ["ca.pem", "ca.key", "server.pem", "server.key", "server.csr", "server.ext"]
+            .map(|name| folder.join(name));
+    std::fs::write(&extensions, "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
+    let openssl = |arguments: &[&str], paths: &[(&str, &std::path::Path)]| {
+        let mut command = Command::new("openssl");
+        command.args(arguments);
+        for (option, path) in paths {
+            command.arg(option).arg(path);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let new = ["req", "-newkey", "rsa:2048", "-nodes", "-subj"];
+    openssl(
+        &[&new[..], &["/CN=test CA", "-x509", "-days", "2"]].concat(),
+        &[("-keyout", &ca_key), ("-out", &ca)],
+    );
+    openssl(&[&new[..], &["/CN=localhost"]].concat(), &[("-keyout", &key), ("-out", &request)]);
+    openssl(
+        &["x509", "-req", "-days", "2", "-CAcreateserial"],
+        &[
+            ("-in", &request),
+            ("-CA", &ca),
+            ("-CAkey", &ca_key),
+            ("-extfile", &extensions),
+            ("-out", &certificate),
+        ],
+    );
+    [ca, certificate, key]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_trusts_whom_the_url_names_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ca, certificate, key] = certificates(folder.path());
+    let [certificate, key] = [certificate, key].map(|path| std::fs::read_to_string(path).unwrap());
+    let data = folder.path().join("data");
+    let fixture = Fixture::start(&data, Some("a-key"), Some((&certificate, &key)), obliging());
+    let url = format!("qdrants://{}?api_key=a-key", fixture.address);
+    let trusting = format!("{url}&ca_file={}", ca.display());
+    let backend = connect(&trusting).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    assert_eq!(count(&backend).await.unwrap(), 1);
+    let error = connect(&url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.message().contains("TLS"), "{error:?}");
+    let wrong = trusting.replace("a-key", "CANARY");
+    let error = connect(&wrong).await.unwrap_err();
+    // The health check of an instance needs no key on a server; what follows does.
+    assert_error(&error, ErrorKind::PermissionDenied, Retry::Permanent, false);
+    assert!(!format!("{error:?} {error}").contains("CANARY"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_transports_find_the_same() {
+    let server = Moody::start();
+    let folder = tempfile::tempdir().unwrap();
+    let here = format!("qdrant-edge:{}", folder.path().display());
+    let backends = [connect(&server.url("")).await.unwrap(), connect(&here).await.unwrap()];
+    let hostile = ["ada", "ADA", "3:ada", "%", "*", "a'; --", "\"}"];
+    let mut found = Vec::new();
+    for backend in &backends {
+        let vectors = backend.vectors().unwrap();
+        for (at, user) in (0_u8..).zip(hostile) {
+            let scope = Scope::new(user, "bot").unwrap();
+            let records = (0..40_u8).map(|n| {
+                let embedding = vec![f32::from(n) - 20.0, f32::from(at) + 1.0];
+                NewRecord::new(format!("of {at}, number {n}"), embedding).with_id(format!("{n}"))
+            });
+            let (namespace, space) = ("n".to_owned(), space());
+            let request = StoreRecords { namespace, space, records: records.collect() };
+            vectors.store(&scope, &request).await.unwrap();
+        }
+        let mut of_all = Vec::new();
+        for (at, user) in (0_u8..).zip(hostile) {
+            let scope = Scope::new(user, "bot").unwrap();
+            let search = VectorSearch::new("n", space(), vec![1.0, 0.5], 15);
+            let hits = vectors.search(&scope, &search).await.unwrap().hits;
+            let own = format!("of {at},");
+            assert!(hits.iter().all(|hit| hit.record.content.starts_with(&own)), "{user}");
+            let words = memory_core::TextSearch::new("n", "number 7", 15);
+            let by_words = vectors.search_text(&scope, &words).await.unwrap().hits;
+            assert_eq!(by_words[0].record.id, "7");
+            of_all.push(hits.into_iter().map(|hit| (hit.record.id, hit.score)).collect::<Vec<_>>());
+            of_all.push(by_words.into_iter().map(|hit| (hit.record.id, hit.score)).collect());
+        }
+        found.push(of_all);
+        let which = Selection::Namespace;
+        let delete = DeleteRecords { namespace: "n".into(), which };
+        let first = Scope::new(hostile[0], "bot").unwrap();
+        assert_eq!(vectors.delete(&first, &delete).await.unwrap(), 40);
+    }
+    assert_eq!(found[0], found[1]);
+}
