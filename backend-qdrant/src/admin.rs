@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use memory_core::{
-    Admin, Error, Migration, Page, PageRequest, PurgeReceipt, Result, Timestamp, operation as op,
+    Admin, Error, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Timestamp,
+    operation as op,
 };
 use qdrant_client::qdrant::{Condition, Filter, Range};
 
@@ -72,6 +73,11 @@ impl Admin for Administration {
             store.remove(&collection, left).await?;
         }
         Ok(PurgeReceipt { records, ..PurgeReceipt::default() })
+    }
+
+    /// None: a server, and Edge in the background, index by themselves what has grown.
+    async fn build_indexes(&self) -> Result<Indexing> {
+        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
