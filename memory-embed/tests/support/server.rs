@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
+#[allow(dead_code, reason = "not every test that includes this file looks at all")]
 pub(crate) struct Request {
     pub(crate) line: String,
     pub(crate) headers: Vec<(String, String)>,
