@@ -35,8 +35,8 @@ const HUB_TOKENS: usize = 512;
 /// model, which computes one batch of 32 texts at a time, on Tokio's blocking pool; it needs a
 /// Tokio runtime, and whoever drops a call waits for no more than its current batch.
 ///
-/// What a text has beyond [`EmbedderLimits::tokens`] is cut off. Numbers of a text's vector differ
-/// in the last places with the texts that it is embedded together with.
+/// What a text has beyond [`EmbedderLimits::tokens`] is cut off. A text's vector may differ
+/// in its last places with the texts that it is embedded together with.
 #[derive(Clone)]
 pub struct FastembedEmbedder(Arc<Shared>);
 

@@ -3,8 +3,9 @@
 use fastembed::{EmbeddingModel, ModelInfo, TextEmbedding};
 use memory_core::{Error, Result, did_you_mean};
 
-/// A model of the hub by its code, as in `BAAI/bge-small-en-v1.5`, by what follows the slash, or
-/// by fastembed's own name for it, as in `BGESmallENV15`; upper and lower case are one.
+/// A model by its name, as in `BAAI/bge-small-en-v1.5`, with or without who published it, since
+/// fastembed often takes somebody else's conversion; or by fastembed's own name for it, as in
+/// `BGESmallENV15`. Upper and lower case are one.
 pub(super) fn model(name: &str) -> Result<ModelInfo<EmbeddingModel>> {
     let models = TextEmbedding::list_supported_models();
     let own = |model: &ModelInfo<EmbeddingModel>| format!("{:?}", model.model);
@@ -14,8 +15,7 @@ pub(super) fn model(name: &str) -> Result<ModelInfo<EmbeddingModel>> {
         .iter()
         .filter(|model| {
             let code = model.model_code.as_str();
-            let short = code.rsplit_once('/').map_or(code, |(_, short)| short);
-            [code, short, &own(model)].iter().any(|known| known.eq_ignore_ascii_case(name))
+            own(model).eq_ignore_ascii_case(name) || short(code).eq_ignore_ascii_case(short(name))
         })
         .min_by_key(|model| own(model).len());
     if let Some(found) = found {
@@ -32,12 +32,29 @@ pub(super) fn model(name: &str) -> Result<ModelInfo<EmbeddingModel>> {
         .with_hint(hint))
 }
 
+/// What follows the slash, without the mark of a conversion.
+fn short(code: &str) -> &str {
+    let short = code.rsplit_once('/').map_or(code, |(_, short)| short);
+    short.strip_suffix("-onnx").or_else(|| short.strip_suffix("-ONNX")).unwrap_or(short)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_model_has_three_names() {
+    fn a_model_has_several_names() {
+        for name in [
+            "sentence-transformers/all-MiniLM-L6-v2",
+            "Qdrant/all-MiniLM-L6-v2-onnx",
+            "all-minilm-l6-v2",
+            "AllMiniLML6V2",
+        ] {
+            assert_eq!(model(name).unwrap().model, EmbeddingModel::AllMiniLML6V2, "{name}");
+        }
+        for name in ["BAAI/bge-small-en-v1.5", "bgesmallenv15"] {
+            assert_eq!(model(name).unwrap().model, EmbeddingModel::BGESmallENV15, "{name}");
+        }
         for name in ["BAAI/bge-m3", "BGE-M3", "bgem3"] {
             assert_eq!(model(name).unwrap().model, EmbeddingModel::BGEM3);
         }

@@ -1,6 +1,8 @@
 //! An HTTP server on loopback that answers as a test tells it to, byte by byte where it is to
 //! answer wrongly.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
+#[allow(dead_code, reason = "not every test that includes this file looks at all")]
 pub(crate) struct Request {
     pub(crate) line: String,
     pub(crate) headers: Vec<(String, String)>,
