@@ -36,11 +36,6 @@ const FEATURES: [Feature; 5] = [
     Feature::Counters,
 ];
 
-/// Why there is no facet of vectors, for whoever asks what the store can do.
-const NO_VECTORS: &str = "no vectors: the server's vector sets find approximately, keep scores of \
-                          reduced precision and filter by a language of their own, and plain \
-                          servers have none; bind vectors to another store";
-
 static MIGRATE: Script = Script::writing(include_str!("lua/migrate.lua"));
 static PURGE: Script =
     Script::writing(concat!(include_str!("lua/time.lua"), include_str!("lua/purge.lua")));
@@ -89,7 +84,8 @@ async fn connect(url: &StoreUrl) -> Result<Backend> {
     }
     let mut capabilities = Capabilities::new(report.durability, FEATURES);
     capabilities.vectors = None;
-    capabilities.notes = vec![report.window.into(), NO_VECTORS.into()];
+    capabilities.notes =
+        vec![report.window.into(), server::about_vectors(&store.connection).await.into()];
     let shared = Arc::new(RedisCache(Arc::clone(&store)));
     let backend = Backend::new(BackendParts {
         name: NAME,

@@ -42,6 +42,7 @@
 //! | `P:{user/node}:ids:NAME`, `:gone:NAME` | its message ids, and those whose message is gone |
 //! | `P:{user/node}:conversations` | the conversations in byte order |
 //! | `P:{user}:nodes`, `P:{/}:users` | the registry, by which an erasure finds every scope |
+//! | `P:{user}:cache`, `:cache:NODE/…` | what caches share of a user; all of it expires |
 //! | `P:schema` | the version of all this |
 //!
 //! An acknowledged write survives what the server is configured for, which is found out at connect
@@ -51,7 +52,12 @@
 //!
 //! # Choices
 //!
-//! - **No vectors.** A plain Redis has none; bind them to another store.
+//! - **No vectors.** A plain Redis has none. Vector sets have no words (V9) and filters of another
+//!   truth table (V8); the query engine reads both by rules of its own. What the server has is found
+//!   out at connect, and the capabilities' notes say why it is not used. Bind vectors to another
+//!   store.
+//! - **Rights are tried at connect.** A script is not rolled back where its user may not run one of
+//!   its commands, so a user who may not run all of them is refused before the first (G5).
 //! - **A command whose outcome is unknown is never sent again by the driver**, on a cluster neither:
 //!   it could append a message twice. The error says `maybe_applied`, and the caller's retry layer
 //!   repeats what is safe to repeat.

@@ -41,6 +41,30 @@ pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     Ok(Report { version, durability: weakest.durability, window: weakest.words, missing })
 }
 
+/// Why there are no vectors: what the server has for them, and what it lacks of the contract.
+pub(crate) async fn about_vectors(connection: &Connection) -> &'static str {
+    let mut command = redis::cmd("COMMAND");
+    command.arg("INFO").arg("VADD").arg("FT.SEARCH");
+    let answers = connection.everywhere(&command).await.unwrap_or_default();
+    let has = |at: usize| {
+        answers.iter().any(|answer| match answer {
+            Value::Array(commands) => !matches!(commands.get(at), None | Some(Value::Nil)),
+            _ => false,
+        })
+    };
+    match (has(0), has(1)) {
+        (_, true) => {
+            "no vectors: the server's query engine reads words and filters by rules of its own (V8, \
+             V9); bind vectors to another store"
+        }
+        (true, false) => {
+            "no vectors: the server's vector sets have no words (V9), and filters whose missing \
+             fields and types mean something else (V8); bind vectors to another store"
+        }
+        (false, false) => "no vectors: the server has none; bind vectors to another store",
+    }
+}
+
 /// What an acknowledged write survives, and in words.
 struct Kept {
     durability: Durability,

@@ -185,6 +185,20 @@ fn quickstart_goes_through_all_kinds() {
 }
 
 #[test]
+fn quickstart_says_first_which_facet_has_no_store() {
+    let place = Place::new();
+    place.file(
+        "m.yaml",
+        "stores: {a: \"memory:\", b: \"memory:b\"}\nconversations: a\nworking: a\n",
+    );
+    let answer = place.run(["--config=m.yaml", "quickstart"]).json(1);
+    assert!(answer.get("steps").is_none(), "{answer}");
+    let error = &answer["error"];
+    assert!(error["message"].as_str().unwrap().contains("needs vectors"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("`vectors: other`"), "{error}");
+}
+
+#[test]
 fn an_import_that_stops_names_the_line_and_what_came_before() {
     let place = Place::new();
     place.file(

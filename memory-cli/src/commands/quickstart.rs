@@ -3,7 +3,9 @@
 use std::io;
 
 use agent_memory::kinds::Operation;
-use agent_memory::{ConversationStatistics, Durability, ExecutionContext, Facet, Memory, Node};
+use agent_memory::{
+    ConversationStatistics, Durability, Error, ExecutionContext, Facet, Memory, Node,
+};
 use serde_json::{Value, json};
 
 use crate::output::{self, BOLD, CALL, DIM, GOOD, Output, printable};
@@ -25,6 +27,7 @@ struct Step {
 
 pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
     let memory = session.memory().await?;
+    complete(&memory, &store_of(session))?;
     let context = ExecutionContext::for_user(session.user()).at_node(NODE);
     let before = remembered(&memory, &context).await?;
     let store = store_of(session);
@@ -77,6 +80,28 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
         },
     )?;
     if success { Ok(()) } else { Err(Failure::Answered) }
+}
+
+/// Every facet has a store: it would be a pity to find out halfway.
+fn complete(memory: &Memory, store: &str) -> agent_memory::Result<()> {
+    let missing: Vec<&str> = Facet::ALL
+        .into_iter()
+        .filter(|facet| memory.backend(*facet).is_err())
+        .map(Facet::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let bindings: Vec<String> = missing.iter().map(|facet| format!("{facet}: other")).collect();
+    Err(Error::config(format!(
+        "the quickstart needs {}, and no store offers it",
+        missing.join(", ")
+    ))
+    .with_hint(format!(
+        "bind it to another store: write `stores: {{main: \"{store}\", other: \
+             \"sqlite:agent.db\"}}`, `default: main` and `{}` to a file, and give it with --config",
+        bindings.join("`, `")
+    )))
 }
 
 /// What earlier runs left.
