@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use qdrant_client::qdrant as proto;
@@ -28,7 +30,7 @@ const BYTES_UNFLUSHED: u64 = 32 << 20;
 /// while a write is applied, so that no reader sees a part of it, and shared by readers.
 #[derive(Debug)]
 pub(super) struct Collection {
-    shard: edge::EdgeShard,
+    shard: Arc<edge::EdgeShard>,
     writing: Mutex<Writing>,
     applying: RwLock<()>,
 }
@@ -62,7 +64,7 @@ impl Collection {
         let shard = edge::EdgeShard::load(at, None).map_err(failed)?;
         let (journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
         let collection = Self {
-            shard,
+            shard: Arc::new(shard),
             writing: Mutex::new(Writing { journal, points: 0 }),
             applying: RwLock::new(()),
         };
@@ -245,7 +247,9 @@ impl Collection {
     /// Brings everything to disk and begins the journal anew.
     pub(super) fn flush(&self) -> Result<()> {
         let mut writing = self.writing.lock();
-        self.shard.flush();
+        // Edge panics where it cannot write, as on a full disk.
+        catch_unwind(AssertUnwindSafe(|| self.shard.flush()))
+            .map_err(|_| Status::internal("Edge could not bring its data to disk"))?;
         writing.points = 0;
         writing.journal.truncate(0).map_err(broken)
     }
@@ -316,6 +320,16 @@ impl Collection {
         let _reading = self.applying.read();
         let found = self.shard.facet(facet).map_err(failed)?;
         Ok(found.hits.into_iter().map(convert::facet_hit).collect())
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            // The journal has it. Edge's own drop would panic, so it is not let to.
+            tracing::error!(%error, "a collection is left unflushed");
+            std::mem::forget(Arc::clone(&self.shard));
+        }
     }
 }
 

@@ -262,17 +262,11 @@ impl Local {
 }
 
 impl Drop for Local {
-    /// Ends the work in the background and brings everything to disk.
+    /// Ends the work in the background; each collection then brings itself to disk.
     fn drop(&mut self) {
         self.due.lock().take();
         if let Some(worker) = self.worker.lock().take() {
             let _ = worker.join();
-        }
-        for (name, collection) in self.collections.get_mut().drain() {
-            if let Err(error) = collection.flush() {
-                // The journal has it.
-                tracing::warn!(collection = name, %error, "not flushed");
-            }
         }
     }
 }
