@@ -46,28 +46,33 @@ fn broken(error: std::io::Error) -> Status {
 }
 
 impl Collection {
-    /// Makes a collection whole in another folder, and then gives it its name: whoever dies in
-    /// between leaves nothing half.
-    pub(super) fn create(at: &Path, making: &Path, config: edge::EdgeConfig) -> Result<Self> {
-        if making.exists() {
-            fs::remove_dir_all(making).map_err(broken)?;
+    /// Makes a collection. Its journal comes last: a folder without one was left by a process that
+    /// died over it.
+    pub(super) fn create(at: &Path, config: edge::EdgeConfig) -> Result<Self> {
+        if at.exists() {
+            fs::remove_dir_all(at).map_err(broken)?;
         }
-        fs::create_dir_all(making).map_err(broken)?;
-        drop(edge::EdgeShard::new(making, config).map_err(failed)?);
-        fs::rename(making, at).map_err(broken)?;
-        Self::open(at)
+        fs::create_dir_all(at).map_err(broken)?;
+        let shard = edge::EdgeShard::new(at, config).map_err(failed)?;
+        shard.flush();
+        Self::with(shard, at).map(|(collection, _)| collection)
     }
 
-    /// Opens a collection and applies what its last process had put down but not flushed.
-    pub(super) fn open(at: &Path) -> Result<Self> {
-        forget_old_logs(&at.join("wal")).map_err(broken)?;
-        let shard = edge::EdgeShard::load(at, None).map_err(failed)?;
+    fn with(shard: edge::EdgeShard, at: &Path) -> Result<(Self, Vec<Entry>)> {
         let (journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
         let collection = Self {
             shard: Arc::new(shard),
             writing: Mutex::new(Writing { journal, points: 0 }),
             applying: RwLock::new(()),
         };
+        Ok((collection, entries))
+    }
+
+    /// Opens a collection and applies what its last process had put down but not flushed.
+    pub(super) fn open(at: &Path) -> Result<Self> {
+        forget_old_logs(&at.join("wal")).map_err(broken)?;
+        let shard = edge::EdgeShard::load(at, None).map_err(failed)?;
+        let (collection, entries) = Self::with(shard, at)?;
         if !entries.is_empty() {
             for entry in entries {
                 collection.apply(entry)?;
@@ -333,7 +338,8 @@ impl Drop for Collection {
     }
 }
 
-fn journal_of(at: &Path) -> PathBuf {
+/// Where a collection has its journal.
+pub(super) fn journal_of(at: &Path) -> PathBuf {
     at.join("journal")
 }
 
