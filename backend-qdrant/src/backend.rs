@@ -199,9 +199,11 @@ impl Store {
         let name = self.collection(space);
         if !self.registry().has_space(space).await? {
             self.transport.create_collection(layout::records(&name, space, self.cluster)).await?;
-            for index in layout::record_indexes(&name) {
-                self.transport.create_index(index).await?;
-            }
+            stream::iter(layout::record_indexes(&name))
+                .map(|index| self.transport.create_index(index))
+                .buffer_unordered(AT_ONCE)
+                .try_collect::<()>()
+                .await?;
             self.registry().add_space(space, &name).await?;
         }
         self.learn_space(space).await.map(drop)

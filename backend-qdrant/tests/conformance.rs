@@ -1,5 +1,10 @@
 //! The conformance suite on Qdrant Edge in this process, and over gRPC on a server.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking"
+)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! A folder of Qdrant Edge survives the death of its process at any moment (G6), and belongs to one
 //! process at a time: this test starts itself as a child that writes, kills it, and looks.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

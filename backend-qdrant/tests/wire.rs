@@ -119,13 +119,17 @@ async fn e1_a_server_that_is_slow_is_a_timeout_that_may_have_been_applied() {
     let mood: Mood = Arc::new(move || {
         // Blocks the request, and no other one: each has a worker of the fixture's own.
         if left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            std::thread::sleep(Duration::from_secs(2));
+            std::thread::sleep(Duration::from_secs(3));
         }
         None
     });
     let fixture = Fixture::start(folder.path(), None, None, mood);
-    let url = format!("qdrant://{}?timeout_ms=500", fixture.address);
-    let backend = connect(&url).await.unwrap();
+    let url = format!("qdrant://{}", fixture.address);
+    let patient = connect(&url).await.unwrap();
+    store(&patient, "a").await.unwrap();
+    let url = format!("{url}?timeout_ms=1000");
+    let backend = driver().connect(&url.parse().unwrap()).await.unwrap();
+    // What it has to learn once.
     store(&backend, "a").await.unwrap();
     // Storing reads twice and then writes.
     asked.store(3, Ordering::SeqCst);
@@ -133,7 +137,7 @@ async fn e1_a_server_that_is_slow_is_a_timeout_that_may_have_been_applied() {
     assert_error(&error, ErrorKind::Timeout, Retry::Transient, true);
     asked.store(usize::MAX / 2, Ordering::SeqCst);
     assert!(matches!(
-        store(&backend, "b").await.unwrap()[0].outcome,
+        store(&patient, "b").await.unwrap()[0].outcome,
         Outcome::Inserted | Outcome::Unchanged
     ));
 }

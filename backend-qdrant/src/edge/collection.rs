@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use qdrant_client::qdrant as proto;
@@ -28,7 +30,7 @@ const BYTES_UNFLUSHED: u64 = 32 << 20;
 /// while a write is applied, so that no reader sees a part of it, and shared by readers.
 #[derive(Debug)]
 pub(super) struct Collection {
-    shard: edge::EdgeShard,
+    shard: Arc<edge::EdgeShard>,
     writing: Mutex<Writing>,
     applying: RwLock<()>,
 }
@@ -44,28 +46,33 @@ fn broken(error: std::io::Error) -> Status {
 }
 
 impl Collection {
-    /// Makes a collection whole in another folder, and then gives it its name: whoever dies in
-    /// between leaves nothing half.
-    pub(super) fn create(at: &Path, making: &Path, config: edge::EdgeConfig) -> Result<Self> {
-        if making.exists() {
-            fs::remove_dir_all(making).map_err(broken)?;
+    /// Makes a collection. Its journal comes last: a folder without one was left by a process that
+    /// died over it.
+    pub(super) fn create(at: &Path, config: edge::EdgeConfig) -> Result<Self> {
+        if at.exists() {
+            fs::remove_dir_all(at).map_err(broken)?;
         }
-        fs::create_dir_all(making).map_err(broken)?;
-        drop(edge::EdgeShard::new(making, config).map_err(failed)?);
-        fs::rename(making, at).map_err(broken)?;
-        Self::open(at)
+        fs::create_dir_all(at).map_err(broken)?;
+        let shard = edge::EdgeShard::new(at, config).map_err(failed)?;
+        shard.flush();
+        Self::with(shard, at).map(|(collection, _)| collection)
+    }
+
+    fn with(shard: edge::EdgeShard, at: &Path) -> Result<(Self, Vec<Entry>)> {
+        let (journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
+        let collection = Self {
+            shard: Arc::new(shard),
+            writing: Mutex::new(Writing { journal, points: 0 }),
+            applying: RwLock::new(()),
+        };
+        Ok((collection, entries))
     }
 
     /// Opens a collection and applies what its last process had put down but not flushed.
     pub(super) fn open(at: &Path) -> Result<Self> {
         forget_old_logs(&at.join("wal")).map_err(broken)?;
         let shard = edge::EdgeShard::load(at, None).map_err(failed)?;
-        let (journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
-        let collection = Self {
-            shard,
-            writing: Mutex::new(Writing { journal, points: 0 }),
-            applying: RwLock::new(()),
-        };
+        let (collection, entries) = Self::with(shard, at)?;
         if !entries.is_empty() {
             for entry in entries {
                 collection.apply(entry)?;
@@ -245,7 +252,9 @@ impl Collection {
     /// Brings everything to disk and begins the journal anew.
     pub(super) fn flush(&self) -> Result<()> {
         let mut writing = self.writing.lock();
-        self.shard.flush();
+        // Edge panics where it cannot write, as on a full disk.
+        catch_unwind(AssertUnwindSafe(|| self.shard.flush()))
+            .map_err(|_| Status::internal("Edge could not bring its data to disk"))?;
         writing.points = 0;
         writing.journal.truncate(0).map_err(broken)
     }
@@ -319,7 +328,18 @@ impl Collection {
     }
 }
 
-fn journal_of(at: &Path) -> PathBuf {
+impl Drop for Collection {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            // The journal has it. Edge's own drop would panic, so it is not let to.
+            tracing::error!(%error, "a collection is left unflushed");
+            std::mem::forget(Arc::clone(&self.shard));
+        }
+    }
+}
+
+/// Where a collection has its journal.
+pub(super) fn journal_of(at: &Path) -> PathBuf {
     at.join("journal")
 }
 

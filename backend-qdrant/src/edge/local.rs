@@ -13,15 +13,12 @@ use parking_lot::{Mutex, RwLock};
 use qdrant_client::qdrant as proto;
 use tonic::Status;
 
-use super::collection::Collection;
+use super::collection::{Collection, journal_of};
 use super::convert;
 
 /// How long a folder is waited for that this process is about to close.
 const CLOSING: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-/// What stands before the name of a folder that is being made.
-const MAKING: &str = ".making-";
 
 /// The folders that this process has open.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Local>)>> = Mutex::new(Vec::new());
@@ -89,7 +86,7 @@ impl Local {
             let entry = entry.map_err(unreadable)?;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
             let path = entry.path();
-            if name.starts_with(MAKING) {
+            if path.is_dir() && !journal_of(&path).exists() {
                 fs::remove_dir_all(path).map_err(unreadable)?;
             } else if path.is_dir() {
                 let collection = Collection::open(&path).map_err(|status| {
@@ -177,8 +174,7 @@ impl Local {
         if collections.contains_key(name) {
             return Err(Status::already_exists(format!("Collection `{name}` already exists!")));
         }
-        let making = self.root.join(format!("{MAKING}{name}"));
-        let collection = Collection::create(&self.root.join(name), &making, config)?;
+        let collection = Collection::create(&self.root.join(name), config)?;
         collections.insert(name.clone(), Arc::new(collection));
         Ok(())
     }
@@ -262,17 +258,11 @@ impl Local {
 }
 
 impl Drop for Local {
-    /// Ends the work in the background and brings everything to disk.
+    /// Ends the work in the background; each collection then brings itself to disk.
     fn drop(&mut self) {
         self.due.lock().take();
         if let Some(worker) = self.worker.lock().take() {
             let _ = worker.join();
-        }
-        for (name, collection) in self.collections.get_mut().drain() {
-            if let Err(error) = collection.flush() {
-                // The journal has it.
-                tracing::warn!(collection = name, %error, "not flushed");
-            }
         }
     }
 }

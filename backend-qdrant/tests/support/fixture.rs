@@ -27,7 +27,8 @@ pub(crate) type Mood = Arc<dyn Fn() -> Option<Status> + Send + Sync>;
 pub(crate) struct Fixture {
     pub(crate) address: SocketAddr,
     pub(crate) local: Arc<Local>,
-    _runtime: tokio::runtime::Runtime,
+    /// None once it is shut down.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 #[derive(Clone)]
@@ -61,7 +62,7 @@ impl Fixture {
         let local = Local::open(folder).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let service = Service { local: Arc::clone(&local), mood };
-        let _entered = runtime.enter();
+        let entered = runtime.enter();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = incoming.local_addr().unwrap();
         let mut server = Server::builder();
@@ -77,7 +78,17 @@ impl Fixture {
             .add_service(QdrantServer::with_interceptor(service, key))
             .serve_with_incoming(incoming);
         runtime.spawn(serving);
-        Self { address, local, _runtime: runtime }
+        drop(entered);
+        Self { address, local, runtime: Some(runtime) }
+    }
+}
+
+impl Drop for Fixture {
+    /// Without waiting: a test may end within a runtime of its own.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
