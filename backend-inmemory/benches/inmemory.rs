@@ -10,11 +10,13 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use backend_inmemory::InMemory;
-use criterion::Criterion;
+use criterion::{BatchSize, Criterion};
 use futures_util::FutureExt as _;
+use memory_core::fusion::Fusion;
+use memory_core::json::Object;
 use memory_core::{
-    Append, Backend, EmbeddingSpace, Get, Message, NewRecord, Put, ReadMessages, Result, Retention,
-    Scope, StoreRecords, VectorSearch,
+    Append, Backend, EmbeddingSpace, Get, Hit, Message, NewRecord, Put, ReadMessages, Record,
+    Result, Retention, Scope, StoreRecords, Timestamp, VectorSearch, content_hash,
 };
 
 const DIMENSIONS: usize = 384;
@@ -178,13 +180,47 @@ fn vectors() {
     search(&backend);
 }
 
+/// A hit among the hundred candidates of a side, its id a content's hash.
+fn candidate(number: u64) -> Hit {
+    let content = format!("candidate {number} of a search, with a text of the length of a line");
+    let record = Record {
+        id: content_hash(&content),
+        content_hash: content_hash(&content),
+        content,
+        document_type: "text".into(),
+        metadata: Object::new(),
+        language: None,
+        created_at: Timestamp::default(),
+        updated_at: Timestamp::default(),
+        expires_at: None,
+        embedding: None,
+    };
+    let rank = f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    Hit { record, score: 20.0 / (rank + 1.0), similarity: Some(0.3) }
+}
+
+/// What a hybrid search adds to its legs: 100 candidates of each, a third of them of both.
+fn fusion(criterion: &mut Criterion) {
+    let dense: Vec<Hit> = (0..100).map(candidate).collect();
+    let words: Vec<Hit> = (67..167).map(candidate).collect();
+    criterion.bench_function("fuse 100 and 100 candidates", |bench| {
+        bench.iter_batched(
+            || (dense.clone(), words.clone()),
+            |(dense, words)| Fusion::default().fuse(dense, words, 10),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     // `cargo test` runs this too, without `--bench`, to see that it works.
     if std::env::args().any(|argument| argument == "--bench") {
         vectors();
     }
+    fusion(&mut criterion);
     conversations(&mut criterion);
+    fusion(&mut criterion);
     working(&mut criterion);
     criterion.final_summary();
 }

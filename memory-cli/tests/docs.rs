@@ -132,6 +132,9 @@ fn furnish(place: &Path, file: &str) {
     let transcript =
         r#"{"conversation_id": "ID", "messages": [{"role": "user", "content": "Hello"}]}"#;
     fs::write(place.join("transcripts.jsonl"), transcript).unwrap();
+    let questions = r#"{"data": [{"paragraphs": [
+        {"context": "A session lasts 20 minutes.", "qas": [{"question": "How long?"}]}]}]}"#;
+    fs::write(place.join("questions.json"), questions).unwrap();
     fs::create_dir(place.join("docs")).unwrap();
     fs::write(place.join("docs/session.md"), "# Sessions\n\nA session lasts 20 minutes.\n")
         .unwrap();

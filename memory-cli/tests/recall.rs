@@ -53,8 +53,11 @@ fn a_passage_that_moved_is_the_same_record() {
 #[test]
 fn neighbours_come_with_their_hit_and_twins_wait() {
     let place = Place::new();
-    let lines =
-        ["The first step is to boil water.", "Then the needle goes in.", "It ends here now."];
+    let lines = [
+        "The first step is to boil water.",
+        "Then the needle goes in.",
+        "Here it ends, at the end of everything.",
+    ];
     place.file("a.txt", &lines.join("\n\n"));
     place.file("b.txt", "A needle in a haystack, they say.");
     place.file("c.txt", "A needle in a haystack, they say!");

@@ -17,6 +17,10 @@ const RRF_K: f64 = 60.0;
 /// The part of its configured weight that a dense side keeps that nothing bears out.
 const LEAST_TRUST: f64 = 0.4;
 
+/// The part of the words' weight, or of the dense side's where that is less, that goes over to a
+/// clear dense side from words that say nothing.
+const SURPLUS: f64 = 0.4;
+
 /// How many of the best of each side are fused for a result of `limit` hits: 100 or 5 × `limit`,
 /// whichever is more, within what a search may return.
 ///
@@ -75,9 +79,9 @@ impl Fusion {
     ///
     /// In a convex combination the similarities are normalised from the least to the greatest of
     /// the candidates, and the words' scores from 0, which is also the score of a candidate that
-    /// only the dense side found, to the greatest. The dense side keeps its weight as far as it is
-    /// borne out, by the words or by its own clarity, and 0.4 of it where it is not: a model that
-    /// does not know the language must not outvote the words.
+    /// only the dense side found, to the greatest. A side without signal has less weight: a model
+    /// that does not know the language must not outvote the words, nor words that are everywhere
+    /// the model.
     pub fn fuse(&self, dense: Vec<Hit>, words: Vec<Hit>, limit: usize) -> Vec<Hit> {
         let sides = (dense.is_empty(), words.is_empty());
         let mut candidates = merge(dense, words);
@@ -104,7 +108,7 @@ impl Fusion {
         let weight = match (no_dense, no_words) {
             (true, _) => 0.0,
             (false, true) => 1.0,
-            (false, false) => self.dense_weight * trust(&dense, &words),
+            (false, false) => weight(self.dense_weight, &dense, &words),
         };
         let (dense, words) = (normalised(&dense, least), normalised(&words, 0.0));
         for (candidate, (dense, words)) in candidates.iter_mut().zip(dense.into_iter().zip(words)) {
@@ -149,18 +153,24 @@ fn normalised(scores: &[f64], least: f64) -> Vec<f64> {
     scores.iter().map(|&score| if range > 0.0 { scale(score) } else { 0.0 }).collect()
 }
 
-/// Which part of its weight the dense side keeps. All of it where the words bear it out, its three
-/// best having half the words' greatest score or more on the mean; or where its best stands out
-/// 1.3 times as far as the words' best does, so that it is the words that have little to say.
+/// The dense side's weight for one query, told from the scores at hand.
 ///
-/// Neither looks at more than the scores at hand. `docs/recall.md` has the figures for models that
-/// know the language, for models that do not, and for words that say little.
-fn trust(dense: &[f64], words: &[f64]) -> f64 {
-    let ratio = prominence(dense) / prominence(words);
-    // Two flat sides, 0 / 0, are equally good.
-    let clear = if ratio.is_nan() { 1.0 } else { share(ratio, 1.0, 1.3) };
-    let borne_out = share(worded(dense, words), 0.1, 0.5);
-    LEAST_TRUST + (1.0 - LEAST_TRUST) * clear.max(borne_out)
+/// It is the configured one where the words bear the dense side out, its three best having half the
+/// words' greatest score or more on the mean; where its best stands out 1.3 times as far as the
+/// words' best does; or where no record stands out by its words. Where none of it holds, the words
+/// are right and 0.4 of the weight is left. Where the words single out nothing at all and the dense
+/// side does, it is more than the configured one. Each of it comes on gradually.
+///
+/// `docs/recall.md` has the figures: for models that know the language, for models that do not, and
+/// for words that say little.
+fn weight(configured: f64, dense: &[f64], words: &[f64]) -> f64 {
+    let (far, clarity) = (prominence(dense), prominence(words));
+    let clearer = if far > 0.0 { share(far / clarity, 1.0, 1.3) } else { 0.0 };
+    let vague = 1.0 - share(clarity, 0.3, 0.45);
+    let borne_out = share(worded(dense, words), 0.1, 0.5).max(clearer).max(vague);
+    let empty = (1.0 - share(clarity, 0.2, 0.3)) * clearer;
+    configured * (LEAST_TRUST + (1.0 - LEAST_TRUST) * borne_out)
+        + configured.min(1.0 - configured) * SURPLUS * empty
 }
 
 /// How far a value has come from `none` to `all`, from 0 to 1.
@@ -183,14 +193,19 @@ fn worded(dense: &[f64], words: &[f64]) -> f64 {
     if greatest > 0.0 { sum / (greatest * count) } else { 0.0 }
 }
 
-/// How many standard deviations the greatest score lies above the mean.
+/// How far the greatest score stands out from the others, from 0 to 1: its distance from the mean
+/// in standard deviations, of the greatest distance that so many scores allow, √(n - 1).
 fn prominence(scores: &[f64]) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "some hundred candidates")]
     let n = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / n;
     let deviation = (scores.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
     let greatest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if deviation > f64::EPSILON * greatest.abs() { (greatest - mean) / deviation } else { 0.0 }
+    if deviation > f64::EPSILON * greatest.abs() {
+        (greatest - mean) / (deviation * (n - 1.0).sqrt())
+    } else {
+        0.0
+    }
 }
 
 fn reciprocal_ranks(candidates: &mut [Candidate]) {
@@ -274,10 +289,11 @@ mod tests {
 
     #[test]
     fn v10_words_that_say_little_are_outvoted() {
-        // One record is by far the nearest; the query's only word is everywhere.
+        // One record is by far the nearest; the query's only word is everywhere else.
         let mut dense: Vec<Hit> = (0..50).map(|n| near(&format!("{n:02}"), 0.1)).collect();
         dense[30] = near("30", 0.8);
         let words: Vec<Hit> = (0..50)
+            .filter(|n| *n != 30)
             .map(|n| hit(&format!("{n:02}"), 0.3 - f64::from(n) / 500.0, Some(0.1)))
             .collect();
         let fused = Fusion::default().fuse(dense, words, 1);
