@@ -317,24 +317,25 @@ CREATE FUNCTION {schema}.mark_records(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     home {schema}.namespaces;
+    places tid[];
 BEGIN
     PERFORM {schema}.administer();
+    PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+        set_config('enable_bitmapscan', 'off', true);
     UPDATE {schema}.namespaces AS s SET index_dimensions = s.dimensions
     WHERE s.user_id = p_user AND s.namespace_number = p_number
     RETURNING s.* INTO home;
-    WITH page AS (
-        SELECT e.id
+    SELECT array_agg(page.ctid), max(page.id) INTO places, last
+    FROM (
+        SELECT e.ctid, e.id
         FROM {schema}.embeddings AS e
         WHERE e.user_id = p_user AND e.namespace_number = p_number AND e.id > p_behind
         ORDER BY e.id
         LIMIT p_limit
-    ), marked AS (
-        UPDATE {schema}.embeddings AS e SET index_dimensions = home.dimensions
-        FROM page
-        WHERE e.user_id = p_user AND e.namespace_number = p_number AND e.id = page.id
-            AND e.index_dimensions IS DISTINCT FROM home.dimensions
-    )
-    SELECT max(page.id) INTO last FROM page;
+    ) AS page;
+    UPDATE {schema}.embeddings AS e SET index_dimensions = home.dimensions
+    WHERE e.user_id = p_user AND e.ctid = ANY (places)
+        AND e.index_dimensions IS DISTINCT FROM home.dimensions;
 END $$;
 
 -- States that all records of a namespace are in the index.

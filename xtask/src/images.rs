@@ -1,7 +1,8 @@
 //! `cargo xtask images`: builds the stores' container image where no registry is in reach.
 //!
 //! One image from Debian's own packages holds every server that tests start in a container:
-//! Postgres with pgvector, PgBouncer, Redis and Valkey. It has no entry point; each test says what to run.
+//! Postgres with pgvector, `PgBouncer`, Redis and Valkey. It has no entry point; each test says what
+//! to run.
 
 use std::path::Path;
 

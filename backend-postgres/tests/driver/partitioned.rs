@@ -73,8 +73,7 @@ async fn check(backend: &Backend, scope: &Scope) -> Result<()> {
     assert_eq!(vectors.get(scope, &get).await?.len(), 1);
     let found = vectors.search_text(scope, &TextSearch::new("n", "other words", 10)).await?;
     assert_eq!(found.hits.len(), 1);
-    let score = found.hits[0].score;
-    assert!(score > 0.2, "both words are found: {score}");
+    assert!(found.hits[0].score > 0.2, "both words are found: {}", found.hits[0].score);
     assert!(vectors.search_text(scope, &TextSearch::new("n", "first", 10)).await?.hits.is_empty());
     let near = VectorSearch::new("n", space(), vec![1.0, 0.1], 10);
     assert_eq!(vectors.search(scope, &near).await?.hits.len(), 1);

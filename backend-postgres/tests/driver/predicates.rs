@@ -87,7 +87,7 @@ fn only_locks(head: &str, tail: &str) -> bool {
     let start =
         ["SELECT", "PERFORM", "DELETE", "UPDATE"].iter().filter_map(|word| head.rfind(word));
     let start = start.max().unwrap_or(0);
-    if tail.starts_with(" AND w.ctid = ANY") {
+    if tail.starts_with(" AND w.ctid = ANY") || tail.starts_with(" AND e.ctid = ANY") {
         return true; // names the partition, of a table that is not partitioned here
     }
     let end = tail.find([')', ';']).unwrap_or(tail.len());
