@@ -99,7 +99,10 @@ async fn there(backend: &Backend, number: u64) -> usize {
 
 async fn assert_whole(backend: &Backend, last: u64) -> u64 {
     let vectors = backend.vectors().unwrap();
-    for number in last.saturating_sub(KEPT - 1)..=last {
+    // The step in flight may have been applied, in whole or in part; it deletes last.
+    let next = there(backend, last + 1).await as u64;
+    let oldest = last.saturating_sub(KEPT - 1);
+    for number in oldest + u64::from(next == BATCH)..=last {
         assert_eq!(there(backend, number).await as u64, BATCH, "step {number} of {last}");
     }
     if let Some(gone) = last.checked_sub(KEPT) {
@@ -108,10 +111,7 @@ async fn assert_whole(backend: &Backend, last: u64) -> u64 {
     let found = TextSearch::new("n", format!("step{last}"), 10);
     let hits = vectors.search_text(&scope(), &found).await.unwrap().hits;
     assert!(hits.len() as u64 >= BATCH, "the words of step {last}: {hits:?}");
-    // The step in flight may have been applied, in whole or in part.
-    let next = there(backend, last + 1).await as u64;
-    let oldest = last.checked_sub(KEPT - 1);
-    let leaving = match oldest {
+    let leaving = match last.checked_sub(KEPT - 1) {
         Some(oldest) if next == BATCH => BATCH - there(backend, oldest).await as u64,
         _ => 0,
     };
