@@ -72,9 +72,11 @@ fn neighbours_come_with_their_hit_and_twins_wait() {
         results.iter().map(|hit| hit["metadata"]["source"].as_str().unwrap().to_owned()).collect()
     };
     let query = ["search", "a needle in a haystack", "--search=text", "--limit=2"];
-    assert_eq!(sources(&place.run(query).json(0)), ["b.txt", "c.txt"]);
+    let mut twins = sources(&place.run(query).json(0));
+    twins.sort();
+    assert_eq!(twins, ["b.txt", "c.txt"]);
     let diverse = place.run(query.into_iter().chain(["--diversity=0.7"])).json(0);
-    assert_eq!(sources(&diverse), ["b.txt", "a.txt"]);
+    assert_eq!(sources(&diverse)[1], "a.txt", "the second twin waits");
     let wrong = place.run(query.into_iter().chain(["--diversity=2"])).json(1);
     assert_eq!(wrong["error"]["code"], "invalid_input");
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Toy, backend, conversation, run, vectors, working};
 
 /// The keys of all inputs, and one that nobody knows.
-const KEYS: [&str; 42] = [
+const KEYS: [&str; 46] = [
     "message",
     "messages",
     "role",
@@ -42,6 +42,10 @@ const KEYS: [&str; 42] = [
     "if_absent",
     "if_version",
     "prefix",
+    "diversity",
+    "recency_half_life",
+    "neighbours",
+    "embedded_text",
     "cursor",
     "max_keys",
     "tool_calls",

@@ -159,6 +159,91 @@ fn m3_document_type_and_filter_combine() {
 }
 
 #[test]
+fn m3_what_is_embedded_may_be_more_than_the_content() {
+    let database = filled();
+    let input = json!({"content": "it purrs", "embedded_text": "a cat; it purrs", "id": "it"});
+    ok(&database, "store", &input);
+    let by = |search: &str, query: &str| {
+        let input = json!({"query": query, "search": search, "limit": 9});
+        let answer = ok(&database, "retrieve", &input);
+        ids(&answer).contains(&"it")
+    };
+    assert!(by("vector", "feline"), "by the meaning of what was embedded");
+    assert!(by("text", "purrs") && !by("text", "cat"), "by the words of the content alone");
+}
+
+#[test]
+fn m3_neighbours_come_with_their_hit_and_stand_once() {
+    let database = filled();
+    let documents: Vec<Value> = ["zero", "one", "two", "three", "four"]
+        .iter()
+        .enumerate()
+        .map(|(n, word)| {
+            let metadata = json!({"source": "count.txt", "passage": n});
+            json!({"content": format!("passage {word}"), "id": word, "metadata": metadata})
+        })
+        .collect();
+    let other = json!({"source": "other.txt", "passage": 1});
+    ok(&database, "store", &json!({"documents": documents}));
+    ok(&database, "store", &json!({"content": "elsewhere", "id": "x", "metadata": other}));
+    let find = |query: &str, extra: Value| {
+        let mut input = json!({"query": query, "search": "text", "neighbours": 1});
+        input.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        ok(&database, "retrieve", &input)["results"].clone()
+    };
+    let beside = |hit: &Value, side: &str| -> Vec<String> {
+        let records = hit[side].as_array().unwrap().iter();
+        records.map(|record| record["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let hits = find("two", json!({}));
+    assert_eq!(
+        (beside(&hits[0], "before"), beside(&hits[0], "after")),
+        (vec!["one".into()], vec!["three".into()])
+    );
+    let hits = find("one three", json!({}));
+    assert_eq!(
+        (beside(&hits[0], "before"), beside(&hits[0], "after")),
+        (vec!["zero".into()], vec!["two".into()])
+    );
+    assert_eq!(
+        (beside(&hits[1], "before"), beside(&hits[1], "after")),
+        (vec![], vec!["four".into()])
+    );
+    let hits = find("two", json!({"neighbours": 0}));
+    assert!(hits[0].get("before").is_none());
+    let context = json!({"query": "two", "search": "text", "neighbours": 1, "format": "compact"});
+    let context = ok(&database, "get_context", &context);
+    assert_eq!(context["context"], "passage one passage two passage three");
+    for wrong in [
+        json!({"neighbours": 101}),
+        json!({"neighbours": -1}),
+        json!({"diversity": 1.5}),
+        json!({"diversity": -0.1}),
+        json!({"recency_half_life": -1}),
+    ] {
+        let mut input = json!({"query": "two"});
+        input.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        assert_eq!(fails(&database, "retrieve", &input)["code"], "invalid_input", "{wrong}");
+    }
+}
+
+#[test]
+fn m3_diversity_prefers_what_is_unlike() {
+    let database = filled();
+    let find = |extra: Value| {
+        let mut input = json!({"query": "feline", "search": "vector", "limit": 2,
+                               "similarity_threshold": -1});
+        input.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        ok(&database, "retrieve", &input)
+    };
+    assert_eq!(ids(&find(json!({}))), ["cat", "feline"]);
+    let diverse = find(json!({"diversity": 0.9}));
+    assert_eq!(ids(&diverse)[0], "cat");
+    assert_ne!(ids(&diverse)[1], "feline", "it means the same");
+    assert_eq!(ids(&find(json!({"recency_half_life": 3600}))), ["cat", "feline"]);
+}
+
+#[test]
 fn m3_namespaces_are_apart() {
     let database = filled();
     ok(&database, "store", &json!({"content": "another cat", "id": "b", "namespace": "other"}));
