@@ -17,6 +17,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use backend_postgres::driver;
@@ -220,12 +221,12 @@ async fn batches(bench: &Bench) {
     .await;
     let copy = format!("COPY by_hand ({columns}) FROM STDIN");
     compare("append of 1,000 to COPY", 60, ours, async || {
-        let rows: String = (next..next + 1_000)
-            .map(|seq| {
-                let tokens = seq * 40;
-                format!("hand\tbot\tc\t{seq}\tnow\tuser\t{CONTENT}\t40\t0\t0\t{tokens}\n")
-            })
-            .collect();
+        let mut rows = String::new();
+        for seq in next..next + 1_000 {
+            let tokens = seq * 40;
+            writeln!(rows, "hand\tbot\tc\t{seq}\tnow\tuser\t{CONTENT}\t40\t0\t0\t{tokens}")
+                .unwrap();
+        }
         next += 1_000;
         let mut sink = hand.copy_in_raw(&copy).await.unwrap();
         sink.send(rows.as_bytes()).await.unwrap();

@@ -69,7 +69,8 @@ fn credentials_of_supabases_rest_api_are_told_what_to_use_instead() {
     for name in ["SUPABASE_URL", "SUPABASE_SECRET_KEY"] {
         let run = health(&[(name, "CANARY")], &[]);
         assert_eq!(run.code, Some(2));
-        assert!(run.stderr.contains("SUPABASE_DB_URL"), "{}", run.stderr);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains("SUPABASE_DB_URL"), "{said}");
     }
 }
 
