@@ -12,7 +12,7 @@ use crate::docs;
 use crate::stores::{self, STORES};
 
 /// What is tried although it is not there by default.
-const FEATURES: &str =
+pub(crate) const FEATURES: &str =
     "memory-cli/fastembed,memory-cli/openai,memory-cli/postgres,backend-qdrant/edge";
 
 /// How many tests ended how.
