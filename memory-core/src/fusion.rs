@@ -89,12 +89,16 @@ impl Fusion {
             Method::Convex => self.convex(&mut candidates, sides),
             Method::Rrf => reciprocal_ranks(&mut candidates),
         }
-        let mut hits: Vec<Hit> = candidates.into_iter().map(|candidate| candidate.hit).collect();
-        hits.sort_by(|a, b| {
-            b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id))
+        // Numbers are sorted and not the hits, which are large.
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        let hit = |at: usize| &candidates[at].hit;
+        order.sort_unstable_by(|&a, &b| {
+            let by_score = hit(b).score.total_cmp(&hit(a).score);
+            by_score.then_with(|| hit(a).record.id.cmp(&hit(b).record.id))
         });
-        hits.truncate(limit);
-        hits
+        order.truncate(limit);
+        let mut hits: Vec<Option<Hit>> = candidates.into_iter().map(|c| Some(c.hit)).collect();
+        order.into_iter().filter_map(|at| hits[at].take()).collect()
     }
 
     fn convex(&self, candidates: &mut [Candidate], (no_dense, no_words): (bool, bool)) {
@@ -133,16 +137,20 @@ fn merge(dense: Vec<Hit>, words: Vec<Hit>) -> Vec<Candidate> {
     });
     let worded =
         words.into_iter().map(|hit| Candidate { words: Some(hit.score), hit, dense: None });
-    let mut candidates: Vec<Candidate> = near.chain(worded).collect();
-    // Stable: of a record that both found, the dense side's hit stands first.
-    candidates.sort_by(|a, b| a.hit.record.id.cmp(&b.hit.record.id));
-    candidates.dedup_by(|later, first| {
-        let same = later.hit.record.id == first.hit.record.id;
-        if same {
-            first.words = later.words;
+    let mut all: Vec<Option<Candidate>> = near.chain(worded).map(Some).collect();
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    let id = |at: usize| all[at].as_ref().map(|candidate| candidate.hit.record.id.as_str());
+    // Of a record that both found, the dense side's hit stands first.
+    order.sort_unstable_by(|&a, &b| id(a).cmp(&id(b)).then(a.cmp(&b)));
+    let mut candidates: Vec<Candidate> = Vec::with_capacity(all.len());
+    for candidate in order.into_iter().filter_map(|at| all[at].take()) {
+        match candidates.last_mut() {
+            Some(last) if last.hit.record.id == candidate.hit.record.id => {
+                last.words = candidate.words;
+            }
+            _ => candidates.push(candidate),
         }
-        same
-    });
+    }
     candidates
 }
 
