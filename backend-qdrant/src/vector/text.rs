@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use memory_core::text::{bm25, words};
+use memory_core::text::{bm25, query_words};
 use memory_core::{EmbeddingSpace, Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
@@ -81,7 +81,8 @@ impl Store {
         place: &Place,
         request: &TextSearch,
     ) -> Result<Vec<Hit>> {
-        let query: BTreeSet<String> = words(&request.text, request.language).into_iter().collect();
+        let query: BTreeSet<String> =
+            query_words(&request.text, request.language).into_iter().collect();
         let mut filter = self.filter(space, place, request.filter.as_ref()).await?;
         if query.is_empty() {
             return Ok(Vec::new());
