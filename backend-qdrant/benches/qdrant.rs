@@ -11,7 +11,6 @@
     clippy::print_stdout,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
     reason = "a benchmark reports and fails loudly"
 )]
 
