@@ -127,7 +127,8 @@ impl Harness for Server {
 impl ServerStore {
     fn url(&self, prefix: &str, key: Option<&str>) -> String {
         let key = key.map(|key| format!("&api_key={key}")).unwrap_or_default();
-        format!("qdrant://{}?prefix={prefix}{key}", self.gate.address())
+        // The fixture runs Edge unoptimised in part, on a machine that builds and tests besides.
+        format!("qdrant://{}?prefix={prefix}&timeout_ms=60000{key}", self.gate.address())
     }
 
     fn own_url(&self) -> String {
