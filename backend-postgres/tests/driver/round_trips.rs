@@ -58,6 +58,8 @@ fn records(count: usize) -> StoreRecords {
     }
 }
 
+const FINDS_NOTHING: &str = "search that finds nothing";
+
 fn page() -> PageRequest {
     PageRequest::default()
 }
@@ -81,7 +83,8 @@ fn operations() -> Vec<(&'static str, Box<dyn Operation + Send>)> {
         "store": |b, s| b.vectors()?.store(&s, &records(1)),
         "store 100": |b, s| b.vectors()?.store(&s, &records(100)),
         "get records": |b, s| b.vectors()?.get(&s, &GetRecords { namespace: "n".into(), ids: vec!["a".into()], with_embeddings: true }),
-        "search": |b, s| b.vectors()?.search(&s, &VectorSearch::new("n", space(), vec![1.0, 0.0], 5).with_filter(filter())),
+        "search": |b, s| b.vectors()?.search(&s, &VectorSearch::new("n", space(), vec![1.0, 0.0], 5).with_filter(Filter::eq(Field::DocumentType, "text"))),
+        "search that finds nothing": |b, s| b.vectors()?.search(&s, &VectorSearch::new("n", space(), vec![1.0, 0.0], 5).with_filter(filter())),
         "search text": |b, s| b.vectors()?.search_text(&s, &TextSearch {
             similarity_to: Some(QueryEmbedding { space: space(), embedding: vec![1.0, 0.0], min_similarity: None }),
             ..TextSearch::new("n", "text", 5)
@@ -120,7 +123,9 @@ pub(crate) async fn every_operation_is_one_round_trip(server: Arc<Server>) {
         for _ in 0..3 {
             let before = gate.round_trips();
             operation.call(&backend, &scope).await;
-            assert_eq!(gate.round_trips() - before, 1, "{name}");
+            // It asks again: its namespace may have been rebound between its two statements (V13).
+            let trips = if name == FINDS_NOTHING { 2 } else { 1 };
+            assert_eq!(gate.round_trips() - before, trips, "{name}");
         }
     }
 }

@@ -62,7 +62,10 @@ pub(crate) async fn g13_a_store_that_the_first_version_filled_is_upgraded(server
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint().unwrap().contains("agent-memory migrate"), "{error}");
     let admin = driver().admin(&url).await.unwrap();
-    assert_eq!(admin.migrate().await.unwrap().applied, ["outgrown", "partitions", "plans"]);
+    assert_eq!(
+        admin.migrate().await.unwrap().applied,
+        ["outgrown", "partitions", "plans", "rebinding"]
+    );
     assert!(admin.migrate().await.unwrap().applied.is_empty());
 
     let backend = driver().connect(&url).await.unwrap();
