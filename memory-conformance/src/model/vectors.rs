@@ -250,12 +250,15 @@ impl VectorStore for Vectors {
         let missing = || Error::not_found("there is no such namespace");
         let space = state.get(&key(&request.from)).ok_or_else(missing)?.space.clone();
         let namespace = state.get_mut(&key(&request.namespace)).ok_or_else(missing)?;
-        let mut records = Vec::new();
-        for original in originals {
-            let counterpart = counterparts.iter().find(|c| c.is_counterpart_of(&original));
-            let counterpart = counterpart
-                .ok_or_else(|| Error::conflict(format!("{:?} has no counterpart", original.id)))?;
-            records.push(Record { embedding: counterpart.embedding.clone(), ..original });
+        let total = originals.len();
+        let counterpart = |original: Record| {
+            let counterpart = counterparts.iter().find(|c| c.is_counterpart_of(&original))?;
+            Some(Record { embedding: counterpart.embedding.clone(), ..original })
+        };
+        let records: Vec<Record> = originals.into_iter().filter_map(counterpart).collect();
+        if records.len() < total {
+            let missing = total - records.len();
+            return Err(Error::conflict(format!("{missing} records have no counterpart")));
         }
         *namespace = Namespace { space, records };
         let count = namespace.records.len() as u64;
