@@ -141,7 +141,9 @@ async fn a_copy_takes_everything_along_and_can_be_repeated() {
     let (target, to) = store();
     let (side_from, side_to) = (Side::of(&from), Side::of(&to));
     let told = AtomicU64::new(0);
-    let progress = |items| drop(told.fetch_add(items, Ordering::Relaxed));
+    let progress = |items| {
+        told.fetch_add(items, Ordering::Relaxed);
+    };
     let moved = copy(&side_from, &side_to, &everybody(&source), false, &progress).await.unwrap();
     assert_eq!(moved.read, times(EACH, 3));
     assert_eq!(told.into_inner(), moved.read.total());
@@ -364,4 +366,18 @@ async fn what_expires_meanwhile_is_no_difference() {
     assert_eq!(found.told, []);
     let read = ReadMessages::all("none");
     assert_eq!(to.conversations().unwrap().read(&scope, &read).await.unwrap().messages, []);
+}
+
+#[tokio::test]
+async fn the_documented_example_is_a_whole_file() {
+    let document = include_str!("../../docs/export-format.md");
+    let (_, example) = document.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (target, to) = store();
+    let mut file = example.as_bytes();
+    check(&mut file).unwrap();
+    let mut file = example.as_bytes();
+    import(&mut file, &Side::of(&to), &taking(anybody()), &quiet).await.unwrap();
+    let exported = exported(&to, &everybody(&target)).await;
+    assert_eq!(String::from_utf8(exported).unwrap(), example, "as this program writes it");
 }
