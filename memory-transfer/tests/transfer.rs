@@ -371,7 +371,7 @@ async fn what_expires_meanwhile_is_no_difference() {
 #[tokio::test]
 async fn the_documented_example_is_a_whole_file() {
     let document = include_str!("../../docs/export-format.md");
-    let (_, example) = document.split_once("```json\n").unwrap();
+    let (_, example) = document.split_once("```text\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let (target, to) = store();
     let mut file = example.as_bytes();
