@@ -7,13 +7,13 @@ use memory_core::{Error, NewRecord, Record, Result, Timestamp, content_hash, jso
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::vectors_output::VectorsOptions as OutputOptions;
 use qdrant_client::qdrant::{
-    DenseVector, NamedVectors, PointStruct, SparseVector, Vector, Vectors, VectorsOutput, vector,
+    DenseVector, NamedVectors, PointStruct, RetrievedPoint, SparseVector, Vector, Vectors, VectorsOutput, vector,
     vector_output,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::facts::Facts;
+use crate::facts::{self, Facts};
 use crate::layout::{DENSE, Place, SPARSE, field, hex};
 use crate::payload::{self, Payload};
 
@@ -23,13 +23,12 @@ pub(crate) const USUAL_LENGTH: f64 = 64.0;
 /// Who writes, and when.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp<'a> {
+    pub(crate) user: &'a str,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
     pub(crate) expires: Option<Timestamp>,
     /// Of this call alone.
     pub(crate) version: &'a str,
-    /// Of the namespace, from its binding to its deletion.
-    pub(crate) binding: &'a str,
     pub(crate) fingerprint: &'a str,
 }
 
@@ -79,7 +78,6 @@ pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> Poin
         (field::CREATED, payload::moment(stamp.created)),
         (field::UPDATED, payload::moment(stamp.updated)),
         (field::VERSION, payload::text(stamp.version)),
-        (field::BINDING, payload::text(stamp.binding)),
         (field::FINGERPRINT, payload::text(stamp.fingerprint)),
     ]);
     let mut put = |key: &str, value| drop(fields.insert(key.to_owned(), value));
@@ -93,7 +91,8 @@ pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> Poin
         let bits: Vec<u8> = record.embedding.iter().flat_map(|x| x.to_le_bytes()).collect();
         put(field::RAW, payload::text(STANDARD_NO_PAD.encode(bits)));
     }
-    let Facts { keywords, numbers, texts } = Facts::of(&record.document_type, &record.metadata);
+    let Facts { mut keywords, numbers, texts } = Facts::of(&record.document_type, &record.metadata);
+    keywords.insert(facts::of_user(stamp.user));
     put(field::FACTS, payload::texts(keywords));
     let numbers = numbers.into_iter().map(|(key, number)| {
         payload::object([("k", payload::text(key)), ("v", payload::float(number))])
@@ -110,17 +109,50 @@ pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> Poin
         (dimension(word), bm25::weight(*frequency, length, USUAL_LENGTH))
     }));
     put(field::WORDS, payload::texts(frequencies.into_keys()));
-    let mut vectors = NamedVectors::default();
-    let dense = DenseVector { data: direction(&record.embedding) };
-    vectors.vectors.insert(DENSE.to_owned(), named(vector::Vector::Dense(dense)));
-    if !sparse.indices.is_empty() {
-        vectors.vectors.insert(SPARSE.to_owned(), named(vector::Vector::Sparse(sparse)));
-    }
     PointStruct {
         id: Some(place.point(&id)),
         payload: fields,
-        vectors: Some(Vectors { vectors_options: Some(VectorsOptions::Vectors(vectors)) }),
+        vectors: Some(vectors(direction(&record.embedding), sparse)),
     }
+}
+
+/// The point at `target` of a record that takes the embedding, and what is derived from the
+/// content, of its counterpart's point.
+pub(crate) fn moved(
+    counterpart: RetrievedPoint,
+    record: &Record,
+    target: &Place,
+    version: &str,
+) -> PointStruct {
+    let RetrievedPoint { mut payload, vectors: output, .. } = counterpart;
+    for field in [field::TAKEN, field::EXPIRES] {
+        payload.remove(field);
+    }
+    payload.extend(payload::payload([
+        (field::PLACE, payload::text(target.as_str())),
+        (field::CREATED, payload::moment(record.created_at)),
+        (field::UPDATED, payload::moment(record.updated_at)),
+        (field::VERSION, payload::text(version)),
+    ]));
+    payload.extend(
+        record.expires_at.map(|expires| (field::EXPIRES.to_owned(), payload::moment(expires))),
+    );
+    let embedding = dense(output.clone()).unwrap_or_default();
+    PointStruct {
+        id: Some(target.point(&record.id)),
+        payload,
+        vectors: Some(vectors(embedding, weights(output).unwrap_or_default())),
+    }
+}
+
+fn vectors(embedding: Vec<f32>, words: SparseVector) -> Vectors {
+    let mut vectors = NamedVectors::default();
+    let dense = DenseVector { data: embedding };
+    vectors.vectors.insert(DENSE.to_owned(), named(vector::Vector::Dense(dense)));
+    if !words.indices.is_empty() {
+        vectors.vectors.insert(SPARSE.to_owned(), named(vector::Vector::Sparse(words)));
+    }
+    Vectors { vectors_options: Some(VectorsOptions::Vectors(vectors)) }
 }
 
 fn named(vector: vector::Vector) -> Vector {
@@ -216,6 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::layout::Namespace;
 
     #[test]
     fn v1_what_differs_in_a_bit_has_another_fingerprint() {
@@ -235,14 +268,15 @@ mod tests {
 
     #[test]
     fn g3_an_embedding_keeps_its_bits() {
-        let place = Place::of(&memory_core::Scope::new("u", "n").unwrap(), "x");
+        let scope = memory_core::Scope::new("u", "n").unwrap();
+        let place = Place::new("c".into(), &Namespace::of(&scope, "x"), "g");
         let now = Timestamp::default();
         let stamp = Stamp {
+            user: "u",
             created: now,
             updated: now,
             expires: None,
             version: "v",
-            binding: "b",
             fingerprint: "f",
         };
         for embedding_of in [vec![3.0, -0.0], vec![f32::MAX, f32::MIN_POSITIVE], vec![1.0, 1e-30]] {

@@ -18,13 +18,14 @@ use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPo
 use super::fields;
 use crate::backend::{AT_ONCE, Store};
 use crate::bindings::{Binding, strong};
-use crate::layout::{self, Place, field};
+use crate::filter;
+use crate::layout::{self, Namespace, Place, field};
 use crate::payload::{self, Payload};
 use crate::record::{Stamp, fingerprint, point};
 use crate::transport::or_empty;
 
 /// Rounds before a writer gives up against others who change the same records.
-const ROUNDS: usize = 100;
+pub(super) const ROUNDS: usize = 100;
 
 /// How long a writer leaves a record to the deleter that marked it, and between two looks at it.
 const DELETING: Duration = Duration::from_secs(10);
@@ -39,6 +40,8 @@ struct Task<'a> {
     record: &'a NewRecord,
     id: String,
     fingerprint: String,
+    /// The versions under which it was written in rounds before, and what that came to.
+    written: Vec<(String, StoredRecord)>,
 }
 
 /// What is there of a record, dead or alive.
@@ -47,42 +50,35 @@ struct Head {
     updated: Timestamp,
     expires: Option<Timestamp>,
     version: String,
-    binding: String,
     fingerprint: String,
-    /// When a deleter marked it.
+    /// When somebody took hold of it.
     taken: Option<Timestamp>,
+    /// Whether it is no longer at its place, since a deleter is about to remove and count it.
+    leaving: bool,
 }
 
 impl Head {
     fn of(fields: &Payload) -> Result<Self> {
+        let place = payload::need_text(fields, field::PLACE)?;
         Ok(Self {
             created: payload::need_moment(fields, field::CREATED)?,
             updated: payload::need_moment(fields, field::UPDATED)?,
             expires: payload::get_moment(fields, field::EXPIRES)?,
             version: payload::need_text(fields, field::VERSION)?.to_owned(),
-            binding: payload::need_text(fields, field::BINDING)?.to_owned(),
             fingerprint: payload::need_text(fields, field::FINGERPRINT)?.to_owned(),
             taken: payload::get_moment(fields, field::TAKEN)?,
+            leaving: place == filter::NOWHERE,
         })
     }
 
-    /// Whether it is a record of this bond.
-    fn is_living(&self, binding: &Binding, now: Timestamp) -> bool {
-        self.taken.is_none()
-            && self.binding == binding.token
-            && self.expires.is_none_or(|expires| expires > now)
+    fn is_living(&self, now: Timestamp) -> bool {
+        !self.leaving && self.expires.is_none_or(|expires| expires > now)
     }
 
-    /// Whether a deleter is about to remove and count it, unless it has died.
-    fn is_leaving(&self, now: Timestamp) -> bool {
-        self.taken.is_some_and(|taken| taken.saturating_add(DELETING) > now)
+    /// Whether the deleter that is about to remove it may yet do so.
+    fn is_awaited(&self, now: Timestamp) -> bool {
+        self.leaving && self.taken.is_some_and(|taken| taken.saturating_add(DELETING) > now)
     }
-}
-
-/// What a write of this round is to come to.
-struct Written<'a> {
-    task: Task<'a>,
-    stored: StoredRecord,
 }
 
 impl Store {
@@ -91,7 +87,7 @@ impl Store {
         scope: &Scope,
         request: &StoreRecords,
     ) -> Result<Vec<StoredRecord>> {
-        let place = Place::of(scope, &request.namespace);
+        let namespace = Namespace::of(scope, &request.namespace);
         let mut tasks: Vec<Task<'_>> = Vec::with_capacity(request.records.len());
         let mut order = Vec::with_capacity(request.records.len());
         let mut seen = HashSet::new();
@@ -99,20 +95,18 @@ impl Store {
             let id = record.identity();
             order.push(id.clone());
             if seen.insert(id.clone()) {
-                tasks.push(Task { record, id, fingerprint: fingerprint(record) });
+                let fingerprint = fingerprint(record);
+                tasks.push(Task { record, id, fingerprint, written: Vec::new() });
             }
         }
         let mut done: HashMap<String, StoredRecord> = HashMap::with_capacity(tasks.len());
         for _ in 0..ROUNDS {
-            tasks = self.round(scope, request, &place, tasks, &mut done).await?;
+            tasks = self.round(scope, request, &namespace, tasks, &mut done).await?;
             if tasks.is_empty() {
                 return Ok(order.iter().filter_map(|id| done.get(id).cloned()).collect());
             }
         }
-        Err(Error::conflict("others keep changing the same records")
-            .with_retry(Retry::Transient)
-            .with_maybe_applied(true)
-            .with_hint("repeat the call"))
+        Err(contended())
     }
 
     /// One round; gives what others came in between of.
@@ -120,34 +114,26 @@ impl Store {
         &self,
         scope: &Scope,
         request: &StoreRecords,
-        place: &Place,
+        namespace: &Namespace,
         tasks: Vec<Task<'a>>,
         done: &mut HashMap<String, StoredRecord>,
     ) -> Result<Vec<Task<'a>>> {
-        let space = &request.space;
-        let (binding, heads) = tokio::try_join!(
-            self.bound(scope, request, place),
-            self.heads(space, place, tasks.iter().map(|task| &task.id)),
-        )?;
-        self.ensure_space(space).await?;
+        let (binding, heads) = self.bound_heads(scope, request, namespace, &tasks).await?;
+        self.ensure_collection(request.space.dimensions).await?;
+        let place = self.place(namespace, &binding);
         let now = crate::backend::now();
         let version = layout::token();
         let (mut written, mut inserts, mut changes, mut seen) = (vec![], vec![], vec![], vec![]);
         let mut again = Vec::new();
-        for task in tasks {
+        for mut task in tasks {
             let head = heads.get(&task.id);
-            if head.is_some_and(|head| head.is_leaving(now)) {
+            if head.is_some_and(|head| head.is_awaited(now)) {
                 again.push(task);
                 continue;
             }
-            let living = head.filter(|head| head.is_living(&binding, now));
-            if let Some(head) = living
-                && head.expires.is_none()
-                && task.record.ttl.is_none()
-                && head.fingerprint == task.fingerprint
-            {
-                let stored = task.stored(Outcome::Unchanged, head.created, head.updated, None);
-                done.insert(task.id.clone(), stored);
+            let living = head.filter(|head| head.is_living(now));
+            if let Some(stored) = living.and_then(|head| task.is_done(head)) {
+                done.insert(task.id, stored);
                 continue;
             }
             let (outcome, created) = match living {
@@ -157,14 +143,14 @@ impl Store {
             let expires = task.record.ttl.map(|ttl| now.saturating_add(ttl));
             let updated = now.max(created);
             let stamp = Stamp {
+                user: scope.user(),
                 created,
                 updated,
                 expires,
                 version: &version,
-                binding: &binding.token,
                 fingerprint: &task.fingerprint,
             };
-            let point = point(place, task.record, stamp);
+            let point = point(&place, task.record, stamp);
             match head {
                 None => inserts.push(point),
                 Some(head) => {
@@ -173,7 +159,8 @@ impl Store {
                 }
             }
             let stored = task.stored(outcome, created, updated, expires);
-            written.push(Written { task, stored });
+            task.written.push((version.clone(), stored));
+            written.push(task);
         }
         if !again.is_empty() {
             tokio::time::sleep(PAUSE).await;
@@ -181,25 +168,54 @@ impl Store {
         if written.is_empty() {
             return Ok(again);
         }
-        let collection = self.collection(space);
-        self.write(&collection, inserts, UpdateMode::InsertOnly, None).await?;
+        self.write(&place.collection, inserts, UpdateMode::InsertOnly, None).await?;
         if !changes.is_empty() {
             let as_seen = Filter::must([Condition::matches(field::VERSION, seen)]);
-            self.write(&collection, changes, UpdateMode::UpdateOnly, Some(as_seen)).await?;
+            self.write(&place.collection, changes, UpdateMode::UpdateOnly, Some(as_seen)).await?;
         }
-        again.extend(self.confirm(place, space, &binding, &version, written, done).await?);
+        again.extend(self.confirm(namespace, &binding, &version, written, done).await?);
         Ok(again)
     }
 
+    /// The namespace's bond, and what is there of the records. Both are asked for at once, where the
+    /// bond that is remembered is still the namespace's.
+    async fn bound_heads(
+        &self,
+        scope: &Scope,
+        request: &StoreRecords,
+        namespace: &Namespace,
+        tasks: &[Task<'_>],
+    ) -> Result<(Binding, HashMap<String, Head>)> {
+        let ids = || tasks.iter().map(|task| &task.id);
+        let remembered = self.remembered(namespace);
+        let early = async {
+            match &remembered {
+                Some(known) => self.heads(&self.place(namespace, known), ids()).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (binding, early) = tokio::try_join!(self.bound(scope, request, namespace), early)?;
+        let heads = match early {
+            Some(heads) if remembered.is_some_and(|known| known.is_at(&binding)) => heads,
+            _ => self.heads(&self.place(namespace, &binding), ids()).await?,
+        };
+        Ok((binding, heads))
+    }
+
     /// The namespace's bond, made now if there is none; another space's is `Conflict` (V3).
-    async fn bound(&self, scope: &Scope, request: &StoreRecords, place: &Place) -> Result<Binding> {
-        let binding = if let Some(binding) = self.binding(place).await? {
+    async fn bound(
+        &self,
+        scope: &Scope,
+        request: &StoreRecords,
+        namespace: &Namespace,
+    ) -> Result<Binding> {
+        let binding = if let Some(binding) = self.writable(namespace).await? {
             binding
         } else {
-            self.ensure_space(&request.space).await?;
+            self.ensure_collection(request.space.dimensions).await?;
             let registry = self.registry();
             let binding = registry.bind(scope, &request.namespace, &request.space).await?;
-            self.remember(place, Some(&binding));
+            self.remember(namespace, Some(&binding));
             binding
         };
         if binding.space == request.space {
@@ -211,11 +227,10 @@ impl Store {
     /// What is there of these records, dead or alive.
     async fn heads(
         &self,
-        space: &EmbeddingSpace,
         place: &Place,
         ids: impl Iterator<Item = &String>,
     ) -> Result<HashMap<String, Head>> {
-        let points = self.points(space, place, ids, Some(fields(field::HEAD)), None).await;
+        let points = self.points(place, ids, Some(fields(field::HEAD)), None).await;
         let mut heads = HashMap::new();
         for point in or_empty(points)? {
             let id = payload::need_text(&point.payload, field::ID)?.to_owned();
@@ -225,7 +240,7 @@ impl Store {
     }
 
     /// Writes points in requests of bounded size, some at once.
-    async fn write(
+    pub(super) async fn write(
         &self,
         collection: &str,
         points: Vec<PointStruct>,
@@ -249,44 +264,65 @@ impl Store {
             .await
     }
 
-    /// Reads who won. Where the bond was undone meanwhile, nothing counts as written.
+    /// Reads who won. Where the bond was changed meanwhile, nothing counts as written.
     async fn confirm<'a>(
         &self,
-        place: &Place,
-        space: &EmbeddingSpace,
+        namespace: &Namespace,
         binding: &Binding,
         version: &str,
-        written: Vec<Written<'a>>,
+        written: Vec<Task<'a>>,
         done: &mut HashMap<String, StoredRecord>,
     ) -> Result<Vec<Task<'a>>> {
-        let ids = written.iter().map(|written| &written.task.id);
+        let place = self.place(namespace, binding);
+        let ids = written.iter().map(|task| &task.id);
         let wanted = Some(fields([field::ID, field::VERSION]));
         let (points, bound) =
-            tokio::try_join!(self.points(space, place, ids, wanted, None), self.binding(place),)?;
+            tokio::try_join!(self.points(&place, ids, wanted, None), self.binding(namespace))?;
         let mut winners: HashMap<&str, &str> = HashMap::with_capacity(points.len());
         for point in &points {
             let id = payload::need_text(&point.payload, field::ID)?;
             winners.insert(id, payload::need_text(&point.payload, field::VERSION)?);
         }
-        if bound.as_ref().is_some_and(|bound| bound.space != *space) {
-            // Another space has the namespace now: what was written belongs to nobody.
+        if !bound.as_ref().is_some_and(|bound| bound.is_at(binding)) {
+            // The namespace's records are somewhere else: what was written belongs to nobody.
             let mine = Condition::matches(field::VERSION, version.to_owned());
-            self.remove(&self.collection(space), Filter::must([mine])).await?;
+            self.remove(&place.collection, Filter::must([mine])).await?;
         }
-        let bound = bound.as_ref() == Some(binding);
+        let bound = bound.is_some_and(|bound| bound.token == binding.token);
         let mut again = Vec::new();
-        for Written { task, stored } in written {
-            if bound && winners.get(task.id.as_str()) == Some(&version) {
-                done.insert(task.id, stored);
-            } else {
-                again.push(task);
+        for mut task in written {
+            let won = bound && winners.get(task.id.as_str()) == Some(&version);
+            match task.written.pop_if(|_| won) {
+                Some((_, stored)) => drop(done.insert(task.id, stored)),
+                None => again.push(task),
             }
         }
         Ok(again)
     }
 }
 
+/// Others have been in between too often.
+pub(super) fn contended() -> Error {
+    Error::conflict("others keep changing the same records")
+        .with_retry(Retry::Transient)
+        .with_maybe_applied(true)
+        .with_hint("repeat the call")
+}
+
 impl Task<'_> {
+    /// What storing comes to where a living record makes writing needless: because it is the same,
+    /// or was written in a round before.
+    fn is_done(&self, head: &Head) -> Option<StoredRecord> {
+        let before = self.written.iter().find(|(version, _)| *version == head.version);
+        if let Some((_, stored)) = before {
+            return Some(stored.clone());
+        }
+        let unchanged = head.expires.is_none()
+            && self.record.ttl.is_none()
+            && head.fingerprint == self.fingerprint;
+        unchanged.then(|| self.stored(Outcome::Unchanged, head.created, head.updated, None))
+    }
+
     fn stored(
         &self,
         outcome: Outcome,
