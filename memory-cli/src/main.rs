@@ -106,6 +106,10 @@ async fn run(command: Command, session: &Session, output: Output) -> Done {
         Command::Eval(Eval::Retrieval(args)) => {
             commands::eval::retrieval(args, session, output).await
         }
+        Command::Export(args) => commands::transfer::export(args, session, output).await,
+        Command::Import(args) => commands::transfer::import(args, session, output).await,
+        Command::Copy(args) => commands::transfer::copy(args, session, output).await,
+        Command::Verify(args) => commands::transfer::verify(args, session, output).await,
         Command::Health { deadline } => commands::store::health(deadline, session, output).await,
         Command::Capabilities => commands::capabilities::capabilities(session, output).await,
         Command::Migrate => commands::store::migrate(session, output).await,

@@ -24,6 +24,7 @@ pub mod layer;
 mod limits;
 pub mod operation;
 mod page;
+mod restore;
 mod scope;
 mod secret;
 mod shared_cache;
@@ -41,7 +42,7 @@ pub use backend::{
 pub use capability::{Capabilities, Durability, Facet, Feature, TimeSource, VectorQuality};
 pub use conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
-    Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window,
+    Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window, hex,
 };
 pub use embed::{
     Embedder, EmbedderLimits, EmbeddingSpace, check_batch, cosine_similarity, embed_documents,
@@ -51,6 +52,9 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use filter::{Field, Filter, Subject, Test};
 pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MIN_TTL};
 pub use page::{Cursor, Page, PageRequest};
+pub use restore::{
+    MAX_RESTORED_VERSION, RestoreEntries, RestoreMessages, RestoreRecords, Restored,
+};
 pub use scope::Scope;
 pub use secret::{ExposeSecret, SecretString, StoreUrl};
 pub use shared_cache::{Lease, LookedUp, SharedCache, SharedKey};
