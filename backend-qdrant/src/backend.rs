@@ -9,9 +9,8 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Clock as _, Control, Driver, Durability,
-    ErasureReceipt, Error, Feature, Health, HealthStatus, Page, PageRequest,
-    Result, Scope, StoreUrl, SystemClock, TimeSource, Timestamp, VectorQuality, checked_admin,
-    operation as op,
+    ErasureReceipt, Error, Feature, Health, HealthStatus, Page, PageRequest, Result, Scope,
+    StoreUrl, SystemClock, TimeSource, Timestamp, VectorQuality, checked_admin, operation as op,
 };
 use parking_lot::Mutex;
 
@@ -68,8 +67,13 @@ impl Driver for QdrantDriver {
         }
         // A batch is written in parts, and a folder of this process has no other rights to keep
         // users apart by than the driver's own conditions.
-        let features =
-            [Feature::TextSearch, Feature::Filters, Feature::RecordExpiry, Feature::Rebinding];
+        let features = [
+            Feature::TextSearch,
+            Feature::Filters,
+            Feature::RecordExpiry,
+            Feature::Rebinding,
+            Feature::Restoring,
+        ];
         let durability = if embedded { Durability::Restart } else { Durability::Crash };
         let mut capabilities = Capabilities::new(durability, features);
         if !embedded {

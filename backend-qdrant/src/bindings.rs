@@ -356,10 +356,7 @@ fn binding(payload: &Payload) -> Result<Binding> {
         Some(Left { dimensions: dimensions.parse().ok()?, place: place.to_owned() })
     };
     Ok(Binding {
-        space: EmbeddingSpace::new(
-            payload::need_text(payload, field::MODEL)?,
-            dimensions(payload),
-        ),
+        space: EmbeddingSpace::new(payload::need_text(payload, field::MODEL)?, dimensions(payload)),
         origin: payload::need_text(payload, field::ORIGIN)?.to_owned(),
         generation: payload::need_text(payload, field::GENERATION)?.to_owned(),
         token: payload::need_text(payload, field::BINDING)?.to_owned(),

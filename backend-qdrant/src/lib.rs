@@ -76,7 +76,7 @@
 //!
 //! - A batch is not atomic: each record is written whole, but a call that fails, or that others
 //!   read from meanwhile, may have stored a part; it can be repeated. So `atomic_records` is not
-//!   claimed.
+//!   claimed. A restore (V14) looks at all of its records before it writes the first.
 //! - Times are those of the driver's machine: a server tells no clock (G8).
 //! - Edge keeps what it acknowledged through the death of the process at any moment; a crash of the
 //!   machine may lose the last moments.

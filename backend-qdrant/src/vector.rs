@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
-    CountRecords, DeleteRecords, Filter, GetRecords, NamespaceSummary, Page,
-    PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, StoreRecords,
+    CountRecords, DeleteRecords, Filter, GetRecords, NamespaceSummary, Page, PageRequest, Rebind,
+    Record, RestoreRecords, Restored, Result, ScanRecords, Scope, SearchResult, StoreRecords,
     StoredRecord, TextSearch, VectorSearch, VectorStore, operation as op,
 };
 use qdrant_client::qdrant::{
@@ -288,6 +288,10 @@ impl VectorStore for Store {
 
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
         self.rebind_namespace(scope, request).await
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        self.restore_records(scope, request).await
     }
 
     async fn namespaces(

@@ -40,7 +40,8 @@ impl Store {
             }
             // What a rebinding has taken hold of is deleted where it is afterwards.
             filter.must_not.push(filter::taken());
-            let Some(taken) = or_empty(self.mark(&place.collection, filter).await.map(Some))? else {
+            let Some(taken) = or_empty(self.mark(&place.collection, filter).await.map(Some))?
+            else {
                 continue;
             };
             let (removed, after) = tokio::try_join!(
