@@ -3,6 +3,7 @@
 //! `cargo run -p backend-qdrant --features edge --example fixture -- FOLDER` says its address.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a tool of the tests that fails loudly"
 )]
@@ -10,6 +11,8 @@
 
 #[path = "../tests/support/fixture.rs"]
 mod fixture;
+#[path = "../tests/support/strict.rs"]
+mod strict;
 
 fn main() {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "fixture".to_owned());

@@ -127,9 +127,10 @@ impl Bench {
         let mut kept = Vec::new();
         for user in 0..USERS {
             let vectors: Vec<Vec<f32>> = (0..each).map(|n| self.vectors.next(n)).collect();
-            let points = vectors.iter().zip(0..).map(|(vector, n): (_, u64)| {
-                ((user * each) as u64 + n, user, vector.clone())
-            });
+            let points = vectors
+                .iter()
+                .zip(0..)
+                .map(|(vector, n): (_, u64)| ((user * each) as u64 + n, user, vector.clone()));
             self.raw.upsert(points.collect()).await;
             if user * each / 2_000 != (user + 1) * each / 2_000 {
                 self.raw.settle();
@@ -182,10 +183,15 @@ async fn main() {
     if server.is_none() {
         let own = records * DIMENSIONS * 4;
         let disk = ["driver", "raw"].map(|name| used(&folder.path().join(name)) as f64);
-        println!("disk by the vectors' own bytes: driver {:.2}, by hand {:.2}",
-            disk[0] / own as f64, disk[1] / own as f64);
-        println!("resident memory of both by the vectors' own bytes: {:.2}",
-            (resident() - before) as f64 / own as f64);
+        println!(
+            "disk by the vectors' own bytes: driver {:.2}, by hand {:.2}",
+            disk[0] / own as f64,
+            disk[1] / own as f64
+        );
+        println!(
+            "resident memory of both by the vectors' own bytes: {:.2}",
+            (resident() - before) as f64 / own as f64
+        );
     }
     println!("{:<36} {:>10} {:>10}", "", "by hand", "driver");
     let queries: Vec<Vec<f32>> = (0..200).map(|n| bench.vectors.next(n)).collect();

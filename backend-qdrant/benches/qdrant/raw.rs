@@ -17,7 +17,10 @@ pub(crate) const VECTOR: &str = "vector";
 
 /// Qdrant by hand.
 pub(crate) enum Raw {
-    Server { client: Box<Qdrant>, collection: String },
+    Server {
+        client: Box<Qdrant>,
+        collection: String,
+    },
     #[cfg(feature = "edge")]
     Edge(super::edge::Edge),
 }
