@@ -15,7 +15,7 @@ use sqlx::postgres::PgRow;
 
 use self::columns::Columns;
 use self::filter::Condition;
-use crate::backend::{Call, Store, one};
+use crate::backend::{Store, one};
 use crate::codec::{get, get_count, get_json, get_moment, get_time, size};
 
 const STORE: &str = "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
@@ -86,20 +86,6 @@ fn namespace(row: &PgRow) -> Result<NamespaceSummary> {
     })
 }
 
-impl Store {
-    /// Searches, and again where nothing is found: between the two statements of a search, its
-    /// namespace may have been rebound (V13), and what it asked then is gone.
-    async fn find_in(
-        &self,
-        sql: &'static str,
-        scope: &Scope,
-        bind: impl Fn(Call) -> Call + Send + Sync,
-    ) -> Result<Vec<PgRow>> {
-        let rows = self.call_in(sql, scope, &bind).await?;
-        if rows.is_empty() { self.call_in(sql, scope, &bind).await } else { Ok(rows) }
-    }
-}
-
 #[async_trait]
 impl VectorStore for Store {
     async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
@@ -152,7 +138,7 @@ impl VectorStore for Store {
         let condition = Condition::of(request.filter.as_ref());
         let query = normalize(request.embedding.clone());
         let rows = self
-            .find_in(SEARCH, scope, |call| {
+            .call_in(SEARCH, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(request.space.model.as_str())
                     .bind(dimensions(&request.space))
@@ -178,7 +164,7 @@ impl VectorStore for Store {
         let to = request.similarity_to.as_ref();
         let embedding = to.map(|to| normalize(to.embedding.clone()));
         let rows = self
-            .find_in(SEARCH_TEXT, scope, |call| {
+            .call_in(SEARCH_TEXT, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(&query)
                     .bind(bm25::K1)

@@ -49,3 +49,16 @@ WHERE user_id = 'bob' AND key = 'a';
 INSERT INTO memory_data
 SELECT 'alice', 'hers 3', 'hers', value, metadata, version, created_at, updated_at, expires_at FROM memory_data
 WHERE user_id = 'bob' AND key = 'a';
+
+-- Rebinding: the counterpart that bob lacks, a record with the number of one of his and an id that
+-- he has not, the id that he is to lose, and one that has expired.
+INSERT INTO embeddings
+SELECT (jsonb_populate_record(e, jsonb_build_object('user_id', 'alice', 'namespace_number', s.namespace_number, 'record_number', e.record_number + 3000))).*
+FROM embeddings AS e, namespaces AS s WHERE e.user_id = 'bob' AND e.id = 'r4' AND s.user_id = 'bob' AND s.namespace = 'from';
+UPDATE embeddings SET id = 'hers too' FROM namespaces AS s
+WHERE embeddings.user_id = 'alice' AND embeddings.id = 'r2' AND s.user_id = 'bob' AND s.namespace = 'fresh' AND s.namespace_number = embeddings.namespace_number;
+INSERT INTO embeddings
+SELECT (jsonb_populate_record(e, jsonb_build_object('user_id', 'alice', 'namespace_number', s.namespace_number, 'record_number', e.record_number + 3000))).*
+FROM embeddings AS e, namespaces AS s WHERE e.user_id = 'bob' AND e.id = 'r9' AND s.user_id = 'bob' AND s.namespace = 'swap';
+UPDATE embeddings SET expires_at = '2020-01-01' FROM namespaces AS s
+WHERE embeddings.user_id = 'alice' AND embeddings.id = 'r1' AND s.user_id = 'bob' AND s.namespace = 'swap' AND s.namespace_number = embeddings.namespace_number;

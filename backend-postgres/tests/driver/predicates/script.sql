@@ -17,6 +17,11 @@ SELECT m.last FROM namespaces AS s, mark_records('bob', s.namespace_number, '', 
 SELECT f::text FROM namespaces AS s, finish_index('bob', s.namespace_number) AS f WHERE s.user_id = 'bob' AND s.namespace = 'third'
 SELECT r.id || ' ' || r.content || ' ' || r.score || ' ' || r.similarity FROM search_text('bob', NULL, 'bot', 'notes', ARRAY['red', 'apple'], 1.2, 0.75, 'm', 2, ARRAY[1, 0]::real[], NULL, 'true', '{}', 100) AS r
 SELECT s.outcome FROM store_records('bob', NULL, 'bot', 'notes', 'm', 2, ARRAY['r1', 'hers'], ARRAY['blue', 'his'], ARRAY['text', 'text'], ARRAY[NULL, NULL]::text[], ARRAY[NULL, NULL]::text[], ARRAY[NULL, NULL]::text[], ARRAY['\x04', '\xff']::bytea[], ARRAY[NULL, NULL]::bigint[], ARRAY[1, 0, 0, 1]::real[], '{}'::real[], ARRAY[false, false], ARRAY['blue', 'his'], ARRAY['1', '1'], ARRAY[1, 1]) AS s
+SELECT r.records::text FROM rebind_namespace('bob', NULL, 'bot', 'hers', 'fresh') AS r
+SELECT r.records::text FROM rebind_namespace('bob', NULL, 'bot', 'swap', 'hers') AS r
+SELECT r.records::text FROM rebind_namespace('bob', NULL, 'bot', 'to', 'from') AS r
+SELECT r.records::text FROM rebind_namespace('bob', NULL, 'bot', 'swap', 'fresh') AS r
+SELECT c.records::text FROM count_records('bob', NULL, 'bot', 'swap', 'true', '{}') AS c
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'notes', ARRAY['r1', 'hers'], NULL, NULL) AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'other', NULL, 'true', '{}') AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'third', NULL, NULL, NULL) AS d
