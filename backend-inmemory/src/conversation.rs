@@ -6,8 +6,8 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use memory_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error, Kept,
-    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Role,
-    Scope, StoredMessage, Timestamp, Trim, operation as op,
+    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages,
+    Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
 };
 
 use crate::store::{Held, Memory, Part, Store};
@@ -116,7 +116,13 @@ impl Conversation {
         if let Some(messages) = self.replayed(&request.messages)? {
             return Ok(self.appended(messages, true, 0));
         }
-        let messages = request.messages.iter().map(|message| self.push(message, now)).collect();
+        let next = self.figures.last_seq + 1;
+        let messages = request
+            .messages
+            .iter()
+            .zip(next..)
+            .map(|(message, seq)| self.push(message, Numbered { seq, created_at: now }))
+            .collect();
         let evicted = request.retention.map_or(0, |retention| self.retain(retention));
         self.forget_ids();
         Ok(self.appended(messages, false, evicted))
@@ -156,20 +162,40 @@ impl Conversation {
         }
     }
 
-    fn push(&mut self, message: &Message, now: Timestamp) -> Numbered {
+    fn push(&mut self, message: &Message, numbered: Numbered) -> Numbered {
         let tokens = message.tokens();
-        self.figures.last_seq += 1;
+        let Numbered { seq, created_at } = numbered;
+        self.figures.last_seq = seq;
         self.figures.message_count += 1;
         self.figures.token_count += u64::from(tokens);
         *self.figures.count_mut(message.role) += 1;
-        let numbered = Numbered { seq: self.figures.last_seq, created_at: now };
         if let Some(id) = &message.id {
             self.ids.insert(id.clone(), Known { numbered, digest: message.body_digest() });
         }
         let run = if message.role == Role::System { &mut self.system } else { &mut self.others };
-        let stored = StoredMessage { seq: numbered.seq, created_at: now, message: message.clone() };
+        let stored = StoredMessage { seq, created_at, message: message.clone() };
         run.push(Counted { stored, tokens });
         numbered
+    }
+
+    /// Puts messages back behind what is held (C11).
+    fn restore(&mut self, request: &RestoreMessages) -> Result<Restored> {
+        let numbers = request.messages.first().zip(request.messages.last());
+        let mut held: Vec<_> = numbers.map_or_else(Vec::new, |(first, last)| {
+            self.between(Some(first.seq - 1), Some(last.seq + 1)).cloned().collect()
+        });
+        held.reverse();
+        let missing = request.missing(self.figures.last_seq, &held)?;
+        let mut ids = missing.iter().filter_map(|stored| stored.message.id.as_ref());
+        if let Some(id) = ids.find(|id| self.ids.contains_key(*id)) {
+            return Err(request.id_taken(id));
+        }
+        for StoredMessage { seq, created_at, message } in missing {
+            self.push(message, Numbered { seq: *seq, created_at: *created_at });
+        }
+        self.figures.last_seq = self.figures.last_seq.max(request.last_seq);
+        self.forget_ids();
+        Ok(Restored::of(request.messages.len(), missing.len()))
     }
 
     /// Evicts the oldest until the rest is within the limits (C4), and says how many went.
@@ -312,6 +338,12 @@ impl ConversationStore for Store {
         Ok(self.alter(scope, |Conversations(all), _| {
             all.get_mut(conversation).map_or(0, Conversation::clear)
         }))
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        self.write(scope, |Conversations(all), _| {
+            all.entry(request.conversation.clone()).or_default().restore(request)
+        })
     }
 
     async fn statistics(

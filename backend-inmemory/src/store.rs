@@ -140,6 +140,11 @@ impl Store {
         self.last_version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Sees to it that no version up to this one comes from [`Self::next_version`] (W9).
+    pub(crate) fn pass_version(&self, version: u64) {
+        self.last_version.fetch_max(version, Ordering::Relaxed);
+    }
+
     /// Takes all of a user's scopes out at once (G5, G12).
     pub(crate) fn erase(&self, user: &str) -> ErasureReceipt {
         let Entry::Occupied(nodes) = self.users.entry(user.to_owned()) else {

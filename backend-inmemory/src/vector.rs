@@ -11,9 +11,10 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use memory_core::{
-    CountRecords, DeleteRecords, Error, GetRecords, NamespaceSummary, Page, PageRequest, Rebind,
-    Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
-    TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
+    CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, NamespaceSummary, Page,
+    PageRequest, Rebind, Record, RestoreRecords, Restored, Result, ScanRecords, Scope,
+    SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
+    VectorStore, operation as op,
 };
 
 use self::namespace::Namespace;
@@ -59,15 +60,27 @@ const NOTHING: SearchResult = SearchResult { hits: Vec::new(), complete: true };
 
 impl Vectors {
     fn store(&mut self, request: &StoreRecords, now: Timestamp) -> Result<Vec<StoredRecord>> {
-        let bound = self.namespaces.get(&request.namespace);
-        bound.map_or(Ok(()), |bound| bound.check_space(&request.namespace, &request.space))?;
-        let namespace = self
-            .namespaces
-            .entry(request.namespace.clone())
-            .or_insert_with(|| Namespace::new(request.space.clone()));
+        let namespace = self.bound(&request.namespace, &request.space)?;
         let stored = namespace.store(request, now);
-        self.next_due = self.next_due.into_iter().chain(namespace.next_due()).min();
+        let due = namespace.next_due();
+        self.next_due = self.next_due.into_iter().chain(due).min();
         Ok(stored)
+    }
+
+    fn restore(&mut self, request: &RestoreRecords) -> Result<Restored> {
+        let namespace = self.bound(&request.namespace, &request.space)?;
+        let restored = namespace.restore(request)?;
+        let due = namespace.next_due();
+        self.next_due = self.next_due.into_iter().chain(due).min();
+        Ok(restored)
+    }
+
+    /// The namespace, bound to the space; `Conflict` where it is bound to another (V3).
+    fn bound(&mut self, name: &str, space: &EmbeddingSpace) -> Result<&mut Namespace> {
+        let bound = self.namespaces.get(name);
+        bound.map_or(Ok(()), |bound| bound.check_space(name, space))?;
+        let new = || Namespace::new(space.clone());
+        Ok(self.namespaces.entry(name.to_owned()).or_insert_with(new))
     }
 
     fn delete(&mut self, request: &DeleteRecords) -> u64 {
@@ -162,6 +175,10 @@ impl VectorStore for Store {
 
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
         self.alter(scope, |vectors: &mut Vectors, _| vectors.rebind(request))
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        self.write(scope, |vectors: &mut Vectors, _| vectors.restore(request))
     }
 
     async fn namespaces(

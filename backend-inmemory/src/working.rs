@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use memory_core::json::Object;
 use memory_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutMany,
-    Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written, operation as op,
+    RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written,
+    operation as op,
 };
 use serde_json::Value;
 
@@ -88,19 +89,42 @@ impl Working {
         now: Timestamp,
         expires_at: Option<Timestamp>,
     ) -> Written {
-        let mut written = Written { version, created_at: now, updated_at: now, expires_at };
+        let created_at = self.entries.get(key).map_or(now, |slot| slot.written.created_at);
+        let written = Written { version, created_at, updated_at: now, expires_at };
+        self.set(key, Slot { value, metadata, written });
+        written
+    }
+
+    fn set(&mut self, key: &str, new: Slot) {
+        let expires_at = new.written.expires_at;
         if let Some(slot) = self.entries.get_mut(key) {
             let before = slot.written.expires_at;
-            written.created_at = slot.written.created_at;
-            *slot = Slot { value, metadata, written };
+            *slot = new;
             self.reschedule(key, before, expires_at);
         } else {
             let key: Arc<str> = key.into();
             self.expiry.extend(expires_at.map(|at| (at, Arc::clone(&key))));
             self.keys.insert(Arc::clone(&key));
-            self.entries.insert(key, Slot { value, metadata, written });
+            self.entries.insert(key, new);
         }
-        written
+    }
+
+    /// Puts entries back, all or none (W9).
+    fn restore(&mut self, request: &RestoreEntries) -> Result<Restored> {
+        let mut to_write = Vec::with_capacity(request.entries.len());
+        for entry in &request.entries {
+            if request.must_write(entry, self.entry(&entry.key).as_ref())? {
+                to_write.push(entry);
+            }
+        }
+        for entry in &to_write {
+            let Entry { key, value, metadata, version, created_at, updated_at, expires_at } = entry;
+            let (version, created_at, updated_at, expires_at) =
+                (*version, *created_at, *updated_at, *expires_at);
+            let written = Written { version, created_at, updated_at, expires_at };
+            self.set(key, Slot { value: value.clone(), metadata: metadata.clone(), written });
+        }
+        Ok(Restored::of(request.entries.len(), to_write.len()))
     }
 
     fn reschedule(&mut self, key: &str, before: Option<Timestamp>, after: Option<Timestamp>) {
@@ -261,6 +285,14 @@ impl WorkingStore for Store {
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
         Ok(self.alter(scope, |working: &mut Working, _| std::mem::take(working).count()))
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        self.write(scope, |working: &mut Working, _| {
+            // Before anything is written, so that no other writer gets one of them.
+            request.entries.iter().for_each(|entry| self.pass_version(entry.version));
+            working.restore(request)
+        })
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {

@@ -24,7 +24,7 @@ use crate::working::Working;
 const NAME: &str = "sqlite";
 
 /// Everything but isolation enforced by the store itself: SQLite knows no users.
-const FEATURES: [Feature; 10] = [
+const FEATURES: [Feature; 11] = [
     Feature::Retention,
     Feature::SafeRetry,
     Feature::TextSearch,
@@ -35,6 +35,7 @@ const FEATURES: [Feature; 10] = [
     Feature::Conditions,
     Feature::SlidingExpiry,
     Feature::Counters,
+    Feature::Restoring,
 ];
 
 /// Connects to SQLite files.

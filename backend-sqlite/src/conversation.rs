@@ -1,6 +1,7 @@
 //! Conversations (contract, section C).
 
 mod ids;
+mod restoring;
 mod retention;
 
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memory_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Role, Scope,
-    StoredMessage, Timestamp, Trim, operation as op,
+    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Result, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -112,8 +113,9 @@ impl Figures {
         })
     }
 
-    fn of(messages: &[Message]) -> Self {
-        let mut figures = Self { last_seq: messages.len() as u64, ..Self::default() };
+    /// What messages add, the last number left out.
+    fn of(messages: &[&Message]) -> Self {
+        let mut figures = Self::default();
         for message in messages {
             let tokens = u64::from(message.tokens());
             figures.counts[message.role as usize] += 1;
@@ -166,26 +168,25 @@ async fn add(
     Figures::from_row(&query.fetch_one(connection).await.map_err(sql)?)
 }
 
-/// Stores messages from the number `first` on.
+/// Stores messages under their numbers.
 async fn insert(
     connection: &mut SqliteConnection,
     conversation: i64,
-    first: u64,
-    now: Timestamp,
-    messages: &[Message],
+    numbered: &[Numbered],
+    messages: &[&Message],
 ) -> Result<()> {
-    for (messages, first) in messages.chunks(ROWS).zip((first..).step_by(ROWS)) {
+    for (messages, numbered) in messages.chunks(ROWS).zip(numbered.chunks(ROWS)) {
         let mut rows = Vec::with_capacity(ROWS);
-        for (message, seq) in messages.iter().zip(first..) {
+        for (message, numbered) in messages.iter().zip(numbered) {
             let calls = &message.tool_calls;
             let calls = if calls.is_empty() { None } else { Some(text(calls)?) };
-            rows.push((seq, message, calls, object_text(&message.metadata)?));
+            rows.push((numbered, message, calls, object_text(&message.metadata)?));
         }
         let mut insert = QueryBuilder::new(INSERT_MESSAGES);
-        insert.push_values(rows, |mut row, (seq, message, calls, metadata)| {
+        insert.push_values(rows, |mut row, (numbered, message, calls, metadata)| {
             row.push_bind(conversation)
-                .push_bind(integer(seq))
-                .push_bind(now.as_millis())
+                .push_bind(integer(numbered.seq))
+                .push_bind(numbered.created_at.as_millis())
                 .push_bind(message.role as i64)
                 .push_bind(i64::from(message.tokens()))
                 .push_bind(message.token_count)
@@ -238,9 +239,9 @@ fn statistics(row: &SqliteRow) -> Result<ConversationStatistics> {
 #[async_trait]
 impl ConversationStore for Conversations {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
-        let messages = &request.messages;
-        let identified = ids::identified(messages);
-        let added = Figures::of(messages);
+        let messages: Vec<&Message> = request.messages.iter().collect();
+        let identified = ids::identified(&messages);
+        let added = Figures { last_seq: messages.len() as u64, ..Figures::of(&messages) };
 
         let mut transaction = self.0.write().await?;
         let now = self.0.now();
@@ -260,8 +261,10 @@ impl ConversationStore for Conversations {
             }
         }
         let first = figures.last_seq - added.last_seq + 1;
-        insert(&mut transaction, conversation, first, now, messages).await?;
-        ids::remember(&mut transaction, conversation, first, now, &identified).await?;
+        let numbered: Vec<Numbered> =
+            (first..=figures.last_seq).map(|seq| Numbered { seq, created_at: now }).collect();
+        insert(&mut transaction, conversation, &numbered, &messages).await?;
+        ids::remember(&mut transaction, conversation, &numbered, &identified).await?;
         ids::forget_old(&mut transaction, conversation, first, figures.last_seq).await?;
         let (figures, evicted) = match &request.retention {
             Some(rule) => retention::apply(&mut transaction, figures, rule).await?,
@@ -269,9 +272,7 @@ impl ConversationStore for Conversations {
         };
         transaction.commit().await.map_err(sql)?;
         Ok(Appended {
-            messages: (first..=figures.last_seq)
-                .map(|seq| Numbered { seq, created_at: now })
-                .collect(),
+            messages: numbered,
             replayed: false,
             evicted,
             message_count: figures.messages(),
@@ -330,6 +331,13 @@ impl ConversationStore for Conversations {
         }
         transaction.commit().await.map_err(sql)?;
         Ok(figures.messages())
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        let mut transaction = self.0.write().await?;
+        let restored = restoring::restore(&mut transaction, scope, request).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(restored)
     }
 
     async fn statistics(

@@ -14,7 +14,10 @@ use crate::error::sql;
 const APPLICATION_ID: i64 = 0x414D_454D;
 
 /// Name and text of every step; each ends by setting `user_version` to its place here, from 1.
-const STEPS: [(&str, &str); 1] = [("0001_initial", include_str!("../migrations/0001_initial.sql"))];
+const STEPS: [(&str, &str); 2] = [
+    ("0001_initial", include_str!("../migrations/0001_initial.sql")),
+    ("0002_restoring", include_str!("../migrations/0002_restoring.sql")),
+];
 
 /// What a file's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

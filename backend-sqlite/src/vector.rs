@@ -2,6 +2,7 @@
 
 mod postings;
 mod rebinding;
+mod restoring;
 mod search;
 mod store;
 
@@ -11,8 +12,9 @@ use async_trait::async_trait;
 use memory_core::text::Language;
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
-    PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
-    StoredRecord, TextSearch, Timestamp, VectorSearch, VectorStore, operation as op,
+    PageRequest, Rebind, Record, RestoreRecords, Restored, Result, ScanRecords, Scope,
+    SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
+    VectorStore, operation as op,
 };
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -298,6 +300,15 @@ impl VectorStore for Vectors {
         let records = rebinding::rebind(&mut transaction, scope, request, self.0.now()).await?;
         transaction.commit().await.map_err(sql)?;
         Ok(records)
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        let prepared = restoring::prepare(&request.records);
+        let mut transaction = self.0.write().await?;
+        let now = self.0.now();
+        let restored = restoring::restore(&mut transaction, scope, request, &prepared, now).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(restored)
     }
 
     async fn namespaces(

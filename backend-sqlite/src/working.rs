@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory_core::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutCondition,
-    PutMany, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written, operation as op,
+    PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore,
+    Written, operation as op,
 };
 use sqlx::sqlite::SqliteRow;
 
@@ -226,6 +227,25 @@ impl WorkingStore for Working {
         query.execute(&mut *transaction).await.map_err(sql)?;
         transaction.commit().await.map_err(sql)?;
         Ok(live)
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        let keys: Vec<&str> = request.entries.iter().map(|entry| entry.key.as_str()).collect();
+        let keys = text(&keys)?;
+        let mut transaction = self.0.write().await?;
+        let query = find_many(scope, &keys, self.0.now());
+        let rows = query.fetch_all(&mut *transaction).await.map_err(sql)?;
+        let held = rows.iter().map(entry).collect::<Result<Vec<_>>>()?;
+        let held: HashMap<&str, &Entry> = held.iter().map(|e| (e.key.as_str(), e)).collect();
+        let mut to_write = Vec::with_capacity(request.entries.len());
+        for entry in &request.entries {
+            if request.must_write(entry, held.get(entry.key.as_str()).copied())? {
+                to_write.push(entry);
+            }
+        }
+        write::restore(&mut transaction, scope, &to_write).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(Restored::of(request.entries.len(), to_write.len()))
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {

@@ -46,7 +46,7 @@ async fn g13_connecting_makes_folder_file_and_schema_and_migrating_again_does_no
     let error = admin.purge_expired().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint().unwrap().contains("migrate"));
-    assert_eq!(admin.migrate().await.unwrap().applied, ["0001_initial"]);
+    assert_eq!(admin.migrate().await.unwrap().applied, ["0001_initial", "0002_restoring"]);
     assert!(admin.migrate().await.unwrap().applied.is_empty());
     let backend = driver.connect(&url(&file)).await.unwrap();
     let health = backend.control().health(Duration::from_secs(5)).await;

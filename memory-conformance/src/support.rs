@@ -64,6 +64,10 @@ impl Conversation {
         Self { name: name.to_owned(), ..self.clone() }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
     }

@@ -110,13 +110,15 @@ pub enum Feature {
     SlidingExpiry,
     /// Integers are incremented in place (W6).
     Counters,
+    /// What was read elsewhere is put back with its numbers, times and versions (C11, V14, W9).
+    Restoring,
     /// The store itself keeps users apart, besides the driver (G1).
     EnforcedIsolation,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Retention,
         Self::SafeRetry,
         Self::TextSearch,
@@ -127,6 +129,7 @@ impl Feature {
         Self::Conditions,
         Self::SlidingExpiry,
         Self::Counters,
+        Self::Restoring,
         Self::EnforcedIsolation,
     ];
 
@@ -140,7 +143,7 @@ impl Feature {
             | Self::AtomicRecords
             | Self::Rebinding => Some(Facet::Vectors),
             Self::Conditions | Self::SlidingExpiry | Self::Counters => Some(Facet::Working),
-            Self::EnforcedIsolation => None,
+            Self::Restoring | Self::EnforcedIsolation => None,
         }
     }
 
@@ -157,6 +160,7 @@ impl Feature {
             Self::Conditions => "conditions",
             Self::SlidingExpiry => "sliding_expiry",
             Self::Counters => "counters",
+            Self::Restoring => "restoring",
             Self::EnforcedIsolation => "enforced_isolation",
         }
     }

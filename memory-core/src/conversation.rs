@@ -16,6 +16,7 @@ pub use self::window::Window;
 use crate::error::{Error, Result};
 use crate::json::{Object, canonical};
 use crate::page::{Page, PageRequest};
+use crate::restore::{RestoreMessages, Restored};
 use crate::scope::Scope;
 use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
@@ -350,6 +351,9 @@ pub trait ConversationStore: Send + Sync + std::fmt::Debug {
 
     /// Removes the messages and returns how many; numbering goes on (C9).
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64>;
+
+    /// Puts messages back as they were elsewhere, in one atomic step (C11).
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored>;
 
     /// The conversation's figures (C8).
     async fn statistics(&self, scope: &Scope, conversation: &str)

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::filter::{Filter, Subject};
 use crate::json::{Object, identical_objects};
 use crate::page::{Page, PageRequest};
+use crate::restore::{RestoreRecords, Restored};
 use crate::scope::Scope;
 use crate::text::Language;
 use crate::time::Timestamp;
@@ -97,7 +98,7 @@ impl NewRecord {
     }
 }
 
-fn same_bits(a: &[f32], b: &[f32]) -> bool {
+pub(crate) fn same_bits(a: &[f32], b: &[f32]) -> bool {
     a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
 }
 
@@ -405,6 +406,9 @@ pub trait VectorStore: Send + Sync + std::fmt::Debug {
     /// Binds a namespace to the space of another, and returns how many records it holds (V13). One
     /// that does not exist is `NotFound`; a record without a counterpart is `Conflict`.
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64>;
+
+    /// Puts records back as they were elsewhere (V14).
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored>;
 
     /// Lists the scope's namespaces.
     async fn namespaces(&self, scope: &Scope, page: &PageRequest)

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::json::Object;
 use crate::page::{Page, PageRequest};
+use crate::restore::{RestoreEntries, Restored};
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
@@ -224,6 +225,9 @@ pub trait WorkingStore: Send + Sync + std::fmt::Debug {
 
     /// Removes all of the scope's entries and returns how many were live.
     async fn clear(&self, scope: &Scope) -> Result<u64>;
+
+    /// Puts entries back as they were elsewhere, all or none (W9).
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored>;
 
     /// The scope's figures.
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics>;

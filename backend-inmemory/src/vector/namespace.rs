@@ -5,8 +5,9 @@ use std::ops::Bound;
 
 use memory_core::text::{query_words, words};
 use memory_core::{
-    EmbeddingSpace, Error, Filter, Hit, NewRecord, Outcome, Record, Result, SearchResult,
-    StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch, content_hash,
+    EmbeddingSpace, Error, Filter, Hit, NewRecord, Outcome, Record, RestoreRecords, Restored,
+    Result, SearchResult, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
+    content_hash,
 };
 
 use super::kernel::{MARGIN, Query};
@@ -94,33 +95,54 @@ impl Namespace {
     }
 
     fn put(&mut self, id: String, new: &NewRecord, now: Timestamp) -> StoredRecord {
-        let Some(&row) = self.rows.get(&id) else { return self.insert(id, new, now) };
+        let Some(&row) = self.rows.get(&id) else {
+            let record = record(id, new, now, now);
+            let stored = receipt(&record, Outcome::Inserted);
+            self.insert(record, &new.embedding);
+            return stored;
+        };
         if new.is_unchanged(&self.record(row, true)) {
             return receipt(&self.records[row], Outcome::Unchanged);
         }
-        self.update(row, new, now);
+        let old = &self.records[row];
+        self.update(row, record(id, new, old.created_at, now), &new.embedding);
         receipt(&self.records[row], Outcome::Updated)
     }
 
-    fn insert(&mut self, id: String, new: &NewRecord, now: Timestamp) -> StoredRecord {
-        let record = record(id, new, now, now);
-        let stored = receipt(&record, Outcome::Inserted);
+    /// Puts records back, all or none (V14).
+    pub(super) fn restore(&mut self, request: &RestoreRecords) -> Result<Restored> {
+        let mut to_write = Vec::with_capacity(request.records.len());
+        for record in &request.records {
+            if request.must_write(record, self.get(&record.id, true).as_ref())? {
+                to_write.push(record);
+            }
+        }
+        for restored in &to_write {
+            let embedding = restored.embedding.as_deref().unwrap_or_default();
+            let record = Record { embedding: None, ..(*restored).clone() };
+            match self.rows.get(&restored.id) {
+                Some(&row) => self.update(row, record, embedding),
+                None => self.insert(record, embedding),
+            }
+        }
+        Ok(Restored::of(request.records.len(), to_write.len()))
+    }
+
+    fn insert(&mut self, record: Record, embedding: &[f32]) {
         self.text.push(words(&record.content, record.language));
-        self.embeddings.push(&new.embedding);
+        self.embeddings.push(embedding);
         self.rows.insert(record.id.clone(), self.records.len());
         self.expiry.extend(record.expires_at.map(|at| (at, record.id.clone())));
         self.records.push(record);
-        stored
     }
 
-    fn update(&mut self, row: usize, new: &NewRecord, now: Timestamp) {
+    fn update(&mut self, row: usize, updated: Record, embedding: &[f32]) {
         let old = &self.records[row];
-        let updated = record(old.id.clone(), new, old.created_at, now);
         if (&old.content, old.language) != (&updated.content, updated.language) {
             let old_words = words(&old.content, old.language);
             self.text.set(row, old_words, words(&updated.content, updated.language));
         }
-        self.embeddings.set(row, &new.embedding);
+        self.embeddings.set(row, embedding);
         if let Some(at) = old.expires_at {
             self.expiry.remove(&(at, old.id.clone()));
         }

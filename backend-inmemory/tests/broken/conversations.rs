@@ -3,7 +3,8 @@
 use memory_conformance::async_trait;
 use memory_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Message,
-    Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Scope, Timestamp, Trim,
+    Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored, Result,
+    Retention, Scope, Timestamp, Trim,
 };
 
 use super::{Broken, Fault, others_turn};
@@ -137,6 +138,19 @@ impl ConversationStore for Broken {
         let mut state = self.state.lock().await;
         *state.clears.entry((scope, conversation.to_owned())).or_default() += 1;
         cleared
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        let scope = self.scope(scope);
+        let conversation = self.conversation(&scope, &request.conversation).await;
+        if self.is(Fault::RestoresByAppending) && !request.messages.is_empty() {
+            let messages: Vec<_> = request.messages.iter().map(|m| m.message.clone()).collect();
+            let written = messages.len();
+            self.conversations().append(&scope, &Append::new(conversation, messages)).await?;
+            return Ok(Restored::of(written, written));
+        }
+        let request = RestoreMessages { conversation, ..request.clone() };
+        self.conversations().restore(&scope, &request).await
     }
 
     async fn statistics(

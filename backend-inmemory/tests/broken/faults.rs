@@ -20,6 +20,7 @@ pub(crate) enum Fault {
     LosesMessagesToOthers,
     SplitsBatches,
     StoresRetriesTwice,
+    RestoresByAppending,
     IgnoresRoles,
     LimitsBeforeFiltering,
     TakesSinceAsExclusive,
@@ -43,6 +44,7 @@ pub(crate) enum Fault {
     TakesAnySpace,
     RebindsByRenaming,
     LooksForStopWords,
+    OverwritesByRestoring,
     DropsNulls,
     NormalisesEmbeddings,
     CallsEverythingUpdated,
@@ -53,6 +55,7 @@ pub(crate) enum Fault {
     RevivesBySliding,
     ShortensBySliding,
     RestartsVersions,
+    RestoresByPutting,
     ChecksBeforeItPuts,
     CallsConflictsInternal,
     PutsManyOneByOne,
@@ -162,6 +165,11 @@ pub(crate) const FAULTS: &[Case] = &[
         "conversations::c3::a_repeated_batch_returns_its_first_numbers_and_changes_nothing",
     ),
     conversations(
+        Fault::RestoresByAppending,
+        "what is restored is numbered anew",
+        "conversations::c11::messages_come_back_with_their_numbers_and_times",
+    ),
+    conversations(
         Fault::IgnoresRoles,
         "a read ignores its roles",
         "conversations::c6::roles_select",
@@ -267,6 +275,11 @@ pub(crate) const FAULTS: &[Case] = &[
         "vectors::v13::a_record_without_a_counterpart_is_a_conflict_that_changes_nothing",
     ),
     vectors(
+        Fault::OverwritesByRestoring,
+        "what is restored takes the place of what differs",
+        "vectors::v14::a_record_that_differs_is_a_conflict",
+    ),
+    vectors(
         Fault::LooksForStopWords,
         "a query looks for its stop words too",
         "vectors::v9::a_query_of_a_language_does_not_look_for_its_stop_words",
@@ -320,6 +333,11 @@ pub(crate) const FAULTS: &[Case] = &[
         Fault::ShortensBySliding,
         "a sliding read brings the expiry forward",
         "working::w4::a_read_never_brings_an_expiry_forward",
+    ),
+    working(
+        Fault::RestoresByPutting,
+        "what is restored gets a new version",
+        "working::w9::entries_come_back_as_they_were",
     ),
     working(
         Fault::RestartsVersions,

@@ -6,9 +6,9 @@ use memory_conformance::async_trait;
 use memory_core::json::Object;
 use memory_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, IDENTIFIER_BYTES,
-    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, Result, ScanRecords,
-    Scope, SearchResult, Selection, StoreRecords, StoredRecord, Test as Check, TextSearch,
-    VectorSearch, VectorStore, normalize,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
+    Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
+    Test as Check, TextSearch, VectorSearch, VectorStore, normalize,
 };
 use serde_json::Value;
 
@@ -345,6 +345,16 @@ impl VectorStore for Broken {
             }
             _ => self.told(self.vectors().rebind(&scope, &request).await),
         }
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        let request = RestoreRecords {
+            namespace: self.namespace(&request.namespace),
+            space: self.space(&request.space),
+            overwrite: request.overwrite || self.is(Fault::OverwritesByRestoring),
+            ..request.clone()
+        };
+        self.told(self.vectors().restore(&self.scope(scope), &request).await)
     }
 
     async fn namespaces(

@@ -3,8 +3,8 @@
 use memory_conformance::async_trait;
 use memory_core::{
     Cursor, Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page,
-    PageRequest, Put, PutCondition, PutMany, Result, Scope, WorkingStatistics, WorkingStore,
-    Written, operation,
+    PageRequest, Put, PutCondition, PutMany, RestoreEntries, Restored, Result, Scope,
+    WorkingStatistics, WorkingStore, Written, operation,
 };
 use serde_json::Value;
 
@@ -222,6 +222,21 @@ impl WorkingStore for Broken {
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
         self.working().clear(&self.scope(scope)).await
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        let scope = self.scope(scope);
+        if self.is(Fault::RestoresByPutting) {
+            for entry in &request.entries {
+                let put = Put {
+                    metadata: entry.metadata.clone(),
+                    ..Put::new(entry.key.clone(), entry.value.clone())
+                };
+                self.working().put(&scope, &put).await?;
+            }
+            return Ok(Restored::of(request.entries.len(), request.entries.len()));
+        }
+        self.told(self.working().restore(&scope, request).await)
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use memory_core::{Error, Message, Numbered, Result, Timestamp};
+use memory_core::{Error, Message, Numbered, Result};
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::retention::Range;
@@ -46,8 +46,8 @@ pub(super) struct Known {
 }
 
 /// The messages that carry ids.
-pub(super) fn identified<'a>(messages: &'a [Message]) -> Vec<Identified<'a>> {
-    let identify = |(place, message): (usize, &'a Message)| {
+pub(super) fn identified<'a>(messages: &[&'a Message]) -> Vec<Identified<'a>> {
+    let identify = |(place, message): (usize, &&'a Message)| {
         Some(Identified { place, id: message.id.as_deref()?, digest: message.body_digest() })
     };
     messages.iter().enumerate().filter_map(identify).collect()
@@ -98,21 +98,21 @@ pub(super) fn replay(
     Ok(Some(identified.iter().filter_map(|m| Some(known.get(m.id)?.numbered)).collect()))
 }
 
-/// Remembers the ids of messages that were stored from the number `first` on.
+/// Remembers the ids of messages that were stored under these numbers.
 pub(super) async fn remember(
     connection: &mut SqliteConnection,
     conversation: i64,
-    first: u64,
-    now: Timestamp,
+    numbered: &[Numbered],
     identified: &[Identified<'_>],
 ) -> Result<()> {
     for chunk in identified.chunks(ROWS) {
         let mut insert = QueryBuilder::new(REMEMBER);
         insert.push_values(chunk, |mut row, message| {
+            let Numbered { seq, created_at } = numbered[message.place];
             row.push_bind(conversation)
                 .push_bind(message.id)
-                .push_bind(integer(first + message.place as u64))
-                .push_bind(now.as_millis())
+                .push_bind(integer(seq))
+                .push_bind(created_at.as_millis())
                 .push_bind(message.digest.as_str());
         });
         insert.build().execute(&mut *connection).await.map_err(sql)?;

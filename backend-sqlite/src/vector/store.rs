@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use memory_core::text::{term_frequencies, words};
+use memory_core::json::Object;
+use memory_core::text::{Language, term_frequencies, words};
 use memory_core::{
     EmbeddingSpace, NewRecord, Outcome, Record, Result, Scope, StoreRecords, StoredRecord,
     Timestamp, content_hash,
@@ -57,27 +58,138 @@ struct Prepared<'a> {
     record: &'a NewRecord,
     id: String,
     content_hash: String,
+    words: Words,
+}
+
+/// The words of a content.
+pub(super) struct Words {
     frequencies: HashMap<String, u32>,
     length: u32,
 }
 
-/// What stands under an id before the batch, perhaps expired.
-struct Existing {
-    key: i64,
-    record: Record,
-}
-
-impl<'a> Prepared<'a> {
-    fn new(record: &'a NewRecord, id: String) -> Self {
-        let words = words(&record.content, record.language);
+impl Words {
+    pub(super) fn of(content: &str, language: Option<Language>) -> Self {
+        let words = words(content, language);
         Self {
-            record,
-            id,
-            content_hash: content_hash(&record.content),
             // A word has at least a byte, and content at most a MiB.
             length: u32::try_from(words.len()).unwrap_or(u32::MAX),
             frequencies: term_frequencies(words),
         }
+    }
+}
+
+/// What stands under an id before the batch, perhaps expired.
+pub(super) struct Existing {
+    key: i64,
+    pub(super) record: Record,
+}
+
+impl Existing {
+    /// Itself, unless it has expired.
+    pub(super) fn live(&self, now: Timestamp) -> Option<&Self> {
+        self.record.expires_at.is_none_or(|at| at > now).then_some(self)
+    }
+}
+
+/// A record as it is to stand.
+pub(super) struct Row<'a> {
+    id: &'a str,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    words: &'a Words,
+    language: Option<Language>,
+    document_type: &'a str,
+    content_hash: &'a str,
+    embedding: &'a [f32],
+    metadata: &'a Object,
+    content: &'a str,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn of(record: &'a Record, words: &'a Words) -> Self {
+        Self {
+            id: &record.id,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            expires_at: record.expires_at,
+            words,
+            language: record.language,
+            document_type: &record.document_type,
+            content_hash: &record.content_hash,
+            embedding: record.embedding.as_deref().unwrap_or_default(),
+            metadata: &record.metadata,
+            content: &record.content,
+        }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    fn new(record: &'a NewRecord, id: String) -> Self {
+        Self {
+            record,
+            id,
+            content_hash: content_hash(&record.content),
+            words: Words::of(&record.content, record.language),
+        }
+    }
+
+    fn row(&self, stored: &StoredRecord) -> Row<'_> {
+        Row {
+            id: &self.id,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+            expires_at: stored.expires_at,
+            words: &self.words,
+            language: self.record.language,
+            document_type: &self.record.document_type,
+            content_hash: &self.content_hash,
+            embedding: &self.record.embedding,
+            metadata: &self.record.metadata,
+            content: &self.record.content,
+        }
+    }
+}
+
+/// Records that were written, and what the index of words is yet to learn of them.
+#[derive(Default)]
+pub(super) struct Writes<'a> {
+    stale: Vec<i64>,
+    posted: Vec<Posted<'a>>,
+}
+
+impl<'a> Writes<'a> {
+    /// Writes a record, whatever stood under its id.
+    pub(super) async fn upsert(
+        &mut self,
+        connection: &mut SqliteConnection,
+        namespace: i64,
+        row: &Row<'a>,
+        old: Option<&Existing>,
+    ) -> Result<()> {
+        let record = upsert(connection, namespace, row).await?;
+        if let Some(old) = old {
+            if has_same_postings(row, &old.record) {
+                return Ok(());
+            }
+            self.stale.push(old.key);
+        }
+        self.posted.push(Posted {
+            record,
+            length: row.words.length,
+            expires_at: row.expires_at,
+            frequencies: &row.words.frequencies,
+        });
+        Ok(())
+    }
+
+    pub(super) async fn post(
+        &self,
+        connection: &mut SqliteConnection,
+        namespace: i64,
+    ) -> Result<()> {
+        postings::remove(connection, &self.stale).await?;
+        postings::add(connection, namespace, &self.posted).await
     }
 }
 
@@ -102,39 +214,25 @@ impl<'a> Batch<'a> {
         now: Timestamp,
     ) -> Result<Vec<StoredRecord>> {
         let namespace = bind(connection, scope, &request.namespace, &request.space).await?;
-        let existing = existing(connection, namespace, &self.ids).await?;
+        let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        let existing = existing(connection, namespace, &ids).await?;
         let mut stored = HashMap::with_capacity(self.records.len());
-        let mut posted = Vec::new();
-        let mut stale = Vec::new();
+        let mut writes = Writes::default();
         for new in &self.records {
             let old = existing.get(&new.id);
-            let live = old.filter(|old| old.record.expires_at.is_none_or(|at| at > now));
-            let outcome = outcome(new, live, now);
-            stored.insert(new.id.as_str(), outcome.clone());
-            if outcome.outcome == Outcome::Unchanged {
-                continue;
+            let outcome = outcome(new, old.and_then(|old| old.live(now)), now);
+            if outcome.outcome != Outcome::Unchanged {
+                writes.upsert(connection, namespace, &new.row(&outcome), old).await?;
             }
-            let record = upsert(connection, namespace, new, &outcome).await?;
-            if let Some(old) = old {
-                if has_same_postings(new, &outcome, &old.record) {
-                    continue;
-                }
-                stale.push(old.key);
-            }
-            posted.push(Posted {
-                record,
-                length: new.length,
-                expires_at: outcome.expires_at,
-                frequencies: &new.frequencies,
-            });
+            stored.insert(new.id.as_str(), outcome);
         }
-        postings::remove(connection, &stale).await?;
-        postings::add(connection, namespace, &posted).await?;
+        writes.post(connection, namespace).await?;
         Ok(self.ids.iter().filter_map(|id| stored.get(id.as_str()).cloned()).collect())
     }
 }
 
-async fn bind(
+/// Binds the namespace to the space, or sees that it is (V3).
+pub(super) async fn bind(
     connection: &mut SqliteConnection,
     scope: &Scope,
     name: &str,
@@ -154,10 +252,10 @@ async fn bind(
     Ok(namespace)
 }
 
-async fn existing(
+pub(super) async fn existing(
     connection: &mut SqliteConnection,
     namespace: i64,
-    ids: &[String],
+    ids: &[&str],
 ) -> Result<HashMap<String, Existing>> {
     let query = sqlx::query(EXISTING).bind(namespace).bind(text(&ids)?);
     let rows = query.fetch_all(connection).await.map_err(sql)?;
@@ -186,31 +284,26 @@ fn outcome(new: &Prepared<'_>, live: Option<&Existing>, now: Timestamp) -> Store
     }
 }
 
-fn has_same_postings(new: &Prepared<'_>, stored: &StoredRecord, old: &Record) -> bool {
-    new.content_hash == old.content_hash
-        && new.record.language == old.language
-        && stored.expires_at == old.expires_at
+fn has_same_postings(row: &Row<'_>, old: &Record) -> bool {
+    row.content_hash == old.content_hash
+        && row.language == old.language
+        && row.expires_at == old.expires_at
 }
 
-async fn upsert(
-    connection: &mut SqliteConnection,
-    namespace: i64,
-    new: &Prepared<'_>,
-    stored: &StoredRecord,
-) -> Result<i64> {
+async fn upsert(connection: &mut SqliteConnection, namespace: i64, row: &Row<'_>) -> Result<i64> {
     sqlx::query_scalar(UPSERT)
         .bind(namespace)
-        .bind(&new.id)
-        .bind(stored.created_at.as_millis())
-        .bind(stored.updated_at.as_millis())
-        .bind(stored.expires_at.map(Timestamp::as_millis))
-        .bind(new.length)
-        .bind(new.record.language.map(memory_core::text::Language::code))
-        .bind(&new.record.document_type)
-        .bind(&new.content_hash)
-        .bind(bytes(&new.record.embedding))
-        .bind(object_text(&new.record.metadata)?)
-        .bind(&new.record.content)
+        .bind(row.id)
+        .bind(row.created_at.as_millis())
+        .bind(row.updated_at.as_millis())
+        .bind(row.expires_at.map(Timestamp::as_millis))
+        .bind(row.words.length)
+        .bind(row.language.map(Language::code))
+        .bind(row.document_type)
+        .bind(row.content_hash)
+        .bind(bytes(row.embedding))
+        .bind(object_text(row.metadata)?)
+        .bind(row.content)
         .fetch_one(connection)
         .await
         .map_err(sql)

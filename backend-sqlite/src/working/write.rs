@@ -1,7 +1,7 @@
 //! Writing entries, within the caller's transaction.
 
 use memory_core::{
-    Error, Increment, Incremented, Put, PutCondition, Result, Scope, Timestamp, Written,
+    Entry, Error, Increment, Incremented, Put, PutCondition, Result, Scope, Timestamp, Written,
 };
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::{FIND, Versions};
 use crate::error::{damaged, sql};
-use crate::rows::{get, object_text, optional_time, parse, text, time};
+use crate::rows::{get, integer, object_text, optional_time, parse, text, time};
 
 const UPSERT: &str = "
 INSERT INTO entries (user, node, key, version, created_at, updated_at, expires_at, metadata, value) ";
@@ -29,6 +29,15 @@ ON CONFLICT (user, node, key) DO UPDATE SET
     metadata   = excluded.metadata,
     value      = excluded.value
 RETURNING key, version, created_at, updated_at, expires_at";
+
+const RESTORE_ON_CONFLICT: &str = "
+ON CONFLICT (user, node, key) DO UPDATE SET
+    version    = excluded.version,
+    created_at = excluded.created_at,
+    updated_at = excluded.updated_at,
+    expires_at = excluded.expires_at,
+    metadata   = excluded.metadata,
+    value      = excluded.value";
 
 const SET_VALUE: &str = "
 UPDATE entries SET version = (SELECT last + 1 FROM versions), updated_at = ?4, value = ?5
@@ -87,6 +96,35 @@ pub(super) async fn upsert(
         all.append(&mut in_order(chunk, &rows)?);
     }
     Ok(all)
+}
+
+/// Writes entries as they are, whatever was there (W9).
+pub(super) async fn restore(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    entries: &[&Entry],
+) -> Result<()> {
+    for chunk in entries.chunks(ROWS) {
+        let mut rows = Vec::with_capacity(chunk.len());
+        for entry in chunk {
+            rows.push((*entry, object_text(&entry.metadata)?, text(&entry.value)?));
+        }
+        let mut restore = QueryBuilder::new(UPSERT);
+        restore.push_values(rows, |mut row, (entry, metadata, value)| {
+            row.push_bind(scope.user())
+                .push_bind(scope.node())
+                .push_bind(entry.key.as_str())
+                .push_bind(integer(entry.version))
+                .push_bind(entry.created_at.as_millis())
+                .push_bind(entry.updated_at.as_millis())
+                .push_bind(entry.expires_at.map(Timestamp::as_millis))
+                .push_bind(metadata)
+                .push_bind(value);
+        });
+        restore.push(RESTORE_ON_CONFLICT);
+        restore.build().execute(&mut *connection).await.map_err(sql)?;
+    }
+    Ok(())
 }
 
 /// RETURNING promises no order.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use memory_core::{
     Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Role, Scope,
-    StoredMessage, Trim, operation,
+    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Result, Retention, Role, Scope, StoredMessage, Trim, operation,
 };
 
 use super::{behind, lock};
@@ -87,6 +87,23 @@ impl Conversation {
         Ok(self.appended(messages, false, evicted))
     }
 
+    fn restore(&mut self, request: &RestoreMessages) -> Result<Restored> {
+        let missing = request.missing(self.last_seq, &self.messages)?;
+        let is_known = |id: &&String| self.known.iter().any(|(m, _)| m.id.as_ref() == Some(id));
+        if let Some(id) = missing.iter().filter_map(|m| m.message.id.as_ref()).find(is_known) {
+            return Err(request.id_taken(id));
+        }
+        for stored in missing {
+            if stored.message.id.is_some() {
+                let numbered = Numbered { seq: stored.seq, created_at: stored.created_at };
+                self.known.push((stored.message.clone(), numbered));
+            }
+        }
+        self.messages.extend_from_slice(missing);
+        self.last_seq = self.last_seq.max(request.last_seq);
+        Ok(Restored::of(request.messages.len(), missing.len()))
+    }
+
     fn appended(&self, messages: Vec<Numbered>, replayed: bool, evicted: u64) -> Appended {
         let statistics = self.statistics();
         Appended {
@@ -148,6 +165,11 @@ impl ConversationStore for Conversations {
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let clear = |conversation: &mut Conversation| conversation.messages.drain(..).count();
         Ok(self.change(scope, conversation, clear).unwrap_or(0) as u64)
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        let key = (scope.clone(), request.conversation.clone());
+        lock(&self.state).entry(key).or_default().restore(request)
     }
 
     async fn statistics(

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use memory_core::text::{bm25, query_words, term_frequencies, words};
 use memory_core::{
     Clock, CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, Hit,
-    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, Result, ScanRecords,
-    Scope, SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp,
-    VectorSearch, VectorStore, content_hash, cosine_similarity, operation,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
+    Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
+    TextSearch, Timestamp, VectorSearch, VectorStore, content_hash, cosine_similarity, operation,
 };
 
 use super::{behind, is_live, lock};
@@ -264,6 +264,24 @@ impl VectorStore for Vectors {
         let count = namespace.records.len() as u64;
         state.remove(&key(&request.from));
         Ok(count)
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        let live = self.live(scope, &request.namespace, Some(&request.space))?;
+        let mut to_write = Vec::new();
+        for record in &request.records {
+            if request.must_write(record, live.iter().find(|held| held.id == record.id))? {
+                to_write.push(record.clone());
+            }
+        }
+        let mut state = lock(&self.state);
+        let namespace = state
+            .entry((scope.clone(), request.namespace.clone()))
+            .or_insert_with(|| Namespace { space: request.space.clone(), records: Vec::new() });
+        namespace.records.retain(|held| to_write.iter().all(|new| new.id != held.id));
+        let restored = Restored::of(request.records.len(), to_write.len());
+        namespace.records.extend(to_write);
+        Ok(restored)
     }
 
     async fn namespaces(

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory_core::{
     Clock, Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
-    PutCondition, PutMany, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written,
-    operation,
+    PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
+    WorkingStore, Written, operation,
 };
 use serde_json::Value;
 
@@ -180,6 +180,23 @@ impl WorkingStore for Working {
         let live = self.live(scope).len() as u64;
         lock(&self.state).entries.retain(|(of, _), _| of != scope);
         Ok(live)
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        let live = self.live(scope);
+        let mut to_write = Vec::new();
+        for entry in &request.entries {
+            if request.must_write(entry, live.iter().find(|held| held.key == entry.key))? {
+                to_write.push(entry.clone());
+            }
+        }
+        let mut state = lock(&self.state);
+        let restored = Restored::of(request.entries.len(), to_write.len());
+        for entry in to_write {
+            state.last_version = state.last_version.max(entry.version);
+            state.entries.insert((scope.clone(), entry.key.clone()), entry);
+        }
+        Ok(restored)
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {

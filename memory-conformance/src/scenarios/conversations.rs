@@ -3,6 +3,7 @@
 mod concurrency;
 mod numbering;
 mod reading;
+mod restoring;
 mod retention;
 mod retry;
 mod statistics;
@@ -10,6 +11,14 @@ mod statistics;
 use crate::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
-    [numbering::ALL, retry::ALL, retention::ALL, reading::ALL, statistics::ALL, concurrency::ALL]
-        .concat()
+    [
+        numbering::ALL,
+        retry::ALL,
+        retention::ALL,
+        reading::ALL,
+        statistics::ALL,
+        restoring::ALL,
+        concurrency::ALL,
+    ]
+    .concat()
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use memory_core::{
     Append, Backend, CountRecords, Delete, Error, ErrorKind, Feature, Get, GetMany, GetRecords,
     HealthStatus, ListEntries, Message, PageRequest, Put, PutCondition, ReadMessages, Rebind,
-    Result, Retry, Scope, TextSearch, VectorSearch, operation as op,
+    RestoreEntries, RestoreMessages, RestoreRecords, Result, Retry, Scope, TextSearch,
+    VectorSearch, operation as op,
 };
 
 use super::general::{plant, reads};
@@ -44,6 +45,12 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
             (op::LIST_CONVERSATIONS, store.list(scope, &page).await.map(drop)),
         ]);
     }
+    if let Ok(store) = backend.conversations()
+        && backend.capabilities().has(Feature::Restoring)
+    {
+        let restore = RestoreMessages { conversation: "c".into(), messages: vec![], last_seq: 0 };
+        answers.push((op::RESTORE_MESSAGES, store.restore(scope, &restore).await.map(drop)));
+    }
     if let Ok(store) = backend.vectors() {
         let get = GetRecords { namespace: String::new(), ids: vec![], with_embeddings: false };
         let count = CountRecords { namespace: "\0".into(), filter: None };
@@ -55,6 +62,12 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
             (op::SEARCH, store.search(scope, &search).await.map(drop)),
             (op::LIST_NAMESPACES, store.namespaces(scope, &page).await.map(drop)),
         ]);
+        if backend.capabilities().has(Feature::Restoring) {
+            let space = memory_core::EmbeddingSpace::new("", 2);
+            let restore =
+                RestoreRecords { namespace: "n".into(), space, records: vec![], overwrite: false };
+            answers.push((op::RESTORE_RECORDS, store.restore(scope, &restore).await.map(drop)));
+        }
         if backend.capabilities().has(Feature::Rebinding) {
             let rebind = Rebind { namespace: "n".into(), from: "n".into() };
             answers.push((op::REBIND, store.rebind(scope, &rebind).await.map(drop)));
@@ -74,6 +87,10 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
             (op::DELETE, store.delete(scope, &Delete::new("")).await.map(drop)),
             (op::LIST_ENTRIES, store.list(scope, &list).await.map(drop)),
         ]);
+        if backend.capabilities().has(Feature::Restoring) {
+            let restore = RestoreEntries { entries: vec![], overwrite: false };
+            answers.push((op::RESTORE_ENTRIES, store.restore(scope, &restore).await.map(drop)));
+        }
         if backend.capabilities().has(Feature::Counters) {
             let answer = store.increment(scope, &increment("", 1, None)).await;
             answers.push((op::INCREMENT, answer.map(drop)));

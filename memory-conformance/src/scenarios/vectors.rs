@@ -9,6 +9,7 @@ mod language;
 mod ranking;
 mod reading;
 mod rebinding;
+mod restoring;
 mod similarity;
 mod space;
 pub(crate) mod support;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         deleting::ALL,
         reading::ALL,
         rebinding::ALL,
+        restoring::ALL,
         values::ALL,
         concurrency::ALL,
     ]

@@ -6,6 +6,7 @@ mod counters;
 mod expiry;
 mod listing;
 mod many;
+mod restoring;
 mod sliding;
 
 use crate::scenario::Scenario;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         listing::ALL,
         counters::ALL,
         many::ALL,
+        restoring::ALL,
         concurrency::ALL,
     ]
     .concat()

@@ -15,6 +15,7 @@ use crate::conversation::{
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::page::{Page, PageRequest};
+use crate::restore::{RestoreMessages, Restored};
 use crate::scope::Scope;
 
 /// How many messages a read gives that names no limit (C6).
@@ -152,6 +153,11 @@ impl ConversationStore for CachedConversations {
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         self.ending(item(scope, conversation), self.inner.clear(scope, conversation)).await
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        let item = item(scope, &request.conversation);
+        self.ending(item, self.inner.restore(scope, request)).await
     }
 
     async fn statistics(

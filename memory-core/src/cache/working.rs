@@ -11,6 +11,7 @@ use crate::check::requests;
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::page::Page;
+use crate::restore::{RestoreEntries, Restored};
 use crate::scope::Scope;
 use crate::working::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Put, PutMany,
@@ -201,6 +202,14 @@ impl WorkingStore for CachedWorking {
         let forgotten = writing.finish_all(&result).await;
         // Other processes see it late then, as the module says; this one does not.
         drop(forgotten);
+        result
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        let items = request.entries.iter().map(|entry| item(scope, &entry.key)).collect();
+        let writing = self.items.write(items);
+        let result = self.inner.restore(scope, request).await;
+        writing.finish(&result).await;
         result
     }
 

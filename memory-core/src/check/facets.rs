@@ -14,6 +14,7 @@ use crate::conversation::{
 use crate::error::Result;
 use crate::operation as op;
 use crate::page::{Page, PageRequest};
+use crate::restore::{RestoreEntries, RestoreMessages, RestoreRecords, Restored};
 use crate::scope::Scope;
 use crate::vector::{
     CountRecords, DeleteRecords, GetRecords, NamespaceSummary, Rebind, Record, ScanRecords,
@@ -74,6 +75,18 @@ impl ConversationStore for Checked<dyn ConversationStore> {
             op::CLEAR_CONVERSATION,
             [identifier("conversation", conversation),],
             self.inner.clear(scope, conversation)
+        )
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        checked!(
+            self,
+            op::RESTORE_MESSAGES,
+            [
+                self.require(true, Feature::Restoring),
+                requests::restore_messages(request, self.limits()),
+            ],
+            self.inner.restore(scope, request)
         )
     }
 
@@ -197,6 +210,20 @@ impl VectorStore for Checked<dyn VectorStore> {
         )
     }
 
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        let expiring = request.records.iter().any(|record| record.expires_at.is_some());
+        checked!(
+            self,
+            op::RESTORE_RECORDS,
+            [
+                self.require(true, Feature::Restoring),
+                self.require(expiring, Feature::RecordExpiry),
+                requests::restore_records(request, self.limits()),
+            ],
+            self.inner.restore(scope, request)
+        )
+    }
+
     async fn namespaces(
         &self,
         scope: &Scope,
@@ -295,6 +322,18 @@ impl WorkingStore for Checked<dyn WorkingStore> {
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
         self.locate(op::CLEAR_WORKING, self.inner.clear(scope).await)
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        checked!(
+            self,
+            op::RESTORE_ENTRIES,
+            [
+                self.require(true, Feature::Restoring),
+                requests::restore_entries(request, self.limits()),
+            ],
+            self.inner.restore(scope, request)
+        )
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {

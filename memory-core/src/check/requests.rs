@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{identifier, literal, within};
 use crate::conversation::{Append, Message, ReadMessages, Retention, Trim};
 use crate::embed::EmbeddingSpace;
@@ -11,10 +13,13 @@ use crate::filter::Filter;
 use crate::json::{self, Object};
 use crate::limits::{Limits, MAX_TTL, MIN_TTL};
 use crate::page::PageRequest;
+use crate::restore::{MAX_RESTORED_VERSION, RestoreEntries, RestoreMessages, RestoreRecords};
+use crate::time::Timestamp;
 use crate::vector::{
-    DeleteRecords, GetRecords, NewRecord, Rebind, Selection, StoreRecords, TextSearch, VectorSearch,
+    DeleteRecords, GetRecords, NewRecord, Rebind, Record, Selection, StoreRecords, TextSearch,
+    VectorSearch, content_hash,
 };
-use crate::working::{GetMany, Increment, ListEntries, Put, PutMany};
+use crate::working::{Entry, GetMany, Increment, ListEntries, Put, PutMany};
 
 fn batch(what: &str, items: usize, limits: &Limits) -> Result<()> {
     if items == 0 {
@@ -249,11 +254,15 @@ pub(super) fn records(namespace: &str, filter: Option<&Filter>, limits: &Limits)
     filtered(namespace, filter, limits)
 }
 
+fn keyed(key: &str, value: &Value, kept_with_it: &Object, limits: &Limits) -> Result<()> {
+    identifier("key", key)?;
+    json::check("the value", value)?;
+    within("the value", json::size(value), limits.value_bytes, "bytes")?;
+    metadata(kept_with_it, limits)
+}
+
 pub(super) fn put(request: &Put, limits: &Limits) -> Result<()> {
-    identifier("key", &request.key)?;
-    json::check("the value", &request.value)?;
-    within("the value", json::size(&request.value), limits.value_bytes, "bytes")?;
-    metadata(&request.metadata, limits)?;
+    keyed(&request.key, &request.value, &request.metadata, limits)?;
     ttl(request.ttl)
 }
 
@@ -291,4 +300,107 @@ pub(super) fn list_entries(
 pub(super) fn increment(request: &Increment) -> Result<()> {
     identifier("key", &request.key)?;
     ttl(request.initial_ttl)
+}
+
+fn time(what: &str, time: Timestamp) -> Result<()> {
+    if time >= Timestamp::default() {
+        return Ok(());
+    }
+    Err(Error::invalid_input(format!("{what} is before 1970: {time}"))
+        .with_hint("restore what a store gave; its clock does not go back so far"))
+}
+
+/// The times of what is restored.
+fn times(
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    expires_at: Option<Timestamp>,
+) -> Result<()> {
+    time("created_at", created_at)?;
+    time("updated_at", updated_at)?;
+    expires_at.map_or(Ok(()), |at| time("expires_at", at))
+}
+
+fn twice(what: &str, name: &str) -> Error {
+    Error::invalid_input(format!("the {what} {name:?} stands twice in the batch"))
+        .with_hint("restore what a store gave, where each stands once")
+}
+
+pub(super) fn restore_messages(request: &RestoreMessages, limits: &Limits) -> Result<()> {
+    identifier("conversation", &request.conversation)?;
+    within("the batch of messages", request.messages.len(), limits.batch_items, "items")?;
+    let mut last = 0;
+    for stored in &request.messages {
+        if stored.seq <= last {
+            return Err(Error::invalid_input(format!(
+                "the message {} stands behind {last}: numbers ascend from 1",
+                stored.seq
+            ))
+            .with_hint("restore what a store gave, in its order"));
+        }
+        last = stored.seq;
+        time("created_at", stored.created_at)?;
+        message(&stored.message, limits)?;
+    }
+    if request.last_seq < last.max(1) || i64::try_from(request.last_seq).is_err() {
+        return Err(Error::invalid_input(format!(
+            "the last number {} is less than that of a message, or 0, or past 64 bits with sign",
+            request.last_seq
+        ))
+        .with_hint("give the `last_seq` of the conversation's statistics"));
+    }
+    match repeated(request.messages.iter().filter_map(|stored| stored.message.id.as_deref())) {
+        None => Ok(()),
+        Some(id) => Err(twice("message id", id)),
+    }
+}
+
+fn restored_record(record: &Record, space: &EmbeddingSpace, limits: &Limits) -> Result<()> {
+    identifier("record id", &record.id)?;
+    identifier("document type", &record.document_type)?;
+    content(&record.content, limits)?;
+    metadata(&record.metadata, limits)?;
+    times(record.created_at, record.updated_at, record.expires_at)?;
+    embedding(record.embedding.as_deref().unwrap_or_default(), space)?;
+    if record.content_hash != content_hash(&record.content) {
+        return Err(Error::invalid_input(format!(
+            "the hash of the record {:?} is not that of its content",
+            record.id
+        ))
+        .with_hint("it was damaged on its way"));
+    }
+    Ok(())
+}
+
+pub(super) fn restore_records(request: &RestoreRecords, limits: &Limits) -> Result<()> {
+    identifier("namespace", &request.namespace)?;
+    space(&request.space, limits)?;
+    within("the batch of records", request.records.len(), limits.batch_items, "items")?;
+    request.records.iter().try_for_each(|r| restored_record(r, &request.space, limits))?;
+    match repeated(request.records.iter().map(|record| record.id.as_str())) {
+        None => Ok(()),
+        Some(id) => Err(twice("record", id)),
+    }
+}
+
+fn restored_entry(entry: &Entry, limits: &Limits) -> Result<()> {
+    keyed(&entry.key, &entry.value, &entry.metadata, limits)?;
+    times(entry.created_at, entry.updated_at, entry.expires_at)?;
+    if (1..=MAX_RESTORED_VERSION).contains(&entry.version) {
+        return Ok(());
+    }
+    Err(Error::invalid_input(format!(
+        "the version {} is not from 1 to {MAX_RESTORED_VERSION}",
+        entry.version
+    ))
+    .with_hint("restore what a store gave"))
+}
+
+pub(super) fn restore_entries(request: &RestoreEntries, limits: &Limits) -> Result<()> {
+    batch("entries", request.entries.len(), limits)?;
+    request.entries.iter().try_for_each(|entry| restored_entry(entry, limits))?;
+    match repeated(request.entries.iter().map(|entry| entry.key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(twice("key", key)),
+    }
 }

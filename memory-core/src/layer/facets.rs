@@ -14,6 +14,7 @@ use crate::conversation::{
 use crate::error::Result;
 use crate::operation as op;
 use crate::page::{Page, PageRequest};
+use crate::restore::{RestoreEntries, RestoreMessages, RestoreRecords, Restored};
 use crate::scope::Scope;
 use crate::vector::{
     CountRecords, DeleteRecords, GetRecords, NamespaceSummary, Rebind, Record, ScanRecords,
@@ -78,6 +79,15 @@ impl<P: Policy> ConversationStore for Around<P, dyn ConversationStore> {
             ..self.write(Some(Facet::Conversations), op::CLEAR_CONVERSATION)
         };
         self.policy.around(call, || self.inner.clear(scope, conversation)).await
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        let call = Call {
+            items: Some(request.messages.len()),
+            collection: Some(&request.conversation),
+            ..self.write(Some(Facet::Conversations), op::RESTORE_MESSAGES)
+        };
+        self.policy.around(call, || self.inner.restore(scope, request)).await
     }
 
     async fn statistics(
@@ -169,6 +179,15 @@ impl<P: Policy> VectorStore for Around<P, dyn VectorStore> {
         self.policy.around(call, || self.inner.rebind(scope, request)).await
     }
 
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        let call = Call {
+            items: Some(request.records.len()),
+            collection: Some(&request.namespace),
+            ..self.write(Some(Facet::Vectors), op::RESTORE_RECORDS)
+        };
+        self.policy.around(call, || self.inner.restore(scope, request)).await
+    }
+
     async fn namespaces(
         &self,
         scope: &Scope,
@@ -231,6 +250,14 @@ impl<P: Policy> WorkingStore for Around<P, dyn WorkingStore> {
     async fn clear(&self, scope: &Scope) -> Result<u64> {
         let call = self.write(Some(Facet::Working), op::CLEAR_WORKING);
         self.policy.around(call, || self.inner.clear(scope)).await
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        let call = Call {
+            items: Some(request.entries.len()),
+            ..self.write(Some(Facet::Working), op::RESTORE_ENTRIES)
+        };
+        self.policy.around(call, || self.inner.restore(scope, request)).await
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {

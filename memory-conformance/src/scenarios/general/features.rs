@@ -1,8 +1,10 @@
 //! What is claimed and what is not (G10).
 
+use memory_core::json::Object;
 use memory_core::{
-    Append, CountRecords, Delete, ErrorKind, Facet, Feature, Filter, Get, Message, Put,
-    PutCondition, Rebind, Result, Retention, StoreRecords, TextSearch, Trim,
+    Append, CountRecords, Delete, Entry, ErrorKind, Facet, Feature, Filter, Get, Message, Put,
+    PutCondition, Rebind, RestoreEntries, RestoreMessages, RestoreRecords, Result, Retention,
+    Scope, StoreRecords, TextSearch, Timestamp, Trim,
 };
 
 use super::traces::{record, records};
@@ -75,13 +77,43 @@ async fn uses(test: &Test, feature: Feature) -> Vec<Result<()>> {
             let increment = increment("k", 1, None);
             vec![test.working().increment(&scope, &increment).await.map(drop)]
         }
+        Feature::Restoring => restores(test, &scope).await,
         _ => vec![],
     }
 }
 
+/// Restores the least there is into each facet that is offered.
+async fn restores(test: &Test, scope: &Scope) -> Vec<Result<()>> {
+    let backend = test.backend();
+    let mut answers = Vec::new();
+    if let Ok(store) = backend.conversations() {
+        let request = RestoreMessages { conversation: "c".into(), messages: vec![], last_seq: 1 };
+        answers.push(store.restore(scope, &request).await.map(drop));
+    }
+    if let Ok(store) = backend.vectors() {
+        let StoreRecords { namespace, space, .. } = records(vec![]);
+        let request = RestoreRecords { namespace, space, records: vec![], overwrite: false };
+        answers.push(store.restore(scope, &request).await.map(drop));
+    }
+    if let Ok(store) = backend.working() {
+        let entry = Entry {
+            key: "k".into(),
+            value: 1.into(),
+            metadata: Object::new(),
+            version: 1,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+            expires_at: None,
+        };
+        let request = RestoreEntries { entries: vec![entry], overwrite: false };
+        answers.push(store.restore(scope, &request).await.map(drop));
+    }
+    answers
+}
+
 async fn every_feature_is_claimed_and_there_or_denied_and_refused(test: Test) {
     let facets = test.backend().facets();
-    let offered = |feature: &Feature| feature.facet().is_some_and(|facet| facets.contains(&facet));
+    let offered = |feature: &Feature| feature.facet().is_none_or(|facet| facets.contains(&facet));
     for feature in Feature::ALL.into_iter().filter(offered) {
         for answer in uses(&test, feature).await {
             if test.has(feature) {

@@ -1,0 +1,63 @@
+//! Putting messages back, within the caller's transaction (C11).
+
+use memory_core::{Message, Numbered, RestoreMessages, Restored, Result, Scope, StoredMessage};
+use sqlx::SqliteConnection;
+
+use super::{Figures, add, find, ids, insert, stored_message};
+use crate::error::sql;
+use crate::rows::integer;
+
+const BETWEEN: &str = "
+SELECT * FROM messages WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
+
+pub(super) async fn restore(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    request: &RestoreMessages,
+) -> Result<Restored> {
+    let found = find(connection, scope, &request.conversation).await?;
+    let held = match found {
+        Some(figures) => held(connection, figures.conversation, request).await?,
+        None => Vec::new(),
+    };
+    let last_seq = found.map_or(0, |figures| figures.last_seq);
+    let missing = request.missing(last_seq, &held)?;
+    let messages: Vec<&Message> = missing.iter().map(|stored| &stored.message).collect();
+    let numbered: Vec<Numbered> = missing
+        .iter()
+        .map(|stored| Numbered { seq: stored.seq, created_at: stored.created_at })
+        .collect();
+
+    let added =
+        Figures { last_seq: request.last_seq.saturating_sub(last_seq), ..Figures::of(&messages) };
+    let figures = add(connection, scope, &request.conversation, &added).await?;
+    let identified = ids::identified(&messages);
+    if !identified.is_empty() {
+        let known = ids::known(connection, figures.conversation, &identified).await?;
+        if let Some(id) = known.keys().next() {
+            return Err(request.id_taken(id));
+        }
+    }
+    insert(connection, figures.conversation, &numbered, &messages).await?;
+    ids::remember(connection, figures.conversation, &numbered, &identified).await?;
+    Ok(Restored::of(request.messages.len(), missing.len()))
+}
+
+/// The messages held from the first to the last number of the request.
+async fn held(
+    connection: &mut SqliteConnection,
+    conversation: i64,
+    request: &RestoreMessages,
+) -> Result<Vec<StoredMessage>> {
+    let (Some(first), Some(last)) = (request.messages.first(), request.messages.last()) else {
+        return Ok(Vec::new());
+    };
+    let rows = sqlx::query(BETWEEN)
+        .bind(conversation)
+        .bind(integer(first.seq))
+        .bind(integer(last.seq))
+        .fetch_all(connection)
+        .await
+        .map_err(sql)?;
+    rows.iter().map(stored_message).collect()
+}

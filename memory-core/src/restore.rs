@@ -1,0 +1,173 @@
+//! Putting back what was read elsewhere, with its numbers, times and versions (contract: C11, V14,
+//! W9).
+//!
+//! What is there already and identical stays as it is, so that a restore can be repeated. What is
+//! there and differs is `Conflict`: the functions here say which, the same on every driver.
+
+use serde::{Deserialize, Serialize};
+
+use crate::conversation::StoredMessage;
+use crate::embed::EmbeddingSpace;
+use crate::error::{Error, Result};
+use crate::json::{identical, identical_objects};
+use crate::vector::{Record, same_bits};
+use crate::working::Entry;
+
+/// The highest version that an entry can be restored at, so that as many can follow (W9).
+pub const MAX_RESTORED_VERSION: u64 = 1 << 52;
+
+/// What a restore did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Restored {
+    /// Items that were not there, or took the place of others.
+    pub written: u64,
+    /// Items that were there already, identical.
+    pub unchanged: u64,
+}
+
+impl Restored {
+    /// Of `all` items `written` were written, the others were there.
+    pub fn of(all: usize, written: usize) -> Self {
+        Self { written: written as u64, unchanged: all.saturating_sub(written) as u64 }
+    }
+}
+
+/// Puts messages back behind what a conversation holds (C11).
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreMessages {
+    /// The conversation.
+    pub conversation: String,
+    /// Up to 1,000 messages, ascending by `seq`; ids, where given, differ from each other.
+    pub messages: Vec<StoredMessage>,
+    /// The last number given so far where they come from, evicted and cleared ones counted: at
+    /// least that of the last message, and at least 1.
+    pub last_seq: u64,
+}
+
+impl RestoreMessages {
+    /// For drivers: the messages that are to be written where `last_seq` is the last number given
+    /// and `held` are the messages held, ascending, of the numbers that the request names.
+    /// `Conflict` where another message has or had one of the numbers.
+    pub fn missing(&self, last_seq: u64, held: &[StoredMessage]) -> Result<&[StoredMessage]> {
+        let known = self.messages.partition_point(|message| message.seq <= last_seq);
+        let (known, missing) = self.messages.split_at(known);
+        for message in known {
+            let at = held.binary_search_by_key(&message.seq, |held| held.seq);
+            if !at.is_ok_and(|at| held[at].is_identical(message)) {
+                return Err(self.number_taken(message.seq));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// For drivers: the `Conflict` of a number that was given to another message.
+    pub fn number_taken(&self, seq: u64) -> Error {
+        Error::conflict(format!(
+            "the number {seq} of the conversation {:?} was given to another message",
+            self.conversation
+        ))
+        .with_hint("restore into a scope of its own, or erase what was written there meanwhile")
+    }
+
+    /// For drivers: the `Conflict` of an id that another message has.
+    pub fn id_taken(&self, id: &str) -> Error {
+        Error::conflict(format!("the message id {id:?} is another message's"))
+            .with_hint("restore into a scope of its own, or erase what was written there meanwhile")
+    }
+}
+
+/// Puts records back (V14).
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreRecords {
+    /// The namespace; it is bound to `space` even without a record.
+    pub namespace: String,
+    /// The space of the embeddings.
+    pub space: EmbeddingSpace,
+    /// Up to 1,000 records of ids that differ, each with its embedding and the hash of its content.
+    pub records: Vec<Record>,
+    /// Whether they take the place of what stands there and differs.
+    pub overwrite: bool,
+}
+
+impl RestoreRecords {
+    /// For drivers: whether `record` is to be written where `held` stands under its id. `Conflict`
+    /// where that differs and is not to be overwritten.
+    pub fn must_write(&self, record: &Record, held: Option<&Record>) -> Result<bool> {
+        let Some(held) = held else { return Ok(true) };
+        let same = held.is_identical(record);
+        if same || self.overwrite { Ok(!same) } else { Err(self.differs(&record.id)) }
+    }
+
+    /// For drivers: the `Conflict` of a record that is there and differs.
+    pub fn differs(&self, id: &str) -> Error {
+        Error::conflict(format!(
+            "the record {id:?} of the namespace {:?} is there, and differs",
+            self.namespace
+        ))
+        .with_hint("overwrite it, or restore into a scope of its own")
+    }
+}
+
+/// Puts entries back, at the versions that they had (W9).
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreEntries {
+    /// 1 to 1,000 entries of keys that differ.
+    pub entries: Vec<Entry>,
+    /// Whether they take the place of what stands there and differs.
+    pub overwrite: bool,
+}
+
+impl RestoreEntries {
+    /// For drivers: whether `entry` is to be written where `held` stands under its key. `Conflict`
+    /// where that differs and is not to be overwritten.
+    pub fn must_write(&self, entry: &Entry, held: Option<&Entry>) -> Result<bool> {
+        let Some(held) = held else { return Ok(true) };
+        let same = held.is_identical(entry);
+        if same || self.overwrite { Ok(!same) } else { Err(Self::differs(held)) }
+    }
+
+    /// For drivers: the `Conflict` of an entry that is there and differs.
+    pub fn differs(held: &Entry) -> Error {
+        Error::conflict(format!("the entry {:?} is there, and differs", held.key))
+            .with_hint("overwrite it, or restore into a scope of its own")
+            .with_current_version(held.version)
+    }
+}
+
+impl StoredMessage {
+    /// Whether both are the same message to the bit, number and time included.
+    pub fn is_identical(&self, other: &Self) -> bool {
+        self.seq == other.seq
+            && self.created_at == other.created_at
+            && self.message.id == other.message.id
+            && self.message.body_digest() == other.message.body_digest()
+    }
+}
+
+impl Record {
+    /// Whether both are the same record to the bit, times and embedding included.
+    pub fn is_identical(&self, other: &Self) -> bool {
+        let embeddings = match (&self.embedding, &other.embedding) {
+            (Some(a), Some(b)) => same_bits(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        embeddings
+            && self.is_counterpart_of(other)
+            && self.created_at == other.created_at
+            && self.updated_at == other.updated_at
+            && self.expires_at == other.expires_at
+    }
+}
+
+impl Entry {
+    /// Whether both are the same entry to the bit, version and times included.
+    pub fn is_identical(&self, other: &Self) -> bool {
+        self.key == other.key
+            && identical(&self.value, &other.value)
+            && identical_objects(&self.metadata, &other.metadata)
+            && self.version == other.version
+            && self.created_at == other.created_at
+            && self.updated_at == other.updated_at
+            && self.expires_at == other.expires_at
+    }
+}
