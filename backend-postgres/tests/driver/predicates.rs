@@ -132,7 +132,8 @@ pub(crate) async fn every_condition_on_the_user_is_needed_and_enough(server: Arc
     let mut connection = PgConnection::connect(&fixture.superuser).await.unwrap();
     // By index, alice's rows come before bob's: who looks for one without asking whose finds hers.
     let settings = format!(
-        "SET search_path = {}, public; SET enable_seqscan = off; SET enable_bitmapscan = off",
+        "SET search_path = {}, public; SET enable_seqscan = off; SET enable_bitmapscan = off;
+         SET enable_hashjoin = off; SET enable_mergejoin = off",
         fixture.schema
     );
     run(&mut connection, &settings).await;

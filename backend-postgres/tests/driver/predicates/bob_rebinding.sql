@@ -7,3 +7,6 @@ SELECT store_records('bob', NULL, 'bot', s.namespace, 'm', 2, s.ids, s.ids,
     array_fill('1'::text, ARRAY[n]), array_fill(1, ARRAY[n]))
 FROM (VALUES ('swap', ARRAY['r1', 'r2']), ('fresh', ARRAY['r1', 'r2', 'r9']),
     ('to', ARRAY['r1', 'r4']), ('from', ARRAY['r1'])) AS s (namespace, ids), cardinality(s.ids) AS n;
+-- Older than their counterparts, whose times therefore change.
+UPDATE embeddings SET created_at = '2021-01-01' FROM namespaces AS s
+WHERE embeddings.user_id = 'bob' AND s.user_id = 'bob' AND s.namespace = 'swap' AND s.namespace_number = embeddings.namespace_number;
