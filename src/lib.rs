@@ -28,6 +28,8 @@
 //! # Ok::<(), agent_memory::Error>(()) }).unwrap();
 //! ```
 //!
+//! What one store holds is moved to another, exported and compared by [`transfer`].
+//!
 //! Below the nodes lie the typed kinds of [`kinds`], and below those the facets, as in
 //! [`Memory::conversations`]. What everything promises stands in `docs/semantics.md`; the clauses
 //! in parentheses (C1, V7, …) are its.
@@ -53,6 +55,7 @@ pub use memory_embed::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
 #[cfg(feature = "fastembed")]
 pub use memory_embed::{FastembedEmbedder, models_folder};
 pub use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
+pub use memory_transfer as transfer;
 
 pub use self::config::{CacheConfig, Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};

@@ -11,6 +11,7 @@ use memory_core::{
     Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Result,
     TokenCounter, VectorStore, WorkingStore,
 };
+use memory_transfer::Side;
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -72,6 +73,17 @@ impl Memory {
             Error::config(format!("no store is bound to {facet}"))
                 .with_hint(format!("name one under {:?} or \"default\"", facet.as_str()))
         })
+    }
+
+    /// The facets that are bound, each on its store: one side of a [`transfer`](crate::transfer).
+    pub fn side(&self) -> Side {
+        let bound = Facet::ALL.into_iter().filter_map(|f| Some((f, self.backend(f).ok()?)));
+        bound.fold(Side::new(), |side, (facet, backend)| side.with(facet, backend.clone()))
+    }
+
+    /// The name of the store that a facet is bound to.
+    pub fn store_of(&self, facet: Facet) -> Option<&str> {
+        self.0.facets.get(&facet).map(String::as_str)
     }
 
     /// All stores, by name.

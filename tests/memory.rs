@@ -100,6 +100,18 @@ async fn a_start_with_gaps_is_refused_and_names_them_all() {
 }
 
 #[tokio::test]
+async fn every_store_that_cannot_be_opened_is_named() {
+    let builder = Memory::builder().store("file", "sqlite:/dev/null/none/a.db").unwrap();
+    let builder = builder.store("other", "nonsense://h").unwrap().store("good", "memory:").unwrap();
+    let error = builder.build().await.unwrap_err();
+    for part in ["the store \"file\": ", "the store \"other\": ", "no driver answers"] {
+        assert!(error.message().contains(part), "{part:?} is not in {:?}", error.message());
+    }
+    assert!(!error.message().contains("good"), "{error}");
+    assert!(error.hint().is_some());
+}
+
+#[tokio::test]
 async fn a_facet_that_is_bound_by_name_must_be_offered() {
     let store = InMemory::new();
     let build = |bind: bool| {

@@ -1,4 +1,5 @@
-//! The driver against the raw client, in one run on one server: `cargo bench -p backend-redis`.
+//! The driver against the raw client, in one run on one server: `cargo bench -p backend-redis`, with
+//! the names of some of the parts behind `--` if not all of them are wanted.
 //!
 //! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
 //! sides alike, and compares the medians, and the best. The server is that of `BENCH_REDIS_URL`, or this
@@ -16,6 +17,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 use backend_redis::driver;
+use futures_util::future::join_all;
 use memory_core::{
     Append, Backend, Driver as _, Get, Message, Put, PutMany, ReadMessages, Retention, Scope,
 };
@@ -117,6 +119,25 @@ impl Bench {
             self.raw(&raw_get).await,
             working.get(&self.scope, &get).await.unwrap()
         );
+        compare!(
+            "64 gets at once : 64 GETs at once",
+            1_000,
+            join_all((0..64).map(|_| self.raw(&raw_get))).await,
+            join_all((0..64).map(|_| working.get(&self.scope, &get))).await
+        );
+    }
+
+    /// What a script costs that does nothing: less, no atomic step of several commands can cost.
+    async fn floor(&self) {
+        let mut set = redis::cmd("SET");
+        set.arg("raw:k").arg(VALUE);
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg("return 1");
+        let sha: String = redis::from_redis_value(self.raw(&load).await).unwrap();
+        let mut empty = redis::cmd("EVALSHA");
+        empty.arg(sha).arg(4).arg(&["raw:a", "raw:b", "raw:c", "raw:d"]);
+        empty.arg(&["k", "", "", VALUE]);
+        compare!("an empty script : SET", 4_000, self.raw(&set).await, self.raw(&empty).await);
     }
 
     async fn appends(&self) {
@@ -221,10 +242,26 @@ fn main() {
             "{:<44} {:>10} {:>10} {:>7} {:>7}",
             "p50 of ours : base", "base", "ours", "ratio", "best"
         );
-        bench.entries().await;
-        bench.appends().await;
-        bench.batches().await;
-        bench.windows().await;
-        bench.memory().await;
+        let wanted: Vec<String> =
+            std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+        let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
+        if wants("entries") {
+            bench.entries().await;
+        }
+        if wants("floor") {
+            bench.floor().await;
+        }
+        if wants("appends") {
+            bench.appends().await;
+        }
+        if wants("batches") {
+            bench.batches().await;
+        }
+        if wants("windows") {
+            bench.windows().await;
+        }
+        if wants("memory") {
+            bench.memory().await;
+        }
     });
 }

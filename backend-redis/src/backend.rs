@@ -25,15 +25,17 @@ use crate::working::Working;
 const NAME: &str = "redis";
 const SCHEMES: &[&str] = &["redis", "rediss", "redis+cluster", "rediss+cluster"];
 
-/// The schema that this driver writes.
-const SCHEMA: u32 = 1;
+/// The schema that this driver writes. What schema 1 wrote it reads as well, and writes anew as it
+/// changes it: that is all its migration, whatever is stored.
+const SCHEMA: u32 = 2;
 
-const FEATURES: [Feature; 5] = [
+const FEATURES: [Feature; 6] = [
     Feature::Retention,
     Feature::SafeRetry,
     Feature::Conditions,
     Feature::SlidingExpiry,
     Feature::Counters,
+    Feature::Restoring,
 ];
 
 static MIGRATE: Script = Script::writing(include_str!("lua/migrate.lua"));
@@ -180,12 +182,14 @@ impl Admin for RedisAdmin {
         let before = self.0.run(&MIGRATE, &names, |call| {
             call.arg(SCHEMA);
         });
-        let applied = match before.await? {
-            Value::Nil => vec!["schema 1".to_owned()],
-            _ => Vec::new(),
+        let before = match before.await? {
+            // A new store has the newest at once.
+            Value::Nil => SCHEMA - 1,
+            before => reply::number(&before)?,
         };
         check_schema(&self.0).await?;
-        Ok(Migration { applied })
+        let applied = (before + 1..=SCHEMA).map(|schema| format!("schema {schema}"));
+        Ok(Migration { applied: applied.collect() })
     }
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {

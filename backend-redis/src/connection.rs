@@ -88,8 +88,10 @@ impl Connection {
         keys: &[String],
         arguments: impl FnOnce(&mut Cmd),
     ) -> Result<Value> {
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(script.sha()).arg(keys.len()).arg(keys);
+        let bytes: usize = keys.iter().map(String::len).sum();
+        // Room for what most calls have besides.
+        let mut call = Cmd::with_capacity(keys.len() + 16, bytes + 512);
+        call.arg("EVALSHA").arg(script.sha()).arg(keys.len()).arg(keys);
         arguments(&mut call);
         let key = keys.first().map_or("", String::as_str);
         let replicas = if script.writes { self.replicas } else { 0 };

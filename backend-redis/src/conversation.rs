@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use memory_core::json::{self, Object};
 use memory_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Role, Scope,
-    StoredMessage, Timestamp, Trim, operation as op,
+    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
 };
-use redis::Cmd;
+use redis::{Cmd, Value};
+use serde::Deserialize;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::connection::Script;
 use crate::error::unreadable;
@@ -28,9 +30,13 @@ macro_rules! conversation_script {
     };
 }
 
-static APPEND: Script = conversation_script!(writing, "retention.lua", "append.lua");
-static TRIM: Script = conversation_script!(writing, "retention.lua", "trim.lua");
-static READ: Script = Script::reading(include_str!("lua/read_messages.lua"));
+static APPEND: Script = conversation_script!(writing, "message.lua", "retention.lua", "append.lua");
+static TRIM: Script = conversation_script!(writing, "message.lua", "retention.lua", "trim.lua");
+static RESTORE: Script = conversation_script!(writing, "message.lua", "restore_messages.lua");
+static READ: Script = Script::reading(concat!(
+    include_str!("lua/message.lua"),
+    include_str!("lua/read_messages.lua")
+));
 static CLEAR: Script = conversation_script!(writing, "clear_conversation.lua");
 static STATISTICS: Script =
     conversation_script!(reading, "describe.lua", "conversation_statistics.lua");
@@ -39,6 +45,9 @@ static LIST: Script = conversation_script!(reading, "describe.lua", "list_conver
 /// How many messages a read gives that names no limit (C6).
 const READ_LIMIT: usize = 10_000;
 
+/// The greatest number that the scripts, which count in doubles, can follow with as many again.
+const MAX_NUMBER: u64 = 1 << 52;
+
 /// Conversations on Redis.
 #[derive(Debug)]
 pub(crate) struct Conversations(pub(crate) Arc<Store>);
@@ -46,30 +55,19 @@ pub(crate) struct Conversations(pub(crate) Arc<Store>);
 #[async_trait]
 impl ConversationStore for Conversations {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
-        let keys = self.0.keys(scope);
-        let conversation = request.conversation.as_str();
-        let [figures, stream, ids, gone] = conversation_keys(&keys, conversation);
-        let names = [keys.versions(), keys.conversations(), figures, stream, ids, gone];
-        let messages: Vec<Encoded<'_>> =
-            request.messages.iter().map(Encoded::new).collect::<Result<_>>()?;
-        let with_ids = messages.iter().filter(|message| !message.id.is_empty()).count();
+        let names = all_keys(&self.0.keys(scope), &request.conversation);
+        let batch = Batch::new(&request.messages)?;
         let written = self.0.write(scope, &APPEND, &names, |call| {
-            call.arg(conversation);
+            call.arg(&request.conversation);
             add_retention(call, request.retention.unwrap_or_default());
-            call.arg(with_ids);
-            for message in &messages {
-                message.add_to(call);
-            }
+            batch.add_to(call);
         });
         let (outcome, mut reply) = written.await?;
         match outcome.as_str() {
-            "ok" => appended(&mut reply, messages.len()),
+            "ok" => appended(&mut reply, request.messages.len()),
             "replayed" => replayed(&mut reply),
             "conflict" => Err(conflict(&reply.text()?, &reply.text()?)),
-            "foreign" => {
-                Err(Error::corrupted("something else is stored where its messages belong")
-                    .with_hint("see what else writes under the store's prefix"))
-            }
+            "foreign" => Err(foreign()),
             other => Err(unknown_outcome(other)),
         }
     }
@@ -106,6 +104,49 @@ impl ConversationStore for Conversations {
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let keys = conversation_keys(&self.0.keys(scope), conversation);
         reply::number(&self.0.run(&CLEAR, &keys, |_| ()).await?)
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        if request.last_seq > MAX_NUMBER {
+            return Err(Error::unsupported("numbers past 2^52 are not kept exactly")
+                .with_hint("restore the conversation into a store that counts further"));
+        }
+        let messages = &request.messages;
+        let names = all_keys(&self.0.keys(scope), &request.conversation);
+        let plain = messages.iter().map(|stored| &stored.message);
+        let mut batch = Batch::new(plain)?;
+        loop {
+            let written = self.0.write(scope, &RESTORE, &names, |call| {
+                call.arg(&request.conversation).arg(request.last_seq).arg(messages.len());
+                for (stored, text) in messages.iter().zip(&batch.messages) {
+                    call.arg(stored.seq).arg(stored.created_at.as_millis()).arg(text);
+                }
+                batch.add_ids_to(call);
+            });
+            let (outcome, mut reply) = written.await?;
+            match outcome.as_str() {
+                "ok" => return Ok(Restored::of(messages.len(), reply.number()?)),
+                "taken" => {
+                    return Err(request.number_taken(messages[reply.place(messages.len())?].seq));
+                }
+                "id" => return Err(request.id_taken(&reply.text()?)),
+                // Bodies may be equal and their texts not, as the members of objects have no order:
+                // then what is there counts as what was to be put back.
+                "differs" => {
+                    while !reply.is_empty() {
+                        let (at, text) = (reply.place(messages.len())?, reply.text()?);
+                        let stored = &messages[at];
+                        let held = StoredMessage { message: decoded(&text)?, ..stored.clone() };
+                        if !held.is_identical(stored) {
+                            return Err(request.number_taken(stored.seq));
+                        }
+                        batch.messages[at] = text.into_bytes();
+                    }
+                }
+                "foreign" => return Err(foreign()),
+                other => return Err(unknown_outcome(other)),
+            }
+        }
     }
 
     async fn statistics(
@@ -150,34 +191,104 @@ fn conversation_keys(keys: &ScopeKeys, conversation: &str) -> [String; 4] {
     ]
 }
 
-/// A message as the append script takes it.
-struct Encoded<'a> {
-    role: Role,
-    tokens: u32,
-    id: &'a str,
-    digest: String,
-    body: String,
+/// The same behind the scope's versions and conversations.
+fn all_keys(keys: &ScopeKeys, conversation: &str) -> [String; 6] {
+    let [figures, messages, ids, gone] = conversation_keys(keys, conversation);
+    [keys.versions(), keys.conversations(), figures, messages, ids, gone]
 }
 
-impl<'a> Encoded<'a> {
-    fn new(message: &'a Message) -> Result<Self> {
-        let id = message.id.as_deref().unwrap_or_default();
-        // Role and id stand beside the body.
-        let mut body = message.to_chat();
-        body.shift_remove("role");
-        body.shift_remove("id");
-        Ok(Self {
-            role: message.role,
-            tokens: message.tokens(),
-            id,
-            digest: if id.is_empty() { String::new() } else { message.body_digest() },
-            body: serde_json::to_string(&body)
-                .map_err(|error| Error::internal(error.to_string()))?,
-        })
+/// Messages as the scripts take them.
+struct Batch<'a> {
+    messages: Vec<Vec<u8>>,
+    /// What they add to the figures: the tokens of system messages, all tokens, and the messages of
+    /// each role.
+    added: [u64; 6],
+    /// Place, id and digest of those that carry an id.
+    ids: Vec<(usize, &'a str, String)>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(messages: impl IntoIterator<Item = &'a Message>) -> Result<Self> {
+        let mut batch = Self { messages: Vec::new(), added: [0; 6], ids: Vec::new() };
+        for message in messages {
+            let tokens = message.tokens();
+            batch.messages.push(encoded(message, tokens)?);
+            batch.added[1] += u64::from(tokens);
+            batch.added[2 + place(message.role)] += 1;
+            if message.role == Role::System {
+                batch.added[0] += u64::from(tokens);
+            }
+            if let Some(id) = &message.id {
+                batch.ids.push((batch.messages.len(), id, message.body_digest()));
+            }
+        }
+        Ok(batch)
     }
 
     fn add_to(&self, call: &mut Cmd) {
-        call.arg(letter(self.role)).arg(self.tokens).arg(self.id).arg(&self.digest).arg(&self.body);
+        call.arg(self.messages.len()).arg(&self.added).arg(&self.messages);
+        self.add_ids_to(call);
+    }
+
+    fn add_ids_to(&self, call: &mut Cmd) {
+        for (at, id, digest) in &self.ids {
+            call.arg(at).arg(id).arg(digest);
+        }
+    }
+}
+
+/// A message as `lua/message.lua` has it.
+fn encoded(message: &Message, tokens: u32) -> Result<Vec<u8>> {
+    let id = message.id.as_deref().unwrap_or_default();
+    let mut out = Vec::with_capacity(64 + message.content.as_ref().map_or(0, String::len));
+    out.extend_from_slice(format!("{}{tokens} {id}\n", letter(message.role)).as_bytes());
+    serde_json::to_writer(&mut out, &Body(message))
+        .map_err(|error| Error::internal(error.to_string()))?;
+    Ok(out)
+}
+
+/// The chat form of a message without role and id, which stand before it.
+struct Body<'a>(&'a Message);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let Message {
+            id: _,
+            role: _,
+            content,
+            name,
+            tool_calls,
+            tool_call_id,
+            metadata,
+            token_count,
+        } = self.0;
+        let mut body = serializer.serialize_map(None)?;
+        body.serialize_entry("content", content)?;
+        for (field, text) in [("name", name), ("tool_call_id", tool_call_id)] {
+            if let Some(text) = text {
+                body.serialize_entry(field, text)?;
+            }
+        }
+        if !tool_calls.is_empty() {
+            body.serialize_entry("tool_calls", tool_calls)?;
+        }
+        if !metadata.is_empty() {
+            body.serialize_entry("metadata", metadata)?;
+        }
+        if let Some(count) = token_count {
+            body.serialize_entry("token_count", count)?;
+        }
+        body.end()
+    }
+}
+
+/// Where a role stands among the figures.
+fn place(role: Role) -> usize {
+    match role {
+        Role::System => 0,
+        Role::User => 1,
+        Role::Assistant => 2,
+        Role::Tool => 3,
     }
 }
 
@@ -230,6 +341,11 @@ fn replayed(reply: &mut Reply) -> Result<Appended> {
     Ok(Appended { messages, replayed: true, evicted: 0, message_count, token_count })
 }
 
+fn foreign() -> Error {
+    Error::corrupted("something else is stored where its messages belong")
+        .with_hint("see what else writes under the store's prefix")
+}
+
 fn conflict(why: &str, id: &str) -> Error {
     if why == "differs" {
         return Error::conflict(format!("the message id {id:?} is known with another body"))
@@ -248,34 +364,72 @@ fn numbered(place: &str, mark: char) -> Result<Numbered> {
     read.ok_or_else(|| unreadable("a message's place"))
 }
 
-/// Reads a message of a stream: its place, and the fields r, k, i, b with their values.
+/// Reads a message of a stream: its place, and its fields as `lua/message.lua` has them.
 fn stored(mut message: Reply) -> Result<StoredMessage> {
     let Numbered { seq, created_at } = numbered(&message.text()?, '-')?;
     let mut fields = message.list()?;
-    let mut value = || -> Result<String> {
-        fields.next()?;
-        fields.text()
-    };
-    let (role, _tokens, id, body) = (value()?, value()?, value()?, value()?);
-    let role = role_of(&role).ok_or_else(|| unreadable("a message's role"))?;
-    let mut chat: Object = json::parse(&body)?;
-    chat.insert("role".into(), role.as_str().into());
-    if !id.is_empty() {
-        chat.insert("id".into(), id.into());
+    let (_name, mut text) = (fields.next()?, fields.text()?);
+    if !fields.is_empty() {
+        // What schema 1 wrote: role, tokens, id and body, each behind its name.
+        let mut field = || fields.next().and_then(|_| fields.text());
+        let (tokens, id, body) = (field()?, field()?, field()?);
+        text = format!("{text}{tokens} {id}\n{body}");
     }
-    let message = Message::from_chat(&chat.into())
-        .map_err(|error| unreadable("a message").with_source(error))?;
-    Ok(StoredMessage { seq, created_at, message })
+    Ok(StoredMessage { seq, created_at, message: decoded(&text)? })
+}
+
+/// Reads a message as `lua/message.lua` has it.
+fn decoded(text: &str) -> Result<Message> {
+    let parts = text.split_once('\n').and_then(|(head, body)| {
+        let (role, id) = head.split_once(' ')?;
+        Some((role_of(role.get(..1)?)?, id, body))
+    });
+    let (role, id, body) = parts.ok_or_else(|| unreadable("a message"))?;
+    let StoredBody { content, name, tool_call_id, tool_calls, metadata, token_count } =
+        json::parse(body).map_err(|error| unreadable("a message").with_source(error))?;
+    let id = (!id.is_empty()).then(|| id.to_owned());
+    Ok(Message { id, role, content, name, tool_calls, tool_call_id, metadata, token_count })
+}
+
+/// What [`Body`] wrote.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StoredBody {
+    content: Option<String>,
+    name: Option<String>,
+    tool_call_id: Option<String>,
+    tool_calls: Vec<serde_json::Value>,
+    metadata: Object,
+    token_count: Option<u32>,
+}
+
+/// Reads the eight figures, as `lua/figures.lua` has them.
+fn figures(value: Value) -> Result<Vec<u64>> {
+    let Value::BulkString(bytes) = value else {
+        return Err(unreadable("a conversation's figures"));
+    };
+    if let Some((2, doubles)) = bytes.split_first() {
+        return doubles.chunks_exact(8).map(|bytes| whole(bytes)).collect();
+    }
+    // What schema 1 wrote.
+    let words = std::str::from_utf8(&bytes).unwrap_or_default().split(' ');
+    words.map(|word| word.parse().map_err(|_| unreadable("a conversation's figures"))).collect()
+}
+
+/// Reads a whole number below 2^53 that a script keeps as a double.
+fn whole(bytes: &[u8]) -> Result<u64> {
+    let number = bytes.try_into().map(f64::from_le_bytes).ok();
+    // `{:.0}` writes it exactly.
+    number
+        .and_then(|number| format!("{number:.0}").parse().ok())
+        .ok_or_else(|| unreadable("a conversation's figures"))
 }
 
 /// Reads a conversation's figures and the places of its oldest and newest message.
 fn statistics(reply: &mut Reply) -> Result<ConversationStatistics> {
-    let figures = reply.text()?;
-    let mut numbers = figures.split(' ').map(str::parse::<u64>);
-    let mut number = || match numbers.next() {
-        Some(Ok(number)) => Ok(number),
-        _ => Err(unreadable("a conversation's figures")),
-    };
+    let figures = figures(reply.next()?)?;
+    let mut numbers = figures.into_iter();
+    let mut number = || numbers.next().ok_or_else(|| unreadable("a conversation's figures"));
     let (last_seq, _frontier, _system_tokens, token_count) =
         (number()?, number()?, number()?, number()?);
     let (system_count, user_count, assistant_count, tool_count) =

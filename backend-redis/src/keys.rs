@@ -5,6 +5,7 @@
 //! should, and two scopes never share one. What comes behind the tag starts with a fixed word; a
 //! caller's identifier only ever ends a key, so that it needs no escape.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use memory_core::Scope;
@@ -17,58 +18,63 @@ pub(crate) struct ScopeKeys {
 
 impl ScopeKeys {
     pub(crate) fn new(prefix: &str, scope: &Scope) -> Self {
-        Self { base: format!("{prefix}:{{{}/{}}}", escaped(scope.user()), escaped(scope.node())) }
+        let (user, node) = (escaped(scope.user()), escaped(scope.node()));
+        Self { base: [prefix, ":{", &*user, "/", &*node, "}"].concat() }
+    }
+
+    fn key(&self, kind: &str, name: &str) -> String {
+        [self.base.as_str(), kind, name].concat()
     }
 
     /// The counter that versions come from. It is there exactly where the scope stands in the
     /// registry.
     pub(crate) fn versions(&self) -> String {
-        format!("{}:versions", self.base)
+        self.key(":versions", "")
     }
 
     /// The working keys, a sorted set in byte order.
     pub(crate) fn working(&self) -> String {
-        format!("{}:working", self.base)
+        self.key(":working", "")
     }
 
     /// The working keys that expire, a sorted set by time.
     pub(crate) fn expiries(&self) -> String {
-        format!("{}:expiries", self.base)
+        self.key(":expiries", "")
     }
 
     /// Where an increment has the server add.
     pub(crate) fn scratch(&self) -> String {
-        format!("{}:scratch", self.base)
+        self.key(":scratch", "")
     }
 
     /// An entry of working memory; of an empty key, what all entries' names start with.
     pub(crate) fn entry(&self, key: &str) -> String {
-        format!("{}:entry:{key}", self.base)
+        self.key(":entry:", key)
     }
 
     /// The conversations, a sorted set in byte order.
     pub(crate) fn conversations(&self) -> String {
-        format!("{}:conversations", self.base)
+        self.key(":conversations", "")
     }
 
     /// A conversation's figures; of an empty name, what all of them start with.
     pub(crate) fn figures(&self, conversation: &str) -> String {
-        format!("{}:figures:{conversation}", self.base)
+        self.key(":figures:", conversation)
     }
 
     /// A conversation's messages, a stream.
     pub(crate) fn messages(&self, conversation: &str) -> String {
-        format!("{}:messages:{conversation}", self.base)
+        self.key(":messages:", conversation)
     }
 
     /// The message ids that a conversation knows, a hash.
     pub(crate) fn ids(&self, conversation: &str) -> String {
-        format!("{}:ids:{conversation}", self.base)
+        self.key(":ids:", conversation)
     }
 
     /// The ids among them whose message is gone, a sorted set by the last number then given.
     pub(crate) fn gone(&self, conversation: &str) -> String {
-        format!("{}:gone:{conversation}", self.base)
+        self.key(":gone:", conversation)
     }
 }
 
@@ -109,7 +115,7 @@ impl CacheKeys {
     pub(crate) fn new(prefix: &str, scope: Option<&Scope>) -> Self {
         match scope {
             Some(scope) => {
-                let node = escaped(scope.node());
+                let node = escaped(scope.node()).into_owned();
                 Self { node, ..Self::of_user(prefix, scope.user()) }
             }
             None => Self { base: format!("{prefix}:{{/}}:cache"), node: String::new() },
@@ -141,16 +147,20 @@ pub(crate) fn schema(prefix: &str) -> String {
     format!("{prefix}:schema")
 }
 
-fn escaped(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
+fn escaped(name: &str) -> Cow<'_, str> {
+    let reserved = |c| matches!(c, '%' | '{' | '}' | '/');
+    if !name.contains(reserved) {
+        return Cow::Borrowed(name);
+    }
+    let mut out = String::with_capacity(name.len() + 8);
     for c in name.chars() {
-        if matches!(c, '%' | '{' | '}' | '/') {
+        if reserved(c) {
             let _ = write!(out, "%{:02X}", u32::from(c));
         } else {
             out.push(c);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

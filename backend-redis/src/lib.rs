@@ -73,6 +73,7 @@ mod conversation;
 mod error;
 mod keys;
 mod node;
+mod pump;
 mod registry;
 mod reply;
 mod rights;

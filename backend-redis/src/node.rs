@@ -11,11 +11,13 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
     ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, Value,
 };
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::config::{Address, Config};
 use crate::error::Failure;
+use crate::pump::Pump;
 
 /// The first pause after a failed attempt to connect; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -52,6 +54,8 @@ impl<'a> Request<'a> {
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
+    /// None where the client library moves requests and answers by itself.
+    pump: Option<Arc<Pump>>,
     lost: Arc<AtomicBool>,
 }
 
@@ -77,7 +81,7 @@ impl Node {
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Value, Failure> {
         let mut live = self.live().await.map_err(Failure::unsent)?;
         if !request.asking && request.replicas == 0 {
-            let answer = live.connection.send_packed_command(request.command).await;
+            let answer = live.ask(request.command).await;
             return live.check(answer.and_then(Value::extract_error));
         }
         let mut pipeline = redis::pipe();
@@ -151,12 +155,32 @@ impl Node {
                 }
                 Ok::<(), RedisError>(())
             });
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Live { connection, lost })
+        let info = self.client.get_connection_info();
+        let ConnectionAddr::Tcp(host, port) = info.addr() else {
+            let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+            return Ok(Live { connection: connecting.await?, pump: None, lost });
+        };
+        let connecting = async {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await
+        };
+        let (connection, io) = tokio::time::timeout(self.connect_timeout, connecting)
+            .await
+            .map_err(std::io::Error::from)??;
+        Ok(Live { connection, pump: Some(Arc::new(Pump::start(io))), lost })
     }
 }
 
 impl Live {
+    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let call = self.connection.send_packed_command(command);
+        match &self.pump {
+            Some(pump) => pump.call(call).await,
+            None => call.await,
+        }
+    }
+
     /// Gives the connection up where it broke, or where nobody knows what it still answers.
     fn check<T>(&self, answer: RedisResult<T>) -> Result<T, Failure> {
         answer.map_err(|error| {

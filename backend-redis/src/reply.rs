@@ -5,14 +5,19 @@ use redis::Value;
 
 use crate::error::unreadable;
 
-/// The items of an answer that is a list, taken one after the other.
+/// The items of an answer, taken one after the other.
 #[derive(Debug)]
-pub(crate) struct Reply(std::vec::IntoIter<Value>);
+pub(crate) enum Reply {
+    List(std::vec::IntoIter<Value>),
+    /// The words of a text, which is cheaper to give than a list, and where the next one starts.
+    Words(String, usize),
+}
 
 impl Reply {
+    /// A list.
     pub(crate) fn new(value: Value) -> Result<Self> {
         match value {
-            Value::Array(items) => Ok(Self(items.into_iter())),
+            Value::Array(items) => Ok(Self::List(items.into_iter())),
             _ => Err(misunderstood()),
         }
     }
@@ -20,23 +25,33 @@ impl Reply {
     /// A list, or words in a text.
     pub(crate) fn of_either(value: Value) -> Result<Self> {
         match value {
-            Value::BulkString(_) => Ok(Self::of_words(&text(value)?)),
+            Value::BulkString(_) => Ok(Self::Words(text(value)?, 0)),
             value => Self::new(value),
         }
     }
 
-    /// The words of a text that the server gave instead of a list, which is cheaper to give.
-    fn of_words(text: &str) -> Self {
-        let words = text.split(' ').map(|word| Value::BulkString(word.into()));
-        Self(words.collect::<Vec<_>>().into_iter())
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.as_slice().is_empty()
+        match self {
+            Self::List(items) => items.as_slice().is_empty(),
+            Self::Words(text, at) => *at >= text.len(),
+        }
     }
 
     pub(crate) fn next(&mut self) -> Result<Value> {
-        self.0.next().ok_or_else(misunderstood)
+        match self {
+            Self::List(items) => items.next().ok_or_else(misunderstood),
+            Self::Words(..) => self.word(|word| Ok(Value::BulkString(word.into()))),
+        }
+    }
+
+    /// The next of the words.
+    fn word<T>(&mut self, read: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+        let Self::Words(text, at) = self else { return Err(misunderstood()) };
+        let rest = text.get(*at..).filter(|rest| !rest.is_empty()).ok_or_else(misunderstood)?;
+        let word = rest.split(' ').next().unwrap_or_default();
+        let read = read(word)?;
+        *at += word.len() + 1;
+        Ok(read)
     }
 
     pub(crate) fn text(&mut self) -> Result<String> {
@@ -52,7 +67,16 @@ impl Reply {
     }
 
     pub(crate) fn number<N: TryFrom<i64> + std::str::FromStr>(&mut self) -> Result<N> {
-        number(&self.next()?)
+        match self {
+            Self::List(_) => number(&self.next()?),
+            Self::Words(..) => self.word(|word| word.parse().map_err(|_| misunderstood())),
+        }
+    }
+
+    /// The place of one of `count` items, which scripts count from 1.
+    pub(crate) fn place(&mut self, count: usize) -> Result<usize> {
+        let place: usize = self.number()?;
+        if (1..=count).contains(&place) { Ok(place - 1) } else { Err(misunderstood()) }
     }
 
     pub(crate) fn time(&mut self) -> Result<Timestamp> {

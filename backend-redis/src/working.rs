@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use memory_core::json::{self, Object};
 use memory_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
-    PutCondition, PutMany, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written,
-    operation as op,
+    PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
+    WorkingStore, Written, operation as op,
 };
 use redis::Value;
 
@@ -17,24 +17,30 @@ use crate::error::unreadable;
 use crate::reply::{self, Reply};
 use crate::store::{Store, unknown_outcome};
 
-/// A script of entries: with their form and the time in front.
+/// A script of entries: with their form, the time and the steps that most take in front.
 macro_rules! entry_script {
     ($kind:ident, $($file:literal),+) => {
         Script::$kind(concat!(
             include_str!("lua/time.lua"),
             include_str!("lua/entry.lua"),
+            include_str!("lua/entries.lua"),
             $(include_str!(concat!("lua/", $file))),+
         ))
     };
 }
 
-static PUT: Script = entry_script!(writing, "sweep.lua", "put.lua");
+static PUT: Script = Script::writing(concat!(
+    include_str!("lua/entry.lua"),
+    include_str!("lua/sweep.lua"),
+    include_str!("lua/put.lua")
+));
 static PUT_MANY: Script = entry_script!(writing, "sweep.lua", "put_many.lua");
 static INCREMENT: Script = entry_script!(writing, "increment.lua");
 static GET_EXTENDING: Script = entry_script!(writing, "get_extending.lua");
 static DELETE: Script = entry_script!(writing, "delete.lua");
 static LIST: Script = entry_script!(reading, "list_entries.lua");
 static STATISTICS: Script = entry_script!(reading, "working_statistics.lua");
+static RESTORE: Script = entry_script!(writing, "restore_entries.lua");
 static CLEAR: Script = entry_script!(writing, "unlink.lua", "clear_working.lua");
 
 /// Working memory on Redis.
@@ -52,33 +58,33 @@ impl WorkingStore for Working {
             call.arg(millis(request.ttl)).arg(&body);
         });
         let (outcome, mut reply) = written.await?;
-        match outcome.as_str() {
-            "ok" => {
-                let (expires, version) = (reply.number()?, reply.number()?);
-                let (created_at, updated_at) = (reply.time()?, reply.time()?);
-                Ok(Written { version, created_at, updated_at, expires_at: expires_at(expires)? })
-            }
-            "conflict" => Err(put_conflict(request, reply.number()?)),
-            other => Err(unknown_outcome(other)),
+        if outcome == "conflict" {
+            return Err(put_conflict(request, reply.number()?));
         }
+        // It is how the entry begins.
+        let (version, created_at) = (reply.number()?, reply.time()?);
+        let (updated_at, expires_at) = (reply.time()?, expires_at(digits(&outcome)?)?);
+        Ok(Written { version, created_at, updated_at, expires_at })
     }
 
     async fn put_many(&self, scope: &Scope, request: &PutMany) -> Result<Vec<Written>> {
         let puts = &request.entries;
         let keys = self.0.keys(scope);
+        let start = keys.entry("").len();
         let mut names = vec![keys.versions(), keys.working(), keys.expiries()];
         names.extend(puts.iter().map(|put| keys.entry(&put.key)));
-        let bodies: Vec<String> = puts.iter().map(body).collect::<Result<_>>()?;
+        let bodies: Vec<Vec<u8>> = puts.iter().map(body).collect::<Result<_>>()?;
         let ttl = puts.first().and_then(|put| put.ttl);
         let same = puts.iter().all(|put| put.ttl == ttl && put.condition == PutCondition::Always);
         let written = self.0.write(scope, &PUT_MANY, &names, |call| {
+            call.arg(start);
             if same {
                 call.arg("same").arg(millis(ttl));
             } else {
                 call.arg("each").arg("");
             }
             for (put, body) in puts.iter().zip(&bodies) {
-                call.arg(&put.key).arg(body);
+                call.arg(body);
                 if !same {
                     call.arg(condition(put.condition)).arg(millis(put.ttl));
                 }
@@ -102,11 +108,8 @@ impl WorkingStore for Working {
                 written.collect()
             }
             "conflict" => {
-                let at = reply.number::<usize>()?;
-                let version = reply.number()?;
-                let put =
-                    puts.get(at.wrapping_sub(1)).ok_or_else(|| unknown_outcome("conflict"))?;
-                Err(put_conflict(put, version))
+                let put = &puts[reply.place(puts.len())?];
+                Err(put_conflict(put, reply.number()?))
             }
             other => Err(unknown_outcome(other)),
         }
@@ -128,7 +131,7 @@ impl WorkingStore for Working {
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
         let keys = self.0.keys(scope);
         let names = [keys.entry(&request.key), keys.working(), keys.expiries()];
-        let version = request.if_version.map(|version| version.to_string()).unwrap_or_default();
+        let version = request.if_version.map(version_text).unwrap_or_default();
         let answer = self.0.run(&DELETE, &names, |call| {
             call.arg(&request.key).arg(version);
         });
@@ -207,6 +210,38 @@ impl WorkingStore for Working {
         reply::number(&answer.await?)
     }
 
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        let entries = &request.entries;
+        let keys = self.0.keys(scope);
+        let start = keys.entry("").len();
+        let mut names = vec![keys.versions(), keys.working(), keys.expiries()];
+        names.extend(entries.iter().map(|entry| keys.entry(&entry.key)));
+        let highest = entries.iter().map(|entry| entry.version).max().unwrap_or_default();
+        let mut texts: Vec<Vec<u8>> = entries.iter().map(entry_text).collect::<Result<_>>()?;
+        loop {
+            let written = self.0.write(scope, &RESTORE, &names, |call| {
+                call.arg(start).arg(i32::from(request.overwrite)).arg(highest).arg(&texts);
+            });
+            let (outcome, mut reply) = written.await?;
+            match outcome.as_str() {
+                "ok" => return Ok(Restored::of(entries.len(), reply.number()?)),
+                // Values may be identical and their texts not, as the members of objects have no
+                // order: then what is there counts as what was to be put back.
+                "differs" => {
+                    while !reply.is_empty() {
+                        let (at, text) = (reply.place(entries.len())?, reply.text()?);
+                        let held = entry(entries[at].key.clone(), &text)?;
+                        if request.must_write(&entries[at], Some(&held))? {
+                            return Err(RestoreEntries::differs(&held));
+                        }
+                        texts[at] = text.into_bytes();
+                    }
+                }
+                other => return Err(unknown_outcome(other)),
+            }
+        }
+    }
+
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
         let keys = self.0.keys(scope);
         let answer = self.0.run(&STATISTICS, &[keys.working(), keys.expiries()], |_| ()).await?;
@@ -258,8 +293,13 @@ fn condition(condition: PutCondition) -> String {
     match condition {
         PutCondition::Always => String::new(),
         PutCondition::IfAbsent => "absent".into(),
-        PutCondition::IfVersion(version) => version.to_string(),
+        PutCondition::IfVersion(version) => version_text(version),
     }
+}
+
+/// A version as entries have it.
+fn version_text(version: u64) -> String {
+    format!("{version:016}")
 }
 
 /// Whole milliseconds, rounded up; empty for none.
@@ -268,13 +308,37 @@ fn millis(duration: Option<Duration>) -> String {
 }
 
 /// Metadata and value as the scripts keep them: compact JSON holds no raw line break.
-fn body(put: &Put) -> Result<String> {
-    let metadata = if put.metadata.is_empty() { String::new() } else { to_json(&put.metadata)? };
-    Ok(format!("{metadata}\n{}", to_json(&put.value)?))
+fn body(put: &Put) -> Result<Vec<u8>> {
+    let mut body = Vec::with_capacity(128);
+    write_body(&mut body, &put.metadata, &put.value)?;
+    Ok(body)
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()))
+fn write_body(out: &mut Vec<u8>, metadata: &Object, value: &serde_json::Value) -> Result<()> {
+    if !metadata.is_empty() {
+        write_json(out, metadata)?;
+    }
+    out.push(b'\n');
+    write_json(out, value)
+}
+
+fn write_json(out: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<()> {
+    serde_json::to_writer(out, value).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// An entry as the scripts keep it; see `lua/entry.lua`.
+fn entry_text(entry: &Entry) -> Result<Vec<u8>> {
+    let millis = |time: Timestamp| time.as_millis();
+    let mut out = format!(
+        "{:015} {} {} {} ",
+        entry.expires_at.map_or(0, millis),
+        version_text(entry.version),
+        millis(entry.created_at),
+        millis(entry.updated_at)
+    )
+    .into_bytes();
+    write_body(&mut out, &entry.metadata, &entry.value)?;
+    Ok(out)
 }
 
 /// Reads an entry as the scripts keep it; see `lua/entry.lua`.

@@ -1,6 +1,8 @@
 //! The command line.
 #![expect(clippy::doc_markdown, reason = "the comments are the help that people read")]
 
+mod transfer;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -114,6 +116,14 @@ pub(crate) enum Command {
     /// Measure how well questions find what answers them
     #[command(subcommand)]
     Eval(Eval),
+    /// Write memory to a file, to be imported into any store
+    Export(Export),
+    /// Put what `export` wrote into the store
+    Import(ImportExport),
+    /// Copy memory from one store to another
+    Copy(Copy),
+    /// Compare what two stores hold, to the bit
+    Verify(Verify),
     /// Ask every store whether it can do its work
     Health {
         /// How many seconds a store has to answer
@@ -163,6 +173,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE|-")]
     pub(crate) input: Option<PathBuf>,
 }
+
+pub(crate) use self::transfer::{Copy, Export, ImportExport, Sides, Verify, Which};
 
 /// Conversations.
 #[derive(Debug, Subcommand)]

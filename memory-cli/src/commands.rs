@@ -12,6 +12,7 @@ pub(crate) mod search;
 mod squad;
 pub(crate) mod store;
 mod together;
+pub(crate) mod transfer;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -33,23 +34,6 @@ fn read_text(path: &Path) -> Result<String> {
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::invalid_input(format!("cannot read {}: {error}", path.display()))
         .with_hint("check the path; text must be UTF-8")
-}
-
-/// The error, told with the place where it happened.
-fn at(place: &str, error: &Error) -> Error {
-    let mut told = Error::new(error.kind(), format!("{place}: {}", error.message()))
-        .with_retry(error.retry())
-        .with_maybe_applied(error.maybe_applied());
-    if let Some(hint) = error.hint() {
-        told = told.with_hint(hint.to_owned());
-    }
-    if let Some(backend) = error.backend() {
-        told = told.with_backend(backend.to_owned());
-    }
-    match error.operation() {
-        Some(operation) => told.with_operation(operation),
-        None => told,
-    }
 }
 
 /// A bar on stderr, where that is a terminal.

@@ -8,12 +8,13 @@ mod commands;
 mod output;
 mod session;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use agent_memory::Error;
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use self::args::{Chat, Cli, Command, Eval, Global};
 use self::output::Output;
@@ -78,7 +79,14 @@ fn log(global: &Global) -> Done {
                 .with_hint("name a level: error, warn, info, debug or trace"),
         )
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // An operation is logged when it ends, with how long it took.
+    let ended = FmtSpan::CLOSE;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(ended)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     Ok(())
 }
 
@@ -106,6 +114,10 @@ async fn run(command: Command, session: &Session, output: Output) -> Done {
         Command::Eval(Eval::Retrieval(args)) => {
             commands::eval::retrieval(args, session, output).await
         }
+        Command::Export(args) => commands::transfer::export(args, session, output).await,
+        Command::Import(args) => commands::transfer::import(args, session, output).await,
+        Command::Copy(args) => commands::transfer::copy(args, session, output).await,
+        Command::Verify(args) => commands::transfer::verify(args, session, output).await,
         Command::Health { deadline } => commands::store::health(deadline, session, output).await,
         Command::Capabilities => commands::capabilities::capabilities(session, output).await,
         Command::Migrate => commands::store::migrate(session, output).await,

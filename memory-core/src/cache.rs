@@ -35,6 +35,9 @@
 //! cache cannot be reached then, after `max_age` and the shared `ttl` together. An erasure that
 //! cannot reach the shared cache fails, and can be repeated.
 //!
+//! While the store cannot be reached, what is kept is answered until `max_age` has passed; whatever
+//! else is asked is the store's error (E5), never an empty answer.
+//!
 //! Conditional puts, counters, deletes, sliding reads and listings always go to the store; a failed
 //! condition is the store's, never the cache's.
 

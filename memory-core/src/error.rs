@@ -168,6 +168,13 @@ impl Error {
         self
     }
 
+    /// Puts the place where it happened before the message.
+    #[must_use]
+    pub fn at(mut self, place: impl std::fmt::Display) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message).into();
+        self
+    }
+
     /// Names the backend, unless one is named already.
     #[must_use]
     pub fn with_backend(mut self, backend: impl Into<Cow<'static, str>>) -> Self {

@@ -83,31 +83,28 @@ impl Fusion {
     /// that does not know the language must not outvote the words, nor words that are everywhere
     /// the model.
     pub fn fuse(&self, dense: Vec<Hit>, words: Vec<Hit>, limit: usize) -> Vec<Hit> {
-        let sides = (dense.is_empty(), words.is_empty());
-        let mut candidates = merge(dense, words);
+        let (sides, near) = ((dense.is_empty(), words.is_empty()), dense.len());
+        let mut hits = dense;
+        hits.extend(words);
+        let mut candidates = merge(&mut hits, near);
         match self.method {
             Method::Convex => self.convex(&mut candidates, sides),
             Method::Rrf => reciprocal_ranks(&mut candidates),
         }
-        // Numbers are sorted and not the hits, which are large.
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
-        let hit = |at: usize| &candidates[at].hit;
-        order.sort_unstable_by(|&a, &b| {
-            let by_score = hit(b).score.total_cmp(&hit(a).score);
-            by_score.then_with(|| hit(a).record.id.cmp(&hit(b).record.id))
-        });
-        order.truncate(limit);
-        let mut hits: Vec<Option<Hit>> = candidates.into_iter().map(|c| Some(c.hit)).collect();
-        order.into_iter().filter_map(|at| hits[at].take()).collect()
+        let id = |candidate: &Candidate| hits[candidate.at].record.id.as_str();
+        candidates
+            .sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| id(a).cmp(id(b))));
+        candidates.truncate(limit);
+        let mut hits: Vec<Option<Hit>> = hits.into_iter().map(Some).collect();
+        let fused = |Candidate { at, score, .. }| Some(Hit { score, ..hits[at].take()? });
+        candidates.into_iter().filter_map(fused).collect()
     }
 
     fn convex(&self, candidates: &mut [Candidate], (no_dense, no_words): (bool, bool)) {
-        let similarities: Vec<f64> =
-            candidates.iter().filter_map(|c| c.hit.similarity.map(f64::from)).collect();
-        let least = similarities.iter().copied().fold(f64::INFINITY, f64::min);
+        let similarities = candidates.iter().filter_map(|candidate| candidate.similarity);
+        let least = similarities.fold(f64::INFINITY, f64::min);
         // Without a similarity, a candidate counts as the least similar.
-        let dense: Vec<f64> =
-            candidates.iter().map(|c| c.hit.similarity.map_or(least, f64::from)).collect();
+        let dense: Vec<f64> = candidates.iter().map(|c| c.similarity.unwrap_or(least)).collect();
         let words: Vec<f64> = candidates.iter().map(|c| c.words.unwrap_or(0.0)).collect();
         let weight = match (no_dense, no_words) {
             (true, _) => 0.0,
@@ -116,42 +113,56 @@ impl Fusion {
         };
         let (dense, words) = (normalised(&dense, least), normalised(&words, 0.0));
         for (candidate, (dense, words)) in candidates.iter_mut().zip(dense.into_iter().zip(words)) {
-            candidate.hit.score = weight * dense + (1.0 - weight) * words;
+            candidate.score = weight * dense + (1.0 - weight) * words;
         }
     }
 }
 
-/// A record that at least one side found, with each side's score.
+/// A record that at least one side found, with each side's score. The hit itself, which is large,
+/// stays where it is.
 struct Candidate {
-    hit: Hit,
+    /// Which hit.
+    at: usize,
+    similarity: Option<f64>,
     dense: Option<f64>,
     words: Option<f64>,
+    /// The fused score.
+    score: f64,
 }
 
-/// Every record once, ascending by id, so that nothing depends on the order of the hits.
-fn merge(dense: Vec<Hit>, words: Vec<Hit>) -> Vec<Candidate> {
-    let near = dense.into_iter().map(|mut hit| {
+/// Every record once, ascending by id, so that nothing depends on the order of the hits. The first
+/// `near` of them are the dense side's.
+fn merge(hits: &mut [Hit], near: usize) -> Vec<Candidate> {
+    for hit in &mut hits[..near] {
         #[expect(clippy::cast_possible_truncation, reason = "a similarity's own precision")]
-        let similarity = *hit.similarity.get_or_insert(hit.score as f32);
-        Candidate { hit, dense: Some(similarity.into()), words: None }
-    });
-    let worded =
-        words.into_iter().map(|hit| Candidate { words: Some(hit.score), hit, dense: None });
-    let mut all: Vec<Option<Candidate>> = near.chain(worded).map(Some).collect();
-    let mut order: Vec<usize> = (0..all.len()).collect();
-    let id = |at: usize| all[at].as_ref().map(|candidate| candidate.hit.record.id.as_str());
+        hit.similarity.get_or_insert(hit.score as f32);
+    }
+    let id = |at: usize| hits[at].record.id.as_str();
+    let mut order: Vec<(u64, usize)> = (0..hits.len()).map(|at| (beginning(id(at)), at)).collect();
     // Of a record that both found, the dense side's hit stands first.
-    order.sort_unstable_by(|&a, &b| id(a).cmp(&id(b)).then(a.cmp(&b)));
-    let mut candidates: Vec<Candidate> = Vec::with_capacity(all.len());
-    for candidate in order.into_iter().filter_map(|at| all[at].take()) {
+    order.sort_unstable_by(|&(x, a), &(y, b)| {
+        x.cmp(&y).then_with(|| id(a).cmp(id(b))).then(a.cmp(&b))
+    });
+    let mut candidates: Vec<Candidate> = Vec::with_capacity(order.len());
+    for (_, at) in order {
+        let hit = &hits[at];
+        let similarity = hit.similarity.map(f64::from);
+        let (dense, words) = if at < near { (similarity, None) } else { (None, Some(hit.score)) };
         match candidates.last_mut() {
-            Some(last) if last.hit.record.id == candidate.hit.record.id => {
-                last.words = candidate.words;
-            }
-            _ => candidates.push(candidate),
+            Some(last) if id(last.at) == id(at) => last.words = words,
+            _ => candidates.push(Candidate { at, similarity, dense, words, score: 0.0 }),
         }
     }
     candidates
+}
+
+/// The first bytes of an id as a number of the same order: most ids differ there.
+fn beginning(id: &str) -> u64 {
+    let mut first = [0; 8];
+    for (byte, of_id) in first.iter_mut().zip(id.bytes()) {
+        *byte = of_id;
+    }
+    u64::from_be_bytes(first)
 }
 
 /// The scores from `least` to the greatest as 0 to 1; all 0 where they are equal.
@@ -217,9 +228,6 @@ fn prominence(scores: &[f64]) -> f64 {
 }
 
 fn reciprocal_ranks(candidates: &mut [Candidate]) {
-    for candidate in candidates.iter_mut() {
-        candidate.hit.score = 0.0;
-    }
     for side in [|c: &Candidate| c.dense, |c: &Candidate| c.words] {
         let mut ranked: Vec<(f64, usize)> = candidates
             .iter()
@@ -232,7 +240,7 @@ fn reciprocal_ranks(candidates: &mut [Candidate]) {
             if score.total_cmp(&last) != Ordering::Equal {
                 (rank, last) = (f64::from(position), score);
             }
-            candidates[at].hit.score += 1.0 / (RRF_K + rank);
+            candidates[at].score += 1.0 / (RRF_K + rank);
         }
     }
 }

@@ -42,7 +42,7 @@ pub use backend::{
 pub use capability::{Capabilities, Durability, Facet, Feature, TimeSource, VectorQuality};
 pub use conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
-    Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window,
+    Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window, hex,
 };
 pub use embed::{
     Embedder, EmbedderLimits, EmbeddingSpace, check_batch, cosine_similarity, embed_documents,

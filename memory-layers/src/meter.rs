@@ -1,6 +1,5 @@
 //! Metrics.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,9 @@ use parking_lot::RwLock;
 /// As [`Layers::metrics`](crate::Layers::metrics) says.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    /// Of the one backend, by operation: to look one up costs less than to name it anew.
-    succeeded: RwLock<HashMap<&'static str, Histogram>>,
+    /// Of the one backend, by operation: to look one up costs less than to name it anew, and among
+    /// some thirty less than to hash its name.
+    succeeded: RwLock<Vec<(&'static str, Histogram)>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -25,13 +25,15 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     fn success(&self, call: &Call<'_>, duration: Duration) {
         let (backend, operation) = (call.backend, call.operation);
-        if let Some(histogram) = self.succeeded.read().get(operation) {
+        let known = self.succeeded.read();
+        if let Some((_, histogram)) = known.iter().find(|(name, _)| *name == operation) {
             histogram.record(duration);
             return;
         }
+        drop(known);
         let histogram = metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation);
         histogram.record(duration);
-        self.succeeded.write().insert(operation, histogram);
+        self.succeeded.write().push((operation, histogram));
     }
 }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use memory_core::layer::Trace;
 use memory_core::{
-    Backend, Embedder, Error, Facet, HeuristicCounter, Result, StoreUrl, TokenCounter,
+    Backend, Embedder, Error, Facet, HeuristicCounter, Result, Retry, StoreUrl, TokenCounter,
+    operation,
 };
 use memory_layers::Layers;
 
@@ -152,22 +154,7 @@ impl MemoryBuilder {
             [(alone, _)] => Some(alone.clone()),
             _ => None,
         });
-        let mut stores = BTreeMap::new();
-        for (name, store) in self.stores {
-            let backend = match store {
-                Store::Connected(backend) => match self.layers.get(&name) {
-                    Some(layers) => layers.around(backend),
-                    None => backend,
-                },
-                Store::Url(url) => {
-                    let backend = self.registry.connect(&url).await?;
-                    self.layers.get(&name).unwrap_or(&usual_layers()).around(backend)
-                }
-            };
-            if stores.insert(name.clone(), backend).is_some() {
-                return Err(Error::config(format!("two stores are named {name:?}")));
-            }
-        }
+        let mut stores = connect(&self.registry, self.stores, &self.layers).await?;
         let mut gaps = Gaps { stores: &stores, found: Vec::new() };
         let facets = gaps.facets(self.facets, default.as_deref());
         self.nodes.iter().for_each(|(name, node)| gaps.node(name, node, &facets));
@@ -189,6 +176,57 @@ impl MemoryBuilder {
             nodes: self.nodes,
         })))
     }
+}
+
+/// Connects to all stores at once; an error names every one that failed.
+async fn connect(
+    registry: &Registry,
+    stores: Vec<(String, Store)>,
+    layers: &BTreeMap<String, Layers>,
+) -> Result<BTreeMap<String, Backend>> {
+    let connecting = stores.into_iter().map(|(name, store)| async {
+        let backend = match store {
+            Store::Connected(backend) => match layers.get(&name) {
+                Some(layers) => Ok(layers.around(backend)),
+                None => Ok(backend),
+            },
+            Store::Url(url) => {
+                let connected = registry.connect(&url).await;
+                let around = |backend| layers.get(&name).unwrap_or(&usual_layers()).around(backend);
+                connected.map(around)
+            }
+        };
+        (name, backend)
+    });
+    let mut connected = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (name, backend) in join_all(connecting).await {
+        match backend {
+            Ok(backend) => {
+                if connected.insert(name.clone(), backend).is_some() {
+                    return Err(Error::config(format!("two stores are named {name:?}"))
+                        .with_hint("give each store a name of its own"));
+                }
+            }
+            Err(error) => failures.push(error.at(format_args!("the store {name:?}"))),
+        }
+    }
+    together(failures).map_or(Ok(connected), Err)
+}
+
+/// One error for all; worth a retry only where each is.
+fn together(errors: Vec<Error>) -> Option<Error> {
+    let mut errors = errors.into_iter();
+    let first = errors.next()?;
+    Some(errors.fold(first, |all, error| {
+        let retry = if error.retry() == Retry::Transient { all.retry() } else { error.retry() };
+        let hint = [all.hint(), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let message = format!("{}; {}", all.message(), error.message());
+        Error::new(all.kind(), message)
+            .with_hint(hint)
+            .with_retry(retry)
+            .with_operation(operation::CONNECT)
+    }))
 }
 
 /// What the stores lack.

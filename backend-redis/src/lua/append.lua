@@ -1,36 +1,28 @@
 -- Appends messages, or says where they were stored before, and applies retention.
 -- KEYS: versions, conversations, figures, messages, ids, gone.
 -- ARGV: conversation, most messages, most tokens ('' for none), whether to keep system messages
--- ('1'), how many messages carry ids, then for each message role, tokens, id ('' for none), digest
--- and body.
+-- ('1'), how many messages, what they add to the figures from the tokens of system messages on, the
+-- messages; then for each that carries an id its place among them, id and digest.
 -- Says 'ok' with first number, time, evicted, messages, tokens; or what stands in the way.
 -- Cost: O(appended + evicted), whatever is stored.
-local versions, conversations, figures_key = KEYS[1], KEYS[2], KEYS[3]
-local messages, ids, gone = KEYS[4], KEYS[5], KEYS[6]
-local with_ids = tonumber(ARGV[5])
-local count = (#ARGV - 5) / 5
-local figures = read_figures(figures_key)
+local count = tonumber(ARGV[5])
+local ids_from = 11 + count
+local figures = read_figures(KEYS[3])
 
-if with_ids > 0 and figures then
+if #ARGV > ids_from and figures then
   local asked = {}
-  for i = 1, count do
-    local id = ARGV[5 * i + 3]
-    if id ~= '' then
-      asked[#asked + 1] = id
-    end
+  for i = ids_from + 2, #ARGV, 3 do
+    asked[#asked + 1] = ARGV[i]
   end
-  local known = redis.call('HMGET', ids, unpack(asked))
-  local stored, at = {}, 0
-  for i = 1, count do
-    if ARGV[5 * i + 3] ~= '' then
-      at = at + 1
-      if known[at] then
-        local place, digest = string.match(known[at], '^(%d+ %d+) (.*)$')
-        if digest ~= ARGV[5 * i + 4] then
-          return {'conflict', 'differs', asked[at]}
-        end
-        stored[#stored + 1] = place
+  local known = redis.call('HMGET', KEYS[5], unpack(asked))
+  local stored = {}
+  for i, id in ipairs(asked) do
+    if known[i] then
+      local place, digest = string.match(known[i], '^(%d+ %d+) (.*)$')
+      if digest ~= ARGV[ids_from + 3 * i] then
+        return {'conflict', 'differs', id}
       end
+      stored[#stored + 1] = place
     end
   end
   if #stored == count then
@@ -41,45 +33,45 @@ if with_ids > 0 and figures then
 end
 
 if not figures then
-  if redis.call('EXISTS', versions) == 0 then
-    return {'unregistered'}
+  if redis.call('EXISTS', KEYS[1]) == 0 then
+    return 'unregistered'
   end
   -- Seen to before anything is written, for nothing could be taken back.
-  if redis.call('EXISTS', messages, ids, gone) > 0 then
-    return {'foreign'}
+  if redis.call('EXISTS', KEYS[4], KEYS[5], KEYS[6]) > 0 then
+    return 'foreign'
   end
-  redis.call('ZADD', conversations, 0, ARGV[1])
+  redis.call('ZADD', KEYS[2], 0, ARGV[1])
   figures = {0, 1, 0, 0, 0, 0, 0, 0}
 end
-local now = digits(now_ms())
-local first = figures[LAST] + 1
-local learnt = {}
+local time = redis.call('TIME')
+local now = string.format('%s%03d', time[1], time[2] / 1000)
+local last = figures[LAST]
 for i = 1, count do
-  local role, tokens, id = ARGV[5 * i + 1], ARGV[5 * i + 2], ARGV[5 * i + 3]
-  local seq = digits(figures[LAST] + i)
-  redis.call('XADD', messages, seq .. '-' .. now, 'r', role, 'k', tokens, 'i', id, 'b',
-             ARGV[5 * i + 5])
-  count_message(figures, role, tonumber(tokens), 1)
-  if id ~= '' then
-    learnt[#learnt + 1] = id
-    learnt[#learnt + 1] = seq .. ' ' .. now .. ' ' .. ARGV[5 * i + 4]
-  end
+  redis.call('XADD', KEYS[4], string.format('%.0f-%s', last + i, now), 'm', ARGV[11 + i])
 end
-figures[LAST] = figures[LAST] + count
-if with_ids > 0 then
-  redis.call('HSET', ids, unpack(learnt))
+figures[LAST] = last + count
+for i = SYSTEM_TOKENS, 8 do
+  figures[i] = figures[i] + ARGV[3 + i]
+end
+if #ARGV > ids_from then
+  local learnt = {}
+  for i = ids_from + 1, #ARGV, 3 do
+    learnt[#learnt + 1] = ARGV[i + 1]
+    learnt[#learnt + 1] = digits(last + ARGV[i]) .. ' ' .. now .. ' ' .. ARGV[i + 2]
+  end
+  redis.call('HSET', KEYS[5], unpack(learnt))
   -- An id is forgotten 1,000 numbers after its message went.
-  local old = redis.call('ZRANGEBYSCORE', gone, '-inf', digits(figures[LAST] - 1000), 'LIMIT', 0,
+  local old = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', digits(figures[LAST] - 1000), 'LIMIT', 0,
                          2 * count)
   if #old > 0 then
-    redis.call('HDEL', ids, unpack(old))
-    redis.call('ZREM', gone, unpack(old))
+    redis.call('HDEL', KEYS[5], unpack(old))
+    redis.call('ZREM', KEYS[6], unpack(old))
   end
 end
 local evicted = 0
 if ARGV[2] ~= '' or ARGV[3] ~= '' then
-  evicted = evict(figures, messages, gone, ARGV[2], ARGV[3], ARGV[4])
+  evicted = evict(figures, KEYS[4], KEYS[6], ARGV[2], ARGV[3], ARGV[4])
 end
-write_figures(figures_key, figures)
-return string.format('ok %.0f %s %.0f %.0f %.0f', first, now, evicted, message_count(figures),
+write_figures(KEYS[3], figures)
+return string.format('ok %.0f %s %.0f %.0f %.0f', last + 1, now, evicted, message_count(figures),
                      figures[TOKENS])

@@ -1,23 +1,27 @@
--- A conversation's figures are one string of numbers: the last number given, the number before
--- which only system messages remain, the tokens of system messages, all tokens, and how many
--- messages of each role. They stay below 2^53, so that Lua keeps them exactly.
+-- A conversation's figures are one string: the byte 2, then eight doubles, low end first: the last
+-- number given, the number before which only system messages remain, the tokens of system messages,
+-- all tokens, and how many messages of each role. They stay below 2^53, so that doubles are exact.
+-- Schema 1 wrote them as words; those are read, and written anew by the next change.
 local LAST, FRONTIER, SYSTEM_TOKENS, TOKENS, SYSTEM = 1, 2, 3, 4, 5
-local ROLES = {s = SYSTEM, u = 6, a = 7, t = 8}
+local ROLES = 'suat'
 
 local function read_figures(key)
   local text = redis.call('GET', key)
   if not text then
     return nil
   end
-  local a, b, c, d, e, f, g, h =
-    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  return {tonumber(a), tonumber(b), tonumber(c), tonumber(d),
-          tonumber(e), tonumber(f), tonumber(g), tonumber(h)}
+  if string.byte(text) == 2 then
+    return {struct.unpack('<dddddddd', text, 2)}
+  end
+  local figures = {}
+  for number in string.gmatch(text, '%d+') do
+    figures[#figures + 1] = tonumber(number)
+  end
+  return figures
 end
 
 local function write_figures(key, figures)
-  redis.call('SET', key,
-             string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(figures)))
+  redis.call('SET', key, struct.pack('<Bdddddddd', 2, unpack(figures, 1, 8)))
 end
 
 local function message_count(figures)
@@ -26,9 +30,9 @@ end
 
 -- Counts a message in (sign 1) or out (sign -1).
 local function count_message(figures, role, tokens, sign)
-  figures[ROLES[role]] = figures[ROLES[role]] + sign
-  figures[TOKENS] = figures[TOKENS] + sign * tokens
-  if role == 's' then
+  local at = SYSTEM - 1 + string.find(ROLES, role, 1, true)
+  figures[at], figures[TOKENS] = figures[at] + sign, figures[TOKENS] + sign * tokens
+  if at == SYSTEM then
     figures[SYSTEM_TOKENS] = figures[SYSTEM_TOKENS] + sign * tokens
   end
 end

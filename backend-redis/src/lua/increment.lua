@@ -4,9 +4,11 @@
 local versions, working, expiries, entry, scratch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local key, by = ARGV[1], ARGV[2]
 local now = now_ms()
-local expires, version, created = head(entry, now)
+local expires, start = head(entry, now)
+local version, created = '0', digits(now)
 local metadata, value = '', '0'
 if expires then
+  version, created = version_of(start), created_of(start)
   local text = redis.call('GET', entry)
   metadata, value = string.match(text, '^%d+ %d+ %d+ %d+ ([^\n]*)\n(.*)$')
   if not string.match(value, '^-?%d+$') then
@@ -20,7 +22,7 @@ local sum = redis.pcall('INCRBY', scratch, by)
 local total = redis.call('GET', scratch)
 redis.call('DEL', scratch)
 if type(sum) == 'table' then
-  return {'conflict', version or '0', 'the value or the sum is past a 64-bit integer'}
+  return {'conflict', version, 'the value or the sum is past a 64-bit integer'}
 end
 
 local next = next_version(versions)
@@ -29,7 +31,6 @@ if not next then
 end
 local lived = expires
 expires = expires or expiry(now, ARGV[3])
-created = created or digits(now)
 local text =
   table.concat({expires, next, created, digits(now), metadata .. '\n' .. total}, ' ')
 if not lived then

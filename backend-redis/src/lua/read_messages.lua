@@ -6,7 +6,7 @@ local wanted = tonumber(ARGV[3])
 local roles, since, till = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local total = redis.call('XLEN', KEYS[1])
 if roles == '' and not since and not till then
-  return {total, redis.call('XREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', wanted)}
+  return {total, redis.call('XREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])}
 end
 local found, to = {}, ARGV[1]
 while #found < wanted do
@@ -14,8 +14,8 @@ while #found < wanted do
   for _, message in ipairs(batch) do
     local seq, at = string.match(message[1], '^(%d+)-(%d+)$')
     at = tonumber(at)
-    if #found < wanted and (roles == '' or string.find(roles, message[2][2], 1, true)) and
-       (not since or at >= since) and (not till or at < till) then
+    if #found < wanted and (not since or at >= since) and (not till or at < till) and
+       (roles == '' or string.find(roles, (message_head(message[2])), 1, true)) then
       found[#found + 1] = message
     end
     to = '(' .. seq .. '-0'

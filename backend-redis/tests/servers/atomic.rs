@@ -22,10 +22,8 @@ fn commands() -> Vec<String> {
     let mut commands = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let code = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        for call in ["redis.call('", "redis.pcall('"] {
-            let calls = code.split(call).skip(1).filter_map(|rest| rest.split('\'').next());
-            commands.extend(calls.map(str::to_lowercase));
-        }
+        let calls = code.split("call('").skip(1).filter_map(|rest| rest.split('\'').next());
+        commands.extend(calls.map(str::to_lowercase));
     }
     commands.extend(["get", "mget", "evalsha", "info"].map(String::from));
     commands.sort();

@@ -10,7 +10,9 @@ mod cache;
 mod cluster;
 mod durability;
 mod erasure;
+mod migration;
 mod refusals;
+mod restoring;
 mod tls;
 
 use std::process::ExitCode;
@@ -39,10 +41,12 @@ fn main() -> ExitCode {
     };
     let trials = [
         refusals::ALL,
+        restoring::ALL,
         atomic::ALL,
         cache::ALL,
         durability::ALL,
         erasure::ALL,
+        migration::ALL,
         cluster::ALL,
         tls::ALL,
     ]

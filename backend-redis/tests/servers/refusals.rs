@@ -204,9 +204,9 @@ async fn g13_an_unprepared_or_newer_store_is_a_config_error() {
     assert_eq!(admin.purge_expired().await.unwrap_err().code(), "config");
     assert_eq!(admin.migrate().await.unwrap().applied.len(), 1);
     driver().connect(&url).await.unwrap();
-    server.command(&["SET", "memory:schema", "2"]);
+    server.command(&["SET", "memory:schema", "3"]);
     for error in [driver().connect(&url).await.unwrap_err(), admin.migrate().await.unwrap_err()] {
         assert_eq!(facts(&error), ("config", false, false), "{error:?}");
     }
-    assert_eq!(text(server.command(&["GET", "memory:schema"])), "2");
+    assert_eq!(text(server.command(&["GET", "memory:schema"])), "3");
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use self::index::Index;
 use super::search::documents;
-use super::{at, chat, progress, unreadable};
+use super::{chat, progress, unreadable};
 use crate::Done;
 use crate::args;
 use crate::output::{BOLD, Output};
@@ -63,7 +63,7 @@ impl Transcript {
     fn messages(&self) -> Result<Vec<Message>> {
         let identified = |(position, value)| {
             let mut message = Message::from_chat(value)
-                .map_err(|error| at(&format!("message {}", position + 1), &error))?;
+                .map_err(|error| error.at(format_args!("message {}", position + 1)))?;
             message.id.get_or_insert_with(|| derived_id(&self.conversation_id, position));
             Ok(message)
         };
@@ -105,7 +105,7 @@ pub(crate) async fn import(args: args::Import, session: &Session, output: Output
         };
         if let Err(error) = imported {
             bar.finish_and_clear();
-            return Err(summary.stopped(file, at_line + 1, &error).into());
+            return Err(summary.stopped(file, at_line + 1, error).into());
         }
     }
     if let Some(index) = &mut import.index {
@@ -220,7 +220,7 @@ impl Summary {
     }
 
     /// The error of one line, which also says what the lines before it came to.
-    fn stopped(&self, file: &Path, line: usize, error: &Error) -> Error {
+    fn stopped(&self, file: &Path, line: usize, error: Error) -> Error {
         let place = format!("{}:{line}", file.display());
         let hint = format!(
             "{}{}the {} conversations before it are imported; import the file again once the line \
@@ -229,7 +229,7 @@ impl Summary {
             if error.hint().is_some() { "; " } else { "" },
             self.conversations,
         );
-        at(&place, error).with_hint(hint)
+        error.at(place).with_hint(hint)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use agent_memory::{Node, Result, json, kinds};
 use serde_json::{Value, json};
 
-use super::{at, read_text};
+use super::read_text;
 use crate::args::Run;
 use crate::output;
 use crate::session::Session;
@@ -36,5 +36,5 @@ fn node(args: &Run, session: &Session) -> Result<Node> {
 }
 
 fn parse(path: &Path) -> Result<Value> {
-    json::parse(&read_text(path)?).map_err(|error| at(&path.display().to_string(), &error))
+    json::parse(&read_text(path)?).map_err(|error| error.at(path.display()))
 }

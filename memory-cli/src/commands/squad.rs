@@ -5,7 +5,7 @@ use std::path::Path;
 use agent_memory::{Error, Result};
 use serde::Deserialize;
 
-use super::{at, read_text};
+use super::read_text;
 
 /// The part of the form that is read; answers are not.
 #[derive(Debug, Deserialize)]
@@ -34,7 +34,7 @@ pub(super) struct Question {
 
 impl Squad {
     pub(super) fn read(file: &Path) -> Result<Self> {
-        Self::parse(&read_text(file)?).map_err(|error| at(&file.display().to_string(), &error))
+        Self::parse(&read_text(file)?).map_err(|error| error.at(file.display()))
     }
 
     pub(super) fn parse(text: &str) -> Result<Self> {

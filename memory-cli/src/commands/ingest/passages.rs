@@ -13,7 +13,7 @@ use text_splitter::{MarkdownSplitter, TextSplitter};
 
 use crate::commands::squad::Squad;
 use crate::commands::together::embed_together;
-use crate::commands::{at, read_text, unreadable};
+use crate::commands::{read_text, unreadable};
 
 /// The endings of the files that a folder is searched for.
 const ENDINGS: [&str; 5] = ["txt", "md", "markdown", "jsonl", "ndjson"];
@@ -88,7 +88,7 @@ impl Passages {
     /// The passages of a file, in its order.
     pub(super) fn read(&self, file: &Path) -> Result<Vec<Document>> {
         let text = read_text(file)?;
-        let place = |error| at(&file.display().to_string(), &error);
+        let place = |error: Error| error.at(file.display());
         let mut documents = match ending(file).as_str() {
             "jsonl" | "ndjson" => return self.lines(file, &text),
             "json" => self.paragraphs(file, &Squad::parse(&text).map_err(place)?),
@@ -143,7 +143,7 @@ impl Passages {
         lines
             .map(|(number, line)| {
                 let place = || format!("{}:{}", file.display(), number + 1);
-                self.document(line).map_err(|error| at(&place(), &error))
+                self.document(line).map_err(|error| error.at(place()))
             })
             .collect()
     }

@@ -1,0 +1,77 @@
+-- Puts messages back behind what a conversation holds.
+-- KEYS: versions, conversations, figures, messages, ids, gone.
+-- ARGV: conversation, last number given, how many messages, then for each its number, its time and
+-- the message; then for each that carries an id its place among them, id and digest.
+-- Says 'ok' and how many were written; 'taken' and the place of one whose number another message
+-- has or had; 'differs', and for each that has another text its place and that text; or 'id', and
+-- one that another message has.
+-- Cost: O(log n) for each message, n being what is held.
+local count = tonumber(ARGV[3])
+local ids_from = 3 + 3 * count
+local figures = read_figures(KEYS[3])
+if not figures then
+  if redis.call('EXISTS', KEYS[1]) == 0 then
+    return 'unregistered'
+  end
+  -- Seen to before anything is written, for nothing could be taken back.
+  if redis.call('EXISTS', KEYS[4], KEYS[5], KEYS[6]) > 0 then
+    return 'foreign'
+  end
+end
+local last = figures and figures[LAST] or 0
+
+local known, differing = 0, {}
+for i = 1, count do
+  local seq = tonumber(ARGV[3 * i + 1])
+  if seq > last then
+    break
+  end
+  known = i
+  local place = ARGV[3 * i + 1] .. '-' .. ARGV[3 * i + 2]
+  local held = redis.call('XRANGE', KEYS[4], place, place)[1]
+  if not held then
+    return {'taken', i}
+  end
+  local text = message_text(held[2])
+  if text ~= ARGV[3 * i + 3] then
+    differing[#differing + 1] = i
+    differing[#differing + 1] = text
+  end
+end
+if #differing > 0 then
+  return {'differs', unpack(differing)}
+end
+
+local asked, learnt = {}, {}
+for i = ids_from + 1, #ARGV, 3 do
+  local at = tonumber(ARGV[i])
+  if at > known then
+    asked[#asked + 1] = ARGV[i + 1]
+    learnt[#learnt + 1] = ARGV[i + 1]
+    learnt[#learnt + 1] = ARGV[3 * at + 1] .. ' ' .. ARGV[3 * at + 2] .. ' ' .. ARGV[i + 2]
+  end
+end
+if #asked > 0 then
+  for i, other in ipairs(redis.call('HMGET', KEYS[5], unpack(asked))) do
+    if other then
+      return {'id', asked[i]}
+    end
+  end
+end
+
+if not figures then
+  redis.call('ZADD', KEYS[2], 0, ARGV[1])
+  figures = {0, 1, 0, 0, 0, 0, 0, 0}
+end
+for i = known + 1, count do
+  local text = ARGV[3 * i + 3]
+  local role, tokens = message_head({'m', text})
+  count_message(figures, role, tokens, 1)
+  redis.call('XADD', KEYS[4], ARGV[3 * i + 1] .. '-' .. ARGV[3 * i + 2], 'm', text)
+end
+if #learnt > 0 then
+  redis.call('HSET', KEYS[5], unpack(learnt))
+end
+figures[LAST] = math.max(last, tonumber(ARGV[2]))
+write_figures(KEYS[3], figures)
+return {'ok', count - known}

@@ -1,0 +1,103 @@
+//! The command line of what moves memory.
+
+use std::path::PathBuf;
+
+use agent_memory::Facet;
+use clap::Args;
+
+use super::Secret;
+
+/// What is moved or compared.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Only these facets, by commas: conversations, vectors, working [default: all]
+    #[arg(long, value_name = "FACETS", value_delimiter = ',', value_parser = facet)]
+    pub(crate) facets: Vec<Facet>,
+    /// Of all users, not of --user alone; takes a right to administer the store
+    #[arg(long)]
+    pub(crate) all_users: bool,
+}
+
+/// Exports.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file holds a line of JSON for each item, with a checksum: docs/export-format.md.
+
+Example:
+  agent-memory export --all-users everything.jsonl")]
+pub(crate) struct Export {
+    /// The file, or - for stdout
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+/// Imports an export.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Items keep their users, nodes, numbers, times, versions and expiry. With --user, only that user's
+are taken. A file is checked as a whole before anything is written (stdin is not). Importing a file
+again changes nothing; an import that was interrupted is completed by repeating it.
+
+Example:
+  agent-memory --store postgres://localhost/agents import everything.jsonl")]
+pub(crate) struct ImportExport {
+    /// The file, or - for stdin
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    /// Only these facets, by commas: conversations, vectors, working [default: all]
+    #[arg(long, value_name = "FACETS", value_delimiter = ',', value_parser = facet)]
+    pub(crate) facets: Vec<Facet>,
+    /// Let records and entries take the place of what is there and differs
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// The two sides of a copy or a comparison.
+#[derive(Debug, Args)]
+pub(crate) struct Sides {
+    /// The source: a store, or a configuration
+    #[arg(long, value_name = "URL|FILE.yaml")]
+    pub(crate) from: Secret,
+    /// The target: a store, or a configuration
+    #[arg(long, value_name = "URL|FILE.yaml")]
+    pub(crate) to: Secret,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+/// Copies.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A target that lacks a facet of the source is refused, unless --facets leaves that out. What is there
+already and identical stays as it is, so that a copy that was interrupted is completed by repeating
+it; what is there and differs stops it, unless --overwrite.
+
+Examples:
+  agent-memory copy --from sqlite:agent.db --to postgres://localhost/agents
+  agent-memory copy --from sqlite:agent.db --to qdrant://localhost:6334 --facets vectors --all-users")]
+pub(crate) struct Copy {
+    #[command(flatten)]
+    pub(crate) sides: Sides,
+    /// Let records and entries take the place of what is there and differs
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// Compares.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The exit code is 1 where anything differs.
+
+Example:
+  agent-memory verify --from sqlite:agent.db --to postgres://localhost/agents")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) sides: Sides,
+}
+
+fn facet(text: &str) -> Result<Facet, String> {
+    let known = Facet::ALL.into_iter().find(|facet| facet.as_str() == text);
+    known.ok_or_else(|| "the facets are conversations, vectors and working".to_owned())
+}

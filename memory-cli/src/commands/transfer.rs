@@ -1,0 +1,286 @@
+//! `export`, `import`, `copy` and `verify`: memory moves between stores.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use agent_memory::transfer::{self, Counts, Import, Moved, Side, Verification, Whose};
+use agent_memory::{Config, Error, Facet, Memory, Result};
+use indicatif::ProgressBar;
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use super::progress;
+use crate::args::{Copy, Export, ImportExport, Secret, Sides, Verify, Which};
+use crate::output::{BOLD, GOOD, Output, printable, table};
+use crate::session::Session;
+use crate::{Done, Failure};
+
+/// One side: its stores, and how to administer them.
+struct Place<'a> {
+    session: &'a Session,
+    config: Config,
+    memory: Memory,
+}
+
+impl<'a> Place<'a> {
+    /// The stores that the command line names for every command.
+    async fn usual(session: &'a Session) -> Result<Self> {
+        Ok(Self { session, config: session.config.clone(), memory: session.memory().await? })
+    }
+
+    /// The store of a URL, or the stores of a configuration.
+    async fn named(session: &'a Session, Secret(name): &Secret) -> Result<Self> {
+        let file = Path::new(name);
+        let is_file = file.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+        let config =
+            if is_file { Config::from_file(file)? } else { Config::of_store(name.parse()?) };
+        let memory = Memory::open(&config, session.registry.clone()).await?;
+        Ok(Self { session, config, memory })
+    }
+
+    fn side(&self, facets: &[Facet]) -> Result<Side> {
+        let side = self.memory.side();
+        if facets.is_empty() { Ok(side) } else { side.only(&facets.iter().copied().collect()) }
+    }
+
+    async fn whose(&self, all_users: bool, side: &Side) -> Result<Whose> {
+        if !all_users {
+            return Ok(Whose::User(self.session.user().to_owned()));
+        }
+        let mut admins = BTreeMap::new();
+        for facet in side.facets() {
+            let store = self.memory.store_of(facet).and_then(|name| self.config.stores.get(name));
+            if let Some(url) = store {
+                admins.insert(facet, self.session.registry.admin(url).await?);
+            }
+        }
+        Ok(Whose::All(admins))
+    }
+
+    /// How the stores are named to people.
+    fn shown(&self) -> String {
+        let urls: BTreeSet<String> = self.config.stores.values().map(ToString::to_string).collect();
+        urls.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Refuses `--all-users` beside a user.
+fn check(which: &Which, session: &Session) -> Done {
+    match session.named_user() {
+        Some(user) if which.all_users => Err(Failure::Usage(
+            Error::invalid_input(format!("both --all-users and the user {user:?} are named"))
+                .with_hint("leave one out; AGENT_MEMORY_USER names a user, too"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn of_whom(which: &Which, session: &Session) -> String {
+    if which.all_users { "all users".into() } else { format!("the user {}", session.user()) }
+}
+
+/// Runs `work` with a bar that counts items up to what `side` holds.
+async fn with_bar<T>(
+    side: &Side,
+    whose: &Whose,
+    work: impl AsyncFnOnce(&(dyn Fn(u64) + Send + Sync)) -> Result<T>,
+) -> Result<T> {
+    let bar = progress(transfer::count(side, whose).await?.total(), "items");
+    let result = work(&|items| bar.inc(items)).await;
+    bar.finish_and_clear();
+    result
+}
+
+pub(crate) async fn export(args: Export, session: &Session, output: Output) -> Done {
+    check(&args.which, session)?;
+    let begun = Instant::now();
+    let place = Place::usual(session).await?;
+    let side = place.side(&args.which.facets)?;
+    let whose = place.whose(args.which.all_users, &side).await?;
+    if args.file.as_os_str() == "-" {
+        // Stdout holds the export alone.
+        let mut out = BufWriter::new(io::stdout());
+        with_bar(&side, &whose, async |progress| {
+            transfer::export(&side, &whose, &mut out, progress).await
+        })
+        .await?;
+        return Ok(());
+    }
+    let mut out = beside(&args.file)?;
+    let counts = with_bar(&side, &whose, async |progress| {
+        let mut buffered = BufWriter::new(out.as_file_mut());
+        transfer::export(&side, &whose, &mut buffered, progress).await
+    })
+    .await?;
+    let kept = out.as_file().sync_all().and_then(|()| Ok(out.persist(&args.file)?));
+    kept.map_err(|error| unwritable(&args.file, &error))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let value = json!({"success": true, "exported": counts, "seconds": rounded(seconds)});
+    Ok(output.answer(&value, |out| {
+        let of = format!("of {}", of_whom(&args.which, session));
+        write_counts(out, "exported", counts, &of)?;
+        writeln!(out, "to {} in {seconds:.1} s", printable(&args.file.display().to_string()))
+    })?)
+}
+
+/// A file beside the one that is wanted, which takes its place once it is whole. It can be read by
+/// its owner alone.
+fn beside(file: &Path) -> Result<NamedTempFile> {
+    let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+        .map_err(|error| unwritable(file, &error))
+}
+
+fn unwritable(file: &Path, error: &io::Error) -> Error {
+    Error::invalid_input(format!("cannot write {}: {error}", file.display()))
+        .with_hint("name a file in a folder that can be written to")
+}
+
+pub(crate) async fn import(args: ImportExport, session: &Session, output: Output) -> Done {
+    let begun = Instant::now();
+    let place = Place::usual(session).await?;
+    let side = place.side(&args.facets)?;
+    let whose = match session.named_user() {
+        Some(user) => Whose::User(user.to_owned()),
+        None => Whose::All(BTreeMap::new()),
+    };
+    let options = Import { whose, facets: args.facets, overwrite: args.overwrite };
+    let moved = if args.file.as_os_str() == "-" {
+        let mut input = BufReader::new(io::stdin());
+        import_from(&mut input, &side, &options, &ProgressBar::hidden()).await?
+    } else {
+        let open = || {
+            let opened = File::open(&args.file);
+            opened.map_err(|error| super::unreadable(&args.file, &error))
+        };
+        let told = |error: Error| error.at(args.file.display());
+        transfer::check(&mut BufReader::new(open()?)).map_err(told)?;
+        let file = open()?;
+        let bar = progress(file.metadata().map_or(0, |metadata| metadata.len()), "bytes");
+        let imported = import_from(&mut BufReader::new(file), &side, &options, &bar).await;
+        bar.finish_and_clear();
+        imported.map_err(told)?
+    };
+    print_moved("imported", moved, begun, "", output)
+}
+
+async fn import_from(
+    input: &mut (dyn io::BufRead + Send),
+    side: &Side,
+    options: &Import,
+    bar: &ProgressBar,
+) -> Result<Moved> {
+    transfer::import(input, side, options, &|bytes| bar.inc(bytes)).await
+}
+
+/// The two sides of a command, and whose memory is meant on each.
+struct Pair {
+    source: Side,
+    target: Side,
+    whose: Whose,
+    whose_there: Whose,
+    /// For people.
+    of: String,
+}
+
+impl Pair {
+    async fn open(sides: &Sides, session: &Session) -> Result<Self, Failure> {
+        let which = &sides.which;
+        check(which, session)?;
+        let from = Place::named(session, &sides.from).await?;
+        let to = Place::named(session, &sides.to).await?;
+        let (source, target) = (from.side(&which.facets)?, to.side(&which.facets)?);
+        let whom = of_whom(which, session);
+        Ok(Self {
+            whose: from.whose(which.all_users, &source).await?,
+            whose_there: to.whose(which.all_users, &target).await?,
+            source,
+            target,
+            of: format!("of {whom} from {} to {}", from.shown(), to.shown()),
+        })
+    }
+}
+
+pub(crate) async fn copy(args: Copy, session: &Session, output: Output) -> Done {
+    let begun = Instant::now();
+    let Pair { source, target, whose, of, .. } = Pair::open(&args.sides, session).await?;
+    let moved = with_bar(&source, &whose, async |progress| {
+        transfer::copy(&source, &target, &whose, args.overwrite, progress).await
+    })
+    .await?;
+    print_moved("copied", moved, begun, &of, output)
+}
+
+pub(crate) async fn verify(args: Verify, session: &Session, output: Output) -> Done {
+    let begun = Instant::now();
+    let Pair { source, target, whose, whose_there, of } = Pair::open(&args.sides, session).await?;
+    let found = with_bar(&source, &whose, async |progress| {
+        transfer::verify(&source, &target, &whose, &whose_there, progress).await
+    })
+    .await?;
+    let value = json!({
+        "success": found.is_equal(),
+        "compared": found.compared,
+        "differences": found.differences,
+        "told": found.told,
+        "seconds": rounded(begun.elapsed().as_secs_f64()),
+    });
+    output.answer(&value, |out| {
+        write_counts(out, "compared", found.compared, &of)?;
+        write_differences(out, &found)
+    })?;
+    if found.is_equal() { Ok(()) } else { Err(Failure::Answered) }
+}
+
+fn write_differences(out: &mut dyn Write, found: &Verification) -> io::Result<()> {
+    if found.is_equal() {
+        return writeln!(out, "{GOOD}no difference{GOOD:#}");
+    }
+    let mut lines = table(["user", "node", "what", "how"]);
+    for difference in &found.told {
+        let texts = [&difference.user, &difference.node, &difference.place, &difference.what];
+        lines.add_row(texts.map(|text| printable(text)));
+    }
+    writeln!(out, "{lines}")?;
+    let more = found.differences - found.told.len() as u64;
+    if more > 0 {
+        writeln!(out, "and {more} more")?;
+    }
+    writeln!(out, "{BOLD}{}{BOLD:#} differences", found.differences)
+}
+
+fn print_moved(done: &str, moved: Moved, begun: Instant, of: &str, output: Output) -> Done {
+    let seconds = begun.elapsed().as_secs_f64();
+    let value = json!({
+        "success": true,
+        "read": moved.read,
+        "written": moved.written,
+        "unchanged": moved.unchanged,
+        "seconds": rounded(seconds),
+    });
+    Ok(output.answer(&value, |out| {
+        write_counts(out, done, moved.read, of)?;
+        writeln!(
+            out,
+            "{BOLD}{}{BOLD:#} were written, {} were there already, in {seconds:.1} s",
+            moved.written, moved.unchanged
+        )
+    })?)
+}
+
+fn write_counts(out: &mut dyn Write, done: &str, counts: Counts, of: &str) -> io::Result<()> {
+    let Counts { messages, records, entries } = counts;
+    writeln!(
+        out,
+        "{done} {BOLD}{messages}{BOLD:#} messages, {BOLD}{records}{BOLD:#} records and \
+         {BOLD}{entries}{BOLD:#} working entries {}",
+        printable(of)
+    )
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,146 @@
+//! What is moved at once, and how much has been.
+
+use memory_core::{
+    Error, Facet, Message, Record, RestoreEntries, RestoreMessages, RestoreRecords, Restored,
+    Result, Scope, json,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::side::Side;
+
+/// So many bytes are held at once, about: more where single items are larger.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Items of a scope that are restored in one call.
+#[derive(Debug, Clone)]
+pub(crate) enum Batch {
+    Messages(RestoreMessages),
+    Records(RestoreRecords),
+    Entries(RestoreEntries),
+}
+
+impl Batch {
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        match self {
+            Self::Messages(request) => counts.messages = request.messages.len() as u64,
+            Self::Records(request) => counts.records = request.records.len() as u64,
+            Self::Entries(request) => counts.entries = request.entries.len() as u64,
+        }
+        counts
+    }
+
+    pub(crate) fn facet(&self) -> Facet {
+        match self {
+            Self::Messages(_) => Facet::Conversations,
+            Self::Records(_) => Facet::Vectors,
+            Self::Entries(_) => Facet::Working,
+        }
+    }
+
+    /// Restores it into its facet's store; an error says of whom and where.
+    pub(crate) async fn restore(&self, scope: &Scope, to: &Side) -> Result<Restored> {
+        let backend = to.backend(self.facet())?;
+        let restored = match self {
+            Self::Messages(request) => backend.conversations()?.restore(scope, request).await,
+            Self::Records(request) => backend.vectors()?.restore(scope, request).await,
+            Self::Entries(request) => backend.working()?.restore(scope, request).await,
+        };
+        restored.map_err(|error| of_scope(error, scope))
+    }
+}
+
+/// The error, told with the scope that it is about.
+fn of_scope(error: Error, scope: &Scope) -> Error {
+    error.at(format_args!("node {:?} of the user {:?}", scope.node(), scope.user()))
+}
+
+/// Numbers of items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Messages.
+    pub messages: u64,
+    /// Records.
+    pub records: u64,
+    /// Working-memory entries.
+    pub entries: u64,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.messages + self.records + self.entries
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.records += other.records;
+        self.entries += other.entries;
+    }
+}
+
+/// What a copy or an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Moved {
+    /// Items that were read.
+    pub read: Counts,
+    /// How many of them were written; the others were there already, identical.
+    pub written: u64,
+    /// How many of them were there already, identical.
+    pub unchanged: u64,
+}
+
+impl Moved {
+    pub(crate) fn add(&mut self, counts: Counts, restored: Restored) {
+        self.read.add(counts);
+        self.written += restored.written;
+        self.unchanged += restored.unchanged;
+    }
+}
+
+/// Is told how many items were done, after each batch.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
+
+/// How many items to ask for, by the sizes of those before.
+#[derive(Debug)]
+pub(crate) struct Sizes {
+    items: usize,
+    most: usize,
+}
+
+impl Sizes {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { items: most.min(64), most }
+    }
+
+    pub(crate) fn items(&self) -> usize {
+        self.items
+    }
+
+    /// Learns from items of so many bytes in all.
+    pub(crate) fn learn(&mut self, items: usize, bytes: usize) {
+        if let Some(each) = bytes.checked_div(items) {
+            self.items = (BATCH_BYTES / each.max(1)).clamp(1, self.most);
+        }
+    }
+
+    /// Whether so much is a batch.
+    pub(crate) fn is_full(&self, items: usize, bytes: usize) -> bool {
+        items >= self.most || bytes >= BATCH_BYTES
+    }
+}
+
+pub(crate) fn message_bytes(message: &Message) -> usize {
+    let texts = [&message.content, &message.name, &message.tool_call_id];
+    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+    128 + texts + json::size(&message.metadata) + json::size(&message.tool_calls)
+}
+
+pub(crate) fn record_bytes(record: &Record) -> usize {
+    let embedding = record.embedding.as_ref().map_or(0, |embedding| 4 * embedding.len());
+    256 + record.content.len() + embedding + json::size(&record.metadata)
+}
+
+pub(crate) fn entry_bytes(entry: &memory_core::Entry) -> usize {
+    128 + entry.key.len() + json::size(&entry.value) + json::size(&entry.metadata)
+}

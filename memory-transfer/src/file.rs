@@ -1,0 +1,336 @@
+//! The file that an export writes: a line for each item, each with a checksum.
+//!
+//! The format is described in `docs/export-format.md`.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, Write};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memory_core::json::{self, Object};
+use memory_core::text::Language;
+use memory_core::{
+    EmbeddingSpace, Entry, Error, Message, Record, Result, Scope, StoredMessage, Timestamp, hex,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::batch::{Batch, Counts, Progress};
+use crate::side::{Side, Whose};
+use crate::walk::{Container, Visitor, walk};
+
+/// The version of the format that this crate writes, and the highest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A line, without its checksum. Items belong to the container before them.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Line {
+    /// The first line.
+    AgentMemoryExport {
+        version: u32,
+    },
+    /// A container of messages.
+    Conversation {
+        user: String,
+        node: String,
+        conversation: String,
+    },
+    Message(MessageLine),
+    /// The end of a conversation: the last number that it gave.
+    Numbered {
+        last_seq: u64,
+    },
+    /// A container of records.
+    Namespace {
+        user: String,
+        node: String,
+        namespace: String,
+        space: EmbeddingSpace,
+    },
+    Record(RecordLine),
+    /// A container of entries.
+    Working {
+        user: String,
+        node: String,
+    },
+    Entry(Entry),
+    /// The last line: how many items there are, and the SHA-256 of all lines before it.
+    End {
+        counts: Counts,
+        sha256: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageLine {
+    seq: u64,
+    created_at: Timestamp,
+    message: Message,
+}
+
+impl MessageLine {
+    pub(crate) fn into_stored(self) -> StoredMessage {
+        let Self { seq, created_at, message } = self;
+        StoredMessage { seq, created_at, message }
+    }
+}
+
+/// A record whose embedding is the base64 of its numbers, each as little-endian f32.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordLine {
+    id: String,
+    content: String,
+    content_hash: String,
+    document_type: String,
+    metadata: Object,
+    language: Option<Language>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    embedding: String,
+}
+
+impl From<Record> for RecordLine {
+    fn from(record: Record) -> Self {
+        let numbers = record.embedding.unwrap_or_default();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        Self {
+            id: record.id,
+            content: record.content,
+            content_hash: record.content_hash,
+            document_type: record.document_type,
+            metadata: record.metadata,
+            language: record.language,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            expires_at: record.expires_at,
+            embedding: STANDARD.encode(bytes),
+        }
+    }
+}
+
+impl RecordLine {
+    pub(crate) fn into_record(self) -> Result<Record> {
+        let damaged = || {
+            Error::corrupted(format!("the embedding of the record {:?} is damaged", self.id))
+                .with_hint("write the export anew")
+        };
+        let bytes = STANDARD.decode(&self.embedding).map_err(|_| damaged())?;
+        let (numbers, []) = bytes.as_chunks::<4>() else { return Err(damaged()) };
+        Ok(Record {
+            id: self.id,
+            content: self.content,
+            content_hash: self.content_hash,
+            document_type: self.document_type,
+            metadata: self.metadata,
+            language: self.language,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            expires_at: self.expires_at,
+            embedding: Some(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()),
+        })
+    }
+}
+
+/// What stands between a line's JSON and its checksum, which ends it.
+const CHECK: &str = ",\"crc32\":\"";
+const CHECK_END: &str = "\"}\n";
+
+/// The line with its checksum: the CRC-32, in eight hex digits, of all bytes before it.
+fn encode(line: &Line) -> Result<String> {
+    let mut text = serde_json::to_string(line)
+        .map_err(|error| Error::internal(format!("a line of an export: {error}")))?;
+    text.pop(); // the brace that closes it, behind which the checksum comes
+    let sum = crc32fast::hash(text.as_bytes());
+    text.push_str(CHECK);
+    write!(text, "{sum:08x}{CHECK_END}")
+        .map_err(|error| Error::internal(format!("a line of an export: {error}")))?;
+    Ok(text)
+}
+
+fn decode(text: &str) -> Result<Line> {
+    let parts = text.rsplit_once(CHECK);
+    let (body, sum) = parts.ok_or_else(|| damaged("it has no checksum"))?;
+    let sum = sum.strip_suffix(CHECK_END).ok_or_else(|| damaged("its end is missing"))?;
+    if u32::from_str_radix(sum, 16) != Ok(crc32fast::hash(body.as_bytes())) {
+        return Err(damaged("its checksum is wrong"));
+    }
+    json::parse(&format!("{body}}}"))
+}
+
+fn damaged(why: &str) -> Error {
+    Error::corrupted(format!("the line is damaged: {why}")).with_hint("write the export anew")
+}
+
+/// Writes what `whose` users hold in `from`, and says how much it was.
+pub async fn export(
+    from: &Side,
+    whose: &Whose,
+    out: &mut (dyn Write + Send),
+    progress: Progress<'_>,
+) -> Result<Counts> {
+    let mut export =
+        Export { out, hash: Sha256::new(), counts: Counts::default(), last_seq: 0, progress };
+    export.line(&Line::AgentMemoryExport { version: FORMAT_VERSION })?;
+    walk(from, whose, &mut export).await?;
+    let sha256 = hex(&export.hash.clone().finalize());
+    export.line(&Line::End { counts: export.counts, sha256 })?;
+    export.out.flush().map_err(|error| unwritable(&error))?;
+    Ok(export.counts)
+}
+
+fn unwritable(error: &std::io::Error) -> Error {
+    Error::internal(format!("cannot write the export: {error}"))
+        .with_hint("make room, or name another file, and write it anew")
+}
+
+struct Export<'a> {
+    out: &'a mut (dyn Write + Send),
+    hash: Sha256,
+    counts: Counts,
+    /// Of the conversation that is being written.
+    last_seq: u64,
+    progress: Progress<'a>,
+}
+
+impl Export<'_> {
+    fn line(&mut self, line: &Line) -> Result<()> {
+        let text = encode(line)?;
+        self.hash.update(&text);
+        self.out.write_all(text.as_bytes()).map_err(|error| unwritable(&error))
+    }
+}
+
+#[async_trait]
+impl Visitor for Export<'_> {
+    async fn container(&mut self, scope: &Scope, container: &Container) -> Result<bool> {
+        let (user, node) = (scope.user().to_owned(), scope.node().to_owned());
+        let line = match container.clone() {
+            Container::Conversation(summary) => {
+                self.last_seq = summary.statistics.last_seq;
+                Line::Conversation { user, node, conversation: summary.conversation }
+            }
+            Container::Namespace(summary) => {
+                Line::Namespace { user, node, namespace: summary.namespace, space: summary.space }
+            }
+            Container::Working(_) => Line::Working { user, node },
+        };
+        self.line(&line)?;
+        Ok(true)
+    }
+
+    async fn batch(&mut self, _: &Scope, batch: Batch) -> Result<()> {
+        let counts = batch.counts();
+        match batch {
+            Batch::Messages(request) => {
+                for StoredMessage { seq, created_at, message } in request.messages {
+                    self.line(&Line::Message(MessageLine { seq, created_at, message }))?;
+                }
+                if request.last_seq == self.last_seq {
+                    self.line(&Line::Numbered { last_seq: request.last_seq })?;
+                }
+            }
+            Batch::Records(request) => {
+                for record in request.records {
+                    self.line(&Line::Record(record.into()))?;
+                }
+            }
+            Batch::Entries(request) => {
+                for entry in request.entries {
+                    self.line(&Line::Entry(entry))?;
+                }
+            }
+        }
+        self.counts.add(counts);
+        (self.progress)(counts.total());
+        Ok(())
+    }
+}
+
+/// Reads the lines of an export, and sees that each is whole and that none is missing.
+pub(crate) struct Lines<'a> {
+    input: &'a mut (dyn BufRead + Send),
+    hash: Sha256,
+    counts: Counts,
+    number: u64,
+    text: Vec<u8>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(input: &'a mut (dyn BufRead + Send)) -> Self {
+        let (hash, counts) = (Sha256::new(), Counts::default());
+        Self { input, hash, counts, number: 0, text: Vec::new() }
+    }
+
+    /// Bytes of the line that was read last.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.text.len() as u64
+    }
+
+    /// The next line but the first and the last, which are only checked; none behind the last.
+    pub(crate) fn next(&mut self) -> Result<Option<Line>> {
+        let number = self.number + 1;
+        self.read().map_err(|error| error.at(format_args!("line {number}")))
+    }
+
+    fn read(&mut self) -> Result<Option<Line>> {
+        if self.number == 0 {
+            match self.line()? {
+                Line::AgentMemoryExport { version } if version <= FORMAT_VERSION => {}
+                Line::AgentMemoryExport { version } => {
+                    return Err(Error::unsupported(format!(
+                        "the export is of format {version}; this program reads up to \
+                         {FORMAT_VERSION}"
+                    ))
+                    .with_hint("import it with the version that wrote it, or a newer one"));
+                }
+                _ => return Err(damaged("an export begins with its version")),
+            }
+        }
+        let line = self.line()?;
+        let Line::End { counts, sha256 } = &line else {
+            match &line {
+                Line::Message(_) => self.counts.messages += 1,
+                Line::Record(_) => self.counts.records += 1,
+                Line::Entry(_) => self.counts.entries += 1,
+                _ => {}
+            }
+            return Ok(Some(line));
+        };
+        // The last line itself is not hashed yet.
+        let so_far = hex(&self.hash.clone().finalize());
+        if (*counts, sha256) != (self.counts, &so_far) {
+            return Err(damaged("lines before it are missing, or others than were written"));
+        }
+        self.text.clear();
+        let behind = self.input.fill_buf().map_err(|error| unreadable(&error))?;
+        if behind.is_empty() { Ok(None) } else { Err(damaged("something stands behind the end")) }
+    }
+
+    fn line(&mut self) -> Result<Line> {
+        self.hash.update(&self.text);
+        self.text.clear();
+        self.input.read_until(b'\n', &mut self.text).map_err(|error| unreadable(&error))?;
+        self.number += 1;
+        if self.text.is_empty() {
+            return Err(Error::corrupted("the export ends before its last line")
+                .with_hint("it was cut short: write it anew"));
+        }
+        decode(std::str::from_utf8(&self.text).map_err(|_| damaged("it is not UTF-8"))?)
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::internal(format!("cannot read the export: {error}"))
+}
+
+/// Reads a whole export and puts nothing anywhere: an error says what is damaged, or missing.
+pub fn check(input: &mut (dyn BufRead + Send)) -> Result<Counts> {
+    let mut lines = Lines::new(input);
+    while lines.next()?.is_some() {}
+    Ok(lines.counts)
+}

@@ -1,0 +1,27 @@
+//! Moving memory between stores: every field of every facet, numbers, times, versions, expiry and
+//! embeddings included (contract: C11, V14, W9).
+//!
+//! A [`Side`] is where data is read or put, each facet on a backend of its own; [`Whose`] says of
+//! which users. [`copy`] moves from side to side, [`verify`] compares two, [`export`] writes a file
+//! that [`import`] reads. All of them work batch by batch, so that their need of memory does not
+//! grow with what is moved, and all can be repeated: what is there already and identical stays as
+//! it is.
+//!
+//! The file's format is that of `docs/export-format.md`.
+
+mod batch;
+mod copy;
+mod file;
+mod import;
+mod messages;
+mod side;
+mod verify;
+mod walk;
+
+pub use self::batch::{Counts, Moved, Progress};
+pub use self::copy::copy;
+pub use self::file::{FORMAT_VERSION, check, export};
+pub use self::import::{Import, import};
+pub use self::side::{Side, Whose};
+pub use self::verify::{Difference, Verification, verify};
+pub use self::walk::count;

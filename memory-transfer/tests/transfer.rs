@@ -1,0 +1,383 @@
+//! Moving between stores in this process: what arrives is what was there, and what is damaged,
+//! missing or different is told.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use backend_inmemory::InMemory;
+use memory_core::json::Object;
+use memory_core::layer::{Call, Policy};
+use memory_core::text::Language;
+use memory_core::{
+    Append, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, Facet, Message, NewRecord, Put,
+    ReadMessages, Retention, Scope, Selection, StoreRecords, Timestamp, Trim,
+};
+use memory_transfer::{
+    Counts, Import, Moved, Side, Verification, Whose, check, copy, count, export, import, verify,
+};
+use serde_json::json;
+
+fn scope(user: &str, node: &str) -> Scope {
+    Scope::new(user, node).unwrap()
+}
+
+fn quiet(_: u64) {}
+
+fn store() -> (InMemory, Backend) {
+    let store = InMemory::new();
+    let backend = store.backend();
+    (store, backend)
+}
+
+fn everybody(store: &InMemory) -> Whose {
+    Whose::All(Facet::ALL.into_iter().map(|facet| (facet, store.admin())).collect())
+}
+
+fn alice() -> Whose {
+    Whose::User("alice".into())
+}
+
+fn records(namespace: &str, records: Vec<NewRecord>) -> StoreRecords {
+    StoreRecords { namespace: namespace.into(), space: EmbeddingSpace::new("m", 2), records }
+}
+
+/// Something of everything: holes, a cleared conversation, an empty namespace, expiry, numbers at
+/// the edges of their types, and names made to break out.
+async fn fill(backend: &Backend) {
+    let conversations = backend.conversations().unwrap();
+    let vectors = backend.vectors().unwrap();
+    let working = backend.working().unwrap();
+    for (user, node) in [("alice", "bot"), ("alice", "it's \"{node}\" %_*"), ("bob", "bot")] {
+        let scope = scope(user, node);
+        let mut messages = vec![Message::system("be kind")];
+        messages.extend((0..300).map(|n| Message::user(format!("{n} 𓀀")).with_id(n.to_string())));
+        let append = Append::new("long", messages);
+        conversations.append(&scope, &append).await.unwrap();
+        let retention = Retention::messages(40).keeping_system();
+        let trim = Trim { conversation: "long".into(), retention };
+        conversations.trim(&scope, &trim).await.unwrap();
+        let append = Append::new("cleared; --", vec![Message::assistant("gone")]);
+        conversations.append(&scope, &append).await.unwrap();
+        conversations.clear(&scope, "cleared; --").await.unwrap();
+
+        let metadata = json!({"n": [u64::MAX, i64::MIN, 1.0, -0.0, null, {"deep": "🙂"}]});
+        let rich = NewRecord {
+            metadata: metadata.as_object().unwrap().clone(),
+            language: Some(Language::English),
+            document_type: "faq".into(),
+            ..NewRecord::new("runners run", vec![-0.0, 1.0e-40])
+        };
+        let expiring = NewRecord {
+            ttl: Some(Duration::from_hours(1)),
+            ..NewRecord::new("soon gone", vec![0.1, 0.2]).with_id("e/%")
+        };
+        vectors.store(&scope, &records("notes", vec![rich, expiring])).await.unwrap();
+        let one = vec![NewRecord::new("x", vec![1.0, 0.0]).with_id("x")];
+        vectors.store(&scope, &records("empty", one)).await.unwrap();
+        let which = Selection::Ids(vec!["x".into()]);
+        let delete = DeleteRecords { namespace: "empty".into(), which };
+        vectors.delete(&scope, &delete).await.unwrap();
+
+        let put = Put { metadata: Object::new(), ..Put::new("k:{}", json!({"v": u64::MAX})) };
+        working.put(&scope, &put).await.unwrap();
+        working.put(&scope, &put.with_ttl(Duration::from_hours(1))).await.unwrap();
+        working.put(&scope, &Put::new("plain", 1.5)).await.unwrap();
+    }
+}
+
+/// What one of the three scopes holds.
+const EACH: Counts = Counts { messages: 40, records: 2, entries: 2 };
+
+fn times(counts: Counts, n: u64) -> Counts {
+    let Counts { messages, records, entries } = counts;
+    Counts { messages: n * messages, records: n * records, entries: n * entries }
+}
+
+async fn exported(backend: &Backend, whose: &Whose) -> Vec<u8> {
+    let mut file = Vec::new();
+    export(&Side::of(backend), whose, &mut file, &quiet).await.unwrap();
+    file
+}
+
+async fn compared(from: &Backend, to: &Backend, whose: &Whose, there: &Whose) -> Verification {
+    verify(&Side::of(from), &Side::of(to), whose, there, &quiet).await.unwrap()
+}
+
+fn taking(whose: Whose) -> Import {
+    Import { whose, facets: vec![], overwrite: false }
+}
+
+fn anybody() -> Whose {
+    Whose::All(BTreeMap::new())
+}
+
+#[tokio::test]
+async fn a_file_takes_everything_along() {
+    let (source, from) = store();
+    fill(&from).await;
+    let file = exported(&from, &everybody(&source)).await;
+    assert_eq!(check(&mut file.as_slice()).unwrap(), times(EACH, 3));
+
+    let (target, to) = store();
+    let side = Side::of(&to);
+    let moved = import(&mut file.as_slice(), &side, &taking(anybody()), &quiet).await.unwrap();
+    assert_eq!(moved, Moved { read: times(EACH, 3), written: 132, unchanged: 0 });
+    let found = compared(&from, &to, &everybody(&source), &everybody(&target)).await;
+    assert_eq!(found.told, []);
+    assert_eq!(found.compared, times(EACH, 3));
+    assert_eq!(exported(&to, &everybody(&target)).await, file, "to the byte");
+
+    let again = import(&mut file.as_slice(), &side, &taking(anybody()), &quiet).await.unwrap();
+    assert_eq!((again.written, again.unchanged), (0, 132));
+}
+
+#[tokio::test]
+async fn a_copy_takes_everything_along_and_can_be_repeated() {
+    let (source, from) = store();
+    fill(&from).await;
+    let (target, to) = store();
+    let (side_from, side_to) = (Side::of(&from), Side::of(&to));
+    let told = AtomicU64::new(0);
+    let progress = |items| {
+        told.fetch_add(items, Ordering::Relaxed);
+    };
+    let moved = copy(&side_from, &side_to, &everybody(&source), false, &progress).await.unwrap();
+    assert_eq!(moved.read, times(EACH, 3));
+    assert_eq!(told.into_inner(), moved.read.total());
+    assert_eq!(count(&side_to, &everybody(&target)).await.unwrap(), times(EACH, 3));
+    assert!(compared(&from, &to, &everybody(&source), &everybody(&target)).await.is_equal());
+    let again = copy(&side_from, &side_to, &everybody(&source), false, &quiet).await.unwrap();
+    assert_eq!(again.written, 0);
+    let retried = Append::new("long", vec![Message::user("299 𓀀").with_id("299")]);
+    let conversations = to.conversations().unwrap();
+    let appended = conversations.append(&scope("alice", "bot"), &retried).await.unwrap();
+    assert!(appended.replayed, "a message keeps its id");
+    assert_eq!(appended.messages[0].seq, 301);
+}
+
+#[tokio::test]
+async fn one_user_moves_alone() {
+    let (source, from) = store();
+    fill(&from).await;
+    let (target, to) = store();
+    copy(&Side::of(&from), &Side::of(&to), &alice(), false, &quiet).await.unwrap();
+    assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), times(EACH, 2));
+
+    let file = exported(&from, &everybody(&source)).await;
+    let (target, to) = store();
+    let bob = taking(Whose::User("bob".into()));
+    import(&mut file.as_slice(), &Side::of(&to), &bob, &quiet).await.unwrap();
+    assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), EACH);
+}
+
+#[tokio::test]
+async fn a_facet_that_the_target_lacks_is_refused_before_anything_is_written() {
+    let (_, from) = store();
+    fill(&from).await;
+    let (target, to) = store();
+    let all = Side::of(&from);
+    let some = Side::new().with(Facet::Vectors, to.clone());
+    let refused = copy(&all, &some, &alice(), false, &quiet).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.message().contains("conversations"), "{refused}");
+    assert!(refused.hint().unwrap().contains("--facets vectors"), "{refused}");
+    assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), Counts::default());
+
+    let vectors = BTreeSet::from([Facet::Vectors]);
+    let moved = copy(&all.only(&vectors).unwrap(), &some, &alice(), false, &quiet).await.unwrap();
+    assert_eq!(moved.read, Counts { records: 4, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn what_differs_stops_a_copy_unless_it_is_overwritten() {
+    let (_, from) = store();
+    fill(&from).await;
+    let (_, to) = store();
+    to.working().unwrap().put(&scope("alice", "bot"), &Put::new("plain", 2)).await.unwrap();
+    let (from_side, to_side) = (Side::of(&from), Side::of(&to));
+    let stopped = copy(&from_side, &to_side, &alice(), false, &quiet).await.unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Conflict);
+    for part in ["plain", "alice", "bot"] {
+        assert!(stopped.message().contains(part), "{stopped}");
+    }
+    copy(&from_side, &to_side, &alice(), true, &quiet).await.unwrap();
+    assert!(compared(&from, &to, &alice(), &alice()).await.is_equal());
+}
+
+#[tokio::test]
+async fn a_conversation_that_went_on_in_the_target_is_never_overwritten() {
+    let (_, from) = store();
+    fill(&from).await;
+    let (_, to) = store();
+    let (from_side, to_side) = (Side::of(&from), Side::of(&to));
+    copy(&from_side, &to_side, &alice(), false, &quiet).await.unwrap();
+    for (backend, text) in [(&from, "here"), (&to, "there")] {
+        let append = Append::new("long", vec![Message::user(text)]);
+        let conversations = backend.conversations().unwrap();
+        conversations.append(&scope("alice", "bot"), &append).await.unwrap();
+    }
+    let stopped = copy(&from_side, &to_side, &alice(), true, &quiet).await.unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Conflict);
+    assert!(stopped.message().contains("302"), "{stopped}");
+}
+
+#[tokio::test]
+async fn every_difference_is_told() {
+    let (_, from) = store();
+    fill(&from).await;
+    let (_, to) = store();
+    copy(&Side::of(&from), &Side::of(&to), &alice(), false, &quiet).await.unwrap();
+    let scope = scope("alice", "bot");
+    let (conversations, vectors) = (to.conversations().unwrap(), to.vectors().unwrap());
+    let working = to.working().unwrap();
+
+    let append = |name: &str| Append::new(name, vec![Message::user("more")]);
+    conversations.append(&scope, &append("long")).await.unwrap();
+    conversations.append(&scope, &append("alone")).await.unwrap();
+    let store =
+        |name, id: &str| records(name, vec![NewRecord::new("n", vec![1.0, 1.0]).with_id(id)]);
+    vectors.store(&scope, &store("notes", "e/%")).await.unwrap();
+    vectors.store(&scope, &store("empty", "surplus")).await.unwrap();
+    vectors.store(&scope, &store("besides", "x")).await.unwrap();
+    working.put(&scope, &Put::new("plain", 1.5)).await.unwrap();
+    working.delete(&scope, &memory_core::Delete::new("k:{}")).await.unwrap();
+
+    let found = compared(&from, &to, &alice(), &alice()).await;
+    let told: Vec<String> = found
+        .told
+        .iter()
+        .map(|difference| format!("{} {}", difference.place, difference.what))
+        .collect();
+    for expected in [
+        "the conversation \"long\" has 41 messages in the target, not 40",
+        "the conversation \"long\" has 302 as last number in the target, not 301",
+        "the conversation \"alone\" is in the target alone",
+        "record \"e/%\" of the namespace \"notes\" differs in content, ",
+        "the namespace \"empty\" holds 1 records in the target, not 0",
+        "the namespace \"besides\" is in the target alone",
+        "entry \"plain\" of the working memory differs in version, ",
+        "entry \"k:{}\" of the working memory is missing in the target",
+        "the working memory holds 1 entries in the target, not 2",
+    ] {
+        assert!(told.iter().any(|told| told.starts_with(expected)), "{expected} in {told:#?}");
+    }
+    assert_eq!(found.differences, told.len() as u64);
+    assert!(found.told.iter().all(|difference| difference.node == "bot"));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_told_before_it_is_taken_for_whole() {
+    let (_, from) = store();
+    let append = Append::new("c", vec![Message::user("one"), Message::user("two")]);
+    from.conversations().unwrap().append(&scope("alice", "bot"), &append).await.unwrap();
+    from.working().unwrap().put(&scope("alice", "bot"), &Put::new("k", 1)).await.unwrap();
+    let file = exported(&from, &alice()).await;
+    check(&mut file.as_slice()).unwrap();
+    for at in 0..file.len() {
+        let mut damaged = file.clone();
+        damaged[at] ^= 0x04;
+        check(&mut damaged.as_slice()).unwrap_err();
+        check(&mut &file[..at]).unwrap_err();
+    }
+    let lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
+    for left_out in 0..lines.len() {
+        let kept: Vec<&[u8]> =
+            (0..lines.len()).filter(|at| *at != left_out).map(|at| lines[at]).collect();
+        let error = check(&mut kept.concat().as_slice()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "without line {left_out}");
+        let swapped = left_out + 1;
+        if swapped < lines.len() {
+            let mut others = lines.clone();
+            others.swap(left_out, swapped);
+            check(&mut others.concat().as_slice()).unwrap_err();
+        }
+    }
+    check(&mut [file.as_slice(), b"\n"].concat().as_slice()).unwrap_err();
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_format_is_refused() {
+    let body = "{\"agent_memory_export\":{\"version\":2}";
+    let line = format!("{body},\"crc32\":\"{:08x}\"}}\n", crc32fast::hash(body.as_bytes()));
+    let error = check(&mut line.as_bytes()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("format 2"), "{error}");
+}
+
+/// Counts the calls of an operation.
+#[derive(Debug, Clone)]
+struct Counting(Arc<AtomicU64>);
+
+impl Policy for Counting {
+    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> memory_core::Result<T>
+    where
+        T: Send,
+        F: Future<Output = memory_core::Result<T>> + Send,
+        N: Fn() -> F + Send + Sync,
+    {
+        if call.operation == memory_core::operation::READ_MESSAGES {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        next().await
+    }
+}
+
+#[tokio::test]
+async fn a_wide_gap_costs_few_reads() {
+    let (_, from) = store();
+    let scope = scope("alice", "bot");
+    let conversations = from.conversations().unwrap();
+    let keep = Retention::messages(2).keeping_system();
+    let mut messages = vec![Message::system("stays")];
+    messages.extend((0..999).map(|_| Message::user("goes")));
+    conversations.append(&scope, &Append::new("c", messages.clone())).await.unwrap();
+    messages[0] = Message::user("goes");
+    for _ in 0..100 {
+        let append = Append::new("c", messages.clone()).with_retention(keep);
+        conversations.append(&scope, &append).await.unwrap();
+    }
+    let reads = Arc::new(AtomicU64::new(0));
+    let counted = from.clone().layered(Counting(Arc::clone(&reads)));
+    let file = exported(&counted, &alice()).await;
+    assert_eq!(check(&mut file.as_slice()).unwrap().messages, 2);
+    let reads = reads.load(Ordering::Relaxed);
+    assert!(reads < 40, "{reads} reads for a gap of 100,000 numbers");
+}
+
+#[tokio::test]
+async fn what_expires_meanwhile_is_no_difference() {
+    let clock =
+        Arc::new(memory_core::ManualClock::new(Timestamp::from_millis(1_800_000_000_000).unwrap()));
+    let at = || InMemory::with_clock(Arc::clone(&clock) as Arc<dyn memory_core::Clock>).backend();
+    let (from, to) = (at(), at());
+    let scope = scope("alice", "bot");
+    let put = Put::new("k", 1).with_ttl(Duration::from_secs(1));
+    from.working().unwrap().put(&scope, &put).await.unwrap();
+    from.working().unwrap().put(&scope, &Put::new("stays", 1)).await.unwrap();
+    copy(&Side::of(&from), &Side::of(&to), &alice(), false, &quiet).await.unwrap();
+    let ended = Arc::clone(&clock);
+    // It expires while the first items are being compared.
+    let progress = move |_| ended.advance(Duration::from_secs(2));
+    let found =
+        verify(&Side::of(&from), &Side::of(&to), &alice(), &alice(), &progress).await.unwrap();
+    assert_eq!(found.told, []);
+    let read = ReadMessages::all("none");
+    assert_eq!(to.conversations().unwrap().read(&scope, &read).await.unwrap().messages, []);
+}
+
+#[tokio::test]
+async fn the_documented_example_is_a_whole_file() {
+    let document = include_str!("../../docs/export-format.md");
+    let (_, example) = document.split_once("```text\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (target, to) = store();
+    let mut file = example.as_bytes();
+    check(&mut file).unwrap();
+    let mut file = example.as_bytes();
+    import(&mut file, &Side::of(&to), &taking(anybody()), &quiet).await.unwrap();
+    let exported = exported(&to, &everybody(&target)).await;
+    assert_eq!(String::from_utf8(exported).unwrap(), example, "as this program writes it");
+}
