@@ -1,4 +1,5 @@
-//! Vectors. The statements are in `migrations/0004_vectors.sql`.
+//! Vectors. The statements are in `migrations/0004_vectors.sql`, and where they were replaced, in the
+//! migrations behind it.
 
 mod columns;
 mod filter;
@@ -6,17 +7,17 @@ mod filter;
 use async_trait::async_trait;
 use memory_core::text::{Language, bm25, query_words};
 use memory_core::{
-    CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, Hit, NamespaceSummary, Outcome,
-    Page, PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, Selection,
-    StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash, normalize,
-    operation as op,
+    CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, Hit, NamespaceSummary,
+    NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords, Restored, Result,
+    ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp,
+    VectorSearch, VectorStore, content_hash, normalize, operation as op,
 };
 use sqlx::postgres::PgRow;
 
 use self::columns::Columns;
 use self::filter::Condition;
-use crate::backend::{Store, one};
-use crate::codec::{get, get_count, get_json, get_moment, get_time, size};
+use crate::backend::{Call, Store, one};
+use crate::codec::{Moment, get, get_count, get_json, get_moment, get_size, get_time, size};
 
 const STORE: &str = "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
@@ -28,11 +29,31 @@ const SEARCH_TEXT: &str = "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5
 const SCAN: &str = "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const COUNT: &str = "SELECT * FROM {schema}.count_records($1, $2, $3, $4, $5, $6)";
 const REBIND: &str = "SELECT * FROM {schema}.rebind_namespace($1, $2, $3, $4, $5)";
+const RESTORE: &str = "SELECT * FROM {schema}.restore_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                       $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
 const LIST: &str = "SELECT * FROM {schema}.list_namespaces($1, $2, $3, $4, $5)";
 
 /// The dimensions of a space; core's checks bound them to 16,000.
 fn dimensions(space: &EmbeddingSpace) -> i32 {
     i32::try_from(space.dimensions).unwrap_or(i32::MAX)
+}
+
+/// Binds a namespace and its space.
+fn bind_space(call: Call, namespace: &str, space: &EmbeddingSpace) -> Call {
+    call.bind(namespace).bind(space.model.as_str()).bind(dimensions(space))
+}
+
+/// What a record is made of, its times left out.
+fn new_record(record: &Record) -> NewRecord {
+    NewRecord {
+        id: Some(record.id.clone()),
+        content: record.content.clone(),
+        document_type: record.document_type.clone(),
+        metadata: record.metadata.clone(),
+        language: record.language,
+        embedding: record.embedding.clone().unwrap_or_default(),
+        ttl: None,
+    }
 }
 
 fn record(row: &PgRow) -> Result<Record> {
@@ -92,14 +113,11 @@ impl VectorStore for Store {
         let columns = Columns::of(&request.records)?;
         let rows = self
             .call_in(STORE, scope, |call| {
-                columns.bind(
-                    call.bind(request.namespace.as_str())
-                        .bind(request.space.model.as_str())
-                        .bind(dimensions(&request.space)),
-                )
+                let call = bind_space(call, &request.namespace, &request.space);
+                columns.bind_numbers(columns.bind_texts(call).bind(columns.ttls()))
             })
             .await?;
-        let receipt = |(record, &at): (&memory_core::NewRecord, &usize)| {
+        let receipt = |(record, &at): (&NewRecord, &usize)| {
             let row = rows.get(at).ok_or_else(|| Error::internal("a record without an answer"))?;
             stored(row, record.identity(), &record.content)
         };
@@ -219,6 +237,33 @@ impl VectorStore for Store {
             })
             .await?;
         get_count(one(&rows)?, "records")
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        let records: Vec<NewRecord> = request.records.iter().map(new_record).collect();
+        let columns = Columns::of(&records)?;
+        let moments = |time: fn(&Record) -> Option<Timestamp>| -> Vec<Option<Moment>> {
+            request.records.iter().map(|record| time(record).map(Moment)).collect()
+        };
+        let created = moments(|record| Some(record.created_at));
+        let updated = moments(|record| Some(record.updated_at));
+        let expires = moments(|record| record.expires_at);
+        let rows = self
+            .call_in(RESTORE, scope, |call| {
+                let call = bind_space(call, &request.namespace, &request.space);
+                columns
+                    .bind_numbers(columns.bind_texts(call))
+                    .bind(&created)
+                    .bind(&updated)
+                    .bind(&expires)
+                    .bind(request.overwrite)
+            })
+            .await?;
+        let row = one(&rows)?;
+        match get::<Option<&str>>(row, "differs")? {
+            Some(id) => Err(request.differs(id)),
+            None => Ok(Restored::of(records.len(), get_size(row, "written")?)),
+        }
     }
 
     async fn namespaces(
