@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use memory_core::text::Language;
 use memory_core::{
-    Append, Backend, DeleteRecords, EmbeddingSpace, Facet, Feature, Message, NewRecord, Put, Result,
-    Retention, Role, Scope, Selection, StoreRecords, Trim,
+    Append, Backend, DeleteRecords, EmbeddingSpace, Facet, Feature, Message, NewRecord, Put,
+    Result, Retention, Role, Scope, Selection, StoreRecords, Trim,
 };
 use memory_transfer::{Side, Whose, copy, count, verify};
 use serde_json::json;
@@ -65,8 +65,7 @@ async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
             ..Message::assistant("ten thousand 𓀀")
         };
         let silent = Message { content: None, ..Message::assistant("") };
-        let answer =
-            Message { tool_call_id: Some("c".into()), ..Message::new(Role::Tool, "42") };
+        let answer = Message { tool_call_id: Some("c".into()), ..Message::new(Role::Tool, "42") };
         let mut messages = vec![Message::system("be kind"), rich, silent, answer];
         if has(Feature::SafeRetry) {
             messages.extend(batch_with_ids("said", 300));
@@ -90,9 +89,8 @@ async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
         };
         let expiring =
             NewRecord { ttl, ..NewRecord::new("soon gone", vec![0.1, 0.2, 0.3]).with_id("e/%") };
-        let many = (0..250).map(|n: u8| {
-            NewRecord::new(format!("number {n}"), vec![f32::from(n), 1.0, -1.0])
-        });
+        let many = (0..250)
+            .map(|n: u8| NewRecord::new(format!("number {n}"), vec![f32::from(n), 1.0, -1.0]));
         let space = EmbeddingSpace::new("model's", 3);
         let records = [rich, expiring].into_iter().chain(many).collect();
         let store = StoreRecords { namespace: "notes".into(), space: space.clone(), records };
