@@ -4,8 +4,7 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use backend_qdrant::driver;
 use backend_qdrant::edge::Local;
@@ -15,7 +14,7 @@ use memory_core::{
     VectorSearch,
 };
 use qdrant_client::qdrant::{Condition, CountPoints, Filter, SetPayloadPoints, Value};
-use support::fixture::{Fixture, Mood};
+use support::fixture::{Fixture, Moment, Mood};
 use tonic::Status;
 
 const OLD: usize = 2;
@@ -36,26 +35,43 @@ fn record(id: usize, dimensions: usize) -> NewRecord {
     NewRecord::new(format!("text {id}"), embedding).with_id(id.to_string())
 }
 
-/// A server that dies for its callers when so many requests were answered.
+/// What goes wrong when so many requests were answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The server is dead for its callers from then on.
+    Death,
+    /// The next request is done, and its answer is lost.
+    LostAnswer,
+}
+
+/// A server that something goes wrong with.
 struct Mortal {
     fixture: Fixture,
-    left: Arc<AtomicUsize>,
+    fault: Arc<Mutex<Option<(Fault, usize)>>>,
     _folder: tempfile::TempDir,
 }
 
 impl Mortal {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let left = Arc::new(AtomicUsize::new(usize::MAX));
-        let counted = Arc::clone(&left);
-        let mood: Mood = Arc::new(move || {
-            let answered = counted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                if left == usize::MAX { Some(left) } else { left.checked_sub(1) }
-            });
-            answered.err().map(|_| Status::unavailable("dead, as the test says"))
+        let fault: Arc<Mutex<Option<(Fault, usize)>>> = Arc::default();
+        let next = Arc::clone(&fault);
+        let mood: Mood = Arc::new(move |moment| {
+            let mut next = next.lock().unwrap();
+            let (fault, left) = next.as_mut()?;
+            match (*fault, moment, *left) {
+                (Fault::Death, Moment::Before, 0) => {}
+                (Fault::LostAnswer, Moment::After, 0) => *next = None,
+                (_, Moment::After, 1..) => {
+                    *left -= 1;
+                    return None;
+                }
+                _ => return None,
+            }
+            Some(Status::unavailable("as the test says"))
         });
         let fixture = Fixture::start(folder.path(), None, None, mood);
-        Self { fixture, left, _folder: folder }
+        Self { fixture, fault, _folder: folder }
     }
 
     fn url(&self) -> memory_core::StoreUrl {
@@ -71,12 +87,8 @@ impl Mortal {
         Client(driver().connect(&self.url()).await.unwrap())
     }
 
-    fn dies_after(&self, requests: usize) {
-        self.left.store(requests, Ordering::SeqCst);
-    }
-
-    fn lives(&self) {
-        self.left.store(usize::MAX, Ordering::SeqCst);
+    fn fails(&self, fault: Option<(Fault, usize)>) {
+        *self.fault.lock().unwrap() = fault;
     }
 
     fn local(&self) -> &Local {
@@ -123,7 +135,7 @@ impl Client {
 
     async fn pair(&self) {
         self.put("notes", OLD, 0..RECORDS).await.unwrap();
-        self.put("other", NEW, 0..RECORDS + 1).await.unwrap();
+        self.put("other", NEW, 0..=RECORDS).await.unwrap();
     }
 
     async fn rebind(&self) -> Result<u64> {
@@ -177,23 +189,26 @@ async fn patiently<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Re
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn v13_a_rebinding_may_die_at_any_request() {
+/// Rebinds once for each of its requests, with the fault at that one, until it does not meet it.
+async fn with_a_fault_at_every_request(fault: Fault) {
     let mut bound = Vec::new();
     let server = Mortal::start();
     for requests in 0.. {
         // One that remembers nothing.
         let client = server.store().await;
         client.pair().await;
-        server.dies_after(requests);
-        let died = client.rebind().await;
-        server.lives();
+        server.fails(Some((fault, requests)));
+        let answer = client.rebind().await;
+        let met = fault == Fault::Death || server.fault.lock().unwrap().is_none();
+        server.fails(None);
         let after = client.bound_to().await;
         bound.push(after);
-        if let Ok(count) = died {
+        if let Ok(count) = answer {
             assert_eq!((count, after), (RECORDS as u64, NEW));
             assert_eq!(server.points(), RECORDS as u64, "nothing is left");
-            break;
+            if fault == Fault::Death || !met {
+                break;
+            }
         }
         // A writer undoes the seal, and finds what it stored before.
         server.age_seals();
@@ -203,7 +218,7 @@ async fn v13_a_rebinding_may_die_at_any_request() {
         client.put("notes", after, 0..1).await.unwrap();
         assert_eq!(client.bound_to().await, after, "{requests}");
         if after == OLD {
-            client.put("other", NEW, 0..RECORDS + 1).await.unwrap();
+            client.put("other", NEW, 0..=RECORDS).await.unwrap();
             assert_eq!(client.rebind().await.unwrap(), RECORDS as u64, "{requests}");
             assert_eq!(client.bound_to().await, NEW);
         }
@@ -213,6 +228,16 @@ async fn v13_a_rebinding_may_die_at_any_request() {
     }
     let step = bound.iter().position(|bound| *bound == NEW).unwrap();
     assert!(step > 5 && bound[step..].iter().all(|bound| *bound == NEW), "{bound:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v13_a_rebinding_may_die_at_any_request() {
+    with_a_fault_at_every_request(Fault::Death).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v13_any_answer_may_be_lost() {
+    with_a_fault_at_every_request(Fault::LostAnswer).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +264,7 @@ async fn v13_whoever_writes_meanwhile_loses_nothing() {
             async move {
                 let mut stored = Vec::new();
                 for id in RECORDS + 1..RECORDS + 11 {
-                    match patiently(|| client.put("notes", OLD, id..id + 1)).await {
+                    match patiently(|| client.put("notes", OLD, id..=id)).await {
                         Ok(_) => stored.push(id),
                         Err(error) => {
                             assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");

@@ -15,7 +15,8 @@ use memory_core::{
     Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, Error, ErrorKind, NewRecord,
     Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
 };
-use support::fixture::{Fixture, Mood, obliging};
+use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
+use support::fixture::{Fixture, Moment, Mood, obliging};
 use support::gate::Gate;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -58,7 +59,7 @@ impl Moody {
         let folder = tempfile::tempdir().unwrap();
         let next: Arc<Mutex<Option<Status>>> = Arc::default();
         let told = Arc::clone(&next);
-        let mood: Mood = Arc::new(move || told.lock().unwrap().clone());
+        let mood: Mood = Arc::new(move |_| told.lock().unwrap().clone());
         let fixture = Fixture::start(folder.path(), None, None, mood);
         Self { fixture, next, _folder: folder }
     }
@@ -116,7 +117,10 @@ async fn e1_a_server_that_is_slow_is_a_timeout_that_may_have_been_applied() {
     let folder = tempfile::tempdir().unwrap();
     let asked = Arc::new(AtomicUsize::new(usize::MAX / 2));
     let left = Arc::clone(&asked);
-    let mood: Mood = Arc::new(move || {
+    let mood: Mood = Arc::new(move |moment| {
+        if moment == Moment::After {
+            return None;
+        }
         // Blocks the request, and no other one: each has a worker of the fixture's own.
         if left.fetch_sub(1, Ordering::SeqCst) == 1 {
             std::thread::sleep(Duration::from_secs(3));
@@ -259,4 +263,30 @@ async fn both_transports_find_the_same() {
         assert_eq!(vectors.delete(&first, &delete).await.unwrap(), 40);
     }
     assert_eq!(found[0], found[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_a_layout_of_before_the_first_release_is_refused_and_left_alone() {
+    let server = Moody::start();
+    let backend = connect(&server.url("")).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    let layout = |version: i64| {
+        let schema = Filter::must([Condition::matches("kind", "schema".to_owned())]);
+        let request = SetPayloadPoints {
+            collection_name: "memory".to_owned(),
+            payload: [("version".to_owned(), Value::from(version))].into(),
+            points_selector: Some(schema.into()),
+            ..SetPayloadPoints::default()
+        };
+        server.fixture.local.set_payload(request).unwrap();
+    };
+    layout(1);
+    let url = server.url("").parse().unwrap();
+    let admin = driver().admin(&url).await.unwrap();
+    for error in [driver().connect(&url).await.unwrap_err(), admin.migrate().await.unwrap_err()] {
+        assert_error(&error, ErrorKind::Config, Retry::Permanent, false);
+        assert!(error.hint().unwrap().contains("prefix"), "{error:?}");
+    }
+    layout(2);
+    assert_eq!(count(&driver().connect(&url).await.unwrap()).await.unwrap(), 1);
 }

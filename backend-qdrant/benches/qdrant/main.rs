@@ -9,6 +9,7 @@
 //! have together, 100,000 unless it is set.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

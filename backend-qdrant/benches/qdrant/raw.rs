@@ -22,14 +22,14 @@ pub(crate) enum Raw {
         collection: String,
     },
     #[cfg(feature = "edge")]
-    Edge(super::edge::Edge),
+    Edge(Box<super::edge::Edge>),
 }
 
 impl Raw {
     pub(crate) async fn new(server: Option<&str>, folder: &Path) -> Self {
         let Some(url) = server else {
             #[cfg(feature = "edge")]
-            return Self::Edge(super::edge::Edge::new(folder));
+            return Self::Edge(Box::new(super::edge::Edge::new(folder)));
             #[cfg(not(feature = "edge"))]
             panic!("without a server and without Edge in {}", folder.display());
         };

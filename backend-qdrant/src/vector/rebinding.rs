@@ -48,15 +48,15 @@ struct Sealed {
 
 impl Store {
     pub(super) async fn rebind_namespace(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
-        let from = self.seal(scope, &request.from, Vec::new()).await?;
+        let from = self.seal(scope, &request.from, &[]).await?;
         let collection = from.place.collection.clone();
         let namespace = Namespace::of(scope, &request.namespace);
         let target = Place::new(collection, &namespace, &layout::token());
-        let left = vec![left_at(&target, &from.binding)];
-        let sealed = match self.seal(scope, &request.namespace, left).await {
+        let left = [left_at(&target, &from.binding)];
+        let sealed = match self.seal(scope, &request.namespace, &left).await {
             Ok(sealed) => sealed,
             Err(error) => {
-                self.release(&from.namespace, &from.binding).await?;
+                self.undo(None, &from, &target).await;
                 return Err(error);
             }
         };
@@ -66,12 +66,36 @@ impl Store {
                 left.map(|()| count).map_err(|error| error.with_maybe_applied(true))
             }
             Err(error) => {
-                self.remove(&target.collection, filter::all(&target)).await?;
-                self.release(&namespace, &sealed.binding).await?;
-                self.release(&from.namespace, &from.binding).await?;
+                self.undo(Some(&sealed), &from, &target).await;
                 Err(error)
             }
         }
+    }
+
+    /// Undoes what a rebinding did that failed. What cannot be undone now, the seals tell others.
+    async fn undo(&self, sealed: Option<&Sealed>, from: &Sealed, target: &Place) {
+        let undone = async {
+            if let Some(sealed) = sealed {
+                self.release(&sealed.namespace, &sealed.binding).await?;
+                self.remove_copies(sealed, target).await?;
+            }
+            self.release(&from.namespace, &from.binding).await
+        };
+        if let Err(error) = undone.await {
+            tracing::warn!(%error, "a rebinding is left to others to undo");
+        }
+    }
+
+    /// Removes the copies, unless the step was taken, or still may be: its answer may have been lost.
+    async fn remove_copies(&self, sealed: &Sealed, target: &Place) -> Result<()> {
+        let now = self.binding(&sealed.namespace).await?;
+        let taken = |now: Binding| {
+            now.token == sealed.binding.token || now.generation == target.generation()
+        };
+        if now.is_some_and(taken) {
+            return Ok(());
+        }
+        self.remove(&target.collection, filter::all(target)).await
     }
 
     /// Copies the records, and changes the bond.
@@ -150,7 +174,7 @@ impl Store {
     }
 
     /// Keeps others from writing to a namespace. `left` is where its records are to be copied to.
-    async fn seal(&self, scope: &Scope, name: &str, left: Vec<Left>) -> Result<Sealed> {
+    async fn seal(&self, scope: &Scope, name: &str, left: &[Left]) -> Result<Sealed> {
         let namespace = Namespace::of(scope, name);
         for _ in 0..ROUNDS {
             let Some(known) = self.writable(&namespace).await? else {
@@ -163,7 +187,7 @@ impl Store {
             let binding = Binding {
                 token: layout::token(),
                 sealed: Some(now()),
-                left: left.clone(),
+                left: left.to_vec(),
                 ..known.clone()
             };
             if self.registry().change(&namespace, &known, &binding).await? {

@@ -21,8 +21,15 @@ use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// What the fixture does to requests for points.
-pub(crate) type Mood = Arc<dyn Fn() -> Option<Status> + Send + Sync>;
+/// When the fixture asks for its mood: before it does what is requested, or when it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Before,
+    After,
+}
+
+/// What the fixture does to requests: it answers so in place of what it would.
+pub(crate) type Mood = Arc<dyn Fn(Moment) -> Option<Status> + Send + Sync>;
 
 /// A server that ends with this value.
 pub(crate) struct Fixture {
@@ -112,7 +119,7 @@ impl Drop for Fixture {
 
 /// A mood in which every request is answered.
 pub(crate) fn obliging() -> Mood {
-    Arc::new(|| None)
+    Arc::new(|_| None)
 }
 
 impl Service {
@@ -121,11 +128,12 @@ impl Service {
         &self,
         call: impl FnOnce(&Local) -> Result<T, Status> + Send + 'static,
     ) -> Result<T, Status> {
-        if let Some(status) = (self.mood)() {
+        if let Some(status) = (self.mood)(Moment::Before) {
             return Err(status);
         }
         let local = Arc::clone(&self.local);
-        tokio::task::spawn_blocking(move || call(&local)).await.unwrap()
+        let answer = tokio::task::spawn_blocking(move || call(&local)).await.unwrap();
+        (self.mood)(Moment::After).map_or(answer, Err)
     }
 
     /// What strict mode says to a request.
