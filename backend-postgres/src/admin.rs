@@ -16,7 +16,7 @@ use crate::error::{During, translate};
 use crate::indexing::Builder;
 
 /// The steps of the schema, in their order. What stands here is never changed, only added to.
-pub(crate) const STEPS: [(&str, &str); 10] = [
+pub(crate) const STEPS: [(&str, &str); 16] = [
     ("tables", include_str!("../migrations/0001_tables.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
@@ -27,6 +27,12 @@ pub(crate) const STEPS: [(&str, &str); 10] = [
     ("partitions", include_str!("../migrations/0008_partitions.sql")),
     ("plans", include_str!("../migrations/0009_plans.sql")),
     ("rebinding", include_str!("../migrations/0010_rebinding.sql")),
+    ("one_view", include_str!("../migrations/0011_one_view.sql")),
+    ("restored_messages", include_str!("../migrations/0012_restored_messages.sql")),
+    ("restored_records", include_str!("../migrations/0013_restored_records.sql")),
+    ("restored_entries", include_str!("../migrations/0014_restored_entries.sql")),
+    ("lean", include_str!("../migrations/0015_lean.sql")),
+    ("counterparts", include_str!("../migrations/0016_counterparts.sql")),
 ];
 
 /// The lock that migrations hold against each other; its number is never changed.

@@ -58,6 +58,12 @@ pub(crate) fn get_count(row: &PgRow, column: &str) -> Result<u64> {
     get::<i64>(row, column).and_then(|n| unsigned(n, column))
 }
 
+/// A column that counts items in memory.
+pub(crate) fn get_size(row: &PgRow, column: &str) -> Result<usize> {
+    usize::try_from(get_count(row, column)?)
+        .map_err(|_| Error::corrupted(format!("Postgres' column {column:?} is beyond a size")))
+}
+
 pub(crate) fn unsigned(number: i64, what: &str) -> Result<u64> {
     u64::try_from(number).map_err(|_| Error::corrupted(format!("{what} is negative: {number}")))
 }

@@ -8,6 +8,7 @@ use crate::admin::STEPS;
 use crate::backend::one;
 use crate::codec::get;
 use crate::config::Schema;
+use crate::faults;
 
 /// Reads the catalogs alone, so that it works whatever is missing. `$1` is the schema, `$2` the
 /// role to step down to, if any.
@@ -39,16 +40,9 @@ LEFT JOIN pg_class AS head ON head.relnamespace = home.oid AND head.relname = 'c
 /// What the schema's comment starts with; the number of its steps follows.
 pub(crate) const VERSION_PREFIX: &str = "agent-memory schema ";
 
-/// Server versions below which row level security leaks in ways that were mended since: the first
-/// sound minor version of each major one (CVE-2024-10976, CVE-2025-8713).
-const SOUND: [(i32, i32); 3] = [(15, 14), (16, 10), (17, 6)];
-
 /// The versions of Postgres and pgvector that the driver is for.
 const OLDEST_SERVER: i32 = 150_000;
 const OLDEST_VECTOR: (u32, u32) = (0, 8);
-
-/// Versions of pgvector whose indexes may be built or vacuumed wrongly.
-const FAULTY_VECTOR: [&str; 4] = ["0.8.0", "0.8.1", "0.8.2", "0.8.3"];
 
 /// What was found.
 #[derive(Debug)]
@@ -188,20 +182,12 @@ impl Server {
 
     /// Tells the log what the server's versions are known for.
     pub(crate) fn warn(&self) {
-        let (major, minor) = (self.version_number / 10_000, self.version_number % 10_000);
-        if SOUND.iter().any(|(known, sound)| *known == major && minor < *sound) {
-            tracing::warn!(
-                version = self.version,
-                "this version of PostgreSQL can leak rows past row level security \
-                 (CVE-2024-10976, CVE-2025-8713); update to the newest minor version"
-            );
+        if let Some(why) = faults::of_server(self.version_number) {
+            tracing::warn!(version = self.version, "{why}");
         }
-        if let Some(vector) = self.vector_version.as_deref().filter(|v| FAULTY_VECTOR.contains(v)) {
-            tracing::warn!(
-                version = vector,
-                "this version of pgvector has faults in building and vacuuming HNSW indexes; \
-                 update to 0.8.4 or newer"
-            );
+        let vector = self.vector_version.as_deref();
+        if let Some(why) = vector.and_then(faults::of_vector) {
+            tracing::warn!(version = vector, "{why}");
         }
     }
 }

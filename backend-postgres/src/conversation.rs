@@ -1,23 +1,28 @@
-//! Conversations. The statements are in `migrations/0003_conversations.sql`.
+//! Conversations. The statements are in `migrations/0003_conversations.sql`, and where they were
+//! replaced, in the migrations behind it.
 
 use async_trait::async_trait;
 use memory_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, Result, Retention, Role,
-    Scope, StoredMessage, Timestamp, Trim, operation as op,
+    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages,
+    Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
 };
 use sqlx::postgres::PgRow;
 
 use crate::backend::{Call, Store, one};
 use crate::codec::{
-    Moment, bigint, get, get_count, get_json, get_moment, get_time, json, metadata, size, unsigned,
+    Moment, bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata, size,
+    unsigned,
 };
 
-const APPEND: &str = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
-                      $11, $12, $13, $14, $15, $16, $17)";
-const READ: &str = "SELECT * FROM {schema}.read_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const APPEND: &str = "SELECT * FROM {schema}.append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+const READ: &str =
+    "SELECT * FROM {schema}.newest_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const TRIM: &str = "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5, $6, $7)";
 const CLEAR: &str = "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)";
+const RESTORE: &str = "SELECT * FROM {schema}.restore_messages($1, $2, $3, $4, $5, $6, $7, $8, \
+                       $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 const FIGURES: &str = "SELECT * FROM {schema}.conversation_figures($1, $2, $3, $4, $5, $6)";
 
 /// Messages column by column, as `append` takes them.
@@ -36,7 +41,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(messages: &'a [Message]) -> Result<Self> {
+    fn of(messages: impl Iterator<Item = &'a Message>) -> Result<Self> {
         let mut columns = Self::default();
         for message in messages {
             let calls = &message.tool_calls;
@@ -55,16 +60,59 @@ impl<'a> Columns<'a> {
     }
 
     fn bind(&self, call: Call) -> Call {
-        call.bind(&self.ids)
-            .bind(&self.digests)
+        call.bind(any(&self.ids))
+            .bind(any(&self.digests))
             .bind(&self.roles)
-            .bind(&self.contents)
-            .bind(&self.names)
-            .bind(&self.tool_calls)
-            .bind(&self.tool_call_ids)
-            .bind(&self.metadata)
-            .bind(&self.token_counts)
+            .bind(any(&self.contents))
+            .bind(any(&self.names))
+            .bind(any(&self.tool_calls))
+            .bind(any(&self.tool_call_ids))
+            .bind(any(&self.metadata))
+            .bind(any(&self.token_counts))
             .bind(&self.tokens)
+    }
+}
+
+/// A column, where there is anything in it.
+fn any<T>(column: &[Option<T>]) -> Option<&[Option<T>]> {
+    column.iter().any(Option::is_some).then_some(column)
+}
+
+/// What a batch has before each of its messages, and in all.
+#[derive(Default)]
+struct Totals {
+    system_counts: Vec<i64>,
+    system_tokens: Vec<i64>,
+    other_tokens: Vec<i64>,
+    /// Messages of system, user, assistant and tool; tokens of system messages and of others.
+    all: [i64; 6],
+}
+
+impl Totals {
+    fn of(messages: &[Message], tokens: &[i64]) -> Self {
+        let mut totals = Self::default();
+        for (message, tokens) in messages.iter().zip(tokens) {
+            let [system_count, .., system_tokens, other_tokens] = totals.all;
+            totals.system_counts.push(system_count);
+            totals.system_tokens.push(system_tokens);
+            totals.other_tokens.push(other_tokens);
+            let (count, sum) = match message.role {
+                Role::System => (0, 4),
+                Role::User => (1, 5),
+                Role::Assistant => (2, 5),
+                Role::Tool => (3, 5),
+            };
+            totals.all[count] += 1;
+            totals.all[sum] += tokens;
+        }
+        totals
+    }
+
+    fn bind(&self, call: Call) -> Call {
+        call.bind(&self.system_counts)
+            .bind(&self.system_tokens)
+            .bind(&self.other_tokens)
+            .bind(&self.all[..])
     }
 }
 
@@ -153,11 +201,12 @@ fn statistics(row: &PgRow) -> Result<ConversationStatistics> {
 #[async_trait]
 impl ConversationStore for Store {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
-        let columns = Columns::of(&request.messages)?;
+        let columns = Columns::of(request.messages.iter())?;
+        let totals = Totals::of(&request.messages, &columns.tokens);
         let rows = self
             .call_in(APPEND, scope, |call| {
                 let call = columns.bind(call.bind(request.conversation.as_str()));
-                bind_retention(call, request.retention)
+                bind_retention(totals.bind(call), request.retention)
             })
             .await?;
         let row = one(&rows)?;
@@ -207,6 +256,27 @@ impl ConversationStore for Store {
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let rows = self.call_in(CLEAR, scope, |call| call.bind(conversation)).await?;
         get_count(one(&rows)?, "cleared")
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
+        let stored = &request.messages;
+        let columns = Columns::of(stored.iter().map(|stored| &stored.message))?;
+        let seqs: Vec<i64> = stored.iter().map(|stored| bigint(stored.seq)).collect();
+        let times: Vec<Moment> = stored.iter().map(|stored| Moment(stored.created_at)).collect();
+        let rows = self
+            .call_in(RESTORE, scope, |call| {
+                let call = call.bind(request.conversation.as_str()).bind(bigint(request.last_seq));
+                columns.bind(call.bind(&seqs).bind(&times))
+            })
+            .await?;
+        let row = one(&rows)?;
+        if let Some(seq) = get::<Option<i64>>(row, "number_taken")? {
+            return Err(request.number_taken(unsigned(seq, "seq")?));
+        }
+        if let Some(id) = get::<Option<&str>>(row, "id_taken")? {
+            return Err(request.id_taken(id));
+        }
+        Ok(Restored::of(stored.len(), get_size(row, "written")?))
     }
 
     async fn statistics(

@@ -11,7 +11,8 @@
 //! user for that transaction (`request.jwt.claims`, as Supabase does) and then works. So an
 //! operation is one round trip, the identity cannot outlive it, and nothing is left on a
 //! connection that a pooler such as `PgBouncer` would hand to somebody else. The functions run with
-//! the caller's rights: they add nothing to what row level security grants.
+//! the caller's rights: they add nothing to what row level security grants. (One raises a sequence
+//! with the owner's; see `docs/operations.md`.)
 //!
 //! The functions stand in `migrations/`, one file per facet, and that is where the SQL is; the
 //! facets' modules hold the calls. This is why the driver is written on plain sqlx rather than on
@@ -41,6 +42,7 @@ mod config;
 mod connect;
 mod conversation;
 mod error;
+mod faults;
 mod indexing;
 mod pool;
 mod vector;

@@ -1,4 +1,5 @@
-//! Vectors. The statements are in `migrations/0004_vectors.sql`.
+//! Vectors. The statements are in `migrations/0004_vectors.sql`, and where they were replaced, in the
+//! migrations behind it.
 
 mod columns;
 mod filter;
@@ -6,17 +7,17 @@ mod filter;
 use async_trait::async_trait;
 use memory_core::text::{Language, bm25, query_words};
 use memory_core::{
-    CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, Hit, NamespaceSummary, Outcome,
-    Page, PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, Selection,
-    StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash, normalize,
-    operation as op,
+    CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, Hit, NamespaceSummary,
+    NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords, Restored, Result,
+    ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp,
+    VectorSearch, VectorStore, content_hash, normalize, operation as op,
 };
 use sqlx::postgres::PgRow;
 
 use self::columns::Columns;
 use self::filter::Condition;
 use crate::backend::{Call, Store, one};
-use crate::codec::{get, get_count, get_json, get_moment, get_time, size};
+use crate::codec::{Moment, get, get_count, get_json, get_moment, get_size, get_time, size};
 
 const STORE: &str = "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
@@ -28,11 +29,31 @@ const SEARCH_TEXT: &str = "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5
 const SCAN: &str = "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const COUNT: &str = "SELECT * FROM {schema}.count_records($1, $2, $3, $4, $5, $6)";
 const REBIND: &str = "SELECT * FROM {schema}.rebind_namespace($1, $2, $3, $4, $5)";
+const RESTORE: &str = "SELECT * FROM {schema}.restore_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                       $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
 const LIST: &str = "SELECT * FROM {schema}.list_namespaces($1, $2, $3, $4, $5)";
 
 /// The dimensions of a space; core's checks bound them to 16,000.
 fn dimensions(space: &EmbeddingSpace) -> i32 {
     i32::try_from(space.dimensions).unwrap_or(i32::MAX)
+}
+
+/// Binds a namespace and its space.
+fn bind_space(call: Call, namespace: &str, space: &EmbeddingSpace) -> Call {
+    call.bind(namespace).bind(space.model.as_str()).bind(dimensions(space))
+}
+
+/// What a record is made of, its times left out.
+fn new_record(record: &Record) -> NewRecord {
+    NewRecord {
+        id: Some(record.id.clone()),
+        content: record.content.clone(),
+        document_type: record.document_type.clone(),
+        metadata: record.metadata.clone(),
+        language: record.language,
+        embedding: record.embedding.clone().unwrap_or_default(),
+        ttl: None,
+    }
 }
 
 fn record(row: &PgRow) -> Result<Record> {
@@ -86,34 +107,17 @@ fn namespace(row: &PgRow) -> Result<NamespaceSummary> {
     })
 }
 
-impl Store {
-    /// Searches, and again where nothing is found: between the two statements of a search, its
-    /// namespace may have been rebound (V13), and what it asked then is gone.
-    async fn find_in(
-        &self,
-        sql: &'static str,
-        scope: &Scope,
-        bind: impl Fn(Call) -> Call + Send + Sync,
-    ) -> Result<Vec<PgRow>> {
-        let rows = self.call_in(sql, scope, &bind).await?;
-        if rows.is_empty() { self.call_in(sql, scope, &bind).await } else { Ok(rows) }
-    }
-}
-
 #[async_trait]
 impl VectorStore for Store {
     async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
         let columns = Columns::of(&request.records)?;
         let rows = self
             .call_in(STORE, scope, |call| {
-                columns.bind(
-                    call.bind(request.namespace.as_str())
-                        .bind(request.space.model.as_str())
-                        .bind(dimensions(&request.space)),
-                )
+                let call = bind_space(call, &request.namespace, &request.space);
+                columns.bind_numbers(columns.bind_texts(call).bind(columns.ttls()))
             })
             .await?;
-        let receipt = |(record, &at): (&memory_core::NewRecord, &usize)| {
+        let receipt = |(record, &at): (&NewRecord, &usize)| {
             let row = rows.get(at).ok_or_else(|| Error::internal("a record without an answer"))?;
             stored(row, record.identity(), &record.content)
         };
@@ -152,7 +156,7 @@ impl VectorStore for Store {
         let condition = Condition::of(request.filter.as_ref());
         let query = normalize(request.embedding.clone());
         let rows = self
-            .find_in(SEARCH, scope, |call| {
+            .call_in(SEARCH, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(request.space.model.as_str())
                     .bind(dimensions(&request.space))
@@ -178,7 +182,7 @@ impl VectorStore for Store {
         let to = request.similarity_to.as_ref();
         let embedding = to.map(|to| normalize(to.embedding.clone()));
         let rows = self
-            .find_in(SEARCH_TEXT, scope, |call| {
+            .call_in(SEARCH_TEXT, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(&query)
                     .bind(bm25::K1)
@@ -233,6 +237,33 @@ impl VectorStore for Store {
             })
             .await?;
         get_count(one(&rows)?, "records")
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        let records: Vec<NewRecord> = request.records.iter().map(new_record).collect();
+        let columns = Columns::of(&records)?;
+        let moments = |time: fn(&Record) -> Option<Timestamp>| -> Vec<Option<Moment>> {
+            request.records.iter().map(|record| time(record).map(Moment)).collect()
+        };
+        let created = moments(|record| Some(record.created_at));
+        let updated = moments(|record| Some(record.updated_at));
+        let expires = moments(|record| record.expires_at);
+        let rows = self
+            .call_in(RESTORE, scope, |call| {
+                let call = bind_space(call, &request.namespace, &request.space);
+                columns
+                    .bind_numbers(columns.bind_texts(call))
+                    .bind(&created)
+                    .bind(&updated)
+                    .bind(&expires)
+                    .bind(request.overwrite)
+            })
+            .await?;
+        let row = one(&rows)?;
+        match get::<Option<&str>>(row, "differs")? {
+            Some(id) => Err(request.differs(id)),
+            None => Ok(Restored::of(records.len(), get_size(row, "written")?)),
+        }
     }
 
     async fn namespaces(

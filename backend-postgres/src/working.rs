@@ -1,4 +1,5 @@
-//! Working memory. The statements are in `migrations/0005_working.sql`.
+//! Working memory. The statements are in `migrations/0005_working.sql` and
+//! `migrations/0014_restored_entries.sql`; that of a plain read in `migrations/0015_lean.sql`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,22 +7,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
-    PutCondition, PutMany, Result, Scope, WorkingStatistics, WorkingStore, Written, json::parse,
-    operation as op,
+    PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
+    WorkingStore, Written, json::parse, operation as op,
 };
 use sqlx::postgres::PgRow;
 
 use crate::backend::{Call, Store, one};
 use crate::codec::{
-    get, get_count, get_json, get_moment, get_time, json, metadata, millis, size, unsigned,
+    Moment, bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata,
+    millis, size, unsigned,
 };
 
 const PUT: &str = "SELECT * FROM {schema}.put_entries($1, $2, $3, $4, $5, $6, $7, $8)";
+const GET_ONE: &str = "SELECT * FROM {schema}.get_entry($1, $2, $3, $4)";
 const GET: &str = "SELECT * FROM {schema}.get_entries($1, $2, $3, $4, $5)";
 const DELETE: &str = "SELECT * FROM {schema}.delete_entry($1, $2, $3, $4, $5)";
 const LIST: &str = "SELECT * FROM {schema}.list_entries($1, $2, $3, $4, $5, $6)";
 const INCREMENT: &str = "SELECT * FROM {schema}.increment_entry($1, $2, $3, $4, $5, $6)";
 const CLEAR: &str = "SELECT * FROM {schema}.clear_entries($1, $2, $3)";
+const RESTORE: &str = "SELECT * FROM {schema}.restore_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                       $10, $11)";
 const FIGURES: &str = "SELECT * FROM {schema}.entry_figures($1, $2, $3)";
 
 /// A version that no entry ever has.
@@ -144,8 +149,12 @@ impl WorkingStore for Store {
     }
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
-        let keys = std::slice::from_ref(&request.key);
-        Ok(self.get_all(scope, keys, request.extend).await?.into_iter().next())
+        if request.extend.is_some() {
+            let keys = std::slice::from_ref(&request.key);
+            return Ok(self.get_all(scope, keys, request.extend).await?.into_iter().next());
+        }
+        let rows = self.call_in(GET_ONE, scope, |call| call.bind(request.key.as_str())).await?;
+        rows.first().map(entry).transpose()
     }
 
     async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
@@ -201,6 +210,44 @@ impl WorkingStore for Store {
     async fn clear(&self, scope: &Scope) -> Result<u64> {
         let rows = self.call_in(CLEAR, scope, |call| call).await?;
         get_count(one(&rows)?, "cleared")
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
+        let entries = &request.entries;
+        let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let values =
+            entries.iter().map(|entry| json(&entry.value)).collect::<Result<Vec<String>>>()?;
+        let metadata =
+            entries.iter().map(|entry| metadata(&entry.metadata)).collect::<Result<Vec<_>>>()?;
+        let versions: Vec<i64> = entries.iter().map(|entry| bigint(entry.version)).collect();
+        let moments = |time: fn(&Entry) -> Option<Timestamp>| -> Vec<Option<Moment>> {
+            entries.iter().map(|entry| time(entry).map(Moment)).collect()
+        };
+        let created = moments(|entry| Some(entry.created_at));
+        let updated = moments(|entry| Some(entry.updated_at));
+        let expires = moments(|entry| entry.expires_at);
+        let rows = self
+            .call_in(RESTORE, scope, |call| {
+                call.bind(&keys)
+                    .bind(&values)
+                    .bind(&metadata)
+                    .bind(&versions)
+                    .bind(&created)
+                    .bind(&updated)
+                    .bind(&expires)
+                    .bind(request.overwrite)
+            })
+            .await?;
+        let row = one(&rows)?;
+        // One that is there and differs is told by its key and its version alone.
+        let key = get::<Option<&str>>(row, "differs")?;
+        match entries.iter().find(|entry| key == Some(&entry.key)) {
+            Some(entry) => Err(RestoreEntries::differs(&Entry {
+                version: get_count(row, "current")?,
+                ..entry.clone()
+            })),
+            None => Ok(Restored::of(entries.len(), get_size(row, "written")?)),
+        }
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
-    Admin, Error, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Timestamp,
-    operation as op,
+    Admin, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Timestamp, operation as op,
 };
-use qdrant_client::qdrant::{Condition, Filter, Range};
+use qdrant_client::qdrant::Filter;
 
-use crate::backend::{Store, now};
+use crate::backend::{AT_ONCE, Store, now, other_layout};
 use crate::filter;
-use crate::layout::{self, field};
+use crate::layout;
 
 /// What a deleter marked and never removed is removed after so long: it has died.
 const FORSAKEN: Duration = Duration::from_hours(1);
@@ -27,16 +27,15 @@ impl Administration {
         let Self(store) = self;
         match store.registry().version().await? {
             Some(layout::VERSION) => return Ok(Migration::default()),
-            Some(newer) => {
-                return Err(Error::config(format!("the store has the newer layout {newer}"))
-                    .with_hint("use a newer agent-memory, or another prefix"));
-            }
+            Some(other) => return Err(other_layout(other)),
             None => {}
         }
         store.transport.create_collection(layout::registry(&store.prefix, store.cluster)).await?;
-        for index in layout::registry_indexes(&store.prefix) {
-            store.transport.create_index(index).await?;
-        }
+        stream::iter(layout::registry_indexes(&store.prefix))
+            .map(|index| store.transport.create_index(index))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         let mut applied = Vec::new();
         if store.registry().prepared().await? {
             applied.push(format!("layout {}", layout::VERSION));
@@ -57,20 +56,15 @@ impl Admin for Administration {
         let at = now();
         let forsaken = at.as_millis() - i64::try_from(FORSAKEN.as_millis()).unwrap_or(i64::MAX);
         let forsaken = Timestamp::from_millis(forsaken)?;
-        #[expect(clippy::cast_precision_loss, reason = "exact up to the year 9999")]
-        let until = Range { lte: Some(forsaken.as_millis() as f64), ..Range::default() };
         let mut records = 0;
-        for collection in store.registry().collections().await? {
-            let expired = Filter {
-                must_not: vec![Condition::range(
-                    field::TAKEN,
-                    Range { gte: Some(0.0), ..Range::default() },
-                )],
-                ..Filter::must([filter::expired(at)])
-            };
+        for collection in store.collections().await? {
+            let mut expired = Filter::must([filter::expired(at)]);
+            expired.must_not.push(filter::taken());
             records += store.take(&collection, expired).await?;
-            let left = Filter::must([Condition::range(field::TAKEN, until)]);
-            store.remove(&collection, left).await?;
+            store.remove(&collection, filter::left_by_deleters(forsaken)).await?;
+        }
+        for bound in store.registry().leaving().await? {
+            store.settle(&bound.namespace, &bound.binding).await?;
         }
         Ok(PurgeReceipt { records, ..PurgeReceipt::default() })
     }

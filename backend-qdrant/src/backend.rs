@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
     Admin, Backend, BackendParts, Capabilities, Clock as _, Control, Driver, Durability,
-    EmbeddingSpace, ErasureReceipt, Error, Feature, Health, HealthStatus, Page, PageRequest,
-    Result, Scope, StoreUrl, SystemClock, TimeSource, Timestamp, VectorQuality, checked_admin,
-    operation as op,
+    ErasureReceipt, Error, Feature, Health, HealthStatus, Page, PageRequest, Result, Scope,
+    StoreUrl, SystemClock, TimeSource, Timestamp, VectorQuality, checked_admin, operation as op,
 };
 use parking_lot::Mutex;
 
 use crate::admin::Administration;
 use crate::bindings::{Binding, Registry, never_migrated};
 use crate::config::{Cluster, Config, Place as Where};
+use crate::filter;
 use crate::grpc::Grpc;
-use crate::layout::{self, Place};
+use crate::layout::{self, Namespace, Place};
 use crate::transport::Transport;
 
 const NAME: &str = "qdrant";
@@ -67,7 +67,13 @@ impl Driver for QdrantDriver {
         }
         // A batch is written in parts, and a folder of this process has no other rights to keep
         // users apart by than the driver's own conditions.
-        let features = [Feature::TextSearch, Feature::Filters, Feature::RecordExpiry];
+        let features = [
+            Feature::TextSearch,
+            Feature::Filters,
+            Feature::RecordExpiry,
+            Feature::Rebinding,
+            Feature::Restoring,
+        ];
         let durability = if embedded { Durability::Restart } else { Durability::Crash };
         let mut capabilities = Capabilities::new(durability, features);
         if !embedded {
@@ -141,10 +147,9 @@ pub(crate) struct Store {
 /// What a connection has learnt.
 #[derive(Default)]
 struct State {
-    bindings: HashMap<Place, Binding>,
-    /// The spaces whose collections are there, and whether strict mode refuses filters without an
-    /// index.
-    spaces: HashMap<EmbeddingSpace, bool>,
+    bindings: HashMap<Namespace, Binding>,
+    /// The collections that are there, and whether strict mode refuses filters without an index.
+    collections: HashMap<String, bool>,
 }
 
 impl fmt::Debug for Store {
@@ -158,74 +163,78 @@ impl Store {
         Registry { transport: &*self.transport, name: &self.prefix }
     }
 
-    pub(crate) fn collection(&self, space: &EmbeddingSpace) -> String {
-        layout::collection(&self.prefix, space)
+    /// Where a bond says that the namespace's records are.
+    pub(crate) fn place(&self, namespace: &Namespace, binding: &Binding) -> Place {
+        let collection = layout::collection(&self.prefix, binding.space.dimensions);
+        Place::new(collection, namespace, &binding.generation)
     }
 
-    /// The bond of a namespace as it was when this connection last looked, and whether it looked
-    /// just now.
-    pub(crate) async fn known_binding(&self, place: &Place) -> Result<(Option<Binding>, bool)> {
-        if let Some(binding) = self.state.lock().bindings.get(place).cloned() {
-            return Ok((Some(binding), false));
-        }
-        Ok((self.binding(place).await?, true))
+    /// The bond of a namespace as it was when this connection last looked.
+    pub(crate) fn remembered(&self, namespace: &Namespace) -> Option<Binding> {
+        self.state.lock().bindings.get(namespace).cloned()
     }
 
     /// The bond of a namespace.
-    pub(crate) async fn binding(&self, place: &Place) -> Result<Option<Binding>> {
-        let binding = self.registry().binding(place).await?;
-        self.remember(place, binding.as_ref());
+    pub(crate) async fn binding(&self, namespace: &Namespace) -> Result<Option<Binding>> {
+        let binding = self.registry().binding(namespace).await?;
+        self.remember(namespace, binding.as_ref());
         Ok(binding)
     }
 
-    pub(crate) fn remember(&self, place: &Place, binding: Option<&Binding>) {
+    pub(crate) fn remember(&self, namespace: &Namespace, binding: Option<&Binding>) {
         let bindings = &mut self.state.lock().bindings;
         match binding {
-            None => drop(bindings.remove(place)),
+            None => drop(bindings.remove(namespace)),
             Some(binding) => {
                 if bindings.len() >= REMEMBERED {
                     bindings.clear();
                 }
-                bindings.insert(place.clone(), binding.clone());
+                bindings.insert(namespace.clone(), binding.clone());
             }
         }
     }
 
-    /// Makes a space's collection with its indexes, unless it is there.
-    pub(crate) async fn ensure_space(&self, space: &EmbeddingSpace) -> Result<()> {
-        if self.state.lock().spaces.contains_key(space) {
+    /// Makes the collection for these dimensions with its indexes, unless it is there.
+    pub(crate) async fn ensure_collection(&self, dimensions: usize) -> Result<()> {
+        let name = layout::collection(&self.prefix, dimensions);
+        if self.state.lock().collections.contains_key(&name) {
             return Ok(());
         }
-        let name = self.collection(space);
-        if !self.registry().has_space(space).await? {
-            self.transport.create_collection(layout::records(&name, space, self.cluster)).await?;
+        if !self.registry().has_collection(dimensions).await? {
+            let collection = layout::records(&name, dimensions, self.cluster);
+            self.transport.create_collection(collection).await?;
             stream::iter(layout::record_indexes(&name))
                 .map(|index| self.transport.create_index(index))
                 .buffer_unordered(AT_ONCE)
                 .try_collect::<()>()
                 .await?;
-            self.registry().add_space(space, &name).await?;
+            self.registry().add_collection(dimensions).await?;
         }
-        self.learn_space(space).await.map(drop)
+        self.learn_collection(&name).await.map(drop)
     }
 
-    /// Whether strict mode refuses filters without an index in a space's collection.
-    pub(crate) async fn is_strict(&self, space: &EmbeddingSpace) -> Result<bool> {
-        if let Some(strict) = self.state.lock().spaces.get(space) {
+    /// The names of all collections of records.
+    pub(crate) async fn collections(&self) -> Result<Vec<String>> {
+        let dimensions = self.registry().collections().await?;
+        let name = |dimensions| layout::collection(&self.prefix, dimensions);
+        Ok(dimensions.into_iter().map(name).collect())
+    }
+
+    /// Whether strict mode refuses filters without an index in a collection.
+    pub(crate) async fn is_strict(&self, collection: &str) -> Result<bool> {
+        if let Some(strict) = self.state.lock().collections.get(collection) {
             return Ok(*strict);
         }
-        self.learn_space(space).await
+        self.learn_collection(collection).await
     }
 
-    async fn learn_space(&self, space: &EmbeddingSpace) -> Result<bool> {
-        let Some(info) = self.transport.collection(&self.collection(space)).await? else {
-            return Ok(false);
-        };
+    async fn learn_collection(&self, name: &str) -> Result<bool> {
+        let Some(info) = self.transport.collection(name).await? else { return Ok(false) };
         let mode = info.config.and_then(|config| config.strict_mode_config).unwrap_or_default();
         let strict = mode.enabled == Some(true)
             && (mode.unindexed_filtering_retrieve == Some(false)
                 || mode.unindexed_filtering_update == Some(false));
-        self.state.lock().spaces.insert(space.clone(), strict);
+        self.state.lock().collections.insert(name.to_owned(), strict);
         Ok(strict)
     }
 
@@ -235,11 +244,7 @@ impl Store {
         match self.registry().version().await? {
             None => Err(never_migrated()),
             Some(layout::VERSION) => Ok(version),
-            Some(newer) => Err(Error::config(format!(
-                "the store has layout {newer}, newer than {}",
-                layout::VERSION
-            ))
-            .with_hint("use a newer agent-memory, or another prefix")),
+            Some(other) => Err(other_layout(other)),
         }
     }
 
@@ -252,6 +257,17 @@ impl Store {
             _ => Err(Error::config(format!("Qdrant {version} is too old"))
                 .with_hint("run Qdrant 1.17 or newer")),
         }
+    }
+}
+
+/// A layout that is not this driver's.
+pub(crate) fn other_layout(version: i64) -> Error {
+    if version > layout::VERSION {
+        Error::config(format!("the store has layout {version}, newer than {}", layout::VERSION))
+            .with_hint("use a newer agent-memory, or another prefix")
+    } else {
+        Error::config(format!("the store has layout {version}, of before the first release"))
+            .with_hint("take another prefix, and store the texts anew")
     }
 }
 
@@ -288,10 +304,14 @@ impl Control for Store {
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
         let bound = self.registry().of_user(user).await?;
         let counts: Vec<u64> = stream::iter(bound)
-            .map(|bound| async move { self.delete_namespace(&bound.place, &bound.binding).await })
+            .map(|bound| async move { self.delete_namespace(&bound.namespace).await })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
+        // What writers left who died between a write and finding that its place was gone.
+        for collection in self.collections().await? {
+            self.remove(&collection, filter::of_user(user)).await?;
+        }
         Ok(ErasureReceipt { records: counts.iter().sum(), ..ErasureReceipt::default() })
     }
 

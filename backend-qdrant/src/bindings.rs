@@ -1,18 +1,18 @@
-//! The collection that the prefix names: which namespaces are bound to which space (V3), which
-//! spaces have a collection, and which version the layout has (G13).
+//! The collection that the prefix names: which namespaces are bound to which space (V3) and where
+//! their records are, which collections there are, and which version the layout has (G13).
 
-use std::collections::HashMap;
+use std::time::Duration;
 
-use memory_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope};
+use memory_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope, Timestamp};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::{
     Condition, DeletePoints, FacetCounts, Filter, GetPoints, NamedVectors, PointId, PointStruct,
-    PointsSelector, RetrievedPoint, ScrollPoints, UpdateMode, UpsertPoints, Vectors,
-    WithPayloadSelector, WriteOrdering, WriteOrderingType, facet_value, points_selector,
+    PointsSelector, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpdateMode, UpsertPoints,
+    Vectors, WithPayloadSelector, WriteOrdering, WriteOrderingType, facet_value, points_selector,
     with_payload_selector,
 };
 
-use crate::layout::{self, Place, field};
+use crate::layout::{self, Namespace, field};
 use crate::payload::{self, Payload};
 use crate::transport::Transport;
 
@@ -20,22 +20,53 @@ use crate::transport::Transport;
 const PAGE: u32 = 1_000;
 
 const BINDING: &str = "binding";
-const SPACE: &str = "space";
+const COLLECTION: &str = "collection";
 const SCHEMA: &str = "schema";
+
+/// Who rebinds a namespace says at least so often that it lives; otherwise others undo it.
+pub(crate) const SEALED_FOR: Duration = Duration::from_secs(20);
 
 /// A namespace's bond to a space, from its first record to its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub(crate) space: EmbeddingSpace,
-    /// Tells it from every other bond of the same namespace.
+    /// Stays the same from the namespace's first record to its deletion.
+    pub(crate) origin: String,
+    /// Which of the namespace's places holds its records.
+    pub(crate) generation: String,
+    /// Changes with everything that a writer must not miss.
     pub(crate) token: String,
+    /// Since when it is being rebound.
+    pub(crate) sealed: Option<Timestamp>,
+    /// Where records may be left that nobody reads.
+    pub(crate) left: Vec<Left>,
+}
+
+/// A place that no namespace is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) dimensions: usize,
+    /// What the records there say of their place.
+    pub(crate) place: String,
+}
+
+impl Binding {
+    /// Whether both say of the same records where they are.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
+
+    /// Whether whoever rebound it has died over it.
+    pub(crate) fn is_forsaken(&self, now: Timestamp) -> bool {
+        self.sealed.is_some_and(|since| since.saturating_add(SEALED_FOR) <= now)
+    }
 }
 
 /// A namespace and its bond.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
-    pub(crate) place: Place,
-    pub(crate) namespace: String,
+    pub(crate) namespace: Namespace,
+    pub(crate) name: String,
     pub(crate) binding: Binding,
 }
 
@@ -124,40 +155,73 @@ impl Registry<'_> {
     }
 
     /// A namespace's bond, if it has one.
-    pub(crate) async fn binding(&self, place: &Place) -> Result<Option<Binding>> {
-        self.point(place.binding_point()).await?.map(|payload| binding(&payload)).transpose()
+    pub(crate) async fn binding(&self, namespace: &Namespace) -> Result<Option<Binding>> {
+        self.point(namespace.binding_point()).await?.map(|payload| binding(&payload)).transpose()
     }
 
     /// Binds a namespace to a space, unless another was first, and gives the bond.
     pub(crate) async fn bind(
         &self,
         scope: &Scope,
-        namespace: &str,
+        name: &str,
         space: &EmbeddingSpace,
     ) -> Result<Binding> {
-        let place = Place::of(scope, namespace);
         let mine = payload::payload([
             (field::KIND, payload::text(BINDING)),
             (field::USER, payload::text(scope.user())),
             (field::NODE, payload::text(scope.node())),
             (field::SCOPE, payload::text(layout::scope_text(scope))),
-            (field::NAMESPACE, payload::text(namespace)),
-            (field::PLACE, payload::text(place.as_str())),
+            (field::NAMESPACE, payload::text(name)),
             (field::MODEL, payload::text(&*space.model)),
             (field::DIMENSIONS, payload::size(space.dimensions)),
+            (field::ORIGIN, payload::text(layout::token())),
+            (field::GENERATION, payload::text(layout::token())),
             (field::BINDING, payload::text(layout::token())),
         ]);
-        binding(&self.settle(place.binding_point(), mine).await?)
+        let point = Namespace::of(scope, name).binding_point();
+        binding(&self.settle(point, mine).await?)
+    }
+
+    /// Puts a bond in the place of another of the same namespace, in one step; whether it was still
+    /// there.
+    pub(crate) async fn change(
+        &self,
+        namespace: &Namespace,
+        from: &Binding,
+        to: &Binding,
+    ) -> Result<bool> {
+        let left = to.left.iter().map(|left| format!("{} {}", left.dimensions, left.place));
+        let payload = payload::payload([
+            (field::MODEL, payload::text(&*to.space.model)),
+            (field::DIMENSIONS, payload::size(to.space.dimensions)),
+            (field::GENERATION, payload::text(&*to.generation)),
+            (field::BINDING, payload::text(&*to.token)),
+            (field::SEALED, to.sealed.map_or_else(payload::nothing, payload::moment)),
+            (field::LEFT, payload::texts(left)),
+        ]);
+        self.transport
+            .set_payload(SetPayloadPoints {
+                collection_name: self.name.to_owned(),
+                wait: Some(true),
+                payload,
+                points_selector: Some(selected(of_token(&from.token))),
+                ordering: Some(strong()),
+                ..SetPayloadPoints::default()
+            })
+            .await?;
+        // It may have been changed again since.
+        let moved = to.generation != from.generation;
+        let now = self.binding(namespace).await?;
+        Ok(now.is_some_and(|now| now.token == to.token || (moved && now.is_at(to))))
     }
 
     /// Undoes one bond, and no later one of the same namespace.
     pub(crate) async fn unbind(&self, binding: &Binding) -> Result<()> {
-        let bond = Condition::matches(field::BINDING, binding.token.clone());
         self.transport
             .delete(DeletePoints {
                 collection_name: self.name.to_owned(),
                 wait: Some(true),
-                points: Some(selected(Filter::must([kind(BINDING), bond]))),
+                points: Some(selected(of_token(&binding.token))),
                 ordering: Some(strong()),
                 ..DeletePoints::default()
             })
@@ -166,16 +230,17 @@ impl Registry<'_> {
 
     /// The namespaces of a user.
     pub(crate) async fn of_user(&self, user: &str) -> Result<Vec<Bound>> {
-        self.bound(Condition::matches(field::USER, user.to_owned())).await
+        self.bound(vec![Condition::matches(field::USER, user.to_owned())]).await
     }
 
     /// The namespaces of a scope.
     pub(crate) async fn of_scope(&self, scope: &Scope) -> Result<Vec<Bound>> {
-        self.bound(Condition::matches(field::SCOPE, layout::scope_text(scope))).await
+        self.bound(vec![Condition::matches(field::SCOPE, layout::scope_text(scope))]).await
     }
 
-    async fn bound(&self, whose: Condition) -> Result<Vec<Bound>> {
-        let points = self.walk(Filter::must([kind(BINDING), whose])).await?;
+    async fn bound(&self, mut which: Vec<Condition>) -> Result<Vec<Bound>> {
+        which.push(kind(BINDING));
+        let points = self.walk(Filter::must(which)).await?;
         points
             .iter()
             .map(|point| {
@@ -183,39 +248,41 @@ impl Registry<'_> {
                     payload::need_text(&point.payload, field::USER)?,
                     payload::need_text(&point.payload, field::NODE)?,
                 )?;
-                let namespace = payload::need_text(&point.payload, field::NAMESPACE)?;
+                let name = payload::need_text(&point.payload, field::NAMESPACE)?;
                 Ok(Bound {
-                    place: Place::of(&scope, namespace),
-                    namespace: namespace.to_owned(),
+                    namespace: Namespace::of(&scope, name),
+                    name: name.to_owned(),
                     binding: binding(&point.payload)?,
                 })
             })
             .collect()
     }
 
-    /// Says that a space has its collection.
-    pub(crate) async fn add_space(&self, space: &EmbeddingSpace, collection: &str) -> Result<()> {
+    /// The bonds that name places where something is left.
+    pub(crate) async fn leaving(&self) -> Result<Vec<Bound>> {
+        let mut bound = self.bound(Vec::new()).await?;
+        bound.retain(|bound| !bound.binding.left.is_empty());
+        Ok(bound)
+    }
+
+    /// Says that there is a collection for these dimensions.
+    pub(crate) async fn add_collection(&self, dimensions: usize) -> Result<()> {
         let payload = payload::payload([
-            (field::KIND, payload::text(SPACE)),
-            (field::MODEL, payload::text(&*space.model)),
-            (field::DIMENSIONS, payload::size(space.dimensions)),
-            (field::COLLECTION, payload::text(collection)),
+            (field::KIND, payload::text(COLLECTION)),
+            (field::DIMENSIONS, payload::size(dimensions)),
         ]);
-        self.settle(layout::space_point(space), payload).await.map(drop)
+        self.settle(layout::collection_point(dimensions), payload).await.map(drop)
     }
 
-    /// Whether a space has its collection, with all indexes.
-    pub(crate) async fn has_space(&self, space: &EmbeddingSpace) -> Result<bool> {
-        Ok(self.point(layout::space_point(space)).await?.is_some())
+    /// Whether there is a collection for these dimensions, with all indexes.
+    pub(crate) async fn has_collection(&self, dimensions: usize) -> Result<bool> {
+        Ok(self.point(layout::collection_point(dimensions)).await?.is_some())
     }
 
-    /// The collections of all spaces.
-    pub(crate) async fn collections(&self) -> Result<Vec<String>> {
-        let points = self.walk(Filter::must([kind(SPACE)])).await?;
-        let name = |point: &RetrievedPoint| {
-            payload::need_text(&point.payload, field::COLLECTION).map(str::to_owned)
-        };
-        points.iter().map(name).collect()
+    /// The dimensions for which there are collections.
+    pub(crate) async fn collections(&self) -> Result<Vec<usize>> {
+        let points = self.walk(Filter::must([kind(COLLECTION)])).await?;
+        Ok(points.iter().map(|point| dimensions(&point.payload)).collect())
     }
 
     /// The different users who have a namespace, in their byte order.
@@ -273,14 +340,28 @@ impl Registry<'_> {
     }
 }
 
-fn binding(payload: &HashMap<String, qdrant_client::qdrant::Value>) -> Result<Binding> {
+/// The bond that has this token.
+fn of_token(token: &str) -> Filter {
+    Filter::must([kind(BINDING), Condition::matches(field::BINDING, token.to_owned())])
+}
+
+fn dimensions(payload: &Payload) -> usize {
     let dimensions = payload::get_integer(payload, field::DIMENSIONS).unwrap_or_default();
+    usize::try_from(dimensions).unwrap_or_default()
+}
+
+fn binding(payload: &Payload) -> Result<Binding> {
+    let left = |text: &str| {
+        let (dimensions, place) = text.split_once(' ')?;
+        Some(Left { dimensions: dimensions.parse().ok()?, place: place.to_owned() })
+    };
     Ok(Binding {
-        space: EmbeddingSpace::new(
-            payload::need_text(payload, field::MODEL)?,
-            usize::try_from(dimensions).unwrap_or_default(),
-        ),
+        space: EmbeddingSpace::new(payload::need_text(payload, field::MODEL)?, dimensions(payload)),
+        origin: payload::need_text(payload, field::ORIGIN)?.to_owned(),
+        generation: payload::need_text(payload, field::GENERATION)?.to_owned(),
         token: payload::need_text(payload, field::BINDING)?.to_owned(),
+        sealed: payload::get_moment(payload, field::SEALED)?,
+        left: payload::get_texts(payload, field::LEFT).into_iter().filter_map(left).collect(),
     })
 }
 

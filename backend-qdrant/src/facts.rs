@@ -33,6 +33,7 @@ pub(crate) struct Path([u8; 32]);
 impl Path {
     const METADATA: Self = Self([0; 32]);
     const DOCUMENT_TYPE: Self = Self([1; 32]);
+    const USER: Self = Self([2; 32]);
 
     /// The path of a filter's field; none for the creation time, which is a field of its own.
     pub(crate) fn of(field: &Field) -> Option<Self> {
@@ -105,6 +106,11 @@ pub(crate) struct Facts {
     pub(crate) numbers: Vec<(String, f64)>,
     /// Keys with texts.
     pub(crate) texts: Vec<(String, String)>,
+}
+
+/// The fact that a record is a user's.
+pub(crate) fn of_user(user: &str) -> String {
+    Path::USER.digest(b'u', user.as_bytes())
 }
 
 impl Facts {

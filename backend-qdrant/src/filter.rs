@@ -5,7 +5,7 @@ use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::{Condition, Filter as Native, Range};
 use serde_json::Value;
 
-use crate::facts::{COMPARED_BYTES, Path};
+use crate::facts::{self, COMPARED_BYTES, Path};
 use crate::layout::{Place, field};
 
 /// A condition, or what needs none.
@@ -34,12 +34,39 @@ pub(crate) fn within(
 
 /// All records of a place, expired ones too.
 pub(crate) fn all(place: &Place) -> Native {
-    Native::must([Condition::matches(field::PLACE, place.as_str().to_owned())])
+    at(place.as_str())
+}
+
+/// All records that say this of their place.
+pub(crate) fn at(place: &str) -> Native {
+    Native::must([Condition::matches(field::PLACE, place.to_owned())])
 }
 
 /// The records of a place that have not expired (V11).
 pub(crate) fn living(place: &Place, now: Timestamp) -> Native {
     Native { must_not: vec![expired(now)], ..all(place) }
+}
+
+/// What somebody has taken hold of.
+pub(crate) fn taken() -> Condition {
+    Condition::range(field::TAKEN, Range { gte: Some(0.0), ..Range::default() })
+}
+
+/// Nobody's place: where deleters put what they remove.
+pub(crate) const NOWHERE: &str = "taken";
+
+/// What deleters took before `time` and never removed.
+#[expect(clippy::cast_precision_loss, reason = "exact up to the year 9999")]
+pub(crate) fn left_by_deleters(time: Timestamp) -> Native {
+    let before = Range { lte: Some(time.as_millis() as f64), ..Range::default() };
+    let mut left = at(NOWHERE);
+    left.must.push(Condition::range(field::TAKEN, before));
+    left
+}
+
+/// All records of a user, wherever they are.
+pub(crate) fn of_user(user: &str) -> Native {
+    Native::must([Condition::matches(field::FACTS, facts::of_user(user))])
 }
 
 /// What has expired.

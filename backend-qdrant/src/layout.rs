@@ -1,6 +1,6 @@
 //! How the store is laid out: collections, places, ids, fields.
 
-use memory_core::{EmbeddingSpace, Scope};
+use memory_core::Scope;
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::vectors_config::Config as Vectors;
 use qdrant_client::qdrant::{
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Cluster;
 
 /// The version of this layout.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// Up to so many records in a namespace a search is exact (V7).
 pub(crate) const EXACT_UP_TO: u64 = 20_000;
@@ -35,14 +35,14 @@ pub(crate) mod field {
     pub(crate) const UPDATED: &str = "updated";
     pub(crate) const EXPIRES: &str = "expires";
     pub(crate) const VERSION: &str = "version";
-    pub(crate) const BINDING: &str = "binding";
     pub(crate) const FINGERPRINT: &str = "fingerprint";
     pub(crate) const RAW: &str = "raw";
     pub(crate) const FACTS: &str = "facts";
     pub(crate) const ORDER: &str = "order";
     pub(crate) const WORDS: &str = "words";
     pub(crate) const LENGTH: &str = "length";
-    /// When a record was marked as deleted, in milliseconds.
+    /// When a record was taken hold of, in milliseconds: by a deleter, which moves it to no place
+    /// besides, or by a rebinding, which lets nobody delete it meanwhile.
     pub(crate) const TAKEN: &str = "taken";
 
     // In the collection that the prefix names:
@@ -53,14 +53,21 @@ pub(crate) mod field {
     pub(crate) const NAMESPACE: &str = "namespace";
     pub(crate) const MODEL: &str = "model";
     pub(crate) const DIMENSIONS: &str = "dimensions";
-    pub(crate) const COLLECTION: &str = "collection";
+    pub(crate) const ORIGIN: &str = "origin";
+    pub(crate) const GENERATION: &str = "generation";
+    /// Tells a bond from what it was before and becomes later.
+    pub(crate) const BINDING: &str = "binding";
+    /// Since when a namespace is being rebound, in milliseconds.
+    pub(crate) const SEALED: &str = "sealed";
+    /// Places where records of the namespace may be left that nobody reads.
+    pub(crate) const LEFT: &str = "left";
 
-    /// What makes a record, its embedding's bits aside.
-    pub(crate) const RECORD: [&str; 10] =
-        [PLACE, ID, CONTENT, HASH, TYPE, METADATA, LANGUAGE, CREATED, UPDATED, EXPIRES];
+    /// What makes a record, its embedding's bits aside, and whether it is taken hold of.
+    pub(crate) const RECORD: [&str; 11] =
+        [PLACE, ID, CONTENT, HASH, TYPE, METADATA, LANGUAGE, CREATED, UPDATED, EXPIRES, TAKEN];
     /// What a writer must know of a record that is there.
-    pub(crate) const HEAD: [&str; 9] =
-        [PLACE, ID, CREATED, UPDATED, EXPIRES, VERSION, BINDING, FINGERPRINT, TAKEN];
+    pub(crate) const HEAD: [&str; 8] =
+        [PLACE, ID, CREATED, UPDATED, EXPIRES, VERSION, FINGERPRINT, TAKEN];
 }
 
 /// Parts as one text, from which they can be told again: different parts, different texts (G1).
@@ -79,48 +86,85 @@ pub(crate) fn scope_text(scope: &Scope) -> String {
     joined(&[scope.user(), scope.node()])
 }
 
-/// Where a record belongs: user, node and namespace as one text, by which every request filters.
+/// A namespace of a scope: user, node and name as one text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Place(String);
+pub(crate) struct Namespace(String);
 
-impl Place {
-    pub(crate) fn of(scope: &Scope, namespace: &str) -> Self {
-        Self(joined(&[scope.user(), scope.node(), namespace]))
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The point of the record with this id.
-    pub(crate) fn point(&self, id: &str) -> PointId {
-        derived("record", &[&self.0, id])
+impl Namespace {
+    pub(crate) fn of(scope: &Scope, name: &str) -> Self {
+        Self(joined(&[scope.user(), scope.node(), name]))
     }
 
     /// The point that binds the namespace to its space.
     pub(crate) fn binding_point(&self) -> PointId {
-        derived("binding", &[&self.0])
+        uuid(&digest("binding", &[&self.0]))
+    }
+}
+
+/// Where a namespace's records are: a collection, and a text by which every request filters. It
+/// holds the namespace and a generation, which no other bond of the namespace has: so what belongs
+/// to a bond of the past is nowhere to be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) collection: String,
+    namespace: Namespace,
+    generation: String,
+    text: String,
+}
+
+impl Place {
+    pub(crate) fn new(collection: String, namespace: &Namespace, generation: &str) -> Self {
+        Self {
+            collection,
+            namespace: namespace.clone(),
+            generation: generation.to_owned(),
+            text: joined(&[&namespace.0, generation]),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn generation(&self) -> &str {
+        &self.generation
+    }
+
+    /// The point of the record with this id. Its first half is the same in every generation, so
+    /// that a walk goes on where it was after the namespace was rebound (G11).
+    pub(crate) fn point(&self, id: &str) -> PointId {
+        let mut bytes = digest("record", &[&self.namespace.0, id]);
+        bytes[8..].copy_from_slice(&digest("generation", &[&self.generation, id])[..8]);
+        uuid(&bytes)
+    }
+}
+
+/// The least point id whose first half is that of this one.
+pub(crate) fn first_of_all_generations(point: &str) -> PointId {
+    match point.get(..18) {
+        Some(half) => PointId::from(format!("{half}-0000-000000000000")),
+        None => PointId::from(point),
     }
 }
 
 /// The point that says which version the layout has.
 pub(crate) fn schema_point() -> PointId {
-    derived("schema", &[])
+    uuid(&digest("schema", &[]))
 }
 
-/// The point that says that a space has a collection.
-pub(crate) fn space_point(space: &EmbeddingSpace) -> PointId {
-    derived("space", &[&space.model, &space.dimensions.to_string()])
+/// The point that says that there is a collection for these dimensions.
+pub(crate) fn collection_point(dimensions: usize) -> PointId {
+    uuid(&digest("collection", &[&dimensions.to_string()]))
 }
 
-/// A point's id from 128 bits of SHA-256.
-fn derived(kind: &str, parts: &[&str]) -> PointId {
+/// The first 16 bytes of SHA-256.
+fn digest(kind: &str, parts: &[&str]) -> [u8; 16] {
     let digest = Sha256::digest(joined(&[kind, &joined(parts)]));
-    uuid(&digest)
+    std::array::from_fn(|at| digest[at])
 }
 
-fn uuid(bytes: &[u8]) -> PointId {
-    let hex = hex(&bytes[..16]);
+fn uuid(bytes: &[u8; 16]) -> PointId {
+    let hex = hex(bytes);
     let text = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
     PointId::from(text)
 }
@@ -144,11 +188,10 @@ pub(crate) fn token() -> String {
     format!("{:016x}{:016x}{call:x}", half(), half())
 }
 
-/// The collection of a space's records.
-pub(crate) fn collection(prefix: &str, space: &EmbeddingSpace) -> String {
-    let dimensions = space.dimensions.to_string();
-    let digest = Sha256::digest(joined(&[&space.model, &dimensions]));
-    format!("{prefix}-{}", hex(&digest[..16]))
+/// The collection of all records whose embeddings have so many dimensions. No prefix has a dot in
+/// it, so that no two stores meet.
+pub(crate) fn collection(prefix: &str, dimensions: usize) -> String {
+    format!("{prefix}.{dimensions}")
 }
 
 /// How the collection that the prefix names is made. It has no vectors and one shard, so that what
@@ -166,10 +209,10 @@ pub(crate) fn registry(prefix: &str, cluster: Cluster) -> CreateCollection {
     }
 }
 
-/// How a space's collection is made. There is no graph over all users' records, only one for each
-/// large place.
-pub(crate) fn records(name: &str, space: &EmbeddingSpace, cluster: Cluster) -> CreateCollection {
-    let dimensions = space.dimensions as u64;
+/// How a collection of records is made. There is no graph over all users' records, only one for
+/// each large place.
+pub(crate) fn records(name: &str, dimensions: usize, cluster: Cluster) -> CreateCollection {
+    let dimensions = dimensions as u64;
     let dense = VectorParams {
         size: dimensions,
         // Vectors are of length 1, so this is the cosine, and the store keeps them bit for bit.
@@ -240,14 +283,13 @@ pub(crate) fn registry_indexes(name: &str) -> Vec<CreateFieldIndexCollection> {
         .into()
 }
 
-/// The indexes of a space's collection: every field that any request filters by, so that a server
+/// The indexes of a collection of records: every field that any request filters by, so that a server
 /// in strict mode takes them.
 pub(crate) fn record_indexes(name: &str) -> Vec<CreateFieldIndexCollection> {
     let float = FloatIndexParams { enable_hnsw: Some(false), ..FloatIndexParams::default() };
     vec![
         keyword(name, field::PLACE, true),
         keyword(name, field::VERSION, false),
-        keyword(name, field::BINDING, false),
         keyword(name, field::FACTS, false),
         keyword(name, field::WORDS, false),
         keyword(name, "order[].k", false),
@@ -261,41 +303,64 @@ pub(crate) fn record_indexes(name: &str) -> Vec<CreateFieldIndexCollection> {
 
 #[cfg(test)]
 mod tests {
+    use qdrant_client::qdrant::point_id::PointIdOptions;
+
     use super::*;
+
+    fn namespace(user: &str, node: &str, name: &str) -> Namespace {
+        Namespace::of(&Scope::new(user, node).unwrap(), name)
+    }
+
+    fn text(point: &PointId) -> &str {
+        let Some(PointIdOptions::Uuid(text)) = &point.point_id_options else { unreachable!() };
+        text
+    }
 
     #[test]
     fn g1_different_parts_are_different_places() {
-        let of = |user: &str, node: &str, namespace: &str| {
-            Place::of(&Scope::new(user, node).unwrap(), namespace)
+        let of = |user: &str, node: &str, name: &str, generation: &str| {
+            Place::new("c".into(), &namespace(user, node, name), generation)
         };
         let places = [
-            of("a", "b", "c"),
-            of("a", "bc", "c"),
-            of("ab", "c", "c"),
-            of("1:a", "b", "c"),
-            of("a1:b", "c", "c"),
-            of("a", "b1:c", "c"),
-            of("A", "b", "c"),
+            of("a", "b", "c", "g"),
+            of("a", "bc", "c", "g"),
+            of("ab", "c", "c", "g"),
+            of("1:a", "b", "c", "g"),
+            of("a1:b", "c", "c", "g"),
+            of("a", "b1:c", "c", "g"),
+            of("A", "b", "c", "g"),
+            of("a", "b", "c", "h"),
+            of("a", "b", "c1:g", ""),
         ];
         for (at, place) in places.iter().enumerate() {
-            assert_eq!(places.iter().position(|other| other == place), Some(at));
+            let same = |other: &Place| other.as_str() == place.as_str();
+            assert_eq!(places.iter().position(same), Some(at));
             assert_ne!(place.point("x"), place.point("X"));
+            let points = places.iter().filter(|other| other.point("x") == place.point("x"));
+            assert_eq!(points.count(), 1);
         }
-        assert_ne!(of("a", "b", "c").point("d"), of("a", "b", "c1:d").point(""));
+    }
+
+    #[test]
+    fn g11_a_records_point_keeps_its_order_in_every_generation() {
+        let namespace = namespace("a", "b", "c");
+        let [old, new] = ["g", "h"].map(|g| Place::new("c".into(), &namespace, g));
+        let order = |place: &Place| {
+            let mut ids: Vec<String> = (0..50).map(|id| id.to_string()).collect();
+            ids.sort_unstable_by_key(|id| text(&place.point(id)).to_owned());
+            ids
+        };
+        assert_eq!(order(&old), order(&new));
+        let (old, new) = (old.point("x"), new.point("x"));
+        let first = first_of_all_generations(text(&old));
+        assert_eq!(first, first_of_all_generations(text(&new)));
+        assert!(text(&first) <= text(&old) && text(&first) <= text(&new));
+        assert_eq!(text(&first).len(), text(&old).len());
     }
 
     #[test]
     fn tokens_differ() {
         let tokens: std::collections::HashSet<String> = (0..1_000).map(|_| token()).collect();
         assert_eq!(tokens.len(), 1_000);
-    }
-
-    #[test]
-    fn a_space_has_a_collection_of_its_own() {
-        let name =
-            |model, dimensions| collection("memory", &EmbeddingSpace::new(model, dimensions));
-        assert_ne!(name("m", 4), name("m", 5));
-        assert_ne!(name("m", 4), name("M", 4));
-        assert_eq!(name("m", 4).len(), "memory-".len() + 32);
     }
 }

@@ -31,16 +31,18 @@
 //!
 //! # How it works
 //!
-//! One collection holds all records of one embedding space, of all users. A small one, named by the
-//! prefix alone, says which namespace is bound to which space (V3), which spaces there are, and
-//! which version of the layout this is.
+//! One collection holds all records whose embeddings have the same number of dimensions, of all
+//! users and models. A small one, named by the prefix alone, says which namespace is bound to which
+//! space (V3) and where its records are, which collections there are, and which version the layout
+//! has. Qdrant does best with few collections: each has files, threads and memory of its own.
 //!
 //! | payload | of | holds |
 //! |---|---|---|
-//! | `place` | a record | user, node and namespace as one text; the tenant index |
+//! | `place` | a record | user, node, namespace and the bond's generation as one text; the tenant index |
 //! | `id`, `content`, `hash`, `type`, `metadata`, `language` | a record | what its author gave; metadata as JSON text, exactly |
 //! | `created`, `updated`, `expires` | a record | times in milliseconds |
-//! | `version`, `binding`, `fingerprint` | a record | by which writers at once tell who won |
+//! | `version`, `fingerprint` | a record | by which writers at once tell who won |
+//! | `taken` | a record | since when a deleter or a rebinding holds it |
 //! | `facts`, `order` | a record | what filters select by, derived from type and metadata |
 //! | `words`, `length` | a record | its words, and how many |
 //! | `raw` | a record whose vector is not of length 1 | the embedding's own bits |
@@ -61,6 +63,11 @@
 //! a full scan stands there, and approximate above. A result that is short is searched for again
 //! exactly.
 //!
+//! **Rebinding** (V13) copies what the namespace is to hold to a place that nobody reads, and then
+//! changes the bond, which is one point: the step, for every reader. Writers and deleters wait until
+//! it is done, or are told to come again. Who remembers the former bond finds records that are
+//! marked, or none, and looks again.
+//!
 //! **Words** (V9) are sparse vectors. A namespace is a corpus of its own, so the driver asks for its
 //! counts and weighs the query's words with them, instead of taking the server's statistics over
 //! everybody's records; the candidates it gets it ranks by BM25 itself.
@@ -69,7 +76,7 @@
 //!
 //! - A batch is not atomic: each record is written whole, but a call that fails, or that others
 //!   read from meanwhile, may have stored a part; it can be repeated. So `atomic_records` is not
-//!   claimed.
+//!   claimed. A restore (V14) looks at all of its records before it writes the first.
 //! - Times are those of the driver's machine: a server tells no clock (G8).
 //! - Edge keeps what it acknowledged through the death of the process at any moment; a crash of the
 //!   machine may lose the last moments.

@@ -34,6 +34,11 @@ pub(crate) fn moment(time: Timestamp) -> Value {
     integer(time.as_millis())
 }
 
+/// Takes a field away.
+pub(crate) fn nothing() -> Value {
+    value(Kind::NullValue(0))
+}
+
 pub(crate) fn texts(texts: impl IntoIterator<Item = String>) -> Value {
     list(texts.into_iter().map(text))
 }
@@ -58,6 +63,18 @@ pub(crate) fn get_text<'a>(payload: &'a Payload, key: &str) -> Option<&'a str> {
         Kind::StringValue(text) => Some(text),
         _ => None,
     }
+}
+
+/// The texts in the list at `key`.
+pub(crate) fn get_texts<'a>(payload: &'a Payload, key: &str) -> Vec<&'a str> {
+    let Some(Kind::ListValue(list)) = payload.get(key).and_then(|value| value.kind.as_ref()) else {
+        return Vec::new();
+    };
+    let text = |value: &'a Value| match value.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text.as_str()),
+        _ => None,
+    };
+    list.values.iter().filter_map(text).collect()
 }
 
 /// The integer at `key`, if there is one.

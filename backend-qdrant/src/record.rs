@@ -2,50 +2,93 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use memory_core::json::Object;
 use memory_core::text::{Language, bm25, term_frequencies, words};
 use memory_core::{Error, NewRecord, Record, Result, Timestamp, content_hash, json, normalize};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::vectors_output::VectorsOptions as OutputOptions;
 use qdrant_client::qdrant::{
-    DenseVector, NamedVectors, PointStruct, SparseVector, Vector, Vectors, VectorsOutput, vector,
-    vector_output,
+    DenseVector, NamedVectors, PointStruct, RetrievedPoint, SparseVector, Vector, Vectors,
+    VectorsOutput, vector, vector_output,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::facts::Facts;
+use crate::facts::{self, Facts};
 use crate::layout::{DENSE, Place, SPARSE, field, hex};
 use crate::payload::{self, Payload};
 
 /// Words are weighed as in a text of so many, before the namespace's own mean is known.
 pub(crate) const USUAL_LENGTH: f64 = 64.0;
 
-/// Who writes, and when.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp<'a> {
+/// What a record is to be, its times aside.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) id: String,
+    pub(crate) content_hash: String,
+    /// The same exactly for what [`NewRecord::is_unchanged`] calls so.
+    pub(crate) fingerprint: String,
+    content: &'a str,
+    document_type: &'a str,
+    language: Option<Language>,
+    metadata: &'a Object,
+    embedding: &'a [f32],
+}
+
+impl<'a> Draft<'a> {
+    /// A record that is new here.
+    pub(crate) fn new(record: &'a NewRecord) -> Self {
+        let content_hash = content_hash(&record.content);
+        Self {
+            id: record.id.clone().unwrap_or_else(|| content_hash.clone()),
+            content_hash,
+            fingerprint: String::new(),
+            content: &record.content,
+            document_type: &record.document_type,
+            language: record.language,
+            metadata: &record.metadata,
+            embedding: &record.embedding,
+        }
+        .with_fingerprint()
+    }
+
+    /// A record as it was elsewhere.
+    pub(crate) fn restored(record: &'a Record) -> Self {
+        Self {
+            id: record.id.clone(),
+            content_hash: record.content_hash.clone(),
+            fingerprint: String::new(),
+            content: &record.content,
+            document_type: &record.document_type,
+            language: record.language,
+            metadata: &record.metadata,
+            embedding: record.embedding.as_deref().unwrap_or_default(),
+        }
+        .with_fingerprint()
+    }
+
+    fn with_fingerprint(mut self) -> Self {
+        let mut hasher = Sha256::new();
+        let metadata = json::canonical(&Value::Object(self.metadata.clone()));
+        let language = self.language.map_or("", Language::code);
+        for part in [self.content, self.document_type, &metadata, language] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        for number in self.embedding {
+            hasher.update(number.to_bits().to_le_bytes());
+        }
+        self.fingerprint = hex(&hasher.finalize());
+        self
+    }
+}
+
+/// When a record was created and changed, and when it expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
     pub(crate) expires: Option<Timestamp>,
-    /// Of this call alone.
-    pub(crate) version: &'a str,
-    /// Of the namespace, from its binding to its deletion.
-    pub(crate) binding: &'a str,
-    pub(crate) fingerprint: &'a str,
-}
-
-/// A digest that is the same exactly for what [`NewRecord::is_unchanged`] calls so.
-pub(crate) fn fingerprint(record: &NewRecord) -> String {
-    let mut hasher = Sha256::new();
-    let metadata = json::canonical(&Value::Object(record.metadata.clone()));
-    let language = record.language.map_or("", Language::code);
-    for part in [&record.content, &record.document_type, &metadata, language] {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    for number in &record.embedding {
-        hasher.update(number.to_bits().to_le_bytes());
-    }
-    hex(&hasher.finalize())
 }
 
 /// The vector of length 1 that is searched for or among.
@@ -65,35 +108,40 @@ pub(crate) fn dimension(word: &str) -> u32 {
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-/// The point of a record.
-pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> PointStruct {
-    let id = record.identity();
-    let metadata = Value::Object(record.metadata.clone()).to_string();
+/// The point of a user's record. `version` is that of the call alone.
+pub(crate) fn point(
+    place: &Place,
+    user: &str,
+    draft: &Draft<'_>,
+    times: Times,
+    version: &str,
+) -> PointStruct {
+    let metadata = Value::Object(draft.metadata.clone()).to_string();
     let mut fields = payload::payload([
         (field::PLACE, payload::text(place.as_str())),
-        (field::ID, payload::text(&*id)),
-        (field::CONTENT, payload::text(&*record.content)),
-        (field::HASH, payload::text(content_hash(&record.content))),
-        (field::TYPE, payload::text(&*record.document_type)),
+        (field::ID, payload::text(&*draft.id)),
+        (field::CONTENT, payload::text(draft.content)),
+        (field::HASH, payload::text(&*draft.content_hash)),
+        (field::TYPE, payload::text(draft.document_type)),
         (field::METADATA, payload::text(metadata)),
-        (field::CREATED, payload::moment(stamp.created)),
-        (field::UPDATED, payload::moment(stamp.updated)),
-        (field::VERSION, payload::text(stamp.version)),
-        (field::BINDING, payload::text(stamp.binding)),
-        (field::FINGERPRINT, payload::text(stamp.fingerprint)),
+        (field::CREATED, payload::moment(times.created)),
+        (field::UPDATED, payload::moment(times.updated)),
+        (field::VERSION, payload::text(version)),
+        (field::FINGERPRINT, payload::text(&*draft.fingerprint)),
     ]);
     let mut put = |key: &str, value| drop(fields.insert(key.to_owned(), value));
-    if let Some(language) = record.language {
+    if let Some(language) = draft.language {
         put(field::LANGUAGE, payload::text(language.code()));
     }
-    if let Some(expires) = stamp.expires {
+    if let Some(expires) = times.expires {
         put(field::EXPIRES, payload::moment(expires));
     }
-    if !is_unit(&record.embedding) {
-        let bits: Vec<u8> = record.embedding.iter().flat_map(|x| x.to_le_bytes()).collect();
+    if !is_unit(draft.embedding) {
+        let bits: Vec<u8> = draft.embedding.iter().flat_map(|x| x.to_le_bytes()).collect();
         put(field::RAW, payload::text(STANDARD_NO_PAD.encode(bits)));
     }
-    let Facts { keywords, numbers, texts } = Facts::of(&record.document_type, &record.metadata);
+    let Facts { mut keywords, numbers, texts } = Facts::of(draft.document_type, draft.metadata);
+    keywords.insert(facts::of_user(user));
     put(field::FACTS, payload::texts(keywords));
     let numbers = numbers.into_iter().map(|(key, number)| {
         payload::object([("k", payload::text(key)), ("v", payload::float(number))])
@@ -102,7 +150,7 @@ pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> Poin
         payload::object([("k", payload::text(key)), ("s", payload::text(text))])
     });
     put(field::ORDER, payload::list(numbers.chain(texts)));
-    let words = words(&record.content, record.language);
+    let words = words(draft.content, draft.language);
     let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
     put(field::LENGTH, payload::integer(length.into()));
     let frequencies = term_frequencies(words);
@@ -110,17 +158,50 @@ pub(crate) fn point(place: &Place, record: &NewRecord, stamp: Stamp<'_>) -> Poin
         (dimension(word), bm25::weight(*frequency, length, USUAL_LENGTH))
     }));
     put(field::WORDS, payload::texts(frequencies.into_keys()));
-    let mut vectors = NamedVectors::default();
-    let dense = DenseVector { data: direction(&record.embedding) };
-    vectors.vectors.insert(DENSE.to_owned(), named(vector::Vector::Dense(dense)));
-    if !sparse.indices.is_empty() {
-        vectors.vectors.insert(SPARSE.to_owned(), named(vector::Vector::Sparse(sparse)));
-    }
     PointStruct {
-        id: Some(place.point(&id)),
+        id: Some(place.point(&draft.id)),
         payload: fields,
-        vectors: Some(Vectors { vectors_options: Some(VectorsOptions::Vectors(vectors)) }),
+        vectors: Some(vectors(direction(draft.embedding), sparse)),
     }
+}
+
+/// The point at `target` of a record that takes the embedding, and what is derived from the
+/// content, of its counterpart's point.
+pub(crate) fn moved(
+    counterpart: RetrievedPoint,
+    record: &Record,
+    target: &Place,
+    version: &str,
+) -> PointStruct {
+    let RetrievedPoint { mut payload, vectors: output, .. } = counterpart;
+    for field in [field::TAKEN, field::EXPIRES] {
+        payload.remove(field);
+    }
+    payload.extend(payload::payload([
+        (field::PLACE, payload::text(target.as_str())),
+        (field::CREATED, payload::moment(record.created_at)),
+        (field::UPDATED, payload::moment(record.updated_at)),
+        (field::VERSION, payload::text(version)),
+    ]));
+    payload.extend(
+        record.expires_at.map(|expires| (field::EXPIRES.to_owned(), payload::moment(expires))),
+    );
+    let embedding = dense(output.clone()).unwrap_or_default();
+    PointStruct {
+        id: Some(target.point(&record.id)),
+        payload,
+        vectors: Some(vectors(embedding, weights(output).unwrap_or_default())),
+    }
+}
+
+fn vectors(embedding: Vec<f32>, words: SparseVector) -> Vectors {
+    let mut vectors = NamedVectors::default();
+    let dense = DenseVector { data: embedding };
+    vectors.vectors.insert(DENSE.to_owned(), named(vector::Vector::Dense(dense)));
+    if !words.indices.is_empty() {
+        vectors.vectors.insert(SPARSE.to_owned(), named(vector::Vector::Sparse(words)));
+    }
+    Vectors { vectors_options: Some(VectorsOptions::Vectors(vectors)) }
 }
 
 fn named(vector: vector::Vector) -> Vector {
@@ -216,9 +297,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::layout::Namespace;
 
     #[test]
     fn v1_what_differs_in_a_bit_has_another_fingerprint() {
+        let fingerprint = |record: &NewRecord| Draft::new(record).fingerprint;
         let base = || NewRecord::new("text", vec![1.0, 0.0]);
         let with = |metadata: Value| {
             let Value::Object(metadata) = metadata else { unreachable!() };
@@ -235,18 +318,13 @@ mod tests {
 
     #[test]
     fn g3_an_embedding_keeps_its_bits() {
-        let place = Place::of(&memory_core::Scope::new("u", "n").unwrap(), "x");
+        let scope = memory_core::Scope::new("u", "n").unwrap();
+        let place = Place::new("c".into(), &Namespace::of(&scope, "x"), "g");
         let now = Timestamp::default();
-        let stamp = Stamp {
-            created: now,
-            updated: now,
-            expires: None,
-            version: "v",
-            binding: "b",
-            fingerprint: "f",
-        };
+        let times = Times { created: now, updated: now, expires: None };
         for embedding_of in [vec![3.0, -0.0], vec![f32::MAX, f32::MIN_POSITIVE], vec![1.0, 1e-30]] {
-            let stored = point(&place, &NewRecord::new("", embedding_of.clone()), stamp);
+            let new = NewRecord::new("", embedding_of.clone());
+            let stored = point(&place, "u", &Draft::new(&new), times, "v");
             let unit = is_unit(&embedding_of);
             assert_eq!(stored.payload.contains_key(field::RAW), !unit);
             if !unit {

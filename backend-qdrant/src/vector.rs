@@ -1,17 +1,19 @@
 //! The vectors facet: reading records. Writing, deleting and searching are in modules of their own.
 
+mod rebinding;
 mod remove;
 mod search;
 mod store;
 mod text;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
-    CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
-    PageRequest, Rebind, Record, Result, ScanRecords, Scope, SearchResult, StoreRecords,
+    CountRecords, DeleteRecords, Filter, GetRecords, NamespaceSummary, Page, PageRequest, Rebind,
+    Record, RestoreRecords, Restored, Result, ScanRecords, Scope, SearchResult, StoreRecords,
     StoredRecord, TextSearch, VectorSearch, VectorStore, operation as op,
 };
 use qdrant_client::qdrant::{
@@ -23,8 +25,8 @@ use qdrant_client::qdrant::{
 use crate::backend::{AT_ONCE, Store, now};
 use crate::bindings::Binding;
 use crate::filter;
-use crate::layout::{DENSE, Place, field};
-use crate::payload;
+use crate::layout::{self, DENSE, Namespace, Place, field};
+use crate::payload::{self, Payload};
 use crate::record;
 use crate::transport::or_empty;
 
@@ -73,31 +75,52 @@ fn to_record(point: RetrievedPoint, with_embedding: bool) -> Result<Record> {
     record::record(point.payload, embedding)
 }
 
+/// For so long after a namespace was rebound its former records stay where they were. What is read
+/// in less time from a place that was the namespace's when the reading began is whole.
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
+
+/// Whether somebody has taken hold of a record, perhaps to rebind its namespace.
+fn is_taken(payload: &Payload) -> bool {
+    payload::get_integer(payload, field::TAKEN).is_some()
+}
+
 impl Store {
-    /// Runs `read` in the collection of the namespace's space. Where it finds little, the bond that
-    /// was remembered may be of the past: then it is looked up, and if it is another, read again.
-    async fn in_space<T: Default, F: Future<Output = Result<T>>>(
+    /// Reads where a namespace is bound to. Nothing if it is not bound.
+    ///
+    /// The bond that was remembered may be of the past. So where a reading is in doubt, because it
+    /// finds little, or a record that is taken hold of, or took long, the bond is looked up; and if
+    /// the records are somewhere else by now, they are read there.
+    async fn read<T: Default, F: Future<Output = Result<T>>>(
         &self,
-        place: &Place,
-        read: impl Fn(EmbeddingSpace) -> F,
-        is_little: impl Fn(&T) -> bool,
-    ) -> Result<T> {
-        let (known, fresh) = self.known_binding(place).await?;
-        let Some(known) = known else { return Ok(T::default()) };
-        let found = or_empty(read(known.space.clone()).await)?;
-        if fresh || !is_little(&found) {
-            return Ok(found);
+        namespace: &Namespace,
+        read: impl Fn(Binding) -> F,
+        is_doubtful: impl Fn(&T) -> bool,
+    ) -> Result<Option<(T, Binding)>> {
+        let mut looked_up = None;
+        let mut binding = self.remembered(namespace);
+        if binding.is_none() {
+            looked_up = Some(Instant::now());
+            binding = self.binding(namespace).await?;
         }
-        match self.binding(place).await? {
-            Some(Binding { space, .. }) if space != known.space => or_empty(read(space).await),
-            _ => Ok(found),
+        loop {
+            let Some(known) = binding else { return Ok(None) };
+            let start = looked_up.unwrap_or_else(Instant::now);
+            let found = or_empty(read(known.clone()).await)?;
+            let certain = looked_up.is_some() || !is_doubtful(&found);
+            if certain && start.elapsed() < GRACE {
+                return Ok(Some((found, known)));
+            }
+            looked_up = Some(Instant::now());
+            binding = self.binding(namespace).await?;
+            if let Some(now) = binding.take_if(|now| now.is_at(&known)) {
+                return Ok(Some((found, now)));
+            }
         }
     }
 
-    /// The living points of these records in a collection.
+    /// The points of these records at a place.
     pub(crate) async fn points(
         &self,
-        space: &EmbeddingSpace,
         place: &Place,
         ids: impl Iterator<Item = &String>,
         with_payload: Option<WithPayloadSelector>,
@@ -107,7 +130,7 @@ impl Store {
         let mut points = Vec::new();
         for part in ids.chunks(PART) {
             let request = GetPoints {
-                collection_name: self.collection(space),
+                collection_name: place.collection.clone(),
                 ids: part.to_vec(),
                 with_payload: with_payload.clone(),
                 with_vectors: with_vectors.clone(),
@@ -129,33 +152,24 @@ impl Store {
         self.transport.count(request).await
     }
 
-    /// The filter of a request in a space.
-    pub(crate) async fn filter(
-        &self,
-        space: &EmbeddingSpace,
-        place: &Place,
-        filter: Option<&Filter>,
-    ) -> Result<Native> {
+    /// The filter of a request at a place.
+    pub(crate) async fn filter(&self, place: &Place, filter: Option<&Filter>) -> Result<Native> {
         // Without a filter nothing could be refused.
-        let strict = filter.is_some() && self.is_strict(space).await?;
+        let strict = filter.is_some() && self.is_strict(&place.collection).await?;
         filter::within(place, now(), filter, strict)
     }
 
-    async fn read_page(
-        &self,
-        space: &EmbeddingSpace,
-        place: &Place,
-        request: &ScanRecords,
-    ) -> Result<Page<Record>> {
-        let filter = self.filter(space, place, request.filter.as_ref()).await?;
-        let mut offset = request.page.position(op::SCAN_RECORDS)?.map(PointId::from);
-        let mut items = Vec::new();
+    async fn read_page(&self, place: &Place, request: &ScanRecords) -> Result<Part> {
+        let filter = self.filter(place, request.filter.as_ref()).await?;
+        let position = request.page.position(op::SCAN_RECORDS)?;
+        let mut offset = position.map(|point| layout::first_of_all_generations(&point));
+        let mut part = Part::default();
         loop {
-            let wanted = (request.page.limit - items.len()).min(PART);
-            let part = self
+            let wanted = (request.page.limit - part.items.len()).min(PART);
+            let answer = self
                 .transport
                 .scroll(ScrollPoints {
-                    collection_name: self.collection(space),
+                    collection_name: place.collection.clone(),
                     filter: Some(filter.clone()),
                     offset,
                     limit: u32::try_from(wanted).ok(),
@@ -164,17 +178,63 @@ impl Store {
                     ..ScrollPoints::default()
                 })
                 .await?;
-            for point in part.result {
-                items.push(to_record(point, request.with_embeddings)?);
+            for point in answer.result {
+                part.taken |= is_taken(&point.payload);
+                part.items.push(to_record(point, request.with_embeddings)?);
             }
-            let next = part.next_page_offset;
-            if next.is_none() || items.len() >= request.page.limit {
-                let cursor = |id| memory_core::Cursor::new(op::SCAN_RECORDS, id_text(&id));
-                return Ok(Page { items, next: next.map(cursor) });
+            offset = answer.next_page_offset;
+            if offset.is_none() || part.items.len() >= request.page.limit {
+                part.next = offset;
+                return Ok(part);
             }
-            offset = next;
         }
     }
+
+    /// The records of these ids that are living at a place, and whether one is taken hold of.
+    async fn read_ids(
+        &self,
+        place: &Place,
+        request: &GetRecords,
+    ) -> Result<(HashMap<String, Record>, bool)> {
+        let with = request.with_embeddings;
+        let (payload, vectors) = (Some(record_fields(with)), record_vectors(with));
+        let points = self.points(place, request.ids.iter(), payload, vectors).await?;
+        let now = now();
+        let mut taken = false;
+        let mut records = HashMap::with_capacity(points.len());
+        for point in points {
+            taken |= is_taken(&point.payload);
+            // One that is being deleted is at no place any more.
+            let here = payload::get_text(&point.payload, field::PLACE) == Some(place.as_str());
+            let expires = payload::get_moment(&point.payload, field::EXPIRES)?;
+            if here && expires.is_none_or(|expires| expires > now) {
+                let record = to_record(point, with)?;
+                records.insert(record.id.clone(), record);
+            }
+        }
+        Ok((records, taken))
+    }
+
+    /// How many records of a namespace match.
+    async fn count_records(&self, namespace: &Namespace, filter: Option<&Filter>) -> Result<u64> {
+        let read = |binding: Binding| async move {
+            let place = self.place(namespace, &binding);
+            let filter = self.filter(&place, filter).await?;
+            self.count_points(&place.collection, filter).await
+        };
+        // A number does not say what it counted.
+        let counted = self.read(namespace, read, |_| true).await?;
+        Ok(counted.map_or(0, |(count, _)| count))
+    }
+}
+
+/// A part of a walk.
+#[derive(Default)]
+struct Part {
+    items: Vec<Record>,
+    next: Option<PointId>,
+    /// Whether a record of it is taken hold of.
+    taken: bool,
 }
 
 #[async_trait]
@@ -184,27 +244,15 @@ impl VectorStore for Store {
     }
 
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
-        let place = Place::of(scope, &request.namespace);
-        let with = request.with_embeddings;
-        let place = &place;
-        let read = |space: EmbeddingSpace| async move {
-            let (payload, vectors) = (Some(record_fields(with)), record_vectors(with));
-            let points = self.points(&space, place, request.ids.iter(), payload, vectors).await?;
-            let now = crate::backend::now();
-            let mut records = HashMap::with_capacity(points.len());
-            for point in points {
-                // One that is being deleted is at no place any more.
-                let here = payload::get_text(&point.payload, field::PLACE) == Some(place.as_str());
-                let expires = payload::get_moment(&point.payload, field::EXPIRES)?;
-                if here && expires.is_none_or(|expires| expires > now) {
-                    let record = to_record(point, with)?;
-                    records.insert(record.id.clone(), record);
-                }
-            }
-            Ok(records)
+        let namespace = Namespace::of(scope, &request.namespace);
+        let read = |binding: Binding| {
+            let place = self.place(&namespace, &binding);
+            async move { self.read_ids(&place, request).await }
         };
-        let is_little = |found: &HashMap<String, Record>| found.len() < request.ids.len();
-        let found = self.in_space(place, read, is_little).await?;
+        let found = self
+            .read(&namespace, read, |(found, taken)| *taken || found.len() < request.ids.len())
+            .await?;
+        let found = found.map(|((found, _), _)| found).unwrap_or_default();
         Ok(request.ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }
 
@@ -221,32 +269,29 @@ impl VectorStore for Store {
     }
 
     async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
-        let place = Place::of(scope, &request.namespace);
+        let namespace = Namespace::of(scope, &request.namespace);
         request.page.position(op::SCAN_RECORDS)?;
-        let place = &place;
-        let read = |space: EmbeddingSpace| async move {
-            Ok(Some(self.read_page(&space, place, request).await?))
+        let read = |binding: Binding| {
+            let place = self.place(&namespace, &binding);
+            async move { self.read_page(&place, request).await }
         };
-        let page = self.in_space(place, read, |page: &Option<Page<Record>>| {
-            page.as_ref().is_none_or(|page| page.items.is_empty())
-        });
-        Ok(page.await?.unwrap_or(Page { items: Vec::new(), next: None }))
+        let part = self.read(&namespace, read, |part| part.taken || part.items.is_empty()).await?;
+        let Part { items, next, .. } = part.map(|(part, _)| part).unwrap_or_default();
+        let cursor = |id| memory_core::Cursor::new(op::SCAN_RECORDS, id_text(&id));
+        Ok(Page { items, next: next.map(cursor) })
     }
 
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
-        let place = Place::of(scope, &request.namespace);
-        let place = &place;
-        let read = |space: EmbeddingSpace| async move {
-            let filter = self.filter(&space, place, request.filter.as_ref()).await?;
-            self.count_points(&self.collection(&space), filter).await
-        };
-        self.in_space(place, read, |count| *count == 0).await
+        let namespace = Namespace::of(scope, &request.namespace);
+        self.count_records(&namespace, request.filter.as_ref()).await
     }
 
-    /// Not to be had: where a namespace's records are follows from its name, and to move them is no
-    /// one step. The capability is not claimed, so that core refuses the call (V13).
-    async fn rebind(&self, _: &Scope, _: &Rebind) -> Result<u64> {
-        Err(Error::unsupported("qdrant does not bind a namespace to another space"))
+    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
+        self.rebind_namespace(scope, request).await
+    }
+
+    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
+        self.restore_records(scope, request).await
     }
 
     async fn namespaces(
@@ -256,17 +301,14 @@ impl VectorStore for Store {
     ) -> Result<Page<NamespaceSummary>> {
         let behind = page.position(op::LIST_NAMESPACES)?;
         let mut bound = self.registry().of_scope(scope).await?;
-        bound.retain(|bound| behind.as_ref().is_none_or(|behind| bound.namespace > *behind));
-        bound.sort_unstable_by(|a, b| a.namespace.cmp(&b.namespace));
+        bound.retain(|bound| behind.as_ref().is_none_or(|behind| bound.name > *behind));
+        bound.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         bound.truncate(page.limit + 1);
-        let now = crate::backend::now();
         let summaries: Vec<NamespaceSummary> = stream::iter(bound)
             .map(|bound| async move {
-                let collection = self.collection(&bound.binding.space);
-                let living = filter::living(&bound.place, now);
-                let records = or_empty(self.count_points(&collection, living).await)?;
+                let records = self.count_records(&bound.namespace, None).await?;
                 let space = bound.binding.space;
-                Ok(NamespaceSummary { namespace: bound.namespace, space, records })
+                Ok(NamespaceSummary { namespace: bound.name, space, records })
             })
             .buffered(AT_ONCE)
             .try_collect()

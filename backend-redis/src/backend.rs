@@ -39,8 +39,11 @@ const FEATURES: [Feature; 6] = [
 ];
 
 static MIGRATE: Script = Script::writing(include_str!("lua/migrate.lua"));
-static PURGE: Script =
-    Script::writing(concat!(include_str!("lua/time.lua"), include_str!("lua/purge.lua")));
+static PURGE: Script = Script::writing(concat!(
+    include_str!("lua/time.lua"),
+    include_str!("lua/digits.lua"),
+    include_str!("lua/purge.lua")
+));
 
 /// The driver for Redis, Valkey and Redis Cluster.
 #[derive(Debug, Clone, Copy, Default)]

@@ -19,20 +19,33 @@ use crate::keys::ScopeKeys;
 use crate::reply::{self, Reply};
 use crate::store::{Store, unknown_outcome};
 
-/// A script of conversations: with their figures and the time in front.
+/// A script of conversations: with their figures in front.
 macro_rules! conversation_script {
     ($kind:ident, $($file:literal),+) => {
         Script::$kind(concat!(
-            include_str!("lua/time.lua"),
+            include_str!("lua/digits.lua"),
             include_str!("lua/figures.lua"),
             $(include_str!(concat!("lua/", $file))),+
         ))
     };
 }
 
-static APPEND: Script = conversation_script!(writing, "message.lua", "retention.lua", "append.lua");
-static TRIM: Script = conversation_script!(writing, "message.lua", "retention.lua", "trim.lua");
-static RESTORE: Script = conversation_script!(writing, "message.lua", "restore_messages.lua");
+static APPEND: Script = conversation_script!(
+    writing,
+    "message.lua",
+    "count_message.lua",
+    "retention.lua",
+    "append.lua"
+);
+static TRIM: Script =
+    conversation_script!(writing, "message.lua", "count_message.lua", "retention.lua", "trim.lua");
+static RESTORE: Script = conversation_script!(
+    writing,
+    "message.lua",
+    "message_text.lua",
+    "count_message.lua",
+    "restore_messages.lua"
+);
 static READ: Script = Script::reading(concat!(
     include_str!("lua/message.lua"),
     include_str!("lua/read_messages.lua")
@@ -409,7 +422,7 @@ fn figures(value: Value) -> Result<Vec<u64>> {
         return Err(unreadable("a conversation's figures"));
     };
     if let Some((2, doubles)) = bytes.split_first() {
-        return doubles.chunks_exact(8).map(|bytes| whole(bytes)).collect();
+        return doubles.chunks_exact(8).map(whole).collect();
     }
     // What schema 1 wrote.
     let words = std::str::from_utf8(&bytes).unwrap_or_default().split(' ');

@@ -25,15 +25,22 @@ static ENLIST: Script = Script::writing(include_str!("lua/enlist.lua"));
 static ENLISTED: Script = Script::reading(include_str!("lua/enlisted.lua"));
 static CONDEMN: Script = Script::writing(include_str!("lua/condemn.lua"));
 static STRIKE: Script = Script::writing(include_str!("lua/strike.lua"));
-static SEED: Script =
-    Script::writing(concat!(include_str!("lua/time.lua"), include_str!("lua/seed_versions.lua")));
+static SEED: Script = Script::writing(concat!(
+    include_str!("lua/time.lua"),
+    include_str!("lua/digits.lua"),
+    include_str!("lua/seed_versions.lua")
+));
 static ERASE: Script = Script::writing(concat!(
     include_str!("lua/time.lua"),
+    include_str!("lua/digits.lua"),
     include_str!("lua/unlink.lua"),
     include_str!("lua/erase_scope.lua")
 ));
-static HOLDS: Script =
-    Script::reading(concat!(include_str!("lua/time.lua"), include_str!("lua/scope_holds.lua")));
+static HOLDS: Script = Script::reading(concat!(
+    include_str!("lua/time.lua"),
+    include_str!("lua/digits.lua"),
+    include_str!("lua/scope_holds.lua")
+));
 
 /// The registry under one prefix.
 #[derive(Debug, Clone, Copy)]

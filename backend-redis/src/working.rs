@@ -22,6 +22,7 @@ macro_rules! entry_script {
     ($kind:ident, $($file:literal),+) => {
         Script::$kind(concat!(
             include_str!("lua/time.lua"),
+            include_str!("lua/digits.lua"),
             include_str!("lua/entry.lua"),
             include_str!("lua/entries.lua"),
             $(include_str!(concat!("lua/", $file))),+

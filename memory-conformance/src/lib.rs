@@ -32,7 +32,8 @@
 //! fn main() -> std::process::ExitCode { main_with(MyHarness) }
 //! ```
 //!
-//! Every scenario is a test of its own, named `facet::clause::what`.
+//! Every scenario is a test of its own, named `facet::clause::what`. [`moves`] looks at two drivers
+//! at once: what one holds is the same once it was copied to the other.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -44,6 +45,7 @@
 
 mod harness;
 mod model;
+mod moving;
 mod runner;
 mod scenario;
 mod scenarios;
@@ -52,6 +54,7 @@ mod support;
 pub use async_trait::async_trait;
 
 pub use self::harness::{Faults, Harness, TestStore};
+pub use self::moving::moves;
 pub use self::runner::{Report, Verdict, main_with, run, run_one};
 pub use self::scenario::{Family, Scenario, Test};
 pub use self::scenarios::all as scenarios;

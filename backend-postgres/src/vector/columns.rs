@@ -109,7 +109,12 @@ impl<'a> Columns<'a> {
         &self.positions
     }
 
-    pub(super) fn bind(&self, call: Call) -> Call {
+    pub(super) fn ttls(&self) -> &[Option<i64>] {
+        &self.ttls
+    }
+
+    /// What stands before the times.
+    pub(super) fn bind_texts(&self, call: Call) -> Call {
         call.bind(&self.ids)
             .bind(&self.contents)
             .bind(&self.types)
@@ -117,8 +122,11 @@ impl<'a> Columns<'a> {
             .bind(&self.attributes)
             .bind(&self.languages)
             .bind(&self.digests)
-            .bind(&self.ttls)
-            .bind(&self.embeddings)
+    }
+
+    /// What stands behind them.
+    pub(super) fn bind_numbers(&self, call: Call) -> Call {
+        call.bind(&self.embeddings)
             .bind(&self.originals)
             .bind(&self.scaled)
             .bind(&self.words)

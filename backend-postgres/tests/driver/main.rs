@@ -11,6 +11,7 @@ mod partitioned;
 mod plans;
 mod pooler;
 mod predicates;
+mod restoring;
 mod round_trips;
 mod row_security;
 mod secure;
@@ -66,6 +67,9 @@ const TESTS: &[Test] = &tests![
     plans::every_hot_statement_goes_by_its_index,
     pooler::many_users_share_two_connections_and_nothing_else,
     predicates::every_condition_on_the_user_is_needed_and_enough,
+    restoring::json_is_identical_in_any_order_of_its_keys,
+    restoring::v13_a_counterpart_may_have_its_keys_in_another_order,
+    restoring::w9_versions_are_raised_to_an_end_and_never_lowered,
     round_trips::every_operation_is_one_round_trip,
     row_security::every_policy_and_every_force_is_needed,
     secure::certificates_are_verified_beyond_this_machine,

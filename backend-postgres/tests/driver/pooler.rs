@@ -23,17 +23,18 @@ pidfile = /tiny/pgbouncer.pid
 logfile = /tiny/pgbouncer.log
 ";
 
+/// Starts the pooler, and waits until it listens: `-d` does not.
+const START: &str = "cat > /tiny/pgbouncer.ini
+pgbouncer -q -d /tiny/pgbouncer.ini
+timeout 30 bash -c 'until : < /dev/tcp/127.0.0.1/6432; do sleep 0.1; done' 2>/dev/null";
+
 /// A fixture, and the data URL that leads through the pooler.
 async fn pooled(server: &Arc<Server>) -> (Fixture, String) {
     let fixture = fixture(server).await;
     let (server, user) = (Arc::clone(server), format!("{}_data", fixture.schema));
     let start = move || {
         server.shell("postgres", "cat > /tiny/users", &format!("\"{user}\" \"secret\"\n"));
-        server.shell(
-            "postgres",
-            "cat > /tiny/pgbouncer.ini; pgbouncer -q -d /tiny/pgbouncer.ini",
-            SETTINGS,
-        );
+        server.shell("postgres", START, SETTINGS);
         (server.address().to_owned(), format!("{}:6432", server.bridge()))
     };
     let (direct, pooler) = tokio::task::spawn_blocking(start).await.unwrap();

@@ -29,6 +29,20 @@ const RELEASED: u64 = 2_769_984_604_591_878_650;
 /// What a process of the first version did and does, a statement a line.
 const FILL: &str = include_str!("predicates/bob.sql");
 const SCRIPT: &str = include_str!("predicates/script.sql");
+/// Functions that came later.
+const LATER: [&str; 9] = [
+    "mark_records(",
+    "finish_index(",
+    "rebind_namespace(",
+    "restore_messages(",
+    "restore_records(",
+    "restore_entries(",
+    "newest_messages(",
+    "append_messages(",
+    "get_entry(",
+];
+/// Steps that came later: the files in `migrations` behind the first version's.
+const STEPS_SINCE: usize = 10;
 
 /// A database whose store is of the first version, filled by it; with the URL of its owner.
 async fn first_version(server: &Server) -> (String, StoreUrl) {
@@ -62,10 +76,9 @@ pub(crate) async fn g13_a_store_that_the_first_version_filled_is_upgraded(server
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint().unwrap().contains("agent-memory migrate"), "{error}");
     let admin = driver().admin(&url).await.unwrap();
-    assert_eq!(
-        admin.migrate().await.unwrap().applied,
-        ["outgrown", "partitions", "plans", "rebinding"]
-    );
+    let applied = admin.migrate().await.unwrap().applied;
+    assert_eq!(applied.first().map(String::as_str), Some("outgrown"));
+    assert_eq!(applied.len(), STEPS_SINCE);
     assert!(admin.migrate().await.unwrap().applied.is_empty());
 
     let backend = driver().connect(&url).await.unwrap();
@@ -96,8 +109,8 @@ async fn answers(connection: &mut PgConnection) -> Vec<String> {
     let mut transaction = connection.begin().await.unwrap();
     let mut answers = Vec::new();
     for statement in SCRIPT.lines().filter(|line| line.starts_with("SELECT")) {
-        if statement.contains("mark_records") || statement.contains("finish_index") {
-            continue; // not the first version's
+        if LATER.iter().any(|name| statement.contains(name)) {
+            continue;
         }
         let query = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
         let rows = transaction.fetch_all(query).await.unwrap();

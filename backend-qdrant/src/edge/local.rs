@@ -163,10 +163,10 @@ impl Local {
     /// Creates a collection; `AlreadyExists` if it does.
     pub fn create(&self, request: &proto::CreateCollection) -> std::result::Result<(), Status> {
         let name = &request.collection_name;
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        if name.is_empty() || !name.chars().all(legal) {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(legal) {
             return Err(Status::invalid_argument(
-                "a collection's name is letters, digits, _ and -",
+                "a collection's name is letters, digits, _, - and, not at its beginning, dots",
             ));
         }
         let config = convert::config(request)?;

@@ -1,18 +1,19 @@
 //! Deleting records, and counting each once however many delete at once.
 //!
 //! The store says nothing about what a deletion found. So a deleter first marks what it is to
-//! delete: the records are moved to a place that nobody else knows, in one step of the store, and
-//! are thereby gone for every reader. Of two deleters one moves a record, and the other finds
-//! nothing. What has been moved is counted and removed. A deleter that dies in between leaves
-//! records at no place, which a purge removes.
+//! delete: the records are moved to no place, under a token that nobody else knows, in one step of
+//! the store for each, and are thereby gone for every reader. Of two deleters one moves a record,
+//! and the other finds nothing. What has been moved is counted and removed. A deleter that dies in
+//! between leaves records at no place, which a purge removes.
 
 use memory_core::{DeleteRecords, Result, Scope, Selection};
 use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints};
 
+use super::store::{ROUNDS, contended};
 use crate::backend::{Store, now};
-use crate::bindings::{Binding, selected, strong};
+use crate::bindings::{selected, strong};
 use crate::filter;
-use crate::layout::{self, Place, field};
+use crate::layout::{self, Namespace, field};
 use crate::payload;
 use crate::transport::or_empty;
 
@@ -22,45 +23,74 @@ impl Store {
         scope: &Scope,
         request: &DeleteRecords,
     ) -> Result<u64> {
-        let place = Place::of(scope, &request.namespace);
-        let Some(binding) = self.binding(&place).await? else { return Ok(0) };
-        let filter = match &request.which {
-            Selection::Namespace => return self.delete_namespace(&place, &binding).await,
-            Selection::Matching(matching) => {
-                self.filter(&binding.space, &place, Some(matching)).await?
-            }
-            Selection::Ids(ids) => {
-                let mut filter = filter::living(&place, now());
+        let namespace = Namespace::of(scope, &request.namespace);
+        if request.which == Selection::Namespace {
+            return self.delete_namespace(&namespace).await;
+        }
+        let mut count = 0;
+        for _ in 0..ROUNDS {
+            let Some(binding) = self.writable(&namespace).await? else { return Ok(count) };
+            let place = self.place(&namespace, &binding);
+            let mut filter = match &request.which {
+                Selection::Matching(matching) => self.filter(&place, Some(matching)).await?,
+                _ => filter::living(&place, now()),
+            };
+            if let Selection::Ids(ids) = &request.which {
                 filter.must.push(Condition::has_id(ids.iter().map(|id| place.point(id))));
-                filter
             }
-        };
-        or_empty(self.take(&self.collection(&binding.space), filter).await)
+            // What a rebinding has taken hold of is deleted where it is afterwards.
+            filter.must_not.push(filter::taken());
+            let Some(taken) = or_empty(self.mark(&place.collection, filter).await.map(Some))?
+            else {
+                continue;
+            };
+            let (removed, after) = tokio::try_join!(
+                self.remove_marked(&place.collection, taken),
+                self.binding(&namespace),
+            )?;
+            count += removed;
+            if after.is_none_or(|after| after.token == binding.token) {
+                return Ok(count);
+            }
+        }
+        Err(contended())
     }
 
-    /// Removes a namespace's records and its bond.
-    pub(crate) async fn delete_namespace(&self, place: &Place, binding: &Binding) -> Result<u64> {
-        let collection = self.collection(&binding.space);
-        let living = filter::living(place, now());
-        let count = or_empty(self.take(&collection, living).await)?;
-        self.registry().unbind(binding).await?;
-        self.remember(place, None);
-        // What has expired, and what a writer stored under this bond before it could know.
-        let mut left = filter::all(place);
-        left.must.push(Condition::matches(field::BINDING, binding.token.clone()));
-        or_empty(self.remove(&collection, left).await)?;
-        Ok(count)
+    /// Removes a namespace's records and its bond, whoever else is at work on it.
+    pub(crate) async fn delete_namespace(&self, namespace: &Namespace) -> Result<u64> {
+        let mut count = 0;
+        for _ in 0..ROUNDS {
+            let Some(binding) = self.binding(namespace).await? else { return Ok(count) };
+            let place = self.place(namespace, &binding);
+            let living = filter::living(&place, now());
+            count += or_empty(self.take(&place.collection, living).await)?;
+            self.registry().unbind(&binding).await?;
+            let after = self.binding(namespace).await?;
+            // What has expired, and what a writer stored under this bond before it could know.
+            or_empty(self.remove(&place.collection, filter::all(&place)).await)?;
+            self.remove_left(&binding).await?;
+            if after.is_none_or(|after| after.origin != binding.origin) {
+                return Ok(count);
+            }
+        }
+        Err(contended())
     }
 
     /// Removes what matches, and says how many it was.
     pub(crate) async fn take(&self, collection: &str, filter: Filter) -> Result<u64> {
-        // Nobody's place: those begin with a digit.
-        let nowhere = format!("taken {}", layout::token());
+        let taken = self.mark(collection, filter).await?;
+        self.remove_marked(collection, taken).await
+    }
+
+    /// Moves what matches to no place, and says how to find it there.
+    async fn mark(&self, collection: &str, filter: Filter) -> Result<Filter> {
+        let mine = layout::token();
         let mark = SetPayloadPoints {
             collection_name: collection.to_owned(),
             wait: Some(true),
             payload: payload::payload([
-                (field::PLACE, payload::text(&*nowhere)),
+                (field::PLACE, payload::text(filter::NOWHERE)),
+                (field::VERSION, payload::text(&*mine)),
                 (field::TAKEN, payload::moment(now())),
             ]),
             points_selector: Some(selected(filter)),
@@ -68,7 +98,12 @@ impl Store {
             ..SetPayloadPoints::default()
         };
         self.transport.set_payload(mark).await?;
-        let taken = Filter::must([Condition::matches(field::PLACE, nowhere)]);
+        let mut marked = filter::at(filter::NOWHERE);
+        marked.must.push(Condition::matches(field::VERSION, mine));
+        Ok(marked)
+    }
+
+    async fn remove_marked(&self, collection: &str, taken: Filter) -> Result<u64> {
         let count = self.count_points(collection, taken.clone()).await?;
         if count > 0 {
             self.remove(collection, taken).await?;

@@ -10,13 +10,13 @@ use qdrant_client::qdrant::{
 };
 
 use super::store::other_space;
-use super::{fields, id_text, record_fields};
+use super::{fields, id_text, is_taken, record_fields};
 use crate::backend::Store;
+use crate::bindings::Binding;
 use crate::filter;
-use crate::layout::{DENSE, EXACT_UP_TO, Place, field};
+use crate::layout::{DENSE, EXACT_UP_TO, Namespace, Place, field};
 use crate::payload::{self, Payload};
 use crate::record::{self, direction};
-use crate::transport::or_empty;
 
 /// What rounding may take from a similarity: far below the contract's 1e-4, and enough that a
 /// vector is as near to itself as a threshold of 1 asks.
@@ -40,33 +40,53 @@ pub(super) struct Nearest<'a> {
     pub(super) min_similarity: Option<f32>,
 }
 
+/// What a search finds at a place.
+struct Found {
+    result: SearchResult,
+    /// Whether a hit is taken hold of.
+    taken: bool,
+}
+
 impl Store {
     pub(super) async fn search_vectors(
         &self,
         scope: &Scope,
         request: &VectorSearch,
     ) -> Result<SearchResult> {
-        let place = Place::of(scope, &request.namespace);
-        let filter = self.filter(&request.space, &place, request.filter.as_ref()).await?;
+        let namespace = Namespace::of(scope, &request.namespace);
+        let read = |binding: Binding| {
+            let place = self.place(&namespace, &binding);
+            async move {
+                // Of another space: either the request's, or what was remembered is.
+                if binding.space != request.space {
+                    return Ok(None);
+                }
+                self.search_place(&place, request).await.map(Some)
+            }
+        };
+        let is_doubtful = |found: &Option<Found>| {
+            found.as_ref().is_none_or(|found| found.taken || found.result.hits.is_empty())
+        };
+        match self.read(&namespace, read, is_doubtful).await? {
+            None => Ok(SearchResult { hits: Vec::new(), complete: true }),
+            Some((Some(found), _)) => Ok(found.result),
+            Some((None, binding)) => {
+                Err(other_space(&request.namespace, &binding.space, &request.space))
+            }
+        }
+    }
+
+    async fn search_place(&self, place: &Place, request: &VectorSearch) -> Result<Found> {
+        let filter = self.filter(place, request.filter.as_ref()).await?;
         let nearest = Nearest {
-            collection: &self.collection(&request.space),
+            collection: &place.collection,
             vector: &direction(&request.embedding),
             filter: &filter,
             min_similarity: request.min_similarity,
         };
-        let mut found = or_empty(self.nearest(&nearest, request.limit, false).await)?;
-        if found.is_empty() {
-            // Records of a namespace are in its space's collection alone.
-            match self.binding(&place).await? {
-                Some(binding) if binding.space != request.space => {
-                    return Err(other_space(&request.namespace, &binding.space, &request.space));
-                }
-                Some(_) => {}
-                None => return Ok(SearchResult { hits: Vec::new(), complete: true }),
-            }
-        }
+        let mut found = self.nearest(&nearest, request.limit, false).await?;
         let mut complete = true;
-        if found.len() < request.limit && self.is_large(&nearest, &place).await? {
+        if found.len() < request.limit && self.is_large(place).await? {
             match self.nearest(&nearest, request.limit, true).await {
                 Ok(exact) => found = exact,
                 // Strict mode may forbid it.
@@ -74,20 +94,21 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+        let taken = found.iter().any(|(_, point)| is_taken(&point.payload));
         let hits = found.into_iter().map(|(_, point)| hit(point)).collect::<Result<_>>()?;
-        Ok(SearchResult { hits, complete })
+        Ok(Found { result: SearchResult { hits, complete }, taken })
     }
 
     /// Whether the namespace holds so many records that a search may be approximate.
-    async fn is_large(&self, nearest: &Nearest<'_>, place: &Place) -> Result<bool> {
+    async fn is_large(&self, place: &Place) -> Result<bool> {
         let request = CountPoints {
-            collection_name: nearest.collection.to_owned(),
+            collection_name: place.collection.clone(),
             filter: Some(filter::all(place)),
             // The estimate is the tenant index's own count.
             exact: Some(false),
             ..CountPoints::default()
         };
-        Ok(or_empty(self.transport.count(request).await)? > EXACT_UP_TO)
+        Ok(self.transport.count(request).await? > EXACT_UP_TO)
     }
 
     /// The best points with their record ids, in the contract's order (V6): descending, and what is

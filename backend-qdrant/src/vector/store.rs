@@ -1,4 +1,4 @@
-//! Storing records, and telling truly what it did (V1).
+//! Storing records and putting them back, and telling truly what it did (V1, V14).
 //!
 //! Each round reads what is there, writes what differs under the condition that it is still so, and
 //! reads who won. What others changed in between is tried again. So a record is written by one of
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
-    EmbeddingSpace, Error, NewRecord, Outcome, Result, Retry, Scope, StoreRecords, StoredRecord,
-    Timestamp, content_hash,
+    EmbeddingSpace, Error, Outcome, Record, RestoreRecords, Restored, Result, Retry, Scope,
+    StoreRecords, StoredRecord, Timestamp,
 };
 use prost::Message as _;
 use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPoints};
@@ -18,13 +18,14 @@ use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPo
 use super::fields;
 use crate::backend::{AT_ONCE, Store};
 use crate::bindings::{Binding, strong};
-use crate::layout::{self, Place, field};
+use crate::filter;
+use crate::layout::{self, Namespace, Place, field};
 use crate::payload::{self, Payload};
-use crate::record::{Stamp, fingerprint, point};
+use crate::record::{Draft, Times, point};
 use crate::transport::or_empty;
 
 /// Rounds before a writer gives up against others who change the same records.
-const ROUNDS: usize = 100;
+pub(super) const ROUNDS: usize = 100;
 
 /// How long a writer leaves a record to the deleter that marked it, and between two looks at it.
 const DELETING: Duration = Duration::from_secs(10);
@@ -34,55 +35,67 @@ const PAUSE: Duration = Duration::from_millis(5);
 const POINTS: usize = 250;
 const BYTES: usize = 8 << 20;
 
-/// A record that is to be stored.
+/// Records of a namespace that are to be written.
+struct Batch<'a> {
+    scope: &'a Scope,
+    name: &'a str,
+    namespace: Namespace,
+    space: &'a EmbeddingSpace,
+    /// The request, if they are put back.
+    restore: Option<&'a RestoreRecords>,
+}
+
+/// A record that is to be written.
 struct Task<'a> {
-    record: &'a NewRecord,
-    id: String,
-    fingerprint: String,
+    draft: Draft<'a>,
+    when: When,
+    /// The versions under which it was written in rounds before, and what that came to.
+    written: Vec<(String, StoredRecord)>,
+}
+
+/// What a record's times are to be.
+enum When {
+    /// Those of the writing, and it expires after so long.
+    Now(Option<Duration>),
+    /// Those that another store gave.
+    Then(Times),
 }
 
 /// What is there of a record, dead or alive.
 struct Head {
-    created: Timestamp,
-    updated: Timestamp,
-    expires: Option<Timestamp>,
+    times: Times,
     version: String,
-    binding: String,
     fingerprint: String,
-    /// When a deleter marked it.
+    /// When somebody took hold of it.
     taken: Option<Timestamp>,
+    /// Whether it is no longer at its place, since a deleter is about to remove and count it.
+    leaving: bool,
 }
 
 impl Head {
     fn of(fields: &Payload) -> Result<Self> {
+        let place = payload::need_text(fields, field::PLACE)?;
         Ok(Self {
-            created: payload::need_moment(fields, field::CREATED)?,
-            updated: payload::need_moment(fields, field::UPDATED)?,
-            expires: payload::get_moment(fields, field::EXPIRES)?,
+            times: Times {
+                created: payload::need_moment(fields, field::CREATED)?,
+                updated: payload::need_moment(fields, field::UPDATED)?,
+                expires: payload::get_moment(fields, field::EXPIRES)?,
+            },
             version: payload::need_text(fields, field::VERSION)?.to_owned(),
-            binding: payload::need_text(fields, field::BINDING)?.to_owned(),
             fingerprint: payload::need_text(fields, field::FINGERPRINT)?.to_owned(),
             taken: payload::get_moment(fields, field::TAKEN)?,
+            leaving: place == filter::NOWHERE,
         })
     }
 
-    /// Whether it is a record of this bond.
-    fn is_living(&self, binding: &Binding, now: Timestamp) -> bool {
-        self.taken.is_none()
-            && self.binding == binding.token
-            && self.expires.is_none_or(|expires| expires > now)
+    fn is_living(&self, now: Timestamp) -> bool {
+        !self.leaving && self.times.expires.is_none_or(|expires| expires > now)
     }
 
-    /// Whether a deleter is about to remove and count it, unless it has died.
-    fn is_leaving(&self, now: Timestamp) -> bool {
-        self.taken.is_some_and(|taken| taken.saturating_add(DELETING) > now)
+    /// Whether the deleter that is about to remove it may yet do so.
+    fn is_awaited(&self, now: Timestamp) -> bool {
+        self.leaving && self.taken.is_some_and(|taken| taken.saturating_add(DELETING) > now)
     }
-}
-
-/// What a write of this round is to come to.
-struct Written<'a> {
-    task: Task<'a>,
-    stored: StoredRecord,
 }
 
 impl Store {
@@ -91,80 +104,97 @@ impl Store {
         scope: &Scope,
         request: &StoreRecords,
     ) -> Result<Vec<StoredRecord>> {
-        let place = Place::of(scope, &request.namespace);
-        let mut tasks: Vec<Task<'_>> = Vec::with_capacity(request.records.len());
+        let batch = Batch {
+            scope,
+            name: &request.namespace,
+            namespace: Namespace::of(scope, &request.namespace),
+            space: &request.space,
+            restore: None,
+        };
+        let mut tasks = Vec::with_capacity(request.records.len());
         let mut order = Vec::with_capacity(request.records.len());
         let mut seen = HashSet::new();
         for record in &request.records {
-            let id = record.identity();
-            order.push(id.clone());
-            if seen.insert(id.clone()) {
-                tasks.push(Task { record, id, fingerprint: fingerprint(record) });
+            let task = Task::new(Draft::new(record), When::Now(record.ttl));
+            order.push(task.draft.id.clone());
+            if seen.insert(task.draft.id.clone()) {
+                tasks.push(task);
             }
         }
-        let mut done: HashMap<String, StoredRecord> = HashMap::with_capacity(tasks.len());
-        for _ in 0..ROUNDS {
-            tasks = self.round(scope, request, &place, tasks, &mut done).await?;
+        let done = self.write_batch(&batch, tasks).await?;
+        Ok(order.iter().filter_map(|id| done.get(id).cloned()).collect())
+    }
+
+    /// Puts records back (V14).
+    pub(super) async fn restore_records(
+        &self,
+        scope: &Scope,
+        request: &RestoreRecords,
+    ) -> Result<Restored> {
+        let batch = Batch {
+            scope,
+            name: &request.namespace,
+            namespace: Namespace::of(scope, &request.namespace),
+            space: &request.space,
+            restore: Some(request),
+        };
+        let tasks = request.records.iter().map(Task::restored).collect();
+        let done = self.write_batch(&batch, tasks).await?;
+        let written = done.values().filter(|stored| stored.outcome != Outcome::Unchanged).count();
+        Ok(Restored::of(request.records.len(), written))
+    }
+
+    /// Writes all, and says by their ids what it came to.
+    async fn write_batch<'a>(
+        &self,
+        batch: &Batch<'a>,
+        mut tasks: Vec<Task<'a>>,
+    ) -> Result<HashMap<String, StoredRecord>> {
+        let mut done = HashMap::with_capacity(tasks.len());
+        for round in 0..ROUNDS {
+            // From the second on, something was written.
+            let after =
+                |error: Error| if round > 0 { error.with_maybe_applied(true) } else { error };
+            tasks = self.round(batch, tasks, &mut done).await.map_err(after)?;
             if tasks.is_empty() {
-                return Ok(order.iter().filter_map(|id| done.get(id).cloned()).collect());
+                return Ok(done);
             }
         }
-        Err(Error::conflict("others keep changing the same records")
-            .with_retry(Retry::Transient)
-            .with_maybe_applied(true)
-            .with_hint("repeat the call"))
+        Err(contended())
     }
 
     /// One round; gives what others came in between of.
     async fn round<'a>(
         &self,
-        scope: &Scope,
-        request: &StoreRecords,
-        place: &Place,
+        batch: &Batch<'a>,
         tasks: Vec<Task<'a>>,
         done: &mut HashMap<String, StoredRecord>,
     ) -> Result<Vec<Task<'a>>> {
-        let space = &request.space;
-        let (binding, heads) = tokio::try_join!(
-            self.bound(scope, request, place),
-            self.heads(space, place, tasks.iter().map(|task| &task.id)),
-        )?;
-        self.ensure_space(space).await?;
+        let (binding, heads) = self.bound_heads(batch, &tasks).await?;
+        self.ensure_collection(batch.space.dimensions).await?;
+        let place = self.place(&batch.namespace, &binding);
         let now = crate::backend::now();
         let version = layout::token();
         let (mut written, mut inserts, mut changes, mut seen) = (vec![], vec![], vec![], vec![]);
         let mut again = Vec::new();
-        for task in tasks {
-            let head = heads.get(&task.id);
-            if head.is_some_and(|head| head.is_leaving(now)) {
+        for mut task in tasks {
+            let head = heads.get(&task.draft.id);
+            if head.is_some_and(|head| head.is_awaited(now)) {
                 again.push(task);
                 continue;
             }
-            let living = head.filter(|head| head.is_living(&binding, now));
-            if let Some(head) = living
-                && head.expires.is_none()
-                && task.record.ttl.is_none()
-                && head.fingerprint == task.fingerprint
-            {
-                let stored = task.stored(Outcome::Unchanged, head.created, head.updated, None);
-                done.insert(task.id.clone(), stored);
+            let living = head.filter(|head| head.is_living(now));
+            if let Some(stored) = living.and_then(|head| task.is_done(head)) {
+                done.insert(task.draft.id, stored);
                 continue;
             }
-            let (outcome, created) = match living {
-                Some(head) => (Outcome::Updated, head.created),
-                None => (Outcome::Inserted, now),
-            };
-            let expires = task.record.ttl.map(|ttl| now.saturating_add(ttl));
-            let updated = now.max(created);
-            let stamp = Stamp {
-                created,
-                updated,
-                expires,
-                version: &version,
-                binding: &binding.token,
-                fingerprint: &task.fingerprint,
-            };
-            let point = point(place, task.record, stamp);
+            if let (Some(_), Some(request)) = (living, batch.restore)
+                && !request.overwrite
+            {
+                return Err(request.differs(&task.draft.id));
+            }
+            let times = task.times(living, now);
+            let point = point(&place, batch.scope.user(), &task.draft, times, &version);
             match head {
                 None => inserts.push(point),
                 Some(head) => {
@@ -172,8 +202,9 @@ impl Store {
                     changes.push(point);
                 }
             }
-            let stored = task.stored(outcome, created, updated, expires);
-            written.push(Written { task, stored });
+            let outcome = if living.is_some() { Outcome::Updated } else { Outcome::Inserted };
+            task.written.push((version.clone(), task.stored(outcome, times)));
+            written.push(task);
         }
         if !again.is_empty() {
             tokio::time::sleep(PAUSE).await;
@@ -181,41 +212,63 @@ impl Store {
         if written.is_empty() {
             return Ok(again);
         }
-        let collection = self.collection(space);
-        self.write(&collection, inserts, UpdateMode::InsertOnly, None).await?;
+        self.write(&place.collection, inserts, UpdateMode::InsertOnly, None).await?;
         if !changes.is_empty() {
             let as_seen = Filter::must([Condition::matches(field::VERSION, seen)]);
-            self.write(&collection, changes, UpdateMode::UpdateOnly, Some(as_seen)).await?;
+            self.write(&place.collection, changes, UpdateMode::UpdateOnly, Some(as_seen)).await?;
         }
-        again.extend(self.confirm(place, space, &binding, &version, written, done).await?);
+        again.extend(self.confirm(&batch.namespace, &binding, &version, written, done).await?);
         Ok(again)
     }
 
+    /// The namespace's bond, and what is there of the records. Both are asked for at once, where the
+    /// bond that is remembered is still the namespace's.
+    async fn bound_heads(
+        &self,
+        batch: &Batch<'_>,
+        tasks: &[Task<'_>],
+    ) -> Result<(Binding, HashMap<String, Head>)> {
+        let ids = || tasks.iter().map(|task| &task.draft.id);
+        let namespace = &batch.namespace;
+        let remembered = self.remembered(namespace);
+        let early = async {
+            match &remembered {
+                Some(known) => self.heads(&self.place(namespace, known), ids()).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (binding, early) = tokio::try_join!(self.bound(batch), early)?;
+        let heads = match early {
+            Some(heads) if remembered.is_some_and(|known| known.is_at(&binding)) => heads,
+            _ => self.heads(&self.place(namespace, &binding), ids()).await?,
+        };
+        Ok((binding, heads))
+    }
+
     /// The namespace's bond, made now if there is none; another space's is `Conflict` (V3).
-    async fn bound(&self, scope: &Scope, request: &StoreRecords, place: &Place) -> Result<Binding> {
-        let binding = if let Some(binding) = self.binding(place).await? {
+    async fn bound(&self, batch: &Batch<'_>) -> Result<Binding> {
+        let Batch { scope, name, namespace, space, .. } = batch;
+        let binding = if let Some(binding) = self.writable(namespace).await? {
             binding
         } else {
-            self.ensure_space(&request.space).await?;
-            let registry = self.registry();
-            let binding = registry.bind(scope, &request.namespace, &request.space).await?;
-            self.remember(place, Some(&binding));
+            self.ensure_collection(space.dimensions).await?;
+            let binding = self.registry().bind(scope, name, space).await?;
+            self.remember(namespace, Some(&binding));
             binding
         };
-        if binding.space == request.space {
+        if binding.space == **space {
             return Ok(binding);
         }
-        Err(other_space(&request.namespace, &binding.space, &request.space))
+        Err(other_space(name, &binding.space, space))
     }
 
     /// What is there of these records, dead or alive.
     async fn heads(
         &self,
-        space: &EmbeddingSpace,
         place: &Place,
         ids: impl Iterator<Item = &String>,
     ) -> Result<HashMap<String, Head>> {
-        let points = self.points(space, place, ids, Some(fields(field::HEAD)), None).await;
+        let points = self.points(place, ids, Some(fields(field::HEAD)), None).await;
         let mut heads = HashMap::new();
         for point in or_empty(points)? {
             let id = payload::need_text(&point.payload, field::ID)?.to_owned();
@@ -225,7 +278,7 @@ impl Store {
     }
 
     /// Writes points in requests of bounded size, some at once.
-    async fn write(
+    pub(super) async fn write(
         &self,
         collection: &str,
         points: Vec<PointStruct>,
@@ -249,58 +302,97 @@ impl Store {
             .await
     }
 
-    /// Reads who won. Where the bond was undone meanwhile, nothing counts as written.
+    /// Reads who won. Where the bond was changed meanwhile, nothing counts as written.
     async fn confirm<'a>(
         &self,
-        place: &Place,
-        space: &EmbeddingSpace,
+        namespace: &Namespace,
         binding: &Binding,
         version: &str,
-        written: Vec<Written<'a>>,
+        written: Vec<Task<'a>>,
         done: &mut HashMap<String, StoredRecord>,
     ) -> Result<Vec<Task<'a>>> {
-        let ids = written.iter().map(|written| &written.task.id);
+        let place = self.place(namespace, binding);
+        let ids = written.iter().map(|task| &task.draft.id);
         let wanted = Some(fields([field::ID, field::VERSION]));
         let (points, bound) =
-            tokio::try_join!(self.points(space, place, ids, wanted, None), self.binding(place),)?;
+            tokio::try_join!(self.points(&place, ids, wanted, None), self.binding(namespace))?;
         let mut winners: HashMap<&str, &str> = HashMap::with_capacity(points.len());
         for point in &points {
             let id = payload::need_text(&point.payload, field::ID)?;
             winners.insert(id, payload::need_text(&point.payload, field::VERSION)?);
         }
-        if bound.as_ref().is_some_and(|bound| bound.space != *space) {
-            // Another space has the namespace now: what was written belongs to nobody.
+        if !bound.as_ref().is_some_and(|bound| bound.is_at(binding)) {
+            // The namespace's records are somewhere else: what was written belongs to nobody.
             let mine = Condition::matches(field::VERSION, version.to_owned());
-            self.remove(&self.collection(space), Filter::must([mine])).await?;
+            self.remove(&place.collection, Filter::must([mine])).await?;
         }
-        let bound = bound.as_ref() == Some(binding);
+        let bound = bound.is_some_and(|bound| bound.token == binding.token);
         let mut again = Vec::new();
-        for Written { task, stored } in written {
-            if bound && winners.get(task.id.as_str()) == Some(&version) {
-                done.insert(task.id, stored);
-            } else {
-                again.push(task);
+        for mut task in written {
+            let won = bound && winners.get(task.draft.id.as_str()) == Some(&version);
+            match task.written.pop_if(|_| won) {
+                Some((_, stored)) => drop(done.insert(task.draft.id, stored)),
+                None => again.push(task),
             }
         }
         Ok(again)
     }
 }
 
-impl Task<'_> {
-    fn stored(
-        &self,
-        outcome: Outcome,
-        created_at: Timestamp,
-        updated_at: Timestamp,
-        expires_at: Option<Timestamp>,
-    ) -> StoredRecord {
+/// Others have been in between too often.
+pub(super) fn contended() -> Error {
+    Error::conflict("others keep changing the same records")
+        .with_retry(Retry::Transient)
+        .with_maybe_applied(true)
+        .with_hint("repeat the call")
+}
+
+impl<'a> Task<'a> {
+    fn new(draft: Draft<'a>, when: When) -> Self {
+        Self { draft, when, written: Vec::new() }
+    }
+
+    fn restored(record: &'a Record) -> Self {
+        let Record { created_at, updated_at, expires_at, .. } = *record;
+        let times = Times { created: created_at, updated: updated_at, expires: expires_at };
+        Self::new(Draft::restored(record), When::Then(times))
+    }
+
+    /// What writing comes to where a living record makes it needless: because it is the same, or
+    /// was written in a round before.
+    fn is_done(&self, head: &Head) -> Option<StoredRecord> {
+        let before = self.written.iter().find(|(version, _)| *version == head.version);
+        if let Some((_, stored)) = before {
+            return Some(stored.clone());
+        }
+        let unchanged = head.fingerprint == self.draft.fingerprint
+            && match self.when {
+                When::Now(ttl) => head.times.expires.is_none() && ttl.is_none(),
+                When::Then(times) => head.times == times,
+            };
+        unchanged.then(|| self.stored(Outcome::Unchanged, head.times))
+    }
+
+    /// The record's times, where this one is living.
+    fn times(&self, living: Option<&Head>, now: Timestamp) -> Times {
+        match self.when {
+            When::Then(times) => times,
+            When::Now(ttl) => {
+                let created = living.map_or(now, |head| head.times.created);
+                let expires = ttl.map(|ttl| now.saturating_add(ttl));
+                Times { created, updated: now.max(created), expires }
+            }
+        }
+    }
+
+    fn stored(&self, outcome: Outcome, times: Times) -> StoredRecord {
         StoredRecord {
-            id: self.id.clone(),
-            content_hash: content_hash(&self.record.content),
+            id: self.draft.id.clone(),
+            content_hash: self.draft.content_hash.clone(),
             outcome,
-            created_at,
-            updated_at,
-            expires_at,
+            created_at: times.created,
+            updated_at: times.updated,
+            expires_at: times.expires,
         }
     }
 }

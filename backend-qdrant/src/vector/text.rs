@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::text::{bm25, query_words};
-use memory_core::{EmbeddingSpace, Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch};
+use memory_core::{Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
     Condition, FacetCounts, Filter, GetPoints, PointId, QueryPoints, ScoredPoint, SparseVector,
@@ -20,10 +20,11 @@ use qdrant_client::qdrant::{
 
 use super::search::{least, nearest_to, similarity};
 use super::store::other_space;
-use super::{PART, fields, id_text, record_fields, vectors};
+use super::{PART, fields, id_text, is_taken, record_fields, vectors};
 use crate::backend::{AT_ONCE, Store, now};
+use crate::bindings::Binding;
 use crate::filter;
-use crate::layout::{DENSE, Place, SPARSE, field};
+use crate::layout::{DENSE, Namespace, Place, SPARSE, field};
 use crate::payload::{self, Payload};
 use crate::record::{self, USUAL_LENGTH, direction};
 
@@ -52,63 +53,57 @@ impl Store {
         scope: &Scope,
         request: &TextSearch,
     ) -> Result<SearchResult> {
-        let nothing = SearchResult { hits: Vec::new(), complete: true };
-        let place = Place::of(scope, &request.namespace);
-        let compared = request.similarity_to.as_ref();
-        let (mut known, mut fresh) = self.known_binding(&place).await?;
-        loop {
-            let Some(binding) = known else { return Ok(nothing) };
-            let given = compared.map(|compared| &compared.space);
-            let agrees = given.is_none_or(|space| *space == binding.space);
-            if agrees {
-                let found = self.words_in(&binding.space, &place, request).await;
-                let found = crate::transport::or_empty(found.map(Some))?.unwrap_or_default();
-                if fresh || !found.is_empty() {
-                    return Ok(SearchResult { hits: found, complete: true });
+        let namespace = Namespace::of(scope, &request.namespace);
+        let given = request.similarity_to.as_ref().map(|compared| &compared.space);
+        let read = |binding: Binding| {
+            let place = self.place(&namespace, &binding);
+            async move {
+                // Of another space: either the request's, or what was remembered is.
+                if given.is_some_and(|given| *given != binding.space) {
+                    return Ok(None);
                 }
+                self.words_at(&place, request).await.map(Some)
             }
-            if let (true, false, Some(given)) = (fresh, agrees, given) {
+        };
+        let is_doubtful = |found: &Option<(Vec<Hit>, bool)>| {
+            found.as_ref().is_none_or(|(hits, taken)| *taken || hits.is_empty())
+        };
+        let hits = match self.read(&namespace, read, is_doubtful).await? {
+            None => Vec::new(),
+            Some((Some((hits, _)), _)) => hits,
+            Some((None, binding)) => {
+                let given = given.unwrap_or(&binding.space);
                 return Err(other_space(&request.namespace, &binding.space, given));
             }
-            // What was remembered may be of the past.
-            (known, fresh) = (self.binding(&place).await?, true);
-        }
+        };
+        Ok(SearchResult { hits, complete: true })
     }
 
-    async fn words_in(
-        &self,
-        space: &EmbeddingSpace,
-        place: &Place,
-        request: &TextSearch,
-    ) -> Result<Vec<Hit>> {
+    /// The hits at a place, and whether one is taken hold of.
+    async fn words_at(&self, place: &Place, request: &TextSearch) -> Result<(Vec<Hit>, bool)> {
         let query: BTreeSet<String> =
             query_words(&request.text, request.language).into_iter().collect();
-        let mut filter = self.filter(space, place, request.filter.as_ref()).await?;
+        let mut filter = self.filter(place, request.filter.as_ref()).await?;
         if query.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
-        let collection = self.collection(space);
-        let corpus = self.corpus(&collection, place, &query).await?;
+        let corpus = self.corpus(place, &query).await?;
         if corpus.idf.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         // Two words may share a dimension, but no record is found that has none of the words.
         let query: Vec<String> = query.into_iter().collect();
         filter.must.push(Condition::matches(field::WORDS, query));
-        let best = self.best(&collection, &filter, &corpus, request).await?;
-        self.hits(&collection, best).await
+        let best = self.best(&place.collection, &filter, &corpus, request).await?;
+        self.hits(&place.collection, best).await
     }
 
     /// Counts the namespace's records, their lengths, and who holds the words.
-    async fn corpus(
-        &self,
-        collection: &str,
-        place: &Place,
-        query: &BTreeSet<String>,
-    ) -> Result<Corpus> {
+    async fn corpus(&self, place: &Place, query: &BTreeSet<String>) -> Result<Corpus> {
+        let collection = &place.collection;
         let living = filter::living(place, now());
         let lengths = self.transport.facet(FacetCounts {
-            collection_name: collection.to_owned(),
+            collection_name: collection.clone(),
             key: field::LENGTH.to_owned(),
             filter: Some(living.clone()),
             limit: Some(u32::MAX.into()),
@@ -203,9 +198,10 @@ impl Store {
             .await
     }
 
-    async fn hits(&self, collection: &str, best: Vec<Candidate>) -> Result<Vec<Hit>> {
+    async fn hits(&self, collection: &str, best: Vec<Candidate>) -> Result<(Vec<Hit>, bool)> {
         let points = best.iter().map(|candidate| candidate.point.clone()).collect();
         let mut payloads = self.payloads(collection, points).await?;
+        let taken = payloads.values().any(is_taken);
         let mut hits = Vec::with_capacity(best.len());
         for candidate in best {
             // What was deleted meanwhile is left out.
@@ -217,7 +213,7 @@ impl Store {
                 });
             }
         }
-        Ok(hits)
+        Ok((hits, taken))
     }
 
     /// The records' payloads by the text of their points' ids.

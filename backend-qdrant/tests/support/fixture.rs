@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::strict::Strict;
 use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
 use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
 use ::qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
@@ -35,6 +36,8 @@ pub(crate) struct Fixture {
 struct Service {
     local: Arc<Local>,
     mood: Mood,
+    /// Set where the fixture is in strict mode.
+    strict: Option<Arc<Strict>>,
 }
 
 /// Asks for the key, as a server does.
@@ -59,9 +62,24 @@ impl Fixture {
         tls: Option<(&str, &str)>,
         mood: Mood,
     ) -> Self {
+        Self::serve(folder, key, tls, mood, None)
+    }
+
+    /// Starts a server in strict mode.
+    pub(crate) fn strict(folder: &Path) -> Self {
+        Self::serve(folder, None, None, obliging(), Some(Arc::default()))
+    }
+
+    fn serve(
+        folder: &Path,
+        key: Option<&'static str>,
+        tls: Option<(&str, &str)>,
+        mood: Mood,
+        strict: Option<Arc<Strict>>,
+    ) -> Self {
         let local = Local::open(folder).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let service = Service { local: Arc::clone(&local), mood };
+        let service = Service { local: Arc::clone(&local), mood, strict };
         let entered = runtime.enter();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = incoming.local_addr().unwrap();
@@ -108,6 +126,11 @@ impl Service {
         }
         let local = Arc::clone(&self.local);
         tokio::task::spawn_blocking(move || call(&local)).await.unwrap()
+    }
+
+    /// What strict mode says to a request.
+    fn ask(&self, check: impl Fn(&Strict) -> Result<(), Status>) -> Result<(), Status> {
+        self.strict.as_deref().map_or(Ok(()), check)
     }
 
     async fn write(
@@ -157,7 +180,10 @@ impl Collections for Service {
     ) -> Answer<GetCollectionInfoResponse> {
         let name = request.into_inner().collection_name;
         let missing = Status::not_found(format!("Collection `{name}` doesn't exist!"));
-        let info = self.call(move |local| local.info(&name).ok_or(missing)).await?;
+        let mut info = self.call(move |local| local.info(&name).ok_or(missing)).await?;
+        if self.strict.is_some() {
+            info = Strict::told(info);
+        }
         Ok(Response::new(GetCollectionInfoResponse { result: Some(info), time: 0.0 }))
     }
 
@@ -189,25 +215,40 @@ impl Collections for Service {
 #[tonic::async_trait]
 impl Points for Service {
     async fn upsert(&self, request: Request<UpsertPoints>) -> Answer<PointsOperationResponse> {
-        self.write(|local| local.upsert(request.into_inner())).await
+        let request = request.into_inner();
+        self.ask(|strict| strict.check(&request.collection_name, request.update_filter.as_ref()))?;
+        self.write(|local| local.upsert(request)).await
     }
 
     async fn delete(&self, request: Request<DeletePoints>) -> Answer<PointsOperationResponse> {
-        self.write(|local| local.delete(request.into_inner())).await
+        let request = request.into_inner();
+        self.ask(|strict| {
+            strict.check_selector(&request.collection_name, request.points.as_ref())
+        })?;
+        self.write(|local| local.delete(request)).await
     }
 
     async fn set_payload(
         &self,
         request: Request<SetPayloadPoints>,
     ) -> Answer<PointsOperationResponse> {
-        self.write(|local| local.set_payload(request.into_inner())).await
+        let request = request.into_inner();
+        self.ask(|strict| {
+            strict.check_selector(&request.collection_name, request.points_selector.as_ref())
+        })?;
+        self.write(|local| local.set_payload(request)).await
     }
 
     async fn create_field_index(
         &self,
         request: Request<CreateFieldIndexCollection>,
     ) -> Answer<PointsOperationResponse> {
-        self.write(|local| local.create_index(request.into_inner())).await
+        let request = request.into_inner();
+        self.ask(|strict| {
+            strict.learn(&request);
+            Ok(())
+        })?;
+        self.write(|local| local.create_index(request)).await
     }
 
     async fn get(&self, request: Request<GetPoints>) -> Answer<GetResponse> {
@@ -216,22 +257,34 @@ impl Points for Service {
     }
 
     async fn scroll(&self, request: Request<ScrollPoints>) -> Answer<ScrollResponse> {
-        self.call(|local| local.scroll(request.into_inner())).await.map(Response::new)
+        let request = request.into_inner();
+        self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
+        self.call(|local| local.scroll(request)).await.map(Response::new)
     }
 
     async fn query(&self, request: Request<QueryPoints>) -> Answer<QueryResponse> {
-        let result = self.call(|local| local.query(request.into_inner())).await?;
+        let request = request.into_inner();
+        self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
+        let result = self.call(|local| local.query(request)).await?;
         Ok(Response::new(QueryResponse { result, ..QueryResponse::default() }))
     }
 
     async fn count(&self, request: Request<CountPoints>) -> Answer<CountResponse> {
-        let count = self.call(|local| local.count(request.into_inner())).await?;
+        let request = request.into_inner();
+        self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
+        let count = self.call(|local| local.count(request)).await?;
         let result = Some(CountResult { count });
         Ok(Response::new(CountResponse { result, ..CountResponse::default() }))
     }
 
     async fn facet(&self, request: Request<FacetCounts>) -> Answer<FacetResponse> {
-        let hits = self.call(|local| local.facet(request.into_inner())).await?;
+        let request = request.into_inner();
+        self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
+        self.ask(|strict| {
+            let kinds = [FieldType::Keyword, FieldType::Integer];
+            strict.check_key(&request.collection_name, &request.key, &kinds)
+        })?;
+        let hits = self.call(|local| local.facet(request)).await?;
         Ok(Response::new(FacetResponse { hits, ..FacetResponse::default() }))
     }
 

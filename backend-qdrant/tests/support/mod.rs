@@ -4,6 +4,7 @@
 pub(crate) mod fixture;
 pub(crate) mod gate;
 pub(crate) mod place;
+pub(crate) mod strict;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

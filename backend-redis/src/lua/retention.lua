@@ -14,7 +14,7 @@ local function evict(figures, messages, gone, max_messages, max_tokens, keep_sys
   while count > room or tokens > token_room do
     chunk = math.min(math.max(count - room, chunk), 128)
     local batch = redis.call('XRANGE', messages, digits(from), '+', 'COUNT', digits(chunk))
-    local doomed, forgotten, ended = {}, {}, #batch < chunk
+    local ended = #batch < chunk
     for i = 1, #batch do
       local message = batch[i]
       local seq = tonumber(string.match(message[1], '^%d+'))
@@ -24,22 +24,15 @@ local function evict(figures, messages, gone, max_messages, max_tokens, keep_sys
       end
       local role, size, id = message_head(message[2])
       if not (keep and role == 's') then
-        doomed[#doomed + 1] = message[1]
+        redis.call('XDEL', messages, message[1])
+        evicted = evicted + 1
         count_message(figures, role, size, -1)
         count, tokens = count - 1, tokens - size
         if id ~= '' then
-          forgotten[#forgotten + 1] = digits(last)
-          forgotten[#forgotten + 1] = id
+          redis.call('ZADD', gone, digits(last), id)
         end
       end
       from = seq + 1
-    end
-    if #forgotten > 0 then
-      redis.call('ZADD', gone, unpack(forgotten))
-    end
-    if #doomed > 0 then
-      redis.call('XDEL', messages, unpack(doomed))
-      evicted = evicted + #doomed
     end
     if ended then
       break

@@ -3,8 +3,3 @@ local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-
--- The digits of a whole number below 2^53.
-local function digits(number)
-  return string.format('%.0f', number)
-end

@@ -11,10 +11,12 @@ use super::{Figures, ids};
 use crate::error::{damaged, sql};
 use crate::rows::integer;
 
+/// The newest message always stays; it need not have the last number, where messages were restored.
 const OLDEST: &str = "
 SELECT seq, role, tokens, id IS NOT NULL FROM messages
-WHERE conversation = ?1 AND seq >= ?2 AND seq < ?3 AND (role <> 0 OR ?4)
-ORDER BY seq LIMIT ?5";
+WHERE conversation = ?1 AND seq >= ?2 AND (role <> 0 OR ?3)
+    AND seq < (SELECT max(seq) FROM messages WHERE conversation = ?1)
+ORDER BY seq LIMIT ?4";
 
 const EVICT: &str = "
 DELETE FROM messages
@@ -57,11 +59,9 @@ pub(super) async fn apply(
     };
     let mut with_ids = false;
     'evicting: while let Some(excess) = excess(&left, rule) {
-        // The newest message always stays.
         let rows: Vec<(i64, u32, u32, bool)> = sqlx::query_as(OLDEST)
             .bind(figures.conversation)
             .bind(integer(gone.first.max(gone.last + 1)))
-            .bind(integer(figures.last_seq))
             .bind(gone.with_system)
             .bind(integer(excess.messages.saturating_add(LOOK_AHEAD)))
             .fetch_all(&mut *connection)

@@ -32,6 +32,9 @@ UPDATE namespaces SET model = 'hers' WHERE user_id = 'alice';
 INSERT INTO message_ids
 SELECT 'alice', node_id, conversation_id, 'hers', 1, created_at, digest, NULL FROM message_ids
 WHERE user_id = 'bob' AND message_id = 'm1';
+INSERT INTO message_ids
+SELECT 'alice', node_id, conversation_id, 'hers 2', 2, created_at, digest, NULL FROM message_ids
+WHERE user_id = 'bob' AND message_id = 'm2';
 INSERT INTO conversations (user_id, node_id, conversation_id) VALUES ('alice', 'bot', 'hers'), ('alice', 'hers', 'hers');
 INSERT INTO namespaces (user_id, node_id, namespace, model, dimensions)
 VALUES ('alice', 'bot', 'hers', 'm', 2), ('alice', 'hers 2', 'hers', 'm', 2);
@@ -49,3 +52,21 @@ WHERE user_id = 'bob' AND key = 'a';
 INSERT INTO memory_data
 SELECT 'alice', 'hers 3', 'hers', value, metadata, version, created_at, updated_at, expires_at FROM memory_data
 WHERE user_id = 'bob' AND key = 'a';
+
+-- Rebinding: the counterpart that bob lacks, a record with the number of one of his and an id that
+-- he has not, the id that he is to lose, and one that has expired.
+INSERT INTO embeddings
+SELECT (jsonb_populate_record(e, jsonb_build_object('user_id', 'alice', 'namespace_number', s.namespace_number, 'record_number', e.record_number + 3000))).*
+FROM embeddings AS e, namespaces AS s WHERE e.user_id = 'bob' AND e.id = 'r4' AND s.user_id = 'bob' AND s.namespace = 'from';
+UPDATE embeddings SET id = 'hers too' FROM namespaces AS s
+WHERE embeddings.user_id = 'alice' AND embeddings.id = 'r2' AND s.user_id = 'bob' AND s.namespace = 'fresh' AND s.namespace_number = embeddings.namespace_number;
+INSERT INTO embeddings
+SELECT (jsonb_populate_record(e, jsonb_build_object('user_id', 'alice', 'namespace_number', s.namespace_number, 'record_number', e.record_number + 3000))).*
+FROM embeddings AS e, namespaces AS s WHERE e.user_id = 'bob' AND e.id = 'r9' AND s.user_id = 'bob' AND s.namespace = 'swap';
+UPDATE embeddings SET expires_at = '2020-01-01' FROM namespaces AS s
+WHERE embeddings.user_id = 'alice' AND embeddings.id = 'r1' AND s.user_id = 'bob' AND s.namespace = 'swap' AND s.namespace_number = embeddings.namespace_number;
+
+-- Of later numbers than bob's: who asks for the newest without asking whose finds it.
+INSERT INTO conversation_buffers
+SELECT (jsonb_populate_record(m, '{"seq": 1000}')).* FROM conversation_buffers AS m
+WHERE user_id = 'alice' AND conversation_id IN ('cut', 'plain') AND seq = 1;

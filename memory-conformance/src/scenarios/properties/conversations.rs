@@ -1,10 +1,11 @@
 //! Conversations compared with the model.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use memory_core::{
     Append, ConversationStore as _, Facet, Feature, ManualClock, Message, PageRequest,
-    ReadMessages, Retention, Role, StoredMessage, Timestamp, Trim,
+    ReadMessages, RestoreMessages, Retention, Role, StoredMessage, Timestamp, Trim,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -20,6 +21,7 @@ scenarios! {
     c1: conversations_answer_as_the_model_does;
     c3: retries_answer_as_the_model_does [SafeRetry];
     c4: retention_answers_as_the_model_does [Retention];
+    c11: restores_answer_as_the_model_does [Restoring];
 }
 
 #[derive(Debug, Clone)]
@@ -28,6 +30,7 @@ enum Op {
     /// The times stand for those of the messages at these places, where there are such.
     Read(ReadMessages, Option<usize>, Option<usize>),
     Trim(Trim),
+    Restore(RestoreMessages),
     Clear(String),
     Statistics(String),
     List(usize),
@@ -109,6 +112,44 @@ fn sequence(with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> {
     vec(op, 1..40)
 }
 
+/// Messages of rising numbers, in steps that leave holes, and a last number that may lie behind.
+fn restore() -> impl Strategy<Value = Op> {
+    let steps = vec((1..4_u64, message()), 0..5);
+    (conversation(), 0..20_u64, steps, 0..3_u64).prop_map(|(conversation, from, steps, behind)| {
+        let mut seq = from;
+        let messages: Vec<StoredMessage> = steps
+            .into_iter()
+            .map(|(step, message)| {
+                seq += step;
+                StoredMessage { seq, created_at: restored_at(seq), message }
+            })
+            .collect();
+        let last_seq = (seq + behind).max(1);
+        Op::Restore(RestoreMessages { conversation, messages, last_seq })
+    })
+}
+
+fn restored_at(seq: u64) -> Timestamp {
+    Timestamp::from_millis(1_577_836_800_000).unwrap().saturating_add(Duration::from_secs(seq))
+}
+
+async fn restores_answer_as_the_model_does(test: Test) {
+    let retained = |test: &Test| if test.has(Feature::Retention) { 0.3 } else { 0.0 };
+    let sequence = move |test: &Test| {
+        let others = sequence(false, retained(test));
+        // Something is restored again and again among the rest, so that it meets itself.
+        (others, vec(restore(), 1..8), vec(0..64_usize, 1..16)).prop_map(
+            |(mut ops, new, places)| {
+                for (at, place) in places.into_iter().enumerate() {
+                    ops.insert(place % (ops.len() + 1), new[at % new.len()].clone());
+                }
+                ops
+            },
+        )
+    };
+    holds(&test, sequence, compare).await;
+}
+
 async fn conversations_answer_as_the_model_does(test: Test) {
     holds(&test, |_| sequence(false, 0.0), compare).await;
 }
@@ -149,6 +190,10 @@ async fn compare(test: Test, ops: Vec<Op>) -> Result<(), String> {
             Op::Trim(request) => {
                 let trimmed = store.trim(&scope, request).await;
                 same(&op, &trimmed, &model.trim(&scope, request).await)?;
+            }
+            Op::Restore(request) => {
+                let restored = store.restore(&scope, request).await;
+                same(&op, &restored, &model.restore(&scope, request).await)?;
             }
             Op::Clear(name) => {
                 let cleared = store.clear(&scope, name).await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use memory_core::{
     Delete, Entry, Facet, Feature, Get, GetMany, Increment, Incremented, ListEntries, ManualClock,
-    PageRequest, Put, PutCondition, PutMany, Result, Scope, Timestamp, WorkingStore, Written,
+    PageRequest, Put, PutCondition, PutMany, RestoreEntries, Result, Scope, Timestamp,
+    WorkingStore, Written,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -22,6 +23,7 @@ scenarios! {
     facet: Some(Facet::Working), family: Family::Property;
     w1: working_memory_answers_as_the_model_does;
     w2: what_expired_is_absent_as_in_the_model;
+    w9: restores_answer_as_the_model_does [Restoring];
 }
 
 /// A ttl that ends within the sequence, but only when it is waited for.
@@ -36,6 +38,7 @@ enum Op {
     Delete(String, Option<Which>),
     Increment(Increment),
     List(String, usize),
+    Restore(RestoreEntries),
     Statistics,
     Clear,
     /// Puts the keys for a short time, and waits until it is over.
@@ -140,6 +143,42 @@ async fn what_expired_is_absent_as_in_the_model(test: Test) {
     holds(&test, sequence, compare).await;
 }
 
+fn restore() -> impl Strategy<Value = Op> {
+    let entry =
+        (key(), value(), 1..60_u64, any::<bool>()).prop_map(|(key, value, version, odd)| {
+            let at = Timestamp::from_millis(1_577_836_800_000 + i64::from(odd)).unwrap();
+            Entry {
+                key,
+                value,
+                metadata: serde_json::Map::new(),
+                version,
+                created_at: at,
+                updated_at: at,
+                expires_at: None,
+            }
+        });
+    (vec(entry, 1..4), any::<bool>()).prop_map(|(entries, overwrite)| {
+        let by_key: BTreeMap<String, Entry> =
+            entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        Op::Restore(RestoreEntries { entries: by_key.into_values().collect(), overwrite })
+    })
+}
+
+async fn restores_answer_as_the_model_does(test: Test) {
+    let sequence = |test: &Test| {
+        // What was restored once is restored again among the rest, so that it meets itself.
+        (vec(op(test), 1..40), vec(restore(), 1..8), vec(0..64_usize, 1..16)).prop_map(
+            |(mut ops, new, places)| {
+                for (at, place) in places.into_iter().enumerate() {
+                    ops.insert(place % (ops.len() + 1), new[at % new.len()].clone());
+                }
+                ops
+            },
+        )
+    };
+    holds(&test, sequence, compare).await;
+}
+
 /// The store and the model, side by side.
 struct Pair {
     store: Arc<dyn WorkingStore>,
@@ -190,6 +229,7 @@ async fn compare(test: Test, ops: Vec<Op>) -> std::result::Result<(), String> {
                 same_entries(&op, read, pair.model.get_many(&pair.scope, &request).await)?;
             }
             Op::List(prefix, limit) => pair.list(prefix, *limit).await?,
+            Op::Restore(request) => pair.restore(request).await?,
             Op::Statistics => {
                 let statistics = pair.store.statistics(&pair.scope).await;
                 same(&op, &statistics, &pair.model.statistics(&pair.scope).await)?;
@@ -227,6 +267,21 @@ impl Pair {
         }
         versions.push(written.version);
         Ok(())
+    }
+
+    async fn restore(&mut self, request: &RestoreEntries) -> std::result::Result<(), String> {
+        let restored = self.store.restore(&self.scope, request).await;
+        let expected = self.model.restore(&self.scope, request).await;
+        if restored.is_ok() {
+            for entry in &request.entries {
+                self.versions.entry(entry.key.clone()).or_default().push(entry.version);
+            }
+        }
+        match (&restored, &expected) {
+            // Which of several that differ is told is the store's choice.
+            (Err(store), Err(model)) if store.kind() == model.kind() => Ok(()),
+            _ => same(request, &restored, &expected),
+        }
     }
 
     async fn put(&mut self, new: &NewPut) -> std::result::Result<(), String> {

@@ -25,14 +25,14 @@ scenarios! {
     v14: another_space_is_a_conflict [Restoring];
     v14: a_repeated_restore_changes_nothing [Restoring];
     v14: a_record_that_differs_is_a_conflict [Restoring];
-    v14: a_conflict_changes_nothing [Restoring, AtomicRecords];
+    v14: a_conflict_changes_nothing [Restoring];
     v14: every_difference_counts [Restoring];
     v14: overwriting_takes_the_place_of_what_differs [Restoring];
     v14: overwriting_leaves_no_ghost [Restoring, TextSearch];
     v14: a_stored_record_keeps_the_restored_created_at [Restoring];
     v14: a_thousand_records_are_one_batch [Restoring];
     v14: illegal_restores_are_invalid_input [Restoring];
-    v14: concurrent_restores_of_one_batch_write_it_once [Restoring, AtomicRecords];
+    v14: concurrent_restores_of_one_batch_write_it_once [Restoring];
 }
 
 fn at(millis: i64) -> Timestamp {

@@ -1,11 +1,12 @@
-//! The driver against Qdrant's own client, in one run on one server:
-//! `BENCH_QDRANT_URL=qdrant://127.0.0.1:6334 cargo bench -p backend-qdrant`.
+//! The driver against Qdrant's own client on one server, or against Qdrant Edge called directly:
+//! `BENCH_QDRANT_URL=qdrant://127.0.0.1:6334 cargo bench -p backend-qdrant`, or without a URL
+//! `cargo bench -p backend-qdrant --features edge`.
 //!
 //! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
-//! sides alike, and compares the medians and the best. By hand is what the client's documentation
-//! shows: one collection, a tenant index on a user, an upsert that waits; it tells neither what a
-//! write did nor keeps spaces apart. `BENCH_RECORDS` says how many records the 1,000 users of the
-//! filtered search have together, 100,000 unless it is set.
+//! sides alike, and compares the medians and the best. By hand is what the documentation shows: one
+//! collection, a tenant index on a user, an upsert that waits; it tells neither what a write did nor
+//! keeps spaces apart. `BENCH_RECORDS` says how many records the 1,000 users of the filtered search
+//! have together, 100,000 unless it is set.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -21,16 +22,14 @@ use backend_qdrant::driver;
 use memory_core::{
     Backend, Driver as _, EmbeddingSpace, NewRecord, Scope, StoreRecords, VectorSearch, normalize,
 };
-use qdrant_client::Qdrant;
-use qdrant_client::qdrant::{
-    Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Distance, FieldType,
-    Filter, HnswConfigDiffBuilder, KeywordIndexParamsBuilder, PointStruct, QueryPointsBuilder,
-    UpsertPointsBuilder, Value, VectorParamsBuilder,
-};
+use raw::Raw;
+
+#[cfg(feature = "edge")]
+mod edge;
+mod raw;
 
 const DIMENSIONS: usize = 384;
 const USERS: usize = 1_000;
-const RAW: &str = "bench-raw";
 const TEXT: &str =
     "The quick brown fox jumps over the lazy dog, again and again and again. 1234567";
 
@@ -82,7 +81,7 @@ impl Vectors {
 
 struct Bench {
     backend: Backend,
-    raw: Qdrant,
+    raw: Raw,
     vectors: Vectors,
     space: EmbeddingSpace,
 }
@@ -91,32 +90,21 @@ fn scope(user: usize) -> Scope {
     Scope::new(format!("user {user}"), "bot").unwrap()
 }
 
-fn raw_point(user: usize, number: u64, vector: Vec<f32>) -> PointStruct {
-    let payload: [(&str, Value); 2] =
-        [("user", format!("user {user}").into()), ("content", TEXT.into())];
-    PointStruct::new(number, vector, payload)
-}
+/// What is written by hand: a number, a user and a vector, with the same content for all.
+type RawPoint = (u64, usize, Vec<f32>);
 
 impl Bench {
-    async fn new(url: &str) -> Self {
-        let prefix = format!("bench-{}", std::process::id());
-        let store = format!("{url}?prefix={prefix}&timeout_ms=120000").parse().unwrap();
+    /// On a server, or in a folder.
+    async fn new(server: Option<&str>, folder: &std::path::Path) -> Self {
+        let store = match server {
+            Some(url) => format!("{url}?prefix=bench-{}&timeout_ms=120000", std::process::id()),
+            None => format!("qdrant-edge:{}", folder.join("driver").display()),
+        };
+        let store = store.parse().unwrap();
         driver().admin(&store).await.unwrap().migrate().await.unwrap();
-        let raw = Qdrant::from_url(&url.replace("qdrant://", "http://"))
-            .timeout(Duration::from_mins(2))
-            .build()
-            .unwrap();
-        let _ = raw.delete_collection(RAW).await;
-        let hnsw = HnswConfigDiffBuilder::default().m(0).payload_m(16);
-        let params = VectorParamsBuilder::new(DIMENSIONS as u64, Distance::Cosine);
-        let create = CreateCollectionBuilder::new(RAW).vectors_config(params).hnsw_config(hnsw);
-        raw.create_collection(create).await.unwrap();
-        let tenant = KeywordIndexParamsBuilder::default().is_tenant(true);
-        let index = CreateFieldIndexCollectionBuilder::new(RAW, "user", FieldType::Keyword);
-        raw.create_field_index(index.field_index_params(tenant).wait(true)).await.unwrap();
         Self {
             backend: driver().connect(&store).await.unwrap(),
-            raw,
+            raw: Raw::new(server, &folder.join("raw")).await,
             vectors: Vectors(42),
             space: EmbeddingSpace::new("bench", DIMENSIONS),
         }
@@ -127,24 +115,10 @@ impl Bench {
         self.backend.vectors().unwrap().store(&scope(user), &request).await.unwrap();
     }
 
-    async fn raw_upsert(&self, points: Vec<PointStruct>) {
-        self.raw.upsert_points(UpsertPointsBuilder::new(RAW, points).wait(true)).await.unwrap();
-    }
-
     async fn search(&self, user: usize, query: &[f32]) -> Vec<String> {
         let search = VectorSearch::new("n", self.space.clone(), query.to_vec(), 10);
         let found = self.backend.vectors().unwrap().search(&scope(user), &search).await.unwrap();
         found.hits.into_iter().map(|hit| hit.record.id).collect()
-    }
-
-    async fn raw_search(&self, user: usize, query: &[f32]) {
-        let own = Filter::must([Condition::matches("user", format!("user {user}"))]);
-        let query = QueryPointsBuilder::new(RAW)
-            .query(query.to_vec())
-            .filter(own)
-            .limit(10)
-            .with_payload(true);
-        self.raw.query(query).await.unwrap();
     }
 
     /// All users' records; gives those of the first users, to compare with.
@@ -153,10 +127,14 @@ impl Bench {
         let mut kept = Vec::new();
         for user in 0..USERS {
             let vectors: Vec<Vec<f32>> = (0..each).map(|n| self.vectors.next(n)).collect();
-            let points = vectors.iter().zip(0..).map(|(vector, n): (_, u64)| {
-                raw_point(user, (user * each) as u64 + n, vector.clone())
-            });
-            self.raw_upsert(points.collect()).await;
+            let points = vectors
+                .iter()
+                .zip(0..)
+                .map(|(vector, n): (_, u64)| ((user * each) as u64 + n, user, vector.clone()));
+            self.raw.upsert(points.collect()).await;
+            if user * each / 2_000 != (user + 1) * each / 2_000 {
+                self.raw.settle();
+            }
             let records = vectors.iter().enumerate().map(|(n, vector)| {
                 NewRecord::new(format!("{TEXT} {n}"), vector.clone()).with_id(format!("{n}"))
             });
@@ -190,22 +168,38 @@ impl Bench {
 
 #[tokio::main]
 async fn main() {
-    let Ok(url) = std::env::var("BENCH_QDRANT_URL") else {
-        println!("set BENCH_QDRANT_URL to a server, as in qdrant://127.0.0.1:6334");
+    let server = std::env::var("BENCH_QDRANT_URL").ok();
+    if server.is_none() && cfg!(not(feature = "edge")) {
+        println!("set BENCH_QDRANT_URL to a server, or build with the feature edge");
         return;
-    };
+    }
+    let folder = tempfile::tempdir().unwrap();
     let records = std::env::var("BENCH_RECORDS").map_or(100_000, |n| n.parse().unwrap());
-    let mut bench = Bench::new(&url).await;
+    let mut bench = Bench::new(server.as_deref(), folder.path()).await;
+    let before = resident();
     let start = Instant::now();
     let kept = bench.fill(records).await;
     println!("{records} records of {USERS} users, twice, in {:.0?}", start.elapsed());
+    if server.is_none() {
+        let own = records * DIMENSIONS * 4;
+        let disk = ["driver", "raw"].map(|name| used(&folder.path().join(name)) as f64);
+        println!(
+            "disk by the vectors' own bytes: driver {:.2}, by hand {:.2}",
+            disk[0] / own as f64,
+            disk[1] / own as f64
+        );
+        println!(
+            "resident memory of both by the vectors' own bytes: {:.2}",
+            (resident() - before) as f64 / own as f64
+        );
+    }
     println!("{:<36} {:>10} {:>10}", "", "by hand", "driver");
     let queries: Vec<Vec<f32>> = (0..200).map(|n| bench.vectors.next(n)).collect();
     let mut turn = 0;
     compare!(
         "filtered top 10 among all users",
         1_000,
-        bench.raw_search(turn * 7 % USERS, &queries[turn % 200]).await,
+        bench.raw.search(turn * 7 % USERS, &queries[turn % 200]).await,
         {
             bench.search(turn * 7 % USERS, &queries[turn % 200]).await;
             turn += 1;
@@ -218,7 +212,7 @@ async fn main() {
         300,
         {
             number += 1;
-            bench.raw_upsert(vec![raw_point(0, number, queries[0].clone())]).await;
+            bench.raw.upsert(vec![(number, 0, queries[0].clone())]).await;
         },
         {
             number += 1;
@@ -230,9 +224,8 @@ async fn main() {
         "batch of 1,000",
         10,
         {
-            let points =
-                (0..1_000_u64).map(|n| raw_point(2, number + n, queries[n as usize % 200].clone()));
-            bench.raw_upsert(points.collect()).await;
+            let points = (0..1_000).map(|n| (number + n, 2, queries[n as usize % 200].clone()));
+            bench.raw.upsert(points.collect()).await;
             number += 1_000;
         },
         {
@@ -244,4 +237,22 @@ async fn main() {
             number += 1_000;
         }
     );
+}
+
+/// This process's resident memory in bytes, where the system tells it.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kilobytes.unwrap_or(0_usize) * 1_024
+}
+
+/// What a folder's files take on disk, in bytes.
+fn used(folder: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let size = |path: std::path::PathBuf| {
+        if path.is_dir() { used(&path) } else { path.metadata().unwrap().blocks() * 512 }
+    };
+    entries.map(size).sum()
 }

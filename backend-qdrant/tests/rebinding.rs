@@ -1,0 +1,267 @@
+//! What rebinding a namespace (V13) asks of this driver beyond the suite: that it can die at any
+//! request, and that whoever writes or deletes meanwhile loses nothing.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use backend_qdrant::driver;
+use backend_qdrant::edge::Local;
+use memory_core::{
+    Admin, Backend, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, NewRecord, Outcome,
+    PageRequest, Rebind, Result, Retry, ScanRecords, Scope, Selection, StoreRecords, StoredRecord,
+    VectorSearch,
+};
+use qdrant_client::qdrant::{Condition, CountPoints, Filter, SetPayloadPoints, Value};
+use support::fixture::{Fixture, Mood};
+use tonic::Status;
+
+const OLD: usize = 2;
+const NEW: usize = 3;
+const RECORDS: usize = 10;
+
+fn scope() -> Scope {
+    Scope::new("ada", "bot").unwrap()
+}
+
+fn space(dimensions: usize) -> EmbeddingSpace {
+    EmbeddingSpace::new("model", dimensions)
+}
+
+fn record(id: usize, dimensions: usize) -> NewRecord {
+    #[allow(clippy::cast_precision_loss, reason = "a small number")]
+    let embedding = (0..dimensions).map(|at| (id + at + 1) as f32).collect();
+    NewRecord::new(format!("text {id}"), embedding).with_id(id.to_string())
+}
+
+/// A server that dies for its callers when so many requests were answered.
+struct Mortal {
+    fixture: Fixture,
+    left: Arc<AtomicUsize>,
+    _folder: tempfile::TempDir,
+}
+
+impl Mortal {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        let counted = Arc::clone(&left);
+        let mood: Mood = Arc::new(move || {
+            let answered = counted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                if left == usize::MAX { Some(left) } else { left.checked_sub(1) }
+            });
+            answered.err().map(|_| Status::unavailable("dead, as the test says"))
+        });
+        let fixture = Fixture::start(folder.path(), None, None, mood);
+        Self { fixture, left, _folder: folder }
+    }
+
+    fn url(&self) -> memory_core::StoreUrl {
+        format!("qdrant://{}", self.fixture.address).parse().unwrap()
+    }
+
+    async fn admin(&self) -> Arc<dyn Admin> {
+        driver().admin(&self.url()).await.unwrap()
+    }
+
+    async fn store(&self) -> Client {
+        self.admin().await.migrate().await.unwrap();
+        Client(driver().connect(&self.url()).await.unwrap())
+    }
+
+    fn dies_after(&self, requests: usize) {
+        self.left.store(requests, Ordering::SeqCst);
+    }
+
+    fn lives(&self) {
+        self.left.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    fn local(&self) -> &Local {
+        &self.fixture.local
+    }
+
+    /// As if the seals of the dead were of long ago.
+    fn age_seals(&self) {
+        let sealed = qdrant_client::qdrant::Range { gte: Some(0.0), ..Default::default() };
+        let request = SetPayloadPoints {
+            collection_name: "memory".to_owned(),
+            payload: [("sealed".to_owned(), Value::from(1))].into(),
+            points_selector: Some(Filter::must([Condition::range("sealed", sealed)]).into()),
+            ..SetPayloadPoints::default()
+        };
+        self.local().set_payload(request).unwrap();
+    }
+
+    /// How many points there are in the collections of records.
+    fn points(&self) -> u64 {
+        let count = |dimensions| {
+            let collection_name = format!("memory.{dimensions}");
+            let request = CountPoints { collection_name, ..CountPoints::default() };
+            self.local().count(request).unwrap_or_default()
+        };
+        count(OLD) + count(NEW)
+    }
+}
+
+struct Client(Backend);
+
+impl Client {
+    async fn put(
+        &self,
+        namespace: &str,
+        dimensions: usize,
+        ids: impl Iterator<Item = usize>,
+    ) -> Result<Vec<StoredRecord>> {
+        let records = ids.map(|id| record(id, dimensions)).collect();
+        let request =
+            StoreRecords { namespace: namespace.into(), space: space(dimensions), records };
+        self.0.vectors()?.store(&scope(), &request).await
+    }
+
+    async fn pair(&self) {
+        self.put("notes", OLD, 0..RECORDS).await.unwrap();
+        self.put("other", NEW, 0..RECORDS + 1).await.unwrap();
+    }
+
+    async fn rebind(&self) -> Result<u64> {
+        let request = Rebind { namespace: "notes".into(), from: "other".into() };
+        self.0.vectors()?.rebind(&scope(), &request).await
+    }
+
+    async fn search(&self, dimensions: usize) -> Result<usize> {
+        let query = record(1, dimensions).embedding;
+        let request = VectorSearch::new("notes", space(dimensions), query, 100);
+        Ok(self.0.vectors()?.search(&scope(), &request).await?.hits.len())
+    }
+
+    async fn delete(&self, id: usize) -> Result<u64> {
+        let which = Selection::Ids(vec![id.to_string()]);
+        let request = DeleteRecords { namespace: "notes".into(), which };
+        self.0.vectors()?.delete(&scope(), &request).await
+    }
+
+    async fn ids(&self) -> Vec<usize> {
+        let request = ScanRecords {
+            namespace: "notes".into(),
+            filter: None,
+            with_embeddings: false,
+            page: PageRequest::first(1_000),
+        };
+        let page = self.0.vectors().unwrap().scan(&scope(), &request).await.unwrap();
+        let mut ids: Vec<usize> = page.items.iter().map(|r| r.id.parse().unwrap()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The dimensions of the space that the namespace is bound to, all of whose records are found.
+    async fn bound_to(&self) -> usize {
+        let found = [self.search(OLD).await, self.search(NEW).await];
+        match found {
+            [Ok(RECORDS), Err(error)] if error.kind() == ErrorKind::Conflict => OLD,
+            [Err(error), Ok(RECORDS)] if error.kind() == ErrorKind::Conflict => NEW,
+            found => panic!("{found:?}"),
+        }
+    }
+}
+
+/// Repeats what was refused because somebody else was at work.
+async fn patiently<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
+    loop {
+        match call().await {
+            Err(error) if error.kind() == ErrorKind::Conflict && error.is_transient() => {}
+            answer => return answer,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v13_a_rebinding_may_die_at_any_request() {
+    let mut bound = Vec::new();
+    let server = Mortal::start();
+    for requests in 0.. {
+        // One that remembers nothing.
+        let client = server.store().await;
+        client.pair().await;
+        server.dies_after(requests);
+        let died = client.rebind().await;
+        server.lives();
+        let after = client.bound_to().await;
+        bound.push(after);
+        if let Ok(count) = died {
+            assert_eq!((count, after), (RECORDS as u64, NEW));
+            assert_eq!(server.points(), RECORDS as u64, "nothing is left");
+            break;
+        }
+        // A writer undoes the seal, and finds what it stored before.
+        server.age_seals();
+        let stored = client.put("notes", after, 0..RECORDS).await.unwrap();
+        assert!(stored.iter().all(|stored| stored.outcome == Outcome::Unchanged), "{requests}");
+        assert_eq!(client.delete(0).await.unwrap(), 1, "{requests}");
+        client.put("notes", after, 0..1).await.unwrap();
+        assert_eq!(client.bound_to().await, after, "{requests}");
+        if after == OLD {
+            client.put("other", NEW, 0..RECORDS + 1).await.unwrap();
+            assert_eq!(client.rebind().await.unwrap(), RECORDS as u64, "{requests}");
+            assert_eq!(client.bound_to().await, NEW);
+        }
+        server.admin().await.purge_expired().await.unwrap();
+        client.0.control().erase("ada").await.unwrap();
+        assert_eq!(server.points(), 0, "after {requests} requests something is left");
+    }
+    let step = bound.iter().position(|bound| *bound == NEW).unwrap();
+    assert!(step > 5 && bound[step..].iter().all(|bound| *bound == NEW), "{bound:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v13_whoever_writes_meanwhile_loses_nothing() {
+    let server = Mortal::start();
+    let client = Arc::new(server.store().await);
+    for round in 0..5 {
+        client.pair().await;
+        let deleting = tokio::spawn({
+            let client = Arc::new(Client(driver().connect(&server.url()).await.unwrap()));
+            async move {
+                let mut deleted = Vec::new();
+                for id in 0..RECORDS / 2 {
+                    let count = patiently(|| client.delete(id)).await.unwrap();
+                    assert_eq!(count, 1, "{id} is deleted once");
+                    deleted.push(id);
+                    tokio::task::yield_now().await;
+                }
+                deleted
+            }
+        });
+        let writing = tokio::spawn({
+            let client = Arc::new(Client(driver().connect(&server.url()).await.unwrap()));
+            async move {
+                let mut stored = Vec::new();
+                for id in RECORDS + 1..RECORDS + 11 {
+                    match patiently(|| client.put("notes", OLD, id..id + 1)).await {
+                        Ok(_) => stored.push(id),
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+                            assert_eq!(error.retry(), Retry::Permanent, "of another space");
+                            return (stored, true);
+                        }
+                    }
+                }
+                (stored, false)
+            }
+        });
+        let rebound = patiently(|| client.rebind()).await;
+        let deleted = deleting.await.unwrap();
+        let (stored, refused) = writing.await.unwrap();
+        let now = client.ids().await;
+        let kept: Vec<usize> = (0..RECORDS).filter(|id| !deleted.contains(id)).collect();
+        let expected: Vec<usize> = kept.into_iter().chain(stored.iter().copied()).collect();
+        assert_eq!(now, expected, "round {round}: {rebound:?}, {refused}");
+        if rebound.is_ok() {
+            assert!(stored.is_empty(), "stored without a counterpart: {stored:?}");
+        }
+        client.0.control().erase("ada").await.unwrap();
+        assert_eq!(server.points(), 0);
+    }
+}
