@@ -4,6 +4,7 @@
 mod docs;
 mod images;
 mod models;
+mod soak;
 mod stores;
 mod test;
 mod tree;
@@ -54,6 +55,16 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Breaks stores at random while they are at work, and checks that nothing is lost, doubled or
+    /// mixed up, until the time is over or something is (tests/faults).
+    Soak {
+        /// For how long.
+        #[arg(long)]
+        minutes: u32,
+        /// What all dice come from [default: any, and printed]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Runs the benchmarks.
     Bench {
         /// Only benchmarks whose name contains this.
@@ -72,6 +83,7 @@ fn main() -> Result<()> {
         Chore::Docs => docs::run(&sh),
         Chore::Tree => tree::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),
+        Chore::Soak { minutes, seed } => soak::run(&sh, minutes, seed),
         Chore::Bench { filter } => {
             Ok(cmd!(sh, "cargo bench --workspace --locked -- {filter...}").run()?)
         }
