@@ -18,6 +18,7 @@ mod composed;
 #[cfg(feature = "edge")]
 mod edge;
 mod inmemory;
+mod moving;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod network;
 #[cfg(feature = "postgres")]
@@ -81,6 +82,7 @@ const STORES: &[Store] = &[
     ("qdrant", edge::tests),
     #[cfg(all(feature = "postgres", feature = "redis"))]
     ("composed", composed::tests),
+    ("moved", moving::tests),
 ];
 
 /// The tests of all stores, or of the one that the filter names, as in `sqlite::locked`.
