@@ -120,7 +120,7 @@ impl Connection {
 
     async fn send(&self, key: &str, request: Request<'_>) -> Result<Value, Failure> {
         match &self.servers {
-            Servers::Single(node) => node.send(request).await,
+            Servers::Single(node) => node.send(request).await.map_err(Failure::of_only_server),
             Servers::Cluster(cluster) => cluster.send(key, request).await,
         }
     }

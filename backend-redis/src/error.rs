@@ -30,6 +30,17 @@ impl Failure {
         Self { maybe_run: server_code(&error).is_none(), error }
     }
 
+    /// The same, of a server that the URL names as the only one: where that points to another one, it
+    /// is part of a cluster.
+    pub(crate) fn of_only_server(self) -> Self {
+        match self.code() {
+            Some("MOVED" | "ASK") => {
+                Self { error: redis::make_extension_error("CROSSSLOT".into(), None), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// The code of the server's answer, as in `MOVED`; none where it did not answer.
     pub(crate) fn code(&self) -> Option<&str> {
         server_code(&self.error)

@@ -65,10 +65,10 @@ impl Pump {
             waker: Waker::from(Arc::clone(&task)),
             task,
         });
-        let polled = Arc::clone(&shared);
+        let moved = Moved(Arc::clone(&shared));
         let task = tokio::spawn(std::future::poll_fn(move |cx| {
-            polled.task.0.register(cx.waker());
-            polled.poll(polled.io.lock())
+            moved.0.task.0.register(cx.waker());
+            moved.0.poll(moved.0.io.lock())
         }));
         Self { shared, task: task.abort_handle() }
     }
@@ -121,6 +121,16 @@ impl Shared {
             *io = None;
         }
         polled
+    }
+}
+
+/// What the task holds. The connection ends with it, also where that is because its runtime ended:
+/// who calls then is told, and connects anew.
+struct Moved(Arc<Shared>);
+
+impl Drop for Moved {
+    fn drop(&mut self) {
+        *self.0.io.lock() = None;
     }
 }
 
@@ -228,5 +238,15 @@ mod tests {
         });
         assert_eq!(double(&pump, &sender, 1).await, None);
         assert_eq!(double(&pump, &sender, 2).await, None);
+    }
+
+    #[test]
+    fn calls_end_with_the_runtime_that_moves_them() {
+        let runtime = || tokio::runtime::Runtime::new().unwrap();
+        let first = runtime();
+        let (pump, sender) = first.block_on(async { doubling() });
+        assert_eq!(first.block_on(double(&pump, &sender, 1)), Some(2));
+        drop(first);
+        assert_eq!(runtime().block_on(double(&pump, &sender, 2)), None);
     }
 }

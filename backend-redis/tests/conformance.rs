@@ -95,15 +95,13 @@ impl Caches {
         }
         let backend = driver().connect(&store.url(&store.hosts).parse()?).await?;
         let shared = SharedLevel { cache: Arc::clone(backend.shared_cache().unwrap()), ttl: AGE };
-        Ok(Some(match before {
-            Before::ManyCaches => Self::Many(shared),
-            _ => {
-                let options =
-                    CacheOptions { max_age: AGE, shared: Some(shared), ..CacheOptions::default() };
-                let clock = Arc::new(Ahead::default());
-                Self::One(Cache::with_clock(options, Arc::clone(&clock) as _), clock)
-            }
-        }))
+        if matches!(before, Before::ManyCaches) {
+            return Ok(Some(Self::Many(shared)));
+        }
+        let options =
+            CacheOptions { max_age: AGE, shared: Some(shared), ..CacheOptions::default() };
+        let clock = Arc::new(Ahead::default());
+        Ok(Some(Self::One(Cache::with_clock(options, Arc::clone(&clock) as _), clock)))
     }
 
     fn around(&self, backend: Backend) -> Backend {

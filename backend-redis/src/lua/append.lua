@@ -70,7 +70,7 @@ if #ARGV > ids_from then
 end
 local evicted = 0
 if ARGV[2] ~= '' or ARGV[3] ~= '' then
-  evicted = evict(figures, KEYS[4], KEYS[6], ARGV[2], ARGV[3], ARGV[4])
+  evicted = evict(figures, KEYS[4], KEYS[6], figures[LAST], ARGV[2], ARGV[3], ARGV[4])
 end
 write_figures(KEYS[3], figures)
 return string.format('ok %.0f %s %.0f %.0f %.0f', last + 1, now, evicted, message_count(figures),

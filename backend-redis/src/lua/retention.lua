@@ -1,6 +1,6 @@
 -- Evicts from the front until the rest is within the limits ('' for none); the newest message
--- stays. Says how many went. Cost: O(evicted), so that an append pays for what it made too much.
-local function evict(figures, messages, gone, max_messages, max_tokens, keep_system)
+-- stays, whose number is given. Says how many went. Cost: O(evicted), so that an append pays for what it made too much.
+local function evict(figures, messages, gone, newest, max_messages, max_tokens, keep_system)
   local keep = keep_system == '1'
   -- No limit is one that nothing passes.
   local room, token_room = tonumber(max_messages) or math.huge, tonumber(max_tokens) or math.huge
@@ -10,7 +10,7 @@ local function evict(figures, messages, gone, max_messages, max_tokens, keep_sys
     count, tokens, from = count - system, tokens - system_tokens, figures[FRONTIER]
     room, token_room = math.max(room - system, 0), math.max(token_room - system_tokens, 0)
   end
-  local last, evicted, chunk = figures[LAST], 0, 1
+  local evicted, chunk = 0, 1
   while count > room or tokens > token_room do
     chunk = math.min(math.max(count - room, chunk), 128)
     local batch = redis.call('XRANGE', messages, digits(from), '+', 'COUNT', digits(chunk))
@@ -18,7 +18,7 @@ local function evict(figures, messages, gone, max_messages, max_tokens, keep_sys
     for i = 1, #batch do
       local message = batch[i]
       local seq = tonumber(string.match(message[1], '^%d+'))
-      if seq == last or (count <= room and tokens <= token_room) then
+      if seq == newest or (count <= room and tokens <= token_room) then
         ended = true
         break
       end
@@ -29,7 +29,7 @@ local function evict(figures, messages, gone, max_messages, max_tokens, keep_sys
         count_message(figures, role, size, -1)
         count, tokens = count - 1, tokens - size
         if id ~= '' then
-          redis.call('ZADD', gone, digits(last), id)
+          redis.call('ZADD', gone, digits(figures[LAST]), id)
         end
       end
       from = seq + 1

@@ -7,12 +7,13 @@ use backend_redis::driver;
 use memory_core::{Append, Driver as _, HealthStatus, Message, Put, StoreUrl};
 use serde_json::Value;
 
-use crate::support::cluster::{text, until};
+use crate::support::cluster::{Cluster, text, until};
 use crate::support::connect;
 use crate::support::server::Server;
 use crate::{facts, get, put, scope, until_ok};
 
 crate::cases! {
+    e2_a_cluster_that_is_named_as_one_server_is_a_config_error,
     e2_wrong_credentials_are_denied_and_never_told,
     e2_a_refused_connection_is_unavailable_and_was_not_applied,
     e2_a_killed_server_is_unavailable_until_it_is_back,
@@ -209,4 +210,18 @@ async fn g13_an_unprepared_or_newer_store_is_a_config_error() {
         assert_eq!(facts(&error), ("config", false, false), "{error:?}");
     }
     assert_eq!(text(server.command(&["GET", "memory:schema"])), "3");
+}
+
+async fn e2_a_cluster_that_is_named_as_one_server_is_a_config_error() {
+    let cluster = Cluster::start("redis-server", 0, &[]);
+    connect(&cluster.url()).await.unwrap();
+    let mut refused = 0;
+    for server in &cluster.servers {
+        // One of them may have all that connecting asks for.
+        let Err(error) = connect(&server.url()).await else { continue };
+        assert_eq!(facts(&error), ("config", false, false), "{error:?}");
+        assert!(error.hint().unwrap().contains("redis+cluster://"), "{error:?}");
+        refused += 1;
+    }
+    assert!(refused > 1);
 }

@@ -2,8 +2,8 @@
 //! W9).
 
 use memory_core::{
-    Append, Backend, Entry, ErrorKind, Get, Message, Put, RestoreEntries, RestoreMessages,
-    Restored, Result, StoredMessage, Timestamp,
+    Append, Backend, Entry, ErrorKind, Get, Message, Put, ReadMessages, RestoreEntries,
+    RestoreMessages, Restored, Result, Retention, StoredMessage, Timestamp, Trim,
 };
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::support::server::Server;
 crate::cases! {
     w9_the_order_of_members_is_no_difference,
     c11_the_order_of_members_is_no_difference,
+    c4_the_newest_stays_where_numbers_were_restored_past_it,
     c11_numbers_that_cannot_be_kept_exactly_are_refused,
 }
 
@@ -69,6 +70,22 @@ async fn c11_the_order_of_members_is_no_difference() {
     let differs = StoredMessage { seq: 1, created_at, message: Message::user("x") };
     let error = restore(&backend, vec![differs], 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+async fn c4_the_newest_stays_where_numbers_were_restored_past_it() {
+    let server = Server::start("redis-server", &[]);
+    let backend = connect(&server.url()).await.unwrap();
+    let created_at = Timestamp::from_millis(1_577_836_800_000).unwrap();
+    let message = Message::user("x").with_token_count(10);
+    let stored = [1, 2].map(|seq| StoredMessage { seq, created_at, message: message.clone() });
+    restore(&backend, stored.into(), 9).await.unwrap();
+    let conversations = backend.conversations().unwrap();
+    let trim = Trim { conversation: "c".into(), retention: Retention::tokens(1) };
+    for evicted in [1, 0] {
+        assert_eq!(conversations.trim(&scope(), &trim).await.unwrap(), evicted);
+        let left = conversations.read(&scope(), &ReadMessages::newest("c", 9)).await.unwrap();
+        assert_eq!(left.messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [2]);
+    }
 }
 
 async fn c11_numbers_that_cannot_be_kept_exactly_are_refused() {
