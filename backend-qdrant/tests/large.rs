@@ -138,6 +138,7 @@ async fn search(backend: &Backend, query: &[f32], form: Option<Value>) -> Search
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes where Edge is built for tests"]
 async fn v7_a_namespace_of_more_than_20_000_is_found_by_its_graph() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("qdrant-edge:{}", folder.path().display()).parse().unwrap();
