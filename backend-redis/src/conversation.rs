@@ -58,9 +58,6 @@ static LIST: Script = conversation_script!(reading, "describe.lua", "list_conver
 /// How many messages a read gives that names no limit (C6).
 const READ_LIMIT: usize = 10_000;
 
-/// The greatest number that the scripts, which count in doubles, can follow with as many again.
-const MAX_NUMBER: u64 = 1 << 52;
-
 /// Conversations on Redis.
 #[derive(Debug)]
 pub(crate) struct Conversations(pub(crate) Arc<Store>);
@@ -120,10 +117,6 @@ impl ConversationStore for Conversations {
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
-        if request.last_seq > MAX_NUMBER {
-            return Err(Error::unsupported("numbers past 2^52 are not kept exactly")
-                .with_hint("restore the conversation into a store that counts further"));
-        }
         let messages = &request.messages;
         let names = all_keys(&self.0.keys(scope), &request.conversation);
         let plain = messages.iter().map(|stored| &stored.message);

@@ -52,9 +52,7 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use filter::{Field, Filter, Subject, Test};
 pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MIN_TTL};
 pub use page::{Cursor, Page, PageRequest};
-pub use restore::{
-    MAX_RESTORED_VERSION, RestoreEntries, RestoreMessages, RestoreRecords, Restored,
-};
+pub use restore::{MAX_RESTORED, RestoreEntries, RestoreMessages, RestoreRecords, Restored};
 pub use scope::Scope;
 pub use secret::{ExposeSecret, SecretString, StoreUrl};
 pub use shared_cache::{Lease, LookedUp, SharedCache, SharedKey};

@@ -13,8 +13,9 @@ use crate::json::{identical, identical_objects};
 use crate::vector::{Record, same_bits};
 use crate::working::Entry;
 
-/// The highest version that an entry can be restored at, so that as many can follow (W9).
-pub const MAX_RESTORED_VERSION: u64 = 1 << 52;
+/// The highest number of a message and version of an entry that can be restored, so that as many can
+/// follow on a store that counts in doubles (C11, W9).
+pub const MAX_RESTORED: u64 = 1 << 52;
 
 /// What a restore did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

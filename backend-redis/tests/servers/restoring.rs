@@ -93,7 +93,7 @@ async fn c11_numbers_that_cannot_be_kept_exactly_are_refused() {
     let backend = connect(&server.url()).await.unwrap();
     let greatest = 1 << 52;
     let error = restore(&backend, vec![], greatest + 1).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let created_at = Timestamp::from_millis(1_577_836_800_000).unwrap();
     let stored = StoredMessage { seq: greatest, created_at, message: Message::user("x") };
     restore(&backend, vec![stored], greatest).await.unwrap();

@@ -13,7 +13,7 @@ use crate::filter::Filter;
 use crate::json::{self, Object};
 use crate::limits::{Limits, MAX_TTL, MIN_TTL};
 use crate::page::PageRequest;
-use crate::restore::{MAX_RESTORED_VERSION, RestoreEntries, RestoreMessages, RestoreRecords};
+use crate::restore::{MAX_RESTORED, RestoreEntries, RestoreMessages, RestoreRecords};
 use crate::time::Timestamp;
 use crate::vector::{
     DeleteRecords, GetRecords, NewRecord, Rebind, Record, Selection, StoreRecords, TextSearch,
@@ -342,9 +342,9 @@ pub(super) fn restore_messages(request: &RestoreMessages, limits: &Limits) -> Re
         time("created_at", stored.created_at)?;
         message(&stored.message, limits)?;
     }
-    if request.last_seq < last.max(1) || i64::try_from(request.last_seq).is_err() {
+    if request.last_seq < last.max(1) || request.last_seq > MAX_RESTORED {
         return Err(Error::invalid_input(format!(
-            "the last number {} is less than that of a message, or 0, or past 64 bits with sign",
+            "the last number {} is less than that of a message, or 0, or past {MAX_RESTORED}",
             request.last_seq
         ))
         .with_hint("give the `last_seq` of the conversation's statistics"));
@@ -386,11 +386,11 @@ pub(super) fn restore_records(request: &RestoreRecords, limits: &Limits) -> Resu
 fn restored_entry(entry: &Entry, limits: &Limits) -> Result<()> {
     keyed(&entry.key, &entry.value, &entry.metadata, limits)?;
     times(entry.created_at, entry.updated_at, entry.expires_at)?;
-    if (1..=MAX_RESTORED_VERSION).contains(&entry.version) {
+    if (1..=MAX_RESTORED).contains(&entry.version) {
         return Ok(());
     }
     Err(Error::invalid_input(format!(
-        "the version {} is not from 1 to {MAX_RESTORED_VERSION}",
+        "the version {} is not from 1 to {MAX_RESTORED}",
         entry.version
     ))
     .with_hint("restore what a store gave"))

@@ -1,8 +1,8 @@
 //! W9: entries are put back as they were elsewhere.
 
 use memory_core::{
-    Entry, ErrorKind, Facet, ListEntries, MAX_RESTORED_VERSION, PageRequest, PutCondition,
-    RestoreEntries, Restored, Result, Timestamp,
+    Entry, ErrorKind, Facet, ListEntries, MAX_RESTORED, PageRequest, PutCondition, RestoreEntries,
+    Restored, Result, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -186,10 +186,10 @@ async fn versions_given_afterwards_are_greater(test: Test) {
     let a = working.put("a", 2).await.version;
     assert!(a > high, "{a}");
     assert!(working.put("b", 2).await.version > 3);
-    restore(&working, vec![entry("top", 1, MAX_RESTORED_VERSION)]).await;
-    assert!(working.put("top", 2).await.version > MAX_RESTORED_VERSION);
+    restore(&working, vec![entry("top", 1, MAX_RESTORED)]).await;
+    assert!(working.put("top", 2).await.version > MAX_RESTORED);
     assert!(working.put("a", 3).await.version > a);
-    assert!(working.over(&test.connect().await).put("top", 4).await.version > MAX_RESTORED_VERSION);
+    assert!(working.over(&test.connect().await).put("top", 4).await.version > MAX_RESTORED);
 }
 
 async fn a_version_does_not_come_back_after_a_delete(test: Test) {
@@ -239,7 +239,7 @@ async fn illegal_restores_are_invalid_input(test: Test) {
     let illegal = [
         vec![],
         vec![entry("a", 1, 0)],
-        vec![entry("a", 1, MAX_RESTORED_VERSION + 1)],
+        vec![entry("a", 1, MAX_RESTORED + 1)],
         vec![entry("", 1, 1)],
         vec![Entry { created_at: Timestamp::from_millis(-1).unwrap(), ..entry("a", 1, 1) }],
         vec![entry("a", 1, 1), entry("a", 1, 1)],
