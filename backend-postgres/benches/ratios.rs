@@ -2,11 +2,18 @@
 //! much stored against little.
 //!
 //! Both sides of a ratio take turns within one run, so that a busy machine slows both; the ratios of
-//! their medians and of their 99th percentiles are printed. *By hand* is a superuser's statement
-//! that knows of no users but what its WHERE clause names; *with identity* is the same for a role
-//! that row level security binds, in the four statements that setting a claim for one transaction
-//! usually takes. `cargo bench -p backend-postgres`, on the server of `TEST_POSTGRES_URL` or in a
-//! container.
+//! their medians and of their 99th percentiles are printed. By hand, a read gives the same values
+//! as the driver's, read from the rows: text, numbers, times, and JSON where it is. It comes in three
+//! kinds:
+//!
+//! - *with identity* is the same work: the data role's, with BEGIN, the claim, the statements and
+//!   COMMIT, as setting a claim for one transaction usually goes;
+//! - *in one message* is the same as one text of four statements, in which all values are written
+//!   out, so that it is one round trip; its rows are not read;
+//! - *unscoped* is less: a superuser's bare statement, which no row level security binds and which
+//!   knows of no users but what its WHERE clause names.
+//!
+//! `cargo bench -p backend-postgres`, on the server of `TEST_POSTGRES_URL` or in a container.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -18,6 +25,7 @@
 mod support;
 
 use std::fmt::Write as _;
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use backend_postgres::driver;
@@ -25,14 +33,16 @@ use memory_core::{
     Append, Backend, EmbeddingSpace, Field, Filter, Get, Message, Put, ReadMessages, Scope,
     VectorSearch,
 };
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgConnection, PgRow, PgTypeInfo, PgValueRef};
+use sqlx::{AssertSqlSafe, Connection as _, Decode, Executor as _, Postgres, Row as _, Type};
 use support::server::Server;
 use support::{Fixture, fixture, run_sql};
 
 const CONTENT: &str = "The quick brown fox jumps over the lazy dog, and then it does so once more, \
                        since one jump makes a message rather shorter than messages usually are.";
 const DIMENSIONS: usize = 384;
+const TURNS: usize = 3_000;
 /// Vectors, in a thousand users' namespaces of 100 each, and once more in one of 100,000.
 const VECTORS: &str = "
 CREATE TABLE centres AS
@@ -145,90 +155,229 @@ const APPEND: &str = "WITH head AS (UPDATE conversations SET last_seq = last_seq
                       SELECT $1, 'bot', 'hand', last_seq, clock_timestamp(), 'user', $2, 40, 0, 0, \
                       other_tokens FROM head RETURNING seq, created_at";
 
-async fn single(bench: &Bench) {
-    let mut hand = bench.raw(&bench.fixture.superuser).await;
-    let mut bound = bench.raw(&bench.fixture.data).await;
-    let (user, working) = (bench.scope.user(), bench.backend.working().unwrap());
-    let value = serde_json::json!({"step": 3, "note": CONTENT});
-    for key in ["key", "hand"] {
-        working.put(&bench.scope, &Put::new(key, value.clone())).await.unwrap();
+const UNNEST: &str = "INSERT INTO conversation_buffers (user_id, node_id, conversation_id, seq, \
+                      created_at, role, content, tokens, system_count_before, \
+                      system_tokens_before, other_tokens_before) SELECT $1, 'bot', $2, g.seq, now(), \
+                      g.role, g.content, g.tokens, 0, 0, g.before FROM unnest($3::bigint[], \
+                      $4::text[], $5::text[], $6::bigint[], $7::bigint[]) \
+                      AS g (seq, role, content, tokens, before)";
+const ADVANCE: &str = "UPDATE conversations SET last_seq = last_seq + $3, user_count = user_count + $3, \
+                       other_tokens = other_tokens + 40 * $3, \
+                       ever_other_tokens = ever_other_tokens + 40 * $3 WHERE user_id = $1 AND \
+                       node_id = 'bot' AND conversation_id = $2 RETURNING last_seq, ever_other_tokens";
+const CLAIM: &str = "SELECT set_config('request.jwt.claims', $1, true)";
+
+/// A `timestamptz` as it comes: sqlx has no type of its own for it.
+struct Moment(#[expect(dead_code, reason = "it is read, and that is all")] i64);
+
+impl Type<Postgres> for Moment {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(1184))
     }
+}
+
+impl<'r> Decode<'r, Postgres> for Moment {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+        <i64 as Decode<'r, Postgres>>::decode(value).map(Self)
+    }
+}
+
+type Text = Option<String>;
+
+fn json(text: Text) -> Option<serde_json::Value> {
+    text.map(|text| serde_json::from_str(&text).unwrap())
+}
+
+/// Reads an entry by hand.
+fn read_entry(row: &PgRow) {
+    black_box((
+        row.get::<String, _>(0),
+        json(row.get(1)),
+        json(row.get(2)),
+        row.get::<i64, _>(3),
+        (row.get::<Moment, _>(4), row.get::<Moment, _>(5), row.get::<Option<Moment>, _>(6)),
+    ));
+}
+
+/// Reads messages by hand.
+fn read_messages(rows: &[PgRow]) {
+    assert_eq!(rows.len(), 20);
+    for row in rows {
+        black_box((
+            row.get::<i64, _>(0),
+            row.get::<i64, _>(1),
+            row.get::<Moment, _>(2),
+            (row.get::<Text, _>(3), row.get::<String, _>(4), row.get::<Text, _>(5)),
+            (row.get::<Text, _>(6), json(row.get(7)), row.get::<Text, _>(8), json(row.get(9))),
+            row.get::<Option<i64>, _>(10),
+        ));
+    }
+}
+
+/// Statements by hand for a user: the data role's within a transaction that states the user, in one
+/// message with all values written out, and a superuser's.
+struct Hand {
+    user: String,
+    claims: String,
+    bound: PgConnection,
+    simple: PgConnection,
+    unscoped: PgConnection,
+}
+
+impl Hand {
+    async fn new(bench: &Bench) -> Self {
+        let user = bench.scope.user().to_owned();
+        Self {
+            claims: format!("{{\"sub\": \"{user}\"}}"),
+            user,
+            bound: bench.raw(&bench.fixture.data).await,
+            simple: bench.raw(&bench.fixture.data).await,
+            unscoped: bench.raw(&bench.fixture.superuser).await,
+        }
+    }
+
+    async fn begin(&mut self) {
+        self.bound.execute("BEGIN").await.unwrap();
+        self.bound.execute(sqlx::query(CLAIM).bind(&self.claims)).await.unwrap();
+    }
+
+    async fn with_identity(&mut self, sql: &'static str) -> Vec<PgRow> {
+        self.begin().await;
+        let rows = self.bound.fetch_all(sqlx::query(sql).bind(&self.user)).await.unwrap();
+        self.bound.execute("COMMIT").await.unwrap();
+        rows
+    }
+
+    async fn in_one_message(&mut self, sql: &str) {
+        let sql = sql.replace("$1", &format!("'{}'", self.user));
+        let claims = &self.claims;
+        let all = format!(
+            "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true); {sql}; COMMIT"
+        );
+        self.simple.fetch_all(sqlx::raw_sql(AssertSqlSafe(all))).await.unwrap();
+    }
+
+    async fn unscoped(&mut self, sql: &'static str) -> Vec<PgRow> {
+        self.unscoped.fetch_all(sqlx::query(sql).bind(&self.user)).await.unwrap()
+    }
+}
+
+async fn reads(bench: &Bench) {
+    let mut hand = Hand::new(bench).await;
+    let working = bench.backend.working().unwrap();
+    let value = serde_json::json!({"step": 3, "note": CONTENT});
+    working.put(&bench.scope, &Put::new("key", value)).await.unwrap();
     let get = async || {
         working.get(&bench.scope, &Get::new("key")).await.unwrap().unwrap();
     };
-    compare("get to by hand", 3_000, get, async || {
-        hand.fetch_one(sqlx::query(GET).bind(user)).await.unwrap();
+    compare("get to by hand with identity", TURNS, get, async || {
+        read_entry(&hand.with_identity(GET).await[0]);
     })
     .await;
-    let claims = format!("{{\"sub\": \"{user}\"}}");
-    compare("get to by hand with identity", 3_000, get, async || {
-        bound.execute("BEGIN").await.unwrap();
-        let identify = "SELECT set_config('request.jwt.claims', $1, true)";
-        bound.execute(sqlx::query(identify).bind(&claims)).await.unwrap();
-        bound.fetch_one(sqlx::query(GET).bind(user)).await.unwrap();
-        bound.execute("COMMIT").await.unwrap();
+    compare("get to by hand in one message", TURNS, get, async || {
+        hand.in_one_message(GET).await;
     })
     .await;
-    let text = value.to_string();
-    let put = async || {
-        working.put(&bench.scope, &Put::new("key", value.clone())).await.unwrap();
-    };
-    compare("put to by hand", 3_000, put, async || {
-        hand.fetch_one(sqlx::query(PUT).bind(user).bind(&text)).await.unwrap();
+    compare("get to unscoped", TURNS, get, async || read_entry(&hand.unscoped(GET).await[0])).await;
+    let newest = async || bench.newest("short").await;
+    compare("newest 20 to by hand with identity", TURNS, newest, async || {
+        read_messages(&hand.with_identity(NEWEST).await);
     })
     .await;
-    compare(
-        "append to by hand",
-        3_000,
-        async || bench.append("short", 1).await,
-        async || {
-            hand.fetch_one(sqlx::query(APPEND).bind(user).bind(CONTENT)).await.unwrap();
-        },
-    )
+    compare("newest 20 to by hand in one message", TURNS, newest, async || {
+        hand.in_one_message(NEWEST).await;
+    })
     .await;
-    compare(
-        "newest 20 to by hand",
-        3_000,
-        async || bench.newest("short").await,
-        async || {
-            let rows = hand.fetch_all(sqlx::query(NEWEST).bind(user)).await.unwrap();
-            assert_eq!(rows.len(), 20);
-        },
-    )
+    compare("newest 20 to unscoped", TURNS, newest, async || {
+        read_messages(&hand.unscoped(NEWEST).await);
+    })
     .await;
 }
 
-/// A thousand messages a call, against the best of UNNEST and COPY into a table like theirs.
+async fn writes(bench: &Bench) {
+    let mut hand = Hand::new(bench).await;
+    let (user, working) = (hand.user.clone(), bench.backend.working().unwrap());
+    let value = serde_json::json!({"step": 3, "note": CONTENT});
+    let text = value.to_string();
+    working.put(&bench.scope, &Put::new("hand", value.clone())).await.unwrap();
+    let put = async || {
+        working.put(&bench.scope, &Put::new("key", value.clone())).await.unwrap();
+    };
+    for (what, sql, given) in [("put", PUT, &text[..]), ("append", APPEND, CONTENT)] {
+        let ours = async || {
+            if what == "put" {
+                put().await;
+            } else {
+                bench.append("short", 1).await;
+            }
+        };
+        compare(&format!("{what} to by hand with identity"), TURNS, ours, async || {
+            hand.begin().await;
+            hand.bound.fetch_one(sqlx::query(sql).bind(&user).bind(given)).await.unwrap();
+            hand.bound.execute("COMMIT").await.unwrap();
+        })
+        .await;
+        compare(&format!("{what} to unscoped"), TURNS, ours, async || {
+            hand.unscoped.fetch_one(sqlx::query(sql).bind(&user).bind(given)).await.unwrap();
+        })
+        .await;
+    }
+}
+
+/// A thousand messages a call, against UNNEST for the same work: tokens counted, the head advanced and
+/// the running totals written, within a transaction of the data role that states the user. And
+/// against the bare statements UNNEST and COPY, unscoped, for rows alone. All write into the same table; COPY
+/// into a table with row level security is not to be had for whom it binds.
 async fn batches(bench: &Bench) {
-    let mut hand = bench.raw(&bench.fixture.superuser).await;
-    let like = "CREATE TABLE by_hand (LIKE conversation_buffers INCLUDING ALL)";
-    hand.execute(like).await.unwrap();
-    let columns = "user_id, node_id, conversation_id, seq, created_at, role, content, tokens, \
-                   system_count_before, system_tokens_before, other_tokens_before";
-    let unnest = format!(
-        "INSERT INTO by_hand ({columns}) SELECT 'hand', 'bot', 'c', g.seq, now(), 'user', g.content, \
-         40, 0, 0, g.seq * 40 FROM unnest($1::bigint[], $2::text[]) AS g (seq, content)"
-    );
-    let contents = vec![CONTENT; 1_000];
-    let mut next = 0_i64;
-    let ours = async || bench.append("batches", 1_000).await;
-    compare("append of 1,000 to UNNEST", 60, ours, async || {
-        let seqs: Vec<i64> = (next..next + 1_000).collect();
-        next += 1_000;
-        let query = sqlx::query(AssertSqlSafe(unnest.clone())).bind(seqs).bind(&contents);
-        hand.execute(query).await.unwrap();
+    let mut hand = Hand::new(bench).await;
+    let user = hand.user.clone();
+    let (contents, roles) = (vec![CONTENT; 1_000], vec!["user"; 1_000]);
+    let before = |first: i64| -> Vec<i64> { (0..1_000).map(|n| first + 40 * n).collect() };
+    for conversation in ["batches", "by hand"] {
+        bench.append(conversation, 1).await;
+    }
+    let request = Append::new("batches", vec![Message::user(CONTENT); 1_000]);
+    let conversations = bench.backend.conversations().unwrap();
+    let ours = async || {
+        conversations.append(&bench.scope, &request).await.unwrap();
+    };
+    // Both sides count the tokens of what they are given.
+    let count = || -> Vec<i64> {
+        request.messages.iter().map(|message| i64::from(message.tokens())).collect()
+    };
+    compare("append of 1,000 to UNNEST with identity", 100, ours, async || {
+        hand.begin().await;
+        let query = sqlx::query(ADVANCE).bind(&user).bind("by hand").bind(1_000_i64);
+        let row = hand.bound.fetch_one(query).await.unwrap();
+        let (last, total): (i64, i64) = (row.get(0), row.get(1));
+        let query = sqlx::query(UNNEST).bind(&user).bind("by hand");
+        let query = query.bind((last - 999..=last).collect::<Vec<_>>()).bind(&roles);
+        let query = query.bind(&contents).bind(count()).bind(before(total - 40_000));
+        hand.bound.execute(query).await.unwrap();
+        hand.bound.execute("COMMIT").await.unwrap();
     })
     .await;
-    let copy = format!("COPY by_hand ({columns}) FROM STDIN");
-    compare("append of 1,000 to COPY", 60, ours, async || {
+    let mut next = 0_i64;
+    compare("append of 1,000 to UNNEST, unscoped", 100, ours, async || {
+        let query = sqlx::query(UNNEST).bind(&user).bind("bare");
+        let query = query.bind((next..next + 1_000).collect::<Vec<_>>()).bind(&roles);
+        let query = query.bind(&contents).bind(count()).bind(before(40 * next));
+        next += 1_000;
+        hand.unscoped.execute(query).await.unwrap();
+    })
+    .await;
+    let copy = "COPY conversation_buffers (user_id, node_id, conversation_id, seq, created_at, role, \
+                content, tokens, system_count_before, system_tokens_before, other_tokens_before) \
+                FROM STDIN";
+    compare("append of 1,000 to COPY, unscoped", 100, ours, async || {
         let mut rows = String::new();
         for seq in next..next + 1_000 {
             let tokens = seq * 40;
-            writeln!(rows, "hand\tbot\tc\t{seq}\tnow\tuser\t{CONTENT}\t40\t0\t0\t{tokens}")
+            writeln!(rows, "{user}\tbot\tbare\t{seq}\tnow\tuser\t{CONTENT}\t40\t0\t0\t{tokens}")
                 .unwrap();
         }
         next += 1_000;
-        let mut sink = hand.copy_in_raw(&copy).await.unwrap();
+        let mut sink = hand.unscoped.copy_in_raw(copy).await.unwrap();
         sink.send(rows.as_bytes()).await.unwrap();
         sink.finish().await.unwrap();
     })
@@ -363,7 +512,8 @@ async fn run(server: &Server) {
     let wanted = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
     let is_wanted = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
     if is_wanted("single") {
-        single(&bench).await;
+        reads(&bench).await;
+        writes(&bench).await;
     }
     if is_wanted("batches") {
         batches(&bench).await;
