@@ -91,11 +91,12 @@ enum Line {
     Ended(usize, u64, bool, Outcome),
 }
 
-/// How many calls have ended, and how many of them well.
+/// How many calls have ended, how many of them well, and how many not, conflicts aside.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Progress {
     pub(crate) ended: usize,
     pub(crate) done: usize,
+    pub(crate) failed: usize,
 }
 
 /// All calls of a run, in the order in which they began.
@@ -158,11 +159,13 @@ impl History {
         let ended = self.now();
         write(&mut events.1, &Line::Ended(number, ended, uncertain, outcome.clone()));
         let done = matches!(outcome, Outcome::Done(_));
+        let failed = matches!(&outcome, Outcome::Failed { code, .. } if code != "conflict");
         apply(&mut events.0, Line::Ended(number, ended, uncertain, outcome));
         drop(events);
         self.progress.send_modify(|progress| {
             progress.ended += 1;
             progress.done += usize::from(done);
+            progress.failed += usize::from(failed);
         });
     }
 

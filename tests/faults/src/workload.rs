@@ -113,6 +113,11 @@ impl Running {
         self.until(|now, then| now.done >= then.done + more, "calls succeed").await;
     }
 
+    /// Waits until so many more calls have failed, other than by a conflict: what was broken is felt.
+    pub async fn failed(&self, more: usize) {
+        self.until(|now, then| now.failed >= then.failed + more, "calls fail").await;
+    }
+
     async fn until(&self, enough: impl Fn(&Progress, &Progress) -> bool, what: &str) {
         let mut progress = self.history.progress();
         let then = *progress.borrow();

@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "tests fail by panicking, and tell their seeds"
 )]
 
@@ -57,7 +58,7 @@ impl Test {
 
     /// Runs it, and gives the message of its panic.
     fn run(&self, runtime: &Runtime, seed: u64) -> Result<(), String> {
-        println!("{}: MEMORY_FAULTS_SEED={seed}", self.name);
+        eprintln!("{}: MEMORY_FAULTS_SEED={seed}", self.name);
         let run = AssertUnwindSafe(|| runtime.block_on((self.run)(seed)));
         std::panic::catch_unwind(run).map_err(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

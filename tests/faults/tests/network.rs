@@ -80,7 +80,7 @@ async fn run(open: impl Future<Output = Behind>, fault: Fault, seed: u64) {
                 }
                 Fault::Cut => {
                     proxy.cut();
-                    running.ended(12).await;
+                    running.failed(6).await;
                 }
             }
             proxy.mend();

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::server::Server;
-use crate::inmemory::{crowded, dropped, injected};
+use crate::inmemory::{dropped, injected};
 use crate::network::{self, Behind};
 use crate::process::kill_clients;
 use crate::trial::{Places, Trial, fresh_name, registry};
@@ -59,10 +59,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("postgres::injected::before_and_after_the_call", |seed| {
             alone(seed, "", move |trial| injected(trial, seed))
         }),
-        Test::new("postgres::pool_exhausted::by_many_workers", |seed| {
-            let few = "&max_connections=1&acquire_timeout=30ms";
-            alone(seed, few, move |trial| crowded(trial, seed))
-        }),
+        Test::new("postgres::pool_exhausted::by_many_workers", |seed| broken(seed, pool_exhausted)),
         Test::new("postgres::two_schemas::under_an_open_handle", two_schemas),
         Test::new("postgres::client_killed::at_random_points", client_killed),
         Test::new("postgres::clock_set_back::by_an_hour", clock_set_back),
@@ -113,7 +110,7 @@ pub(crate) async fn fresh_url() -> String {
     database(&*shared().unwrap()).await.url
 }
 
-const IMPATIENT: &str = "&statement_timeout=500ms&acquire_timeout=1s";
+const IMPATIENT: &str = "&statement_timeout=500ms&acquire_timeout=1s&max_connections=4";
 
 async fn behind(seed: u64) -> Behind {
     let server = shared().unwrap();
@@ -262,20 +259,20 @@ const RELEASE: &str = "ALTER SYSTEM RESET synchronous_standby_names";
 
 async fn paused(fragile: &Fragile, running: &Running) {
     docker(&["pause", fragile.id()]).await;
-    running.ended(8).await;
+    running.failed(4).await;
     docker(&["unpause", fragile.id()]).await;
 }
 
 async fn killed(fragile: &Fragile, running: &Running) {
     fragile.end("KILL").await;
-    running.ended(6).await;
+    running.failed(6).await;
     fragile.start().await;
 }
 
 async fn killed_in_commit(fragile: &Fragile, running: &Running) {
     fragile.hold_commits().await;
     fragile.end("KILL").await;
-    running.ended(6).await;
+    running.failed(6).await;
     fragile.start().await;
     fragile.sql_soon(RELEASE).await;
     fragile.sql("SELECT pg_reload_conf()").await;
@@ -284,7 +281,7 @@ async fn killed_in_commit(fragile: &Fragile, running: &Running) {
 async fn cut_in_commit(fragile: &Fragile, running: &Running) {
     fragile.hold_commits().await;
     fragile.proxy.cut();
-    running.ended(6).await;
+    running.failed(6).await;
     fragile.proxy.mend();
     fragile.sql_soon(RELEASE).await;
     fragile.sql("SELECT pg_reload_conf()").await;
@@ -293,7 +290,7 @@ async fn cut_in_commit(fragile: &Fragile, running: &Running) {
 /// In order, but without waiting for clients.
 async fn restarted(fragile: &Fragile, running: &Running) {
     fragile.end("INT").await;
-    running.ended(6).await;
+    running.failed(6).await;
     fragile.start().await;
 }
 
@@ -306,14 +303,27 @@ async fn ended(fragile: &Fragile, running: &Running) {
     }
 }
 
+const TABLES: [&str; 3] = ["memory_data", "conversation_buffers", "embeddings"];
+
+/// Whoever has a connection waits for a lock, and nobody else gets one in time.
+async fn pool_exhausted(fragile: &Fragile, running: &Running) {
+    let schema = &fragile.database.name;
+    let mut other = PgConnection::connect(&fragile.database.raw).await.unwrap();
+    let tables = TABLES.map(|table| format!("{schema}.{table}")).join(", ");
+    let lock = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
+    other.execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
+    running.failed(12).await;
+    other.execute("ROLLBACK").await.unwrap();
+}
+
 /// The tables stand on a file system of 32 MiB, which something else fills.
 async fn disk_full(fragile: &Fragile, running: &Running) {
     let schema = &fragile.database.name;
-    docker(&["exec", "-u", "postgres", fragile.id(), "mkdir", "-p", &format!("/tiny/{schema}")])
-        .await;
+    let folder = format!("mkdir /tiny/{schema} && chown postgres /tiny/{schema}");
+    docker(&["exec", "-u", "root", fragile.id(), "sh", "-ec", &folder]).await;
     fragile.sql(&format!("CREATE TABLESPACE {schema} LOCATION '/tiny/{schema}'")).await;
     // Each in a statement of its own, between those of the workers.
-    for table in ["memory_data", "conversation_buffers", "embeddings"] {
+    for table in TABLES {
         fragile.sql_soon(&format!("ALTER TABLE {schema}.{table} SET TABLESPACE {schema}")).await;
     }
     let filler = format!(
@@ -327,6 +337,11 @@ async fn disk_full(fragile: &Fragile, running: &Running) {
         )
     };
     run_sql(&fragile.database.raw, &fill(8_000, 8_000)).await.unwrap_err();
-    running.ended(60).await;
+    running.failed(3).await;
     fragile.sql(&format!("DROP TABLE {schema}.filler")).await;
+    // What is in memory is gone when the server is restarted.
+    for table in TABLES {
+        fragile.sql_soon(&format!("ALTER TABLE {schema}.{table} SET TABLESPACE pg_default")).await;
+    }
+    fragile.sql(&format!("DROP TABLESPACE {schema}")).await;
 }

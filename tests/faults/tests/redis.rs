@@ -91,14 +91,14 @@ async fn with(server: &Shared, what: impl FnOnce(&mut Server) + Send + 'static) 
 
 async fn paused(server: &Shared, running: &Running) {
     with(server, |server| server.signal("STOP")).await;
-    running.ended(8).await;
+    running.failed(4).await;
     with(server, |server| server.signal("CONT")).await;
 }
 
 async fn killed(server: &Shared, running: &Running) {
     for _ in 0..3 {
         with(server, Server::kill).await;
-        running.ended(6).await;
+        running.failed(6).await;
         with(server, Server::run).await;
         running.done(20).await;
     }
@@ -111,13 +111,13 @@ async fn restarted(server: &Shared, running: &Running) {
         server.kill();
     })
     .await;
-    running.ended(6).await;
+    running.failed(6).await;
     with(server, Server::run).await;
 }
 
 async fn memory_full(server: &Shared, running: &Running) {
     with(server, |server| drop(server.command(&["CONFIG", "SET", "maxmemory", "1"]))).await;
-    running.ended(40).await;
+    running.failed(6).await;
     with(server, |server| drop(server.command(&["CONFIG", "SET", "maxmemory", "0"]))).await;
 }
 

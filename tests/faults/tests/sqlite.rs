@@ -69,7 +69,7 @@ async fn locked(seed: u64) {
             let mut other = raw(&url).await;
             // Workers may hold it just now.
             other.execute("PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE").await.unwrap();
-            running.ended(60).await;
+            running.failed(6).await;
             other.execute("ROLLBACK").await.unwrap();
             other.close().await.unwrap();
         })
@@ -147,7 +147,7 @@ pub(crate) async fn fill_disk(seed: u64, disk: &Path) {
             // Everything that is left, so that no write has room.
             let mut file = std::fs::File::create(&ballast).unwrap();
             std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
-            running.ended(60).await;
+            running.failed(6).await;
             std::fs::remove_file(&ballast).unwrap();
         })
         .await;

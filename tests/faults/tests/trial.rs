@@ -112,9 +112,20 @@ impl Trial {
         fault(&running).await;
         running.done(self.calls).await;
         running.stop().await;
-        let ours = Found::read(&memory).await.unwrap();
+        let ours = read(&memory).await;
         let found = verify(&history.events(), &self.check, &self.expected).await;
         assert!(same(&ours, &found), "another handle finds something else: {ours:?}, {found:?}");
+    }
+}
+
+/// Reads everything through a handle in which faults may be injected still.
+async fn read(memory: &Memory) -> Vec<Found> {
+    let mut tries = 0;
+    loop {
+        match Found::read(memory).await {
+            Err(error) if error.is_transient() && tries < 100 => tries += 1,
+            found => return found.unwrap(),
+        }
     }
 }
 
