@@ -4,7 +4,7 @@
 //!
 //! A [`Workload`] does seeded random operations through a [`Memory`](agent_memory::Memory) and puts
 //! each into a [`History`]; the [`Proxy`] breaks the network at a chosen phase of a request; and
-//! [`check`] says which promises the history shows broken. `tests/faults.rs` has the stores, the
+//! [`check`] says which promises the history shows broken. `tests/main.rs` has the stores, the
 //! faults, and a test for each pair of them.
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,6 @@ mod operation;
 mod perform;
 mod plan;
 mod proxy;
-
 mod witness;
 mod workload;
 
@@ -29,7 +28,6 @@ pub use self::checker::{Expected, check};
 pub use self::found::Found;
 pub use self::history::{Event, History, Outcome};
 pub use self::operation::{Answer, Condition, Operation, Seen, Tag, scope, scopes};
-
 pub use self::proxy::{Phase, Proxy, Trouble};
 pub use self::witness::Witness;
 pub use self::workload::{Running, Workload};

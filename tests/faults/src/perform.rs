@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent_memory::{
     Append, Delete, DeleteRecords, Entry, Get, GetRecords, Increment, ListEntries, Memory, Message,
     NewRecord, PageRequest, Put, PutCondition, ReadMessages, Record, Result, Scope, Selection,
-    StoreRecords, StoredMessage, TextSearch, VectorSearch,
+    StoreRecords, StoredMessage, TextSearch, Timestamp, VectorSearch,
 };
 
 use crate::operation::{
@@ -135,7 +135,7 @@ fn entry_seen(entry: Entry) -> Seen {
         value: entry.value.as_str().map_or_else(|| entry.value.to_string(), str::to_owned),
         key: entry.key,
         version: entry.version,
-        expires_at: entry.expires_at.map(|at| at.as_millis()),
+        expires_at: entry.expires_at.map(Timestamp::as_millis),
     }
 }
 
@@ -152,6 +152,6 @@ fn record_seen(record: Record) -> Seen {
             record.content
         },
         version: 0,
-        expires_at: record.expires_at.map(|at| at.as_millis()),
+        expires_at: record.expires_at.map(Timestamp::as_millis),
     }
 }

@@ -67,7 +67,7 @@ impl Plan {
         let operation = match self.pick(&facets) {
             Facet::Conversations => self.conversation(scope),
             Facet::Vectors => self.vector(scope),
-            _ => self.working(scope),
+            Facet::Working => self.working(scope),
         };
         (scope, operation)
     }

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::witness::witnessed;
 
 /// Longer than anything here takes on a machine under load.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the workers do.
 #[derive(Debug, Clone)]

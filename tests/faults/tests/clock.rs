@@ -30,7 +30,7 @@ fn library() -> TempDir {
 /// Clients with the right time and clients an hour behind take turns.
 pub(crate) async fn kill_clients_with_two_clocks(seed: u64, places: Places, expected: Expected) {
     let library = library();
-    let behind = SystemTime::now() - Duration::from_secs(1_800);
+    let behind = SystemTime::now() - Duration::from_mins(30);
     let behind = behind.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     kill_clients(seed, places, expected, move |round, command| {
         if round % 2 == 1 {

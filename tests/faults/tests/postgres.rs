@@ -107,7 +107,7 @@ async fn database(server: &Server) -> Database {
 
 /// A database of a test's own, for work.
 pub(crate) async fn fresh_url() -> String {
-    database(&*shared().unwrap()).await.url
+    database(&shared().unwrap()).await.url
 }
 
 const IMPATIENT: &str = "&statement_timeout=500ms&acquire_timeout=1s&max_connections=4";
@@ -121,14 +121,14 @@ async fn behind(seed: u64) -> Behind {
 }
 
 async fn alone<F: Future<Output = ()>>(seed: u64, options: &str, run: impl FnOnce(Trial) -> F) {
-    let Database { url, .. } = database(&*shared().unwrap()).await;
+    let Database { url, .. } = database(&shared().unwrap()).await;
     run(Trial::new(seed, format!("{url}{options}")).checked_at(url)).await;
 }
 
 /// A newer program migrates the store: who has it open goes on or says `Config`, and nobody opens
 /// it any more (G13).
 async fn two_schemas(seed: u64) {
-    let Database { name, raw, url } = database(&*shared().unwrap()).await;
+    let Database { name, raw, url } = database(&shared().unwrap()).await;
     let comment = async || {
         let mut connection = PgConnection::connect(&raw).await.unwrap();
         let sql = format!("SELECT obj_description('{name}'::regnamespace, 'pg_namespace')");
@@ -153,13 +153,13 @@ async fn two_schemas(seed: u64) {
 }
 
 async fn client_killed(seed: u64) {
-    let Database { url, .. } = database(&*shared().unwrap()).await;
+    let Database { url, .. } = database(&shared().unwrap()).await;
     kill_clients(seed, Places::one(url), Expected::default(), |_, _| {}).await;
 }
 
 /// Times are the server's, whatever clock the client has (G8).
 async fn clock_set_back(seed: u64) {
-    let Database { url, .. } = database(&*shared().unwrap()).await;
+    let Database { url, .. } = database(&shared().unwrap()).await;
     clock::kill_clients_with_two_clocks(seed, Places::one(url), Expected::default()).await;
 }
 
@@ -238,7 +238,7 @@ impl Fragile {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), soon).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), soon).await.unwrap();
     }
 
     /// Lets every COMMIT wait for ever, when it is on disk, for a standby that does not exist; returns

@@ -23,7 +23,7 @@ pub(crate) fn command(errand: &Errand) -> Command {
 fn killed(mut command: Command, calls: usize, history: &History, file: &Path) {
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ended = lines.take(calls).filter(Result::is_ok).count();
+    let ended = lines.take(calls).map_while(Result::ok).count();
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(ended, calls, "the child ended by itself");

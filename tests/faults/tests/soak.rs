@@ -14,7 +14,7 @@ pub(crate) fn minutes() -> Option<u64> {
 }
 
 pub(crate) fn run(runtime: &Runtime, tests: &[Test], minutes: u64) -> ExitCode {
-    let (start, length) = (Instant::now(), Duration::from_secs(60 * minutes));
+    let (start, length) = (Instant::now(), Duration::from_mins(minutes));
     let seed = seed();
     println!("soak: {minutes} minutes, MEMORY_FAULTS_SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
