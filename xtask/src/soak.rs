@@ -14,6 +14,6 @@ pub(crate) fn run(sh: &Shell, minutes: u32, seed: Option<u64>) -> Result<()> {
     stores::set_up(sh)?;
     let _minutes = sh.push_env("MEMORY_FAULTS_MINUTES", minutes.to_string());
     let _seed = seed.map(|seed| sh.push_env("MEMORY_FAULTS_SEED", seed.to_string()));
-    cmd!(sh, "cargo test -p memory-faults --test faults --locked").run()?;
+    cmd!(sh, "cargo test -p memory-faults --features edge --test faults --locked").run()?;
     Ok(())
 }
