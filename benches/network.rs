@@ -52,7 +52,7 @@ fn layered(backend: &Backend) -> Backend {
         .trace(true)
         .metrics(true)
         .retry(Retries::new(3))
-        .circuit_breaker(CircuitBreaker::default())
+        .circuit_breaker(CircuitBreaker::new(10))
         .concurrency(ConcurrencyLimit::new(64))
         .timeout(Duration::from_secs(5))
         .around(backend.clone())
