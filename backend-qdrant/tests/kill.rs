@@ -152,3 +152,34 @@ async fn a_folder_belongs_to_one_process() {
     assert!(error.message().contains("another process"), "{error}");
     open(folder.path()).await.unwrap();
 }
+
+/// Copies every collection's journal from one folder to the same place in another.
+fn copy_journals(from: &Path, to: &Path) {
+    for collection in std::fs::read_dir(from).unwrap() {
+        let name = collection.unwrap().file_name();
+        let journal = from.join(&name).join("journal");
+        if journal.is_file() {
+            std::fs::create_dir_all(to.join(&name)).unwrap();
+            std::fs::copy(journal, to.join(&name).join("journal")).unwrap();
+        }
+    }
+}
+
+/// As where the process dies when everything is on disk and the journal is not begun anew yet.
+#[tokio::test]
+async fn g6_a_journal_is_applied_to_what_has_all_of_it_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let aside = tempfile::tempdir().unwrap();
+    let steps = KEPT + 20;
+    let backend = open(folder.path()).await.unwrap();
+    for number in 0..steps {
+        step(&backend, number).await;
+    }
+    copy_journals(folder.path(), aside.path());
+    drop(backend);
+    copy_journals(aside.path(), folder.path());
+    let backend = open(folder.path()).await.unwrap();
+    let count = CountRecords { namespace: "n".into(), filter: None };
+    let held = backend.vectors().unwrap().count(&scope(), &count).await.unwrap();
+    assert_eq!(held, KEPT * BATCH + 1);
+}

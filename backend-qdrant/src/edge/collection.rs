@@ -24,6 +24,11 @@ const PART: usize = 1_000;
 const POINTS_UNFLUSHED: usize = 2_000;
 const BYTES_UNFLUSHED: u64 = 32 << 20;
 
+/// How Edge begins its message where a point is not there.
+const MISSES_POINT: &str = "No point with id";
+/// More than operations can be lost from Edge's own log between two flushes.
+const ATTEMPTS: usize = 4 * POINTS_UNFLUSHED;
+
 /// A collection.
 ///
 /// Two locks keep order: `writing` is held by one writer, and by the flush; `applying` exclusively
@@ -75,7 +80,7 @@ impl Collection {
         let (collection, entries) = Self::with(shard, at)?;
         if !entries.is_empty() {
             for entry in entries {
-                collection.apply(entry)?;
+                collection.apply_again(entry)?;
             }
             collection.flush()?;
         }
@@ -176,6 +181,30 @@ impl Collection {
         }
         writing.points += points;
         Ok(writing.points >= POINTS_UNFLUSHED || writing.journal.bytes() >= BYTES_UNFLUSHED)
+    }
+
+    /// Applies what the shard may have on disk already, with what came after it: fields are then to
+    /// be set of points that are deleted further on in the journal, and are gone. Points may be
+    /// passed over, since the numbers that Edge gives to operations can lag behind those of points
+    /// on its disk, and it then misses them; each attempt takes the next number.
+    fn apply_again(&self, entry: Entry) -> Result<()> {
+        let Entry::SetPayload(mut request) = entry else {
+            for _ in 0..ATTEMPTS {
+                match self.apply(entry.clone()) {
+                    Err(status) if status.message().starts_with(MISSES_POINT) => {}
+                    applied => return applied,
+                }
+            }
+            return self.apply(entry);
+        };
+        let ids = ids_of(request.points_selector.take())?;
+        let no_payload = Some(edge::WithPayloadInterface::Bool(false));
+        let there = self.shard.retrieve(&ids, no_payload, None).map_err(failed)?;
+        if there.is_empty() {
+            return Ok(());
+        }
+        request.points_selector = Some(named(there.into_iter().map(|point| point.id).collect()));
+        self.apply(Entry::SetPayload(request))
     }
 
     fn apply(&self, entry: Entry) -> Result<()> {
