@@ -183,7 +183,7 @@ impl Client {
 async fn patiently<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
     loop {
         match call().await {
-            Err(error) if error.kind() == ErrorKind::Conflict && error.is_transient() => {}
+            Err(error) if error.is_transient() => {}
             answer => return answer,
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
-    EmbeddingSpace, Error, Outcome, Record, RestoreRecords, Restored, Result, Retry, Scope,
-    StoreRecords, StoredRecord, Timestamp,
+    EmbeddingSpace, Error, Outcome, Record, RestoreRecords, Restored, Result, Scope, StoreRecords,
+    StoredRecord, Timestamp,
 };
 use prost::Message as _;
 use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPoints};
@@ -341,8 +341,7 @@ impl Store {
 
 /// Others have been in between too often.
 pub(super) fn contended() -> Error {
-    Error::conflict("others keep changing the same records")
-        .with_retry(Retry::Transient)
+    Error::unavailable("others keep changing the same records")
         .with_maybe_applied(true)
         .with_hint("repeat the call")
 }
