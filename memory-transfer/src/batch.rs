@@ -1,8 +1,8 @@
 //! What is moved at once, and how much has been.
 
 use memory_core::{
-    Error, Facet, Message, Record, RestoreEntries, RestoreMessages, RestoreRecords, Restored,
-    Result, Scope, json,
+    Error, Facet, Limits, Message, Record, RestoreEntries, RestoreMessages, RestoreRecords,
+    Restored, Result, Scope, json,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,12 +105,11 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 #[derive(Debug)]
 pub(crate) struct Sizes {
     items: usize,
-    most: usize,
 }
 
 impl Sizes {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { items: most.min(64), most }
+    pub(crate) fn new() -> Self {
+        Self { items: 64 }
     }
 
     pub(crate) fn items(&self) -> usize {
@@ -120,14 +119,14 @@ impl Sizes {
     /// Learns from items of so many bytes in all.
     pub(crate) fn learn(&mut self, items: usize, bytes: usize) {
         if let Some(each) = bytes.checked_div(items) {
-            self.items = (BATCH_BYTES / each.max(1)).clamp(1, self.most);
+            self.items = (BATCH_BYTES / each.max(1)).clamp(1, Limits::CONTRACT.batch_items);
         }
     }
+}
 
-    /// Whether so much is a batch.
-    pub(crate) fn is_full(&self, items: usize, bytes: usize) -> bool {
-        items >= self.most || bytes >= BATCH_BYTES
-    }
+/// Whether so much is a batch.
+pub(crate) fn is_full(items: usize, bytes: usize) -> bool {
+    items >= Limits::CONTRACT.batch_items || bytes >= BATCH_BYTES
 }
 
 pub(crate) fn message_bytes(message: &Message) -> usize {

@@ -2,20 +2,18 @@
 
 use std::io::BufRead;
 
-use memory_core::{
-    Error, Facet, Limits, RestoreEntries, RestoreMessages, RestoreRecords, Result, Scope,
-};
+use memory_core::{Error, Facet, RestoreEntries, RestoreMessages, RestoreRecords, Result, Scope};
 
-use crate::batch::{Batch, Moved, Progress, Sizes, entry_bytes, message_bytes, record_bytes};
+use crate::batch::{Batch, Moved, Progress, entry_bytes, is_full, message_bytes, record_bytes};
 use crate::copy::set_overwrite;
 use crate::file::{Line, Lines};
-use crate::side::{Side, Whose};
+use crate::side::Side;
 
 /// How to import.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Import {
-    /// Whose items to take out of the file.
-    pub whose: Whose,
+    /// The user whose items to take out of the file; none means everybody's.
+    pub user: Option<String>,
     /// Only items of these facets; empty means all.
     pub facets: Vec<Facet>,
     /// Whether records and entries take the place of what stands there and differs.
@@ -81,9 +79,9 @@ impl Restoring<'_> {
 
     async fn begin(&mut self, user: String, node: String, batch: Batch) -> Result<()> {
         self.close().await?;
-        let Import { whose, facets, .. } = self.options;
+        let Import { user: only, facets, .. } = self.options;
         let wanted = facets.is_empty() || facets.contains(&batch.facet());
-        if wanted && whose.includes(&user) {
+        if wanted && only.as_ref().is_none_or(|only| *only == user) {
             self.open = Some(Open { scope: Scope::new(user, node)?, batch });
         }
         Ok(())
@@ -117,7 +115,7 @@ impl Restoring<'_> {
             _ => return Err(misplaced()),
         };
         self.bytes += bytes;
-        if Sizes::new(Limits::CONTRACT.batch_items).is_full(items, self.bytes) {
+        if is_full(items, self.bytes) {
             self.flush().await?;
         }
         Ok(())

@@ -100,13 +100,3 @@ pub enum Whose {
     /// Everybody's, as the administration handles of each facet's store list them.
     All(BTreeMap<Facet, Arc<dyn Admin>>),
 }
-
-impl Whose {
-    /// Whether the user's memory is meant.
-    pub(crate) fn includes(&self, user: &str) -> bool {
-        match self {
-            Self::User(only) => only == user,
-            Self::All(_) => true,
-        }
-    }
-}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memory_core::{
-    Admin, Backend, ConversationSummary, Facet, Limits, ListEntries, NamespaceSummary, PageRequest,
+    Admin, Backend, ConversationSummary, Facet, ListEntries, NamespaceSummary, PageRequest,
     RestoreEntries, RestoreMessages, RestoreRecords, Result, ScanRecords, Scope, WorkingStatistics,
 };
 
@@ -117,7 +117,7 @@ async fn conversations(backend: &Backend, scope: &Scope, visitor: &mut dyn Visit
 }
 
 async fn messages(reading: &Reading<'_>, visitor: &mut dyn Visitor) -> Result<()> {
-    let mut sizes = Sizes::new(Limits::CONTRACT.batch_items);
+    let mut sizes = Sizes::new();
     let mut after = 0;
     loop {
         let messages = reading.next(after, sizes.items() as u64).await?;
@@ -155,7 +155,7 @@ async fn records(
     visitor: &mut dyn Visitor,
 ) -> Result<()> {
     let store = backend.vectors()?;
-    let mut sizes = Sizes::new(Limits::CONTRACT.batch_items);
+    let mut sizes = Sizes::new();
     let mut cursor = None;
     loop {
         let request = ScanRecords {
@@ -185,7 +185,7 @@ async fn entries(backend: &Backend, scope: &Scope, visitor: &mut dyn Visitor) ->
     {
         return Ok(());
     }
-    let mut sizes = Sizes::new(Limits::CONTRACT.batch_items);
+    let mut sizes = Sizes::new();
     let mut cursor = None;
     loop {
         let page = PageRequest { limit: sizes.items(), cursor };

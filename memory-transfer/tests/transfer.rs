@@ -2,7 +2,7 @@
 //! missing or different is told.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,14 +106,6 @@ async fn compared(from: &Backend, to: &Backend, whose: &Whose, there: &Whose) ->
     verify(&Side::of(from), &Side::of(to), whose, there, &quiet).await.unwrap()
 }
 
-fn taking(whose: Whose) -> Import {
-    Import { whose, facets: vec![], overwrite: false }
-}
-
-fn anybody() -> Whose {
-    Whose::All(BTreeMap::new())
-}
-
 #[tokio::test]
 async fn a_file_takes_everything_along() {
     let (source, from) = store();
@@ -123,14 +115,14 @@ async fn a_file_takes_everything_along() {
 
     let (target, to) = store();
     let side = Side::of(&to);
-    let moved = import(&mut file.as_slice(), &side, &taking(anybody()), &quiet).await.unwrap();
+    let moved = import(&mut file.as_slice(), &side, &Import::default(), &quiet).await.unwrap();
     assert_eq!(moved, Moved { read: times(EACH, 3), written: 132, unchanged: 0 });
     let found = compared(&from, &to, &everybody(&source), &everybody(&target)).await;
     assert_eq!(found.told, []);
     assert_eq!(found.compared, times(EACH, 3));
     assert_eq!(exported(&to, &everybody(&target)).await, file, "to the byte");
 
-    let again = import(&mut file.as_slice(), &side, &taking(anybody()), &quiet).await.unwrap();
+    let again = import(&mut file.as_slice(), &side, &Import::default(), &quiet).await.unwrap();
     assert_eq!((again.written, again.unchanged), (0, 132));
 }
 
@@ -168,7 +160,7 @@ async fn one_user_moves_alone() {
 
     let file = exported(&from, &everybody(&source)).await;
     let (target, to) = store();
-    let bob = taking(Whose::User("bob".into()));
+    let bob = Import { user: Some("bob".into()), ..Import::default() };
     import(&mut file.as_slice(), &Side::of(&to), &bob, &quiet).await.unwrap();
     assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), EACH);
 }
@@ -377,7 +369,7 @@ async fn the_documented_example_is_a_whole_file() {
     let mut file = example.as_bytes();
     check(&mut file).unwrap();
     let mut file = example.as_bytes();
-    import(&mut file, &Side::of(&to), &taking(anybody()), &quiet).await.unwrap();
+    import(&mut file, &Side::of(&to), &Import::default(), &quiet).await.unwrap();
     let exported = exported(&to, &everybody(&target)).await;
     assert_eq!(String::from_utf8(exported).unwrap(), example, "as this program writes it");
 }

@@ -143,11 +143,8 @@ pub(crate) async fn import(args: ImportExport, session: &Session, output: Output
     let begun = Instant::now();
     let place = Place::usual(session).await?;
     let side = place.side(&args.facets)?;
-    let whose = match session.named_user() {
-        Some(user) => Whose::User(user.to_owned()),
-        None => Whose::All(BTreeMap::new()),
-    };
-    let options = Import { whose, facets: args.facets, overwrite: args.overwrite };
+    let user = session.named_user().map(str::to_owned);
+    let options = Import { user, facets: args.facets, overwrite: args.overwrite };
     let moved = if args.file.as_os_str() == "-" {
         let mut input = BufReader::new(io::stdin());
         import_from(&mut input, &side, &options, &ProgressBar::hidden()).await?
