@@ -18,8 +18,10 @@ use super::{behind, is_live, lock};
 #[derive(Debug)]
 pub(crate) struct Vectors {
     clock: Arc<dyn Clock>,
-    pub(super) state: Mutex<BTreeMap<(Scope, String), Namespace>>,
+    pub(super) state: Mutex<State>,
 }
+
+type State = BTreeMap<(Scope, String), Namespace>;
 
 #[derive(Debug)]
 pub(super) struct Namespace {
@@ -32,14 +34,24 @@ impl Vectors {
         Self { clock, state: Mutex::default() }
     }
 
-    /// The live records, after a check that the space is the namespace's.
     fn live(
         &self,
         scope: &Scope,
         namespace: &str,
         space: Option<&EmbeddingSpace>,
     ) -> Result<Vec<Record>> {
-        let state = lock(&self.state);
+        self.live_in(&lock(&self.state), scope, namespace, space)
+    }
+
+    /// The live records, after a check that the space is the namespace's. Who goes on to write
+    /// holds the lock throughout.
+    fn live_in(
+        &self,
+        state: &State,
+        scope: &Scope,
+        namespace: &str,
+        space: Option<&EmbeddingSpace>,
+    ) -> Result<Vec<Record>> {
         let Some(namespace) = state.get(&(scope.clone(), namespace.to_owned())) else {
             return Ok(Vec::new());
         };
@@ -177,13 +189,13 @@ impl VectorStore for Vectors {
     }
 
     async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
-        let live = self.live(scope, &request.namespace, None)?;
+        let mut state = lock(&self.state);
+        let live = self.live_in(&state, scope, &request.namespace, None)?;
         let goes = |record: &Record| match &request.which {
             Selection::Ids(ids) => ids.contains(&record.id),
             Selection::Matching(filter) => filter.matches(record.subject()),
             Selection::Namespace => true,
         };
-        let mut state = lock(&self.state);
         let key = (scope.clone(), request.namespace.clone());
         if request.which == Selection::Namespace {
             state.remove(&key);
@@ -243,9 +255,9 @@ impl VectorStore for Vectors {
     }
 
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
-        let originals = self.live(scope, &request.namespace, None)?;
-        let counterparts = self.live(scope, &request.from, None)?;
         let mut state = lock(&self.state);
+        let originals = self.live_in(&state, scope, &request.namespace, None)?;
+        let counterparts = self.live_in(&state, scope, &request.from, None)?;
         let key = |name: &String| (scope.clone(), name.clone());
         let missing = || Error::not_found("there is no such namespace");
         let space = state.get(&key(&request.from)).ok_or_else(missing)?.space.clone();
@@ -267,14 +279,14 @@ impl VectorStore for Vectors {
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
-        let live = self.live(scope, &request.namespace, Some(&request.space))?;
+        let mut state = lock(&self.state);
+        let live = self.live_in(&state, scope, &request.namespace, Some(&request.space))?;
         let mut to_write = Vec::new();
         for record in &request.records {
             if request.must_write(record, live.iter().find(|held| held.id == record.id))? {
                 to_write.push(record.clone());
             }
         }
-        let mut state = lock(&self.state);
         let namespace = state
             .entry((scope.clone(), request.namespace.clone()))
             .or_insert_with(|| Namespace { space: request.space.clone(), records: Vec::new() });

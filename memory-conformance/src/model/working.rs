@@ -40,14 +40,16 @@ impl Working {
     }
 
     fn live(&self, scope: &Scope) -> Vec<Entry> {
-        let now = self.clock.now();
-        let state = lock(&self.state);
-        let of_scope = state.entries.iter().filter(|((of, _), _)| of == scope);
-        of_scope.map(|(_, entry)| entry).filter(|e| is_live(e.expires_at, now)).cloned().collect()
+        lock(&self.state).live(scope, self.clock.now())
     }
 }
 
 impl State {
+    fn live(&self, scope: &Scope, now: Timestamp) -> Vec<Entry> {
+        let of_scope = self.entries.iter().filter(|((of, _), _)| of == scope);
+        of_scope.map(|(_, entry)| entry).filter(|e| is_live(e.expires_at, now)).cloned().collect()
+    }
+
     fn entry(&mut self, scope: &Scope, key: &str, now: Timestamp) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(&(scope.clone(), key.to_owned()));
         entry.filter(|entry| is_live(entry.expires_at, now))
@@ -177,20 +179,21 @@ impl WorkingStore for Working {
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
-        let live = self.live(scope).len() as u64;
-        lock(&self.state).entries.retain(|(of, _), _| of != scope);
+        let mut state = lock(&self.state);
+        let live = state.live(scope, self.clock.now()).len() as u64;
+        state.entries.retain(|(of, _), _| of != scope);
         Ok(live)
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
-        let live = self.live(scope);
+        let mut state = lock(&self.state);
+        let live = state.live(scope, self.clock.now());
         let mut to_write = Vec::new();
         for entry in &request.entries {
             if request.must_write(entry, live.iter().find(|held| held.key == entry.key))? {
                 to_write.push(entry.clone());
             }
         }
-        let mut state = lock(&self.state);
         let restored = Restored::of(request.entries.len(), to_write.len());
         for entry in to_write {
             state.last_version = state.last_version.max(entry.version);
