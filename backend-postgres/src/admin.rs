@@ -16,7 +16,7 @@ use crate::error::{During, translate};
 use crate::indexing::Builder;
 
 /// The steps of the schema, in their order. What stands here is never changed, only added to.
-pub(crate) const STEPS: [(&str, &str); 16] = [
+pub(crate) const STEPS: [(&str, &str); 17] = [
     ("tables", include_str!("../migrations/0001_tables.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
@@ -33,6 +33,7 @@ pub(crate) const STEPS: [(&str, &str); 16] = [
     ("restored_entries", include_str!("../migrations/0014_restored_entries.sql")),
     ("lean", include_str!("../migrations/0015_lean.sql")),
     ("counterparts", include_str!("../migrations/0016_counterparts.sql")),
+    ("first_statistics", include_str!("../migrations/0017_first_statistics.sql")),
 ];
 
 /// The lock that migrations hold against each other; its number is never changed.

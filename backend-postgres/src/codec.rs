@@ -1,5 +1,7 @@
 //! Values on their way to and from Postgres.
 
+use std::fmt;
+
 use memory_core::json::{Object, parse};
 use memory_core::{Error, Result, Timestamp};
 use serde::de::DeserializeOwned;
@@ -7,7 +9,7 @@ use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Encode, Postgres, Row as _, Type};
+use sqlx::{ColumnIndex, Decode, Encode, Postgres, Row as _, Type};
 
 /// From 1970 to Postgres' own epoch, 2000.
 const EPOCH_MILLIS: i64 = 946_684_800_000;
@@ -43,8 +45,14 @@ impl<'r> Decode<'r, Postgres> for Moment {
     }
 }
 
+/// A column by its name, or by its place, which is found sooner.
+pub(crate) trait Column: ColumnIndex<PgRow> + fmt::Debug + Copy {}
+
+impl Column for &str {}
+impl Column for usize {}
+
 /// A column of a row.
-pub(crate) fn get<'r, T>(row: &'r PgRow, column: &str) -> Result<T>
+pub(crate) fn get<'r, T>(row: &'r PgRow, column: impl Column) -> Result<T>
 where
     T: Decode<'r, Postgres> + Type<Postgres>,
 {
@@ -54,32 +62,35 @@ where
 }
 
 /// A column that counts something.
-pub(crate) fn get_count(row: &PgRow, column: &str) -> Result<u64> {
+pub(crate) fn get_count(row: &PgRow, column: impl Column) -> Result<u64> {
     get::<i64>(row, column).and_then(|n| unsigned(n, column))
 }
 
 /// A column that counts items in memory.
-pub(crate) fn get_size(row: &PgRow, column: &str) -> Result<usize> {
+pub(crate) fn get_size(row: &PgRow, column: impl Column) -> Result<usize> {
     usize::try_from(get_count(row, column)?)
         .map_err(|_| Error::corrupted(format!("Postgres' column {column:?} is beyond a size")))
 }
 
-pub(crate) fn unsigned(number: i64, what: &str) -> Result<u64> {
-    u64::try_from(number).map_err(|_| Error::corrupted(format!("{what} is negative: {number}")))
+pub(crate) fn unsigned(number: i64, what: impl fmt::Debug) -> Result<u64> {
+    u64::try_from(number).map_err(|_| Error::corrupted(format!("{what:?} is negative: {number}")))
 }
 
 /// A time, or none.
-pub(crate) fn get_time(row: &PgRow, column: &str) -> Result<Option<Timestamp>> {
+pub(crate) fn get_time(row: &PgRow, column: impl Column) -> Result<Option<Timestamp>> {
     Ok(get::<Option<Moment>>(row, column)?.map(|moment| moment.0))
 }
 
 /// A time that is always there.
-pub(crate) fn get_moment(row: &PgRow, column: &str) -> Result<Timestamp> {
+pub(crate) fn get_moment(row: &PgRow, column: impl Column) -> Result<Timestamp> {
     Ok(get::<Moment>(row, column)?.0)
 }
 
 /// JSON that was kept as text, none for the empty value.
-pub(crate) fn get_json<T: DeserializeOwned + Default>(row: &PgRow, column: &str) -> Result<T> {
+pub(crate) fn get_json<T>(row: &PgRow, column: impl Column) -> Result<T>
+where
+    T: DeserializeOwned + Default,
+{
     get::<Option<&str>>(row, column)?.map_or_else(
         || Ok(T::default()),
         |text| {

@@ -158,22 +158,37 @@ fn number(seq: i64, created_at: Timestamp) -> Result<Numbered> {
     Ok(Numbered { seq: unsigned(seq, "seq")?, created_at })
 }
 
+/// Where the columns of `read_message` are. To look up their names took longer than to read them.
+mod at {
+    pub(super) const TOTAL: usize = 0;
+    pub(super) const SEQ: usize = 1;
+    pub(super) const CREATED_AT: usize = 2;
+    pub(super) const MESSAGE_ID: usize = 3;
+    pub(super) const ROLE: usize = 4;
+    pub(super) const CONTENT: usize = 5;
+    pub(super) const NAME: usize = 6;
+    pub(super) const TOOL_CALLS: usize = 7;
+    pub(super) const TOOL_CALL_ID: usize = 8;
+    pub(super) const METADATA: usize = 9;
+    pub(super) const TOKEN_COUNT: usize = 10;
+}
+
 fn message(row: &PgRow) -> Result<StoredMessage> {
-    let role: &str = get(row, "role")?;
-    let token_count = get::<Option<i64>>(row, "token_count")?.map(u32::try_from).transpose();
+    let role: &str = get(row, at::ROLE)?;
+    let token_count = get::<Option<i64>>(row, at::TOKEN_COUNT)?.map(u32::try_from).transpose();
     Ok(StoredMessage {
-        seq: get_count(row, "seq")?,
-        created_at: get_moment(row, "created_at")?,
+        seq: get_count(row, at::SEQ)?,
+        created_at: get_moment(row, at::CREATED_AT)?,
         message: Message {
-            id: get(row, "message_id")?,
+            id: get(row, at::MESSAGE_ID)?,
             role: role
                 .parse::<Role>()
                 .map_err(|_| Error::corrupted(format!("a message of the role {role:?}")))?,
-            content: get(row, "content")?,
-            name: get(row, "name")?,
-            tool_calls: get_json(row, "tool_calls")?,
-            tool_call_id: get(row, "tool_call_id")?,
-            metadata: get_json(row, "metadata")?,
+            content: get(row, at::CONTENT)?,
+            name: get(row, at::NAME)?,
+            tool_calls: get_json(row, at::TOOL_CALLS)?,
+            tool_call_id: get(row, at::TOOL_CALL_ID)?,
+            metadata: get_json(row, at::METADATA)?,
             token_count: token_count
                 .map_err(|_| Error::corrupted("a token count beyond 32 bits"))?,
         },
@@ -234,10 +249,10 @@ impl ConversationStore for Store {
                     .bind(request.until.map(Moment))
             })
             .await?;
-        let total = rows.first().map_or(Ok(0), |row| get_count(row, "total"))?;
+        let total = rows.first().map_or(Ok(0), |row| get_count(row, at::TOTAL))?;
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows.iter().rev() {
-            if get::<Option<i64>>(row, "seq")?.is_some() {
+            if get::<Option<i64>>(row, at::SEQ)?.is_some() {
                 messages.push(message(row)?);
             }
         }

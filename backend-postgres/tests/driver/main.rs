@@ -65,6 +65,7 @@ const TESTS: &[Test] = &tests![
     outgrown::an_index_that_broke_off_is_built_anew,
     partitioned::tables_may_be_partitioned_by_user,
     plans::every_hot_statement_goes_by_its_index,
+    plans::a_plan_of_an_empty_table_goes_by_the_key,
     pooler::many_users_share_two_connections_and_nothing_else,
     predicates::every_condition_on_the_user_is_needed_and_enough,
     restoring::json_is_identical_in_any_order_of_its_keys,

@@ -154,3 +154,21 @@ pub(crate) async fn every_hot_statement_goes_by_its_index(_shared: Arc<Server>) 
         working.list(&scope, &list) => ["memory_data_pkey"],
     }
 }
+
+/// A session keeps its plans, and one made while a table is empty is used while it is filled.
+pub(crate) async fn a_plan_of_an_empty_table_goes_by_the_key(_shared: Arc<Server>) {
+    let start = || Server::own(&SETTINGS).ok();
+    let Some(server) = tokio::task::spawn_blocking(start).await.unwrap() else { return };
+    let fixture = fixture(&server).await;
+    let backend = driver().connect(&fixture.data.parse().unwrap()).await.unwrap();
+    let scope = Scope::new("alice", "bot").unwrap();
+    let vectors = backend.vectors().unwrap();
+    let ids = GetRecords { namespace: "n".into(), ids: vec!["r1".into()], with_embeddings: true };
+    let mut log = Log::new(&fixture.superuser).await;
+    log.rest().await;
+    vectors.store(&scope, &store("n", 1)).await.unwrap();
+    vectors.get(&scope, &ids).await.unwrap();
+    let indexes = log.indexes().await;
+    assert!(indexes.contains("embeddings_pkey"), "{indexes:?}");
+    assert!(!indexes.contains("embeddings_numbers"), "{indexes:?}");
+}
