@@ -1,19 +1,27 @@
 //! Metrics.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use memory_core::Result;
 use memory_core::layer::{Call, Policy};
 use metrics::Histogram;
-use parking_lot::RwLock;
 
 /// As [`Layers::metrics`](crate::Layers::metrics) says.
-#[derive(Default)]
 pub(crate) struct Metrics {
-    /// Of the one backend, by operation: to look one up costs less than to name it anew, and among
-    /// some thirty less than to hash its name.
-    succeeded: RwLock<Vec<(&'static str, Histogram)>>,
+    /// Of the one backend, by operation, in the order in which they were first used: to look one up
+    /// costs less than to name it anew, and among some thirty less than to hash its name or to lock.
+    succeeded: [OnceLock<(&'static str, Histogram)>; OPERATIONS],
+}
+
+/// More than there are.
+const OPERATIONS: usize = 64;
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { succeeded: [const { OnceLock::new() }; OPERATIONS] }
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -25,15 +33,13 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     fn success(&self, call: &Call<'_>, duration: Duration) {
         let (backend, operation) = (call.backend, call.operation);
-        let known = self.succeeded.read();
-        if let Some((_, histogram)) = known.iter().find(|(name, _)| *name == operation) {
-            histogram.record(duration);
-            return;
+        let name = || metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation);
+        for slot in &self.succeeded {
+            let (known, histogram) = slot.get_or_init(|| (operation, name()));
+            if *known == operation {
+                return histogram.record(duration);
+            }
         }
-        drop(known);
-        let histogram = metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation);
-        histogram.record(duration);
-        self.succeeded.write().push((operation, histogram));
     }
 }
 
