@@ -14,8 +14,9 @@ use agent_memory::transfer::{Side, Whose, copy};
 use agent_memory::{
     Append, Backend, CircuitBreaker, ConcurrencyLimit, EmbeddingSpace, Get, Layers, Message,
     NewRecord, PageRequest, Put, ReadMessages, Registry, Retries, ScanRecords, Scope, StoreRecords,
-    StoreUrl,
+    StoreUrl, text,
 };
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 const TURNS: usize = 2_000;
 const RECORDS: usize = 100_000;
@@ -156,9 +157,69 @@ fn peak() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1_024
 }
 
-/// Moving from SQLite, against reading there and storing the same records here in batches.
+/// The same rows by hand, written by a superuser, whom no row level security binds: a transaction of
+/// two statements a batch, without a look at what is there.
+struct Raw {
+    connection: PgConnection,
+    written: i64,
+}
+
+const RECORDS_BY_HAND: &str = "
+    INSERT INTO agent_memory.embeddings (user_id, namespace_number, id, record_number, content,
+        document_type, attributes, digest, created_at, updated_at, embedding, words, word_count)
+    SELECT 'by hand', 0, id, -$6 - n, content, 'text', '{}', '\\x00', now(), now(),
+        $3[(n - 1) * $5 + 1 : n * $5]::vector, string_to_array(words, ' '), 0
+    FROM unnest($1::text[], $2::text[], $4::text[]) WITH ORDINALITY AS t (id, content, words, n)";
+const WORDS_BY_HAND: &str = "
+    INSERT INTO agent_memory.embedding_words (user_id, namespace_number, word, record_number,
+        frequency)
+    SELECT 'by hand', 0, w.word, -$3 - n, w.frequency
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t (words, frequencies, n)
+    CROSS JOIN LATERAL unnest(string_to_array(words, ' '),
+        string_to_array(frequencies, ' ')::integer[]) AS w (word, frequency)";
+
+impl Raw {
+    async fn connect(url: &StoreUrl) -> Self {
+        Self { connection: PgConnection::connect(url.expose()).await.unwrap(), written: 0 }
+    }
+
+    async fn store(&mut self, batch: &StoreRecords) {
+        let records = &batch.records;
+        let ids: Vec<&str> = records.iter().filter_map(|record| record.id.as_deref()).collect();
+        let contents: Vec<&str> = records.iter().map(|record| record.content.as_str()).collect();
+        let numbers: Vec<f32> = records.iter().flat_map(|r| r.embedding.iter().copied()).collect();
+        let (mut words, mut frequencies) = (Vec::new(), Vec::new());
+        for record in records {
+            let counted = text::term_frequencies(text::words(&record.content, record.language));
+            let (own, counts): (Vec<String>, Vec<String>) =
+                counted.into_iter().map(|(word, count)| (word, count.to_string())).unzip();
+            words.push(own.join(" "));
+            frequencies.push(counts.join(" "));
+        }
+        let dimensions = i64::try_from(DIMENSIONS).unwrap();
+        let mut transaction = self.connection.begin().await.unwrap();
+        let query = sqlx::query(RECORDS_BY_HAND).bind(ids).bind(contents).bind(numbers);
+        let query = query.bind(&words).bind(dimensions).bind(self.written);
+        query.execute(&mut *transaction).await.unwrap();
+        let query = sqlx::query(WORDS_BY_HAND).bind(&words).bind(frequencies).bind(self.written);
+        query.execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        self.written += i64::try_from(records.len()).unwrap();
+    }
+
+    async fn remove(mut self) {
+        for table in ["embeddings", "embedding_words"] {
+            let sql = format!("DELETE FROM agent_memory.{table} WHERE user_id = 'by hand'");
+            self.connection.execute(AssertSqlSafe(sql)).await.unwrap();
+        }
+    }
+}
+
+/// Moving from SQLite, against reading there and writing the same records in batches by hand, or
+/// storing them by the driver.
 async fn moving() {
-    let Some((_, to)) = store("TEST_POSTGRES_URL").await else { return };
+    let Some((url, to)) = store("TEST_POSTGRES_URL").await else { return };
+    let mut by_hand = Raw::connect(&url).await;
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}?synchronous=normal", folder.path().join("from.db").display());
     let from = Registry::with_compiled_drivers().connect(&url.parse().unwrap()).await.unwrap();
@@ -167,14 +228,15 @@ async fn moving() {
         from.vectors().unwrap().store(&scope, &batch(at, at + 1_000)).await.unwrap();
     }
     let reading = seconds(read(&from, &scope)).await;
-    let raw = Scope::new(scope.user(), "raw").unwrap();
-    let mut storing = 0.0;
+    let stored = Scope::new(scope.user(), "stored").unwrap();
+    let (mut writing, mut storing) = (0.0, 0.0);
     for at in (0..RECORDS).step_by(1_000) {
         let batch = batch(at, at + 1_000);
         let store = async {
-            to.vectors().unwrap().store(&raw, &batch).await.unwrap();
+            to.vectors().unwrap().store(&stored, &batch).await.unwrap();
         };
         storing += seconds(store).await;
+        writing += seconds(by_hand.store(&batch)).await;
     }
     let before = peak();
     let whose = Whose::User(scope.user().to_owned());
@@ -183,10 +245,13 @@ async fn moving() {
         assert_eq!(moved.written, RECORDS as u64);
     };
     let moving = seconds(moving).await;
+    by_hand.remove().await;
     to.control().erase(scope.user()).await.unwrap();
     println!(
-        "copy of {RECORDS} x {DIMENSIONS}: {moving:.1} s; reading {reading:.1} s + storing in \
-         batches {storing:.1} s: {:.2}; peak memory {before} MB before, {} MB after",
+        "copy of {RECORDS} x {DIMENSIONS}: {moving:.1} s; reading {reading:.1} s, and writing in \
+         batches by hand {writing:.1} s: {:.2}, or storing them by the driver {storing:.1} s: \
+         {:.2}; peak memory {before} MB before, {} MB after",
+        moving / (reading + writing),
         moving / (reading + storing),
         peak()
     );

@@ -1,7 +1,9 @@
 //! From side to side.
 
 use async_trait::async_trait;
-use memory_core::{Error, Result, Scope};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use memory_core::{Error, Facet, Restored, Result, Scope};
 use tokio::sync::mpsc;
 
 use crate::batch::{Batch, Moved, Progress};
@@ -10,6 +12,10 @@ use crate::walk::{Container, Visitor, walk};
 
 /// Batches that are read ahead while one is written.
 const AHEAD: usize = 2;
+
+/// Batches of records or entries that are written at once: a store is at work on one while the next
+/// is made ready. Messages are written one batch after the other, each behind those before.
+const AT_ONCE: usize = 2;
 
 /// Copies what `whose` users hold in `from` into `to`, which offers every facet of `from`.
 ///
@@ -31,14 +37,31 @@ pub async fn copy(
         walk(from, whose, &mut ahead).await
     };
     let writing = async move {
-        let mut moved = Moved::default();
-        while let Some((scope, mut batch)) = receiver.recv().await {
-            set_overwrite(&mut batch, overwrite);
-            let counts = batch.counts();
-            moved.add(counts, batch.restore(&scope, to).await?);
-            progress(counts.total());
+        let (mut moved, mut under_way) = (Moved::default(), FuturesUnordered::new());
+        let (mut all_read, mut in_order) = (false, false);
+        loop {
+            let room = !all_read && !in_order && under_way.len() < AT_ONCE;
+            tokio::select! {
+                Some(done) = under_way.next() => {
+                    let (batch, restored): (Batch, Restored) = done?;
+                    in_order &= batch.facet() != Facet::Conversations;
+                    moved.add(batch.counts(), restored);
+                    progress(batch.counts().total());
+                }
+                next = receiver.recv(), if room => match next {
+                    Some((scope, mut batch)) => {
+                        set_overwrite(&mut batch, overwrite);
+                        in_order = batch.facet() == Facet::Conversations;
+                        under_way.push(async move {
+                            let restored = batch.restore(&scope, to).await?;
+                            Ok::<_, Error>((batch, restored))
+                        });
+                    }
+                    None => all_read = true,
+                },
+                else => return Ok(moved),
+            }
         }
-        Ok(moved)
     };
     let (read, moved): (Result<()>, Result<Moved>) = tokio::join!(reading, writing);
     // Where writing failed, reading found nobody to hand on to: the cause is the other's.
