@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::admin::Administration;
 use crate::bindings::{Binding, Registry, never_migrated};
 use crate::config::{Cluster, Config, Place as Where};
+use crate::error::applied;
 use crate::filter;
 use crate::grpc::Grpc;
 use crate::layout::{self, Namespace, Place};
@@ -307,10 +308,11 @@ impl Control for Store {
             .map(|bound| async move { self.delete_namespace(&bound.namespace).await })
             .buffer_unordered(AT_ONCE)
             .try_collect()
-            .await?;
+            .await
+            .map_err(applied)?;
         // What writers left who died between a write and finding that its place was gone.
-        for collection in self.collections().await? {
-            self.remove(&collection, filter::of_user(user)).await?;
+        for collection in self.collections().await.map_err(applied)? {
+            self.remove(&collection, filter::of_user(user)).await.map_err(applied)?;
         }
         Ok(ErasureReceipt { records: counts.iter().sum(), ..ErasureReceipt::default() })
     }

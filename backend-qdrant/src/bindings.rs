@@ -12,6 +12,7 @@ use qdrant_client::qdrant::{
     with_payload_selector,
 };
 
+use crate::error::applied;
 use crate::layout::{self, Namespace, field};
 use crate::payload::{self, Payload};
 use crate::transport::Transport;
@@ -117,9 +118,8 @@ impl Registry<'_> {
                 ..UpsertPoints::default()
             })
             .await?;
-        self.point(id).await?.ok_or_else(|| {
-            Error::unavailable("a point was removed as it was written").with_maybe_applied(true)
-        })
+        let gone = || Error::unavailable("a point was removed as it was written");
+        self.point(id).await.and_then(|point| point.ok_or_else(gone)).map_err(applied)
     }
 
     async fn point(&self, id: PointId) -> Result<Option<Payload>> {
@@ -211,7 +211,7 @@ impl Registry<'_> {
             .await?;
         // It may have been changed again since.
         let moved = to.generation != from.generation;
-        let now = self.binding(namespace).await?;
+        let now = self.binding(namespace).await.map_err(applied)?;
         Ok(now.is_some_and(|now| now.token == to.token || (moved && now.is_at(to))))
     }
 

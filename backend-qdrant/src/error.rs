@@ -62,6 +62,17 @@ pub(crate) fn timeout(effect: Effect) -> Error {
         .with_hint("raise timeout_ms, or ask for less at once")
 }
 
+/// Of a call that takes several requests: one that fails behind one that wrote leaves the call
+/// applied, in part or in full, whatever is known of the last.
+pub(crate) fn applied(error: Error) -> Error {
+    error.with_maybe_applied(true)
+}
+
+/// As [`applied`], where something was written.
+pub(crate) fn applied_if(written: bool) -> impl FnOnce(Error) -> Error {
+    move |error| if written { applied(error) } else { error }
+}
+
 /// Strict mode says so in words alone.
 fn refuses_filter(status: &Status) -> bool {
     let text = status.message();

@@ -12,8 +12,9 @@ use std::time::Duration;
 use backend_qdrant::driver;
 use memory_conformance::Faults as _;
 use memory_core::{
-    Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, Error, ErrorKind, NewRecord,
-    Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
+    Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, Error, ErrorKind,
+    GetRecords, NewRecord, Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord,
+    VectorSearch,
 };
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 use support::fixture::{Fixture, Moment, Mood, obliging};
@@ -289,4 +290,76 @@ async fn g13_a_layout_of_before_the_first_release_is_refused_and_left_alone() {
     }
     layout(2);
     assert_eq!(count(&driver().connect(&url).await.unwrap()).await.unwrap(), 1);
+}
+
+/// A server of which one request fails, so many after this was last set; before it is done.
+struct FailsAt {
+    fixture: Fixture,
+    left: Arc<AtomicUsize>,
+    _folder: tempfile::TempDir,
+}
+
+impl FailsAt {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        let counted = Arc::clone(&left);
+        let mood: Mood = Arc::new(move |moment| {
+            let last = moment == Moment::Before && counted.fetch_sub(1, Ordering::SeqCst) == 0;
+            last.then(|| Status::unavailable("the service is away"))
+        });
+        let fixture = Fixture::start(folder.path(), None, None, mood);
+        Self { fixture, left, _folder: folder }
+    }
+
+    fn fails_after(&self, requests: usize) {
+        self.left.store(requests, Ordering::SeqCst);
+    }
+}
+
+/// What a call does takes several requests. Whichever of them fails, an error that says that nothing
+/// was applied is true.
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_whichever_request_of_a_call_fails_the_error_tells_whether_it_was_applied() {
+    let server = FailsAt::start();
+    let backend = connect(&format!("qdrant://{}", server.fixture.address)).await.unwrap();
+    let vectors = backend.vectors().unwrap();
+    let scope = scope();
+    let record = |text: &str| NewRecord::new(text, vec![1.0, 2.0]).with_id("a");
+    let stored = |namespace: &str, text: &str| StoreRecords {
+        namespace: namespace.into(),
+        space: space(),
+        records: vec![record(text)],
+    };
+    for what in ["store anew", "store another", "delete", "delete all"] {
+        let mut failures = 0;
+        for requests in 0.. {
+            let namespace = format!("{what} {requests}");
+            let held = if what == "store anew" { None } else { Some("before".to_owned()) };
+            if held.is_some() {
+                vectors.store(&scope, &stored(&namespace, "before")).await.unwrap();
+            }
+            server.fails_after(requests);
+            let which = if what == "delete all" {
+                Selection::Namespace
+            } else {
+                Selection::Ids(vec!["a".into()])
+            };
+            let done = if what.starts_with("store") {
+                vectors.store(&scope, &stored(&namespace, "after")).await.map(drop)
+            } else {
+                let request = DeleteRecords { namespace: namespace.clone(), which };
+                vectors.delete(&scope, &request).await.map(drop)
+            };
+            server.fails_after(usize::MAX);
+            let Err(error) = done else { break };
+            failures += 1;
+            let ids = vec!["a".to_owned()];
+            let request = GetRecords { namespace, ids, with_embeddings: false };
+            let found = vectors.get(&scope, &request).await.unwrap();
+            let found = found.into_iter().next().map(|record| record.content);
+            assert!(error.maybe_applied() || found == held, "{what}, {requests}: {error:?}");
+        }
+        assert!(failures > 2, "{what} takes {failures} requests");
+    }
 }

@@ -11,9 +11,10 @@ use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints};
 
 use super::store::{ROUNDS, contended};
 use crate::backend::{Store, now};
-use crate::bindings::{selected, strong};
+use crate::bindings::{Binding, selected, strong};
+use crate::error::{applied, applied_if};
 use crate::filter;
-use crate::layout::{self, Namespace, field};
+use crate::layout::{self, Namespace, Place, field};
 use crate::payload;
 use crate::transport::or_empty;
 
@@ -28,11 +29,15 @@ impl Store {
             return self.delete_namespace(&namespace).await;
         }
         let mut count = 0;
-        for _ in 0..ROUNDS {
-            let Some(binding) = self.writable(&namespace).await? else { return Ok(count) };
+        for round in 0..ROUNDS {
+            let again = round > 0;
+            let binding = self.writable(&namespace).await.map_err(applied_if(again))?;
+            let Some(binding) = binding else { return Ok(count) };
             let place = self.place(&namespace, &binding);
             let mut filter = match &request.which {
-                Selection::Matching(matching) => self.filter(&place, Some(matching)).await?,
+                Selection::Matching(matching) => {
+                    self.filter(&place, Some(matching)).await.map_err(applied_if(again))?
+                }
                 _ => filter::living(&place, now()),
             };
             if let Selection::Ids(ids) = &request.which {
@@ -40,14 +45,13 @@ impl Store {
             }
             // What a rebinding has taken hold of is deleted where it is afterwards.
             filter.must_not.push(filter::taken());
-            let Some(taken) = or_empty(self.mark(&place.collection, filter).await.map(Some))?
-            else {
-                continue;
-            };
+            let marked = self.mark(&place.collection, filter).await.map_err(applied_if(again));
+            let Some(taken) = or_empty(marked.map(Some))? else { continue };
             let (removed, after) = tokio::try_join!(
                 self.remove_marked(&place.collection, taken),
                 self.binding(&namespace),
-            )?;
+            )
+            .map_err(applied)?;
             count += removed;
             if after.is_none_or(|after| after.token == binding.token) {
                 return Ok(count);
@@ -59,16 +63,14 @@ impl Store {
     /// Removes a namespace's records and its bond, whoever else is at work on it.
     pub(crate) async fn delete_namespace(&self, namespace: &Namespace) -> Result<u64> {
         let mut count = 0;
-        for _ in 0..ROUNDS {
-            let Some(binding) = self.binding(namespace).await? else { return Ok(count) };
+        for round in 0..ROUNDS {
+            let binding = self.binding(namespace).await.map_err(applied_if(round > 0))?;
+            let Some(binding) = binding else { return Ok(count) };
             let place = self.place(namespace, &binding);
             let living = filter::living(&place, now());
-            count += or_empty(self.take(&place.collection, living).await)?;
-            self.registry().unbind(&binding).await?;
-            let after = self.binding(namespace).await?;
-            // What has expired, and what a writer stored under this bond before it could know.
-            or_empty(self.remove(&place.collection, filter::all(&place)).await)?;
-            self.remove_left(&binding).await?;
+            let taken = self.take(&place.collection, living).await.map_err(applied_if(round > 0));
+            count += or_empty(taken)?;
+            let after = self.unbind(namespace, &binding, &place).await.map_err(applied)?;
             if after.is_none_or(|after| after.origin != binding.origin) {
                 return Ok(count);
             }
@@ -76,10 +78,25 @@ impl Store {
         Err(contended())
     }
 
+    /// Undoes a bond whose records are gone, and gives the namespace's next, if it has one.
+    async fn unbind(
+        &self,
+        namespace: &Namespace,
+        binding: &Binding,
+        place: &Place,
+    ) -> Result<Option<Binding>> {
+        self.registry().unbind(binding).await?;
+        let after = self.binding(namespace).await?;
+        // What has expired, and what a writer stored under this bond before it could know.
+        or_empty(self.remove(&place.collection, filter::all(place)).await)?;
+        self.remove_left(binding).await?;
+        Ok(after)
+    }
+
     /// Removes what matches, and says how many it was.
     pub(crate) async fn take(&self, collection: &str, filter: Filter) -> Result<u64> {
         let taken = self.mark(collection, filter).await?;
-        self.remove_marked(collection, taken).await
+        self.remove_marked(collection, taken).await.map_err(applied)
     }
 
     /// Moves what matches to no place, and says how to find it there.

@@ -18,6 +18,7 @@ use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPo
 use super::fields;
 use crate::backend::{AT_ONCE, Store};
 use crate::bindings::{Binding, strong};
+use crate::error::{applied, applied_if};
 use crate::filter;
 use crate::layout::{self, Namespace, Place, field};
 use crate::payload::{self, Payload};
@@ -153,9 +154,8 @@ impl Store {
         let mut done = HashMap::with_capacity(tasks.len());
         for round in 0..ROUNDS {
             // From the second on, something was written.
-            let after =
-                |error: Error| if round > 0 { error.with_maybe_applied(true) } else { error };
-            tasks = self.round(batch, tasks, &mut done).await.map_err(after)?;
+            let round = self.round(batch, tasks, &mut done).await.map_err(applied_if(round > 0));
+            tasks = round?;
             if tasks.is_empty() {
                 return Ok(done);
             }
@@ -212,12 +212,16 @@ impl Store {
         if written.is_empty() {
             return Ok(again);
         }
+        let has_inserted = !inserts.is_empty();
         self.write(&place.collection, inserts, UpdateMode::InsertOnly, None).await?;
         if !changes.is_empty() {
             let as_seen = Filter::must([Condition::matches(field::VERSION, seen)]);
-            self.write(&place.collection, changes, UpdateMode::UpdateOnly, Some(as_seen)).await?;
+            self.write(&place.collection, changes, UpdateMode::UpdateOnly, Some(as_seen))
+                .await
+                .map_err(applied_if(has_inserted))?;
         }
-        again.extend(self.confirm(&batch.namespace, &binding, &version, written, done).await?);
+        let confirmed = self.confirm(&batch.namespace, &binding, &version, written, done).await;
+        again.extend(confirmed.map_err(applied)?);
         Ok(again)
     }
 
@@ -285,7 +289,9 @@ impl Store {
         mode: UpdateMode,
         filter: Option<Filter>,
     ) -> Result<()> {
-        stream::iter(parts(points))
+        let parts = parts(points);
+        let several = parts.len() > 1;
+        stream::iter(parts)
             .map(|points| {
                 self.transport.upsert(UpsertPoints {
                     collection_name: collection.to_owned(),
@@ -300,6 +306,7 @@ impl Store {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await
+            .map_err(applied_if(several))
     }
 
     /// Reads who won. Where the bond was changed meanwhile, nothing counts as written.
