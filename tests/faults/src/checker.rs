@@ -7,6 +7,7 @@ mod latest;
 mod records;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +41,7 @@ pub fn check(events: &[Event], found: &[Found], expected: &Expected) -> Vec<Stri
         let of_scope: Vec<&Event> = events.iter().filter(|event| event.scope == scope).collect();
         let case = Case { scope, events: of_scope, found: &found[scope] };
         conversations::check(&case, &mut broken);
+        window::check(&case, &mut broken);
         keys::check(&case, &mut broken);
         counters::check(&case, &mut broken);
         records::check(&case, &mut broken);

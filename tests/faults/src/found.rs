@@ -2,15 +2,20 @@
 
 use agent_memory::{Facet, Memory, Result};
 
-use crate::operation::{Answer, CONVERSATION, Operation, Seen, scope, scopes};
+use crate::operation::{Answer, CONVERSATION, Operation, Seen, WINDOW, scope, scopes};
 use crate::perform::perform;
 use crate::plan::records;
+
+/// Messages, how many the store says there are, and the last number it says it gave.
+pub(crate) type Held = (Vec<Seen>, u64, u64);
 
 /// What a scope holds, read after everything, by a handle that took no part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Its messages, how many it says there are, and the last number it says it gave.
-    pub messages: Option<(Vec<Seen>, u64, u64)>,
+    /// The messages of which all are kept.
+    pub messages: Option<Held>,
+    /// The messages of the window.
+    pub window: Option<Held>,
     /// Its entries, each read by its key.
     pub entries: Option<Vec<Seen>>,
     /// Its entries, listed.
@@ -28,7 +33,9 @@ impl Found {
         for number in scopes() {
             let mut found = Self::default();
             if memory.backend(Facet::Conversations).is_ok() {
-                found.read_messages(memory, number).await?;
+                let all = messages(memory, number, CONVERSATION, &Operation::Read);
+                found.messages = all.await?;
+                found.window = messages(memory, number, WINDOW, &Operation::ReadKept).await?;
             }
             if memory.backend(Facet::Working).is_ok() {
                 found.read_entries(memory, number).await?;
@@ -39,15 +46,6 @@ impl Found {
             all.push(found);
         }
         Ok(all)
-    }
-
-    async fn read_messages(&mut self, memory: &Memory, number: usize) -> Result<()> {
-        let answer = perform(memory, number, &Operation::Read).await?;
-        let statistics = memory.conversations()?.statistics(&scope(number), CONVERSATION).await?;
-        if let Answer::Messages(messages, _) = answer {
-            self.messages = Some((messages, statistics.message_count, statistics.last_seq));
-        }
-        Ok(())
     }
 
     async fn read_entries(&mut self, memory: &Memory, number: usize) -> Result<()> {
@@ -71,6 +69,22 @@ impl Found {
         }
         Ok(())
     }
+}
+
+async fn messages(
+    memory: &Memory,
+    number: usize,
+    conversation: &str,
+    read: &Operation,
+) -> Result<Option<Held>> {
+    let answer = perform(memory, number, read).await?;
+    let statistics = memory.conversations()?.statistics(&scope(number), conversation).await?;
+    Ok(match answer {
+        Answer::Messages(messages, _) => {
+            Some((messages, statistics.message_count, statistics.last_seq))
+        }
+        _ => None,
+    })
 }
 
 fn seen(answer: Answer) -> Vec<Seen> {

@@ -6,11 +6,22 @@ use std::str::FromStr;
 use agent_memory::{EmbeddingSpace, Scope};
 use serde::{Deserialize, Serialize};
 
-/// How many scopes there are: two nodes of one user, and another user.
-const SCOPES: [(&str, &str); 3] = [("ada", "bot"), ("ada", "bot%"), ("bob", "bot")];
+/// How many scopes there are: two nodes of one user, another user, and one of whom everything is
+/// removed now and then.
+const SCOPES: [(&str, &str); 4] =
+    [("ada", "bot"), ("ada", "bot%"), ("bob", "bot"), ("carol", "bot")];
 
-/// The conversation of each scope.
+/// The number of the scope of which everything is removed now and then.
+pub(crate) const CLEARED: usize = 3;
+
+/// The conversation of each scope of which everything is kept.
 pub(crate) const CONVERSATION: &str = "talk";
+/// The conversation of each scope of which the newest messages are kept.
+pub(crate) const WINDOW: &str = "window";
+/// How many messages of the window each append keeps.
+pub(crate) const KEPT: u64 = 6;
+/// How many a trim leaves.
+pub(crate) const TRIMMED: u64 = 3;
 /// The namespace of each scope.
 pub(crate) const NAMESPACE: &str = "notes";
 /// A word that stands in every record.
@@ -93,6 +104,14 @@ pub enum Operation {
     Append(Vec<Tag>),
     /// Reads all messages.
     Read,
+    /// Appends a batch to the window, of which the newest messages are kept.
+    AppendKept(Vec<Tag>),
+    /// Reads the window.
+    ReadKept,
+    /// Leaves a few messages of the window.
+    Trim,
+    /// Removes the window's messages.
+    ClearWindow,
     /// Adds to a counter.
     Increment {
         /// The counter.
@@ -111,8 +130,12 @@ pub enum Operation {
         /// How long it lives.
         ttl_ms: Option<u64>,
     },
+    /// Stores several values in one step.
+    PutMany(Vec<(String, Tag)>),
     /// Reads a value, a counter's too.
     Get(String),
+    /// Reads several values.
+    GetMany(Vec<String>),
     /// Reads all values.
     List,
     /// Deletes a value.
@@ -122,6 +145,8 @@ pub enum Operation {
         /// Only at this version.
         if_version: Option<u64>,
     },
+    /// Deletes all values of the scope.
+    ClearWorking,
     /// Stores records, by id.
     Store(Vec<(String, Tag)>),
     /// Reads records.
@@ -132,6 +157,8 @@ pub enum Operation {
     Search(Tag),
     /// Deletes records.
     DeleteRecords(Vec<String>),
+    /// Deletes the namespace.
+    DeleteNamespace,
 }
 
 /// A value that was read.
@@ -175,6 +202,13 @@ pub enum Answer {
         /// The store's time.
         at: i64,
     },
+    /// Several values were put.
+    AllWritten {
+        /// Their versions, in the order of the batch.
+        versions: Vec<u64>,
+        /// The store's time of the last.
+        at: i64,
+    },
     /// Values of these keys that are there.
     Entries(Vec<Seen>),
     /// Whether a value was there to be deleted.
@@ -186,7 +220,7 @@ pub enum Answer {
     },
     /// Records that are there.
     Records(Vec<Seen>),
-    /// So many records were deleted.
+    /// So many messages, values or records were removed.
     Removed(u64),
 }
 
@@ -197,6 +231,7 @@ impl Answer {
             Self::Numbered { at, .. }
             | Self::Counted { at, .. }
             | Self::Written { at, .. }
+            | Self::AllWritten { at, .. }
             | Self::Stored { at } => Some(*at),
             _ => None,
         }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use agent_memory::{
-    Append, Delete, DeleteRecords, Entry, Get, GetRecords, Increment, ListEntries, Memory, Message,
-    NewRecord, PageRequest, Put, PutCondition, ReadMessages, Record, Result, Scope, Selection,
-    StoreRecords, StoredMessage, TextSearch, Timestamp, VectorSearch,
+    Append, Delete, DeleteRecords, Entry, Get, GetMany, GetRecords, Increment, ListEntries, Memory,
+    Message, NewRecord, PageRequest, Put, PutCondition, PutMany, ReadMessages, Record, Result,
+    Retention, Scope, Selection, StoreRecords, StoredMessage, TextSearch, Timestamp, Trim,
+    VectorSearch,
 };
 
 use crate::operation::{
-    Answer, CONVERSATION, Condition, NAMESPACE, Operation, Seen, Tag, WORD, scope, space,
+    Answer, CONVERSATION, Condition, KEPT, NAMESPACE, Operation, Seen, TRIMMED, Tag, WINDOW, WORD,
+    scope, space,
 };
 
 /// More than there ever are.
@@ -23,25 +25,44 @@ pub(crate) async fn perform(
 ) -> Result<Answer> {
     let scope = scope(number);
     match operation {
-        Operation::Append(_) | Operation::Read => conversation(memory, &scope, operation).await,
+        Operation::Append(_)
+        | Operation::Read
+        | Operation::AppendKept(_)
+        | Operation::ReadKept
+        | Operation::Trim
+        | Operation::ClearWindow => conversation(memory, &scope, operation).await,
         Operation::Store(_)
         | Operation::GetRecords(_)
         | Operation::SearchText
         | Operation::Search(_)
-        | Operation::DeleteRecords(_) => vector(memory, &scope, operation).await,
+        | Operation::DeleteRecords(_)
+        | Operation::DeleteNamespace => vector(memory, &scope, operation).await,
         _ => working(memory, &scope, operation).await,
     }
 }
 
 async fn conversation(memory: &Memory, scope: &Scope, operation: &Operation) -> Result<Answer> {
     let conversations = memory.conversations()?;
-    let Operation::Append(tags) = operation else {
-        let read = conversations.read(scope, &ReadMessages::all(CONVERSATION)).await?;
-        let messages = read.messages.into_iter().map(message_seen).collect();
-        return Ok(Answer::Messages(messages, read.total));
-    };
     let message = |tag: &Tag| Message::user(tag.to_string()).with_id(tag.to_string());
-    let append = Append::new(CONVERSATION, tags.iter().map(message).collect());
+    let append = match operation {
+        Operation::Append(tags) => Append::new(CONVERSATION, tags.iter().map(message).collect()),
+        Operation::AppendKept(tags) => Append::new(WINDOW, tags.iter().map(message).collect())
+            .with_retention(Retention::messages(KEPT)),
+        Operation::Trim => {
+            let retention = Retention::messages(TRIMMED);
+            let trim = Trim { conversation: WINDOW.into(), retention };
+            return Ok(Answer::Removed(conversations.trim(scope, &trim).await?));
+        }
+        Operation::ClearWindow => {
+            return Ok(Answer::Removed(conversations.clear(scope, WINDOW).await?));
+        }
+        _ => {
+            let of = if *operation == Operation::ReadKept { WINDOW } else { CONVERSATION };
+            let read = conversations.read(scope, &ReadMessages::all(of)).await?;
+            let messages = read.messages.into_iter().map(message_seen).collect();
+            return Ok(Answer::Messages(messages, read.total));
+        }
+    };
     let appended = conversations.append(scope, &append).await?;
     Ok(Answer::Numbered {
         seqs: appended.messages.iter().map(|numbered| numbered.seq).collect(),
@@ -68,6 +89,15 @@ async fn working(memory: &Memory, scope: &Scope, operation: &Operation) -> Resul
             let written = working.put(scope, &put).await?;
             Answer::Written { version: written.version, at: written.updated_at.as_millis() }
         }
+        Operation::PutMany(puts) => {
+            let entries = puts.iter().map(|(key, tag)| Put::new(key, tag.to_string())).collect();
+            let written = working.put_many(scope, &PutMany { entries }).await?;
+            Answer::AllWritten {
+                versions: written.iter().map(|written| written.version).collect(),
+                at: written.last().map_or(0, |last| last.updated_at.as_millis()),
+            }
+        }
+        Operation::ClearWorking => Answer::Removed(working.clear(scope).await?),
         Operation::Delete { key, if_version } => {
             let request = Delete { key: key.clone(), if_version: *if_version };
             Answer::Deleted(working.delete(scope, &request).await?)
@@ -75,6 +105,11 @@ async fn working(memory: &Memory, scope: &Scope, operation: &Operation) -> Resul
         Operation::Get(key) => {
             let entry = working.get(scope, &Get::new(key)).await?;
             Answer::Entries(entry.into_iter().map(entry_seen).collect())
+        }
+        Operation::GetMany(keys) => {
+            let request = GetMany { keys: keys.clone(), extend: None };
+            let entries = working.get_many(scope, &request).await?;
+            Answer::Entries(entries.into_iter().map(entry_seen).collect())
         }
         _ => {
             let page = PageRequest::first(ALL);
@@ -99,6 +134,11 @@ async fn vector(memory: &Memory, scope: &Scope, operation: &Operation) -> Result
         }
         Operation::DeleteRecords(ids) => {
             let which = Selection::Ids(ids.clone());
+            let request = DeleteRecords { namespace: NAMESPACE.into(), which };
+            Answer::Removed(vectors.delete(scope, &request).await?)
+        }
+        Operation::DeleteNamespace => {
+            let which = Selection::Namespace;
             let request = DeleteRecords { namespace: NAMESPACE.into(), which };
             Answer::Removed(vectors.delete(scope, &request).await?)
         }

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use agent_memory::Facet;
 use fastrand::Rng;
 
-use crate::operation::{Answer, Condition, Operation, Tag, scopes};
+use crate::operation::{Answer, CLEARED, Condition, Operation, Tag, scopes};
 
 /// Few, so that workers meet.
 const KEYS: [&str; 4] = ["key-0", "key-1", "key-2", "key-%"];
 const BRIEF_KEYS: [&str; 2] = ["brief-0", "brief-1"];
 const COUNTERS: [&str; 2] = ["counter-0", "counter-1"];
-const RECORDS: [&str; 5] = ["record-0", "record-1", "record-2", "record-3", "record-%"];
+pub(crate) const RECORDS: [&str; 5] = ["record-0", "record-1", "record-2", "record-3", "record-%"];
 
 /// Whether values under the key expire.
 pub(crate) fn is_brief(key: &str) -> bool {
@@ -73,15 +73,23 @@ impl Plan {
     }
 
     fn conversation(&mut self, scope: usize) -> Operation {
-        if self.dice.u8(..4) == 0 {
-            return Operation::Read;
-        }
+        let what = self.dice.u8(..20);
         let batch = self.dice.usize(1..=4);
-        Operation::Append((0..batch).map(|_| self.tag(scope)).collect())
+        let mut tags = || (0..batch).map(|_| self.tag(scope)).collect();
+        match what {
+            0..=7 => Operation::Append(tags()),
+            8..=11 => Operation::Read,
+            12..=15 => Operation::AppendKept(tags()),
+            16..=17 => Operation::ReadKept,
+            18 => Operation::Trim,
+            _ => Operation::ClearWindow,
+        }
     }
 
     fn working(&mut self, scope: usize) -> Operation {
-        match self.dice.u8(..20) {
+        match self.dice.u8(..24) {
+            0..=1 if scope == CLEARED => Operation::ClearWorking,
+            2..=4 if scope == CLEARED => Operation::List,
             0..=4 => {
                 Operation::Increment { key: self.pick(&COUNTERS).into(), by: self.dice.i64(1..=3) }
             }
@@ -101,6 +109,14 @@ impl Plan {
                 Operation::Get(self.pick(&all).into())
             }
             17 => Operation::List,
+            18..=19 => {
+                let some = some_of(&mut self.dice, &KEYS);
+                Operation::PutMany(some.into_iter().map(|key| (key, self.tag(scope))).collect())
+            }
+            20..=21 => {
+                let all: Vec<_> = keys().collect();
+                Operation::GetMany(some_of(&mut self.dice, &all))
+            }
             _ => {
                 let key = self.pick(&KEYS).to_owned();
                 let if_version = self.version(scope, &key).filter(|_| self.dice.bool());
@@ -122,22 +138,16 @@ impl Plan {
     }
 
     fn vector(&mut self, scope: usize) -> Operation {
-        let ids = self.some_records();
+        let ids = some_of(&mut self.dice, &RECORDS);
         match self.dice.u8(..10) {
             0..=4 => Operation::Store(ids.into_iter().map(|id| (id, self.tag(scope))).collect()),
             5 => Operation::GetRecords(ids),
             6 => Operation::SearchText,
             7 => Operation::Search(self.tag(scope)),
             8 => Operation::GetRecords(records()),
+            _ if scope == CLEARED => Operation::DeleteNamespace,
             _ => Operation::DeleteRecords(ids),
         }
-    }
-
-    /// One to three, in a row.
-    fn some_records(&mut self) -> Vec<String> {
-        let first = self.dice.usize(..RECORDS.len());
-        let end = RECORDS.len().min(first + self.dice.usize(1..=3));
-        RECORDS[first..end].iter().map(|&id| id.to_owned()).collect()
     }
 
     /// Takes notice of an answer.
@@ -145,6 +155,11 @@ impl Plan {
         match (operation, answer) {
             (Operation::Put { key, .. }, Answer::Written { version, .. }) => {
                 self.versions.insert((scope, key.clone()), *version);
+            }
+            (Operation::PutMany(puts), Answer::AllWritten { versions, .. }) => {
+                for ((key, _), version) in puts.iter().zip(versions) {
+                    self.versions.insert((scope, key.clone()), *version);
+                }
             }
             (_, Answer::Entries(entries)) => {
                 for entry in entries {
@@ -154,4 +169,11 @@ impl Plan {
             _ => {}
         }
     }
+}
+
+/// One to three, in a row.
+fn some_of(dice: &mut Rng, all: &[&str]) -> Vec<String> {
+    let first = dice.usize(..all.len());
+    let end = all.len().min(first + dice.usize(1..=3));
+    all[first..end].iter().map(|&name| name.to_owned()).collect()
 }

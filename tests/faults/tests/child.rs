@@ -23,6 +23,9 @@ pub(crate) enum Errand {
     Work(Work),
     /// Fills the small disk that is mounted at this folder.
     FillDisk { seed: u64, disk: PathBuf },
+    /// Serves the folder to clients of Qdrant until it is killed.
+    #[cfg(feature = "edge")]
+    Serve { folder: PathBuf },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,6 +51,8 @@ impl Errand {
         match self {
             Self::Work(work) => work.run().await,
             Self::FillDisk { seed, disk } => sqlite::fill_disk(seed, &disk).await,
+            #[cfg(feature = "edge")]
+            Self::Serve { folder } => crate::qdrant::serve_for_ever(&folder).await,
         }
     }
 }

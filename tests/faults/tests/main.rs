@@ -16,15 +16,15 @@ mod child;
 mod clock;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod composed;
-#[cfg(feature = "edge")]
-mod edge;
 mod inmemory;
 mod moving;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "edge", feature = "postgres", feature = "redis"))]
 mod network;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod process;
+#[cfg(feature = "edge")]
+mod qdrant;
 #[cfg(feature = "redis")]
 mod redis;
 mod soak;
@@ -80,7 +80,7 @@ const STORES: &[Store] = &[
     #[cfg(feature = "redis")]
     ("redis", redis::tests),
     #[cfg(feature = "edge")]
-    ("qdrant", edge::tests),
+    ("qdrant", qdrant::tests),
     #[cfg(all(feature = "postgres", feature = "redis"))]
     ("composed", composed::tests),
     ("moved", moving::tests),

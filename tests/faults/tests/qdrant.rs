@@ -1,20 +1,41 @@
-//! Faults of a folder of Qdrant Edge.
+//! Faults of Qdrant: of a folder of Edge, and of a server, which is the fixture of the driver's tests.
 
-use memory_faults::Expected;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::Child;
 
+use memory_faults::{Expected, Proxy};
+
+use self::fixture::{Fixture, obliging};
 use crate::Test;
-use crate::inmemory::{dropped, injected};
-use crate::process::kill_clients;
+use crate::child::Errand;
+use crate::inmemory::{crowded, dropped, injected};
+use crate::network::{self, Behind};
+use crate::process::{command, kill_clients};
 use crate::trial::{Places, Trial};
 
+#[allow(dead_code, reason = "the driver's own tests use all of it")]
+#[path = "../../../backend-qdrant/tests/support/fixture.rs"]
+mod fixture;
+#[allow(dead_code, reason = "the driver's own tests use all of it")]
+#[path = "../../../backend-qdrant/tests/support/strict.rs"]
+mod strict;
+
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
+    let mut tests = network::tests("qdrant", behind);
+    tests.extend([
         Test::new("qdrant::client_killed::at_random_points", client_killed),
         Test::new("qdrant::dropped::at_random_points", |seed| in_folder(seed, dropped)),
         Test::new("qdrant::injected::before_and_after_the_call", |seed| {
             in_folder(seed, move |trial| injected(trial, seed))
         }),
-    ]
+        Test::new("qdrant::pool_exhausted::by_many_workers", |seed| {
+            in_folder(seed, move |trial| crowded(trial, seed))
+        }),
+        Test::new("qdrant::killed::under_load", server_killed),
+        Test::new("qdrant::client_killed::of_a_server", client_of_a_server_killed),
+    ]);
+    tests
 }
 
 async fn in_folder<F: Future<Output = ()>>(seed: u64, run: impl FnOnce(Trial) -> F) {
@@ -25,5 +46,90 @@ async fn in_folder<F: Future<Output = ()>>(seed: u64, run: impl FnOnce(Trial) ->
 async fn client_killed(seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let places = Places::one(format!("qdrant-edge:{}", folder.path().display()));
+    kill_clients(seed, places, Expected::default(), |_, _| {}).await;
+}
+
+/// A server on a folder.
+async fn serve(folder: &Path) -> Fixture {
+    let folder = folder.to_owned();
+    let start = move || Fixture::start(&folder, None, None, obliging());
+    tokio::task::spawn_blocking(start).await.unwrap()
+}
+
+fn url(fixture: &Fixture) -> String {
+    format!("qdrant://{}", fixture.address)
+}
+
+async fn behind(seed: u64) -> Behind {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = serve(folder.path()).await;
+    let past = url(&fixture);
+    Places::one(&past).migrate().await;
+    let proxy = Proxy::before(&fixture.address.to_string(), seed).await;
+    let through = format!("qdrant://{}?timeout_ms=400&connect_timeout_ms=400", proxy.address());
+    Behind { proxy, _held: Box::new((fixture, folder)), through, past }
+}
+
+/// A server that is a process of its own, which ends with this value.
+struct Served {
+    child: Child,
+    address: String,
+}
+
+impl Served {
+    async fn start(folder: &Path) -> Self {
+        let mut command = command(&Errand::Serve { folder: folder.to_owned() });
+        let start = move || {
+            let mut child = command.spawn().unwrap();
+            let mut address = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+            Self { child, address: address.trim().to_owned() }
+        };
+        tokio::task::spawn_blocking(start).await.unwrap()
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What that process does: it says its address, and serves until it is killed.
+pub(crate) async fn serve_for_ever(folder: &Path) {
+    let fixture = serve(folder).await;
+    println!("{}", fixture.address);
+    std::future::pending::<()>().await;
+}
+
+async fn server_killed(seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut served = Served::start(folder.path()).await;
+    let proxy = Proxy::before(&served.address, seed).await;
+    let url = format!("qdrant://{}?timeout_ms=2000&connect_timeout_ms=400", proxy.address());
+    Places::one(&url).migrate().await;
+    Trial::new(seed, url)
+        .run(async |running| {
+            for _ in 0..3 {
+                served.kill();
+                running.failed(6).await;
+                served = Served::start(folder.path()).await;
+                proxy.lead_to(&served.address);
+                running.done(20).await;
+            }
+        })
+        .await;
+}
+
+async fn client_of_a_server_killed(seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = serve(folder.path()).await;
+    let places = Places::one(url(&fixture));
+    places.migrate().await;
     kill_clients(seed, places, Expected::default(), |_, _| {}).await;
 }

@@ -84,8 +84,8 @@ fn batch(
 
 /// The numbers that an acknowledged append was given.
 fn numbered(event: &Event) -> Option<&[u64]> {
-    match event.answer()? {
-        Answer::Numbered { seqs, .. } => Some(seqs),
+    match (&event.operation, event.answer()?) {
+        (Operation::Append(_), Answer::Numbered { seqs, .. }) => Some(seqs),
         _ => None,
     }
 }
@@ -117,7 +117,11 @@ fn order(case: &Case<'_>, broken: &mut Vec<String>) {
 fn readings(case: &Case<'_>, messages: &[Seen], broken: &mut Vec<String>) {
     let latest = latest(case);
     for event in &case.events {
-        let Some(Answer::Messages(seen, total)) = event.answer() else { continue };
+        let (Operation::Read, Some(Answer::Messages(seen, total))) =
+            (&event.operation, event.answer())
+        else {
+            continue;
+        };
         if !messages.starts_with(seen) || *total != seen.len() as u64 {
             broken.push(case.says(format_args!(
                 "C2: {total} messages were read that are not the first of those there: {seen:?}"

@@ -19,6 +19,10 @@ pub(super) fn check(case: &Case<'_>, broken: &mut Vec<String>) {
             (Operation::Get(key), Some(Answer::Entries(seen))) => {
                 readings.push((Reading::of(event, seen), vec![key.as_str()]));
             }
+            (Operation::GetMany(keys), Some(Answer::Entries(seen))) => {
+                let asked = keys.iter().map(String::as_str).collect();
+                readings.push((Reading::of(event, seen), asked));
+            }
             (Operation::List, Some(Answer::Entries(seen))) => {
                 readings.push((Reading::of(event, seen), keys().collect()));
             }
@@ -39,12 +43,18 @@ pub(super) fn check(case: &Case<'_>, broken: &mut Vec<String>) {
 fn writes<'a>(case: &Case<'a>) -> Writes<'a> {
     let mut writes = Writes::new();
     for event in case.events.iter().copied() {
-        let (key, tag) = match &event.operation {
-            Operation::Put { key, tag, .. } => (key, Some(*tag)),
-            Operation::Delete { key, .. } => (key, None),
+        let written: Vec<(&str, Option<Tag>)> = match &event.operation {
+            Operation::Put { key, tag, .. } => vec![(key, Some(*tag))],
+            Operation::PutMany(puts) => {
+                puts.iter().map(|(key, tag)| (key.as_str(), Some(*tag))).collect()
+            }
+            Operation::Delete { key, .. } => vec![(key, None)],
+            Operation::ClearWorking => keys().map(|key| (key, None)).collect(),
             _ => continue,
         };
-        writes.entry(key.as_str()).or_default().push(Write { event, tag });
+        for (key, tag) in written {
+            writes.entry(key).or_default().push(Write { event, tag });
+        }
     }
     writes
 }
@@ -88,17 +98,24 @@ struct Known<'a> {
 fn known<'a>(case: &Case<'a>, readings: &[(Reading<'a>, Vec<&'a str>)]) -> Vec<Known<'a>> {
     let mut all = Vec::new();
     for event in case.events.iter().copied() {
-        let (key, version, value) = match (&event.operation, event.answer()) {
+        let (begun, ended) = (event.begun, event.ended);
+        let mut add = |key, version, value| {
+            all.push(Known { key, begun, ended, version, value, written: true });
+        };
+        match (&event.operation, event.answer()) {
             (Operation::Put { key, tag, .. }, Some(Answer::Written { version, .. })) => {
-                (key, *version, Some(*tag))
+                add(key, *version, Some(*tag));
+            }
+            (Operation::PutMany(puts), Some(Answer::AllWritten { versions, .. })) => {
+                for ((key, tag), version) in puts.iter().zip(versions) {
+                    add(key, *version, Some(*tag));
+                }
             }
             (Operation::Increment { key, .. }, Some(Answer::Counted { version, .. })) => {
-                (key, *version, None)
+                add(key, *version, None);
             }
-            _ => continue,
-        };
-        let (begun, ended) = (event.begun, event.ended);
-        all.push(Known { key, begun, ended, version, value, written: true });
+            _ => {}
+        }
     }
     for (reading, _) in readings {
         let (begun, ended) = (reading.begun, reading.ended);

@@ -2,7 +2,7 @@
 
 use super::{Case, Reading, Write, Writes, belongs, is_latest};
 use crate::operation::{Answer, Operation};
-use crate::plan::records;
+use crate::plan::{RECORDS, records};
 
 pub(super) fn check(case: &Case<'_>, broken: &mut Vec<String>) {
     let Some(found) = &case.found.records else { return };
@@ -48,6 +48,11 @@ fn writes<'a>(case: &Case<'a>) -> Writes<'a> {
             Operation::DeleteRecords(ids) => {
                 for id in ids {
                     writes.entry(id.as_str()).or_default().push(Write { event, tag: None });
+                }
+            }
+            Operation::DeleteNamespace => {
+                for id in RECORDS {
+                    writes.entry(id).or_default().push(Write { event, tag: None });
                 }
             }
             _ => {}

@@ -38,6 +38,7 @@ impl Run {
     fn new() -> Self {
         let found = Found {
             messages: Some((Vec::new(), 0, 0)),
+            window: Some((Vec::new(), 0, 0)),
             entries: Some(Vec::new()),
             records: Some(Vec::new()),
             ..Found::default()
@@ -50,6 +51,7 @@ impl Run {
             Answer::Numbered { at, .. }
             | Answer::Counted { at, .. }
             | Answer::Written { at, .. }
+            | Answer::AllWritten { at, .. }
             | Answer::Stored { at },
         ) = &mut outcome
         {
@@ -99,6 +101,16 @@ impl Run {
 
     fn store(self, id: &str, number: u64, outcome: Outcome) -> Self {
         self.call(Operation::Store(vec![(id.into(), tag(0, number))]), outcome)
+    }
+
+    fn append_kept(self, numbers: &[u64], outcome: Outcome) -> Self {
+        let tags = numbers.iter().map(|&number| tag(0, number)).collect();
+        self.call(Operation::AppendKept(tags), outcome)
+    }
+
+    fn window(mut self, messages: Vec<Seen>, last_seq: u64) -> Self {
+        self.found.window = Some((messages.clone(), messages.len() as u64, last_seq));
+        self
     }
 
     fn messages(mut self, messages: Vec<Seen>) -> Self {
@@ -343,4 +355,69 @@ fn an_attempt_that_may_come_late_excuses_what_it_brings() {
 fn an_error_that_no_fault_explains_is_noticed() {
     Run::new().append(&[1], failed("internal", false)).breaks("E2");
     Run::new().append(&[1], failed("conflict", false)).breaks("E2");
+}
+
+/// Eight messages, each in a batch of two, of which the last six are kept.
+fn eight() -> Run {
+    let batch =
+        |run: Run, first: u64| run.append_kept(&[first, first + 1], numbered(&[first, first + 1]));
+    [1, 3, 5, 7].into_iter().fold(Run::new(), batch)
+}
+
+fn range(numbers: std::ops::RangeInclusive<u64>) -> Vec<Seen> {
+    numbers.map(|number| message(number, number)).collect()
+}
+
+#[test]
+fn a_window_that_slides_is_accepted() {
+    eight().window(range(3..=8), 8).keeps();
+    let trimmed = eight().call(Operation::Trim, Outcome::Done(Answer::Removed(3)));
+    trimmed.window(range(6..=8), 8).keeps();
+    let cleared = || eight().call(Operation::ClearWindow, Outcome::Done(Answer::Removed(6)));
+    cleared().window(Vec::new(), 8).keeps();
+    cleared().append_kept(&[9], numbered(&[9])).window(range(9..=9), 9).keeps();
+    let unknown = eight().append_kept(&[9], Outcome::Unknown);
+    unknown.window(range(4..=9), 9).keeps();
+    let beside = eight().append(&[20], numbered(&[1])).window(range(3..=8), 8);
+    let read = Outcome::Done(Answer::Messages(range(3..=8), 6));
+    beside.call(Operation::ReadKept, read).messages(vec![message(20, 1)]).keeps();
+}
+
+#[test]
+fn a_window_that_is_not_kept_is_noticed() {
+    eight().window(range(2..=8), 8).breaks("C4");
+    eight().window(range(7..=8), 8).breaks("C4");
+    eight().window(Vec::new(), 8).breaks("C4");
+    eight().window(range(3..=7), 8).breaks("G6");
+    eight().window(range(3..=8), 9).breaks("C8");
+    let half = Run::new().append_kept(&[1, 2], Outcome::Unknown);
+    half.window(range(1..=1), 1).breaks("G5");
+}
+
+#[test]
+fn a_window_s_number_that_comes_back_is_noticed() {
+    let cleared = eight().call(Operation::ClearWindow, Outcome::Done(Answer::Removed(6)));
+    cleared.append_kept(&[9], numbered(&[1])).window(vec![message(9, 1)], 1).breaks("C1");
+    let evicted_and_stored_again = eight().window([range(4..=8), vec![message(1, 9)]].concat(), 9);
+    evicted_and_stored_again.breaks("C1");
+}
+
+#[test]
+fn a_batch_of_puts_counts_for_each_of_its_keys() {
+    let tags = vec![("key-0".to_owned(), tag(0, 1)), ("key-1".to_owned(), tag(0, 2))];
+    let written = Outcome::Done(Answer::AllWritten { versions: vec![1, 2], at: 0 });
+    let run = || Run::new().call(Operation::PutMany(tags.clone()), written.clone());
+    let both = vec![seen("key-0", tag(0, 1), 1), seen("key-1", tag(0, 2), 2)];
+    run().entries(both.clone()).keeps();
+    run().entries(both[..1].to_vec()).breaks("G6");
+    run().entries(vec![seen("key-0", tag(0, 1), 2), both[1].clone()]).breaks("W3");
+}
+
+#[test]
+fn what_is_cleared_is_gone() {
+    let removed = Outcome::Done(Answer::Removed(1));
+    let run = Run::new().written("key-0", 1, 1).call(Operation::ClearWorking, removed.clone());
+    run.entries(vec![seen("key-0", tag(0, 1), 1)]).breaks("G6");
+    let run = Run::new().store("record-0", 1, STORED).call(Operation::DeleteNamespace, removed);
+    run.records(vec![seen("record-0", tag(0, 1), 0)]).breaks("G6");
 }
