@@ -6,7 +6,7 @@ mod support;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use backend_qdrant::driver;
@@ -19,6 +19,7 @@ use memory_core::{
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 use support::fixture::{Fixture, Moment, Mood, obliging};
 use support::gate::Gate;
+use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
@@ -361,5 +362,38 @@ async fn e1_whichever_request_of_a_call_fails_the_error_tells_whether_it_was_app
             assert!(error.maybe_applied() || found == held, "{what}, {requests}: {error:?}");
         }
         assert!(failures > 2, "{what} takes {failures} requests");
+    }
+}
+
+/// Whenever a record comes while its namespace is deleted, it is counted as deleted or is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn v12_what_is_stored_while_its_namespace_is_deleted_is_counted_or_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let other: Arc<OnceLock<Backend>> = Arc::default();
+    let (counted, storing) = (Arc::clone(&left), Arc::clone(&other));
+    let mood: Mood = Arc::new(move |moment| {
+        if moment == Moment::Before && counted.fetch_sub(1, Ordering::SeqCst) == 0 {
+            let late = || Handle::current().block_on(store(storing.get().unwrap(), "late"));
+            tokio::task::block_in_place(late).unwrap();
+        }
+        None
+    });
+    let fixture = Fixture::start(folder.path(), None, None, mood);
+    let url = format!("qdrant://{}", fixture.address);
+    let backend = connect(&url).await.unwrap();
+    other.set(connect(&url).await.unwrap()).unwrap();
+    let delete = DeleteRecords { namespace: "n".into(), which: Selection::Namespace };
+    for requests in 0.. {
+        store(&backend, "early").await.unwrap();
+        left.store(requests, Ordering::SeqCst);
+        let deleted = backend.vectors().unwrap().delete(&scope(), &delete).await.unwrap();
+        if left.swap(usize::MAX, Ordering::SeqCst) < usize::MAX / 2 {
+            assert!(requests > 5, "a deletion takes {requests} requests");
+            break;
+        }
+        let remaining = count(&backend).await.unwrap();
+        assert_eq!(deleted + remaining, 2, "stored before request {requests}");
+        backend.vectors().unwrap().delete(&scope(), &delete).await.unwrap();
     }
 }

@@ -70,7 +70,9 @@ impl Store {
             let living = filter::living(&place, now());
             let taken = self.take(&place.collection, living).await.map_err(applied_if(round > 0));
             count += or_empty(taken)?;
-            let after = self.unbind(namespace, &binding, &place).await.map_err(applied)?;
+            let unbound = self.unbind(namespace, &binding, &place).await.map_err(applied);
+            let (late, after) = unbound?;
+            count += late;
             if after.is_none_or(|after| after.origin != binding.origin) {
                 return Ok(count);
             }
@@ -78,19 +80,21 @@ impl Store {
         Err(contended())
     }
 
-    /// Undoes a bond whose records are gone, and gives the namespace's next, if it has one.
+    /// Undoes a bond whose records are gone. Gives how many were stored there since, and the
+    /// namespace's next bond, if it has one.
     async fn unbind(
         &self,
         namespace: &Namespace,
         binding: &Binding,
         place: &Place,
-    ) -> Result<Option<Binding>> {
+    ) -> Result<(u64, Option<Binding>)> {
         self.registry().unbind(binding).await?;
         let after = self.binding(namespace).await?;
-        // What has expired, and what a writer stored under this bond before it could know.
+        // What a writer stored under this bond before it could know, and what has expired.
+        let late = or_empty(self.take(&place.collection, filter::living(place, now())).await)?;
         or_empty(self.remove(&place.collection, filter::all(place)).await)?;
         self.remove_left(binding).await?;
-        Ok(after)
+        Ok((late, after))
     }
 
     /// Removes what matches, and says how many it was.
