@@ -2,17 +2,19 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 
+use agent_memory::ErrorKind;
 use memory_faults::{Expected, Proxy};
+use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 
 use self::fixture::{Fixture, obliging};
-use crate::Test;
 use crate::child::Errand;
 use crate::inmemory::{crowded, dropped, injected};
 use crate::network::{self, Behind};
 use crate::process::{command, kill_clients};
-use crate::trial::{Places, Trial};
+use crate::trial::{Places, Trial, registry};
+use crate::{Test, clock};
 
 #[allow(dead_code, reason = "the driver's own tests use all of it")]
 #[path = "../../../backend-qdrant/tests/support/fixture.rs"]
@@ -33,8 +35,13 @@ pub(crate) fn tests() -> Vec<Test> {
             in_folder(seed, move |trial| crowded(trial, seed))
         }),
         Test::new("qdrant::killed::under_load", server_killed),
+        Test::new("qdrant::paused::for_a_while", server_paused),
+        Test::new("qdrant::two_schemas::under_an_open_handle", two_schemas),
         Test::new("qdrant::client_killed::of_a_server", client_of_a_server_killed),
     ]);
+    let mut clock_set_back = Test::new("qdrant::clock_set_back::by_an_hour", clock_set_back);
+    clock_set_back.missing = clock::missing();
+    tests.push(clock_set_back);
     tests
 }
 
@@ -88,6 +95,12 @@ impl Served {
         tokio::task::spawn_blocking(start).await.unwrap()
     }
 
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status().unwrap();
+        assert!(sent.success(), "{signal}");
+    }
+
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -124,6 +137,59 @@ async fn server_killed(seed: u64) {
             }
         })
         .await;
+}
+
+async fn server_paused(seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path()).await;
+    let past = format!("qdrant://{}", served.address);
+    Places::one(&past).migrate().await;
+    let impatient = format!("{past}?timeout_ms=400&connect_timeout_ms=400");
+    Trial::new(seed, impatient)
+        .checked_at(past)
+        .run(async |running| {
+            served.signal("STOP");
+            running.failed(4).await;
+            served.signal("CONT");
+        })
+        .await;
+}
+
+/// A newer program migrates the store: who has it open goes on, nobody opens it any more (G13).
+async fn two_schemas(seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = serve(folder.path()).await;
+    let url = url(&fixture);
+    Places::one(&url).migrate().await;
+    let mark = |version: i64| {
+        let schema = Filter::must([Condition::matches("kind", "schema".to_owned())]);
+        let request = SetPayloadPoints {
+            collection_name: "memory".to_owned(),
+            payload: [("version".to_owned(), Value::from(version))].into(),
+            points_selector: Some(schema.into()),
+            ..SetPayloadPoints::default()
+        };
+        fixture.local.set_payload(request).unwrap();
+    };
+    Trial::new(seed, &url)
+        .run(async |running| {
+            mark(999);
+            running.ended(60).await;
+            let error = registry().connect(&url.parse().unwrap()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            mark(2);
+        })
+        .await;
+}
+
+/// The driver's clock tells the times (G8), and what is there is there whatever it says.
+async fn clock_set_back(seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = serve(folder.path()).await;
+    let places = Places::one(url(&fixture));
+    places.migrate().await;
+    let expected = Expected { time: false, ..Expected::default() };
+    clock::kill_clients_with_two_clocks(seed, places, expected).await;
 }
 
 async fn client_of_a_server_killed(seed: u64) {
