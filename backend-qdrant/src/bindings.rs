@@ -13,6 +13,7 @@ use qdrant_client::qdrant::{
 };
 
 use crate::error::applied;
+use crate::filter;
 use crate::layout::{self, Namespace, field};
 use crate::payload::{self, Payload};
 use crate::transport::Transport;
@@ -96,7 +97,7 @@ pub(crate) fn selected(filter: Filter) -> PointsSelector {
 }
 
 fn kind(kind: &str) -> Condition {
-    Condition::matches(field::KIND, kind.to_owned())
+    filter::is(field::KIND, kind)
 }
 
 impl Registry<'_> {
@@ -230,12 +231,12 @@ impl Registry<'_> {
 
     /// The namespaces of a user.
     pub(crate) async fn of_user(&self, user: &str) -> Result<Vec<Bound>> {
-        self.bound(vec![Condition::matches(field::USER, user.to_owned())]).await
+        self.bound(vec![filter::is(field::USER, user)]).await
     }
 
     /// The namespaces of a scope.
     pub(crate) async fn of_scope(&self, scope: &Scope) -> Result<Vec<Bound>> {
-        self.bound(vec![Condition::matches(field::SCOPE, layout::scope_text(scope))]).await
+        self.bound(vec![filter::is(field::SCOPE, layout::scope_text(scope))]).await
     }
 
     async fn bound(&self, mut which: Vec<Condition>) -> Result<Vec<Bound>> {
@@ -292,7 +293,7 @@ impl Registry<'_> {
 
     /// The different nodes at which a user has a namespace, in their byte order.
     pub(crate) async fn nodes(&self, user: &str) -> Result<Vec<String>> {
-        let whose = Condition::matches(field::USER, user.to_owned());
+        let whose = filter::is(field::USER, user);
         self.values(field::NODE, Filter::must([kind(BINDING), whose])).await
     }
 
@@ -342,7 +343,7 @@ impl Registry<'_> {
 
 /// The bond that has this token.
 fn of_token(token: &str) -> Filter {
-    Filter::must([kind(BINDING), Condition::matches(field::BINDING, token.to_owned())])
+    Filter::must([kind(BINDING), filter::is(field::BINDING, token)])
 }
 
 fn dimensions(payload: &Payload) -> usize {

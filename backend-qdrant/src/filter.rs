@@ -2,7 +2,8 @@
 
 use memory_core::{Error, Field, Filter, Result, Test, Timestamp};
 use qdrant_client::qdrant::condition::ConditionOneOf;
-use qdrant_client::qdrant::{Condition, Filter as Native, Range};
+use qdrant_client::qdrant::r#match::MatchValue;
+use qdrant_client::qdrant::{Condition, FieldCondition, Filter as Native, Match, Range};
 use serde_json::Value;
 
 use crate::facts::{self, COMPARED_BYTES, Path};
@@ -32,6 +33,20 @@ pub(crate) fn within(
     Ok(native)
 }
 
+/// That a field is this very text.
+///
+/// The client's own `Condition::matches` takes a text with a space in it for one to be found within
+/// the field, and so another user's name for one's own.
+pub(crate) fn is(key: impl Into<String>, text: impl Into<String>) -> Condition {
+    let value = MatchValue::Keyword(text.into());
+    let field = FieldCondition {
+        key: key.into(),
+        r#match: Some(Match { match_value: Some(value) }),
+        ..FieldCondition::default()
+    };
+    Condition { condition_one_of: Some(ConditionOneOf::Field(field)) }
+}
+
 /// All records of a place, expired ones too.
 pub(crate) fn all(place: &Place) -> Native {
     at(place.as_str())
@@ -39,7 +54,7 @@ pub(crate) fn all(place: &Place) -> Native {
 
 /// All records that say this of their place.
 pub(crate) fn at(place: &str) -> Native {
-    Native::must([Condition::matches(field::PLACE, place.to_owned())])
+    Native::must([is(field::PLACE, place)])
 }
 
 /// The records of a place that have not expired (V11).
@@ -66,7 +81,7 @@ pub(crate) fn left_by_deleters(time: Timestamp) -> Native {
 
 /// All records of a user, wherever they are.
 pub(crate) fn of_user(user: &str) -> Native {
-    Native::must([Condition::matches(field::FACTS, facts::of_user(user))])
+    Native::must([is(field::FACTS, facts::of_user(user))])
 }
 
 /// What has expired.
@@ -149,7 +164,7 @@ fn not(truth: Truth) -> Truth {
 
 /// A test on what facts are derived from.
 fn fact(path: Path, test: &Test, strict: bool) -> Result<Truth> {
-    let has = |fact: String| Truth::Where(Condition::matches(field::FACTS, fact));
+    let has = |fact: String| Truth::Where(is(field::FACTS, fact));
     let one_of = |values: &[Value]| match values {
         [] => Truth::Never,
         values => {
@@ -192,7 +207,7 @@ fn part_of(part: &str) -> Condition {
 
 /// An entry of this key for which `condition` holds.
 fn entry(key: String, condition: Condition) -> Truth {
-    let both = Native::must([Condition::matches("k", key), condition]);
+    let both = Native::must([is("k", key), condition]);
     Truth::Where(Condition::nested(field::ORDER, both))
 }
 

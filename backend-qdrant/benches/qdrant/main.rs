@@ -180,6 +180,7 @@ async fn main() {
     let before = resident();
     let start = Instant::now();
     let kept = bench.fill(records).await;
+    bench.raw.quiet(&format!("bench-{}.{DIMENSIONS}", std::process::id())).await;
     println!("{records} records of {USERS} users, twice, in {:.0?}", start.elapsed());
     if server.is_none() {
         let own = records * DIMENSIONS * 4;

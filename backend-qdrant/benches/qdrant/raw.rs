@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{
-    Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Distance, FieldType,
-    Filter, HnswConfigDiffBuilder, KeywordIndexParamsBuilder, NamedVectors, PointStruct,
-    QueryPointsBuilder, UpsertPointsBuilder, Value, VectorParamsBuilder, VectorsConfigBuilder,
+    CollectionStatus, Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder,
+    Distance, FieldType, Filter, HnswConfigDiffBuilder, KeywordIndexParamsBuilder, NamedVectors,
+    PointStruct, QueryPointsBuilder, UpsertPointsBuilder, Value, VectorParamsBuilder,
+    VectorsConfigBuilder,
 };
 
 use super::{DIMENSIONS, RawPoint, TEXT};
@@ -35,6 +36,7 @@ impl Raw {
         };
         let client = Qdrant::from_url(&url.replace("qdrant://", "http://"))
             .timeout(Duration::from_mins(2))
+            .skip_compatibility_check()
             .build()
             .unwrap();
         let collection = format!("bench-raw-{}", std::process::id());
@@ -69,6 +71,21 @@ impl Raw {
             Self::Server { .. } => {}
             #[cfg(feature = "edge")]
             Self::Edge(edge) => edge.settle(),
+        }
+    }
+
+    /// Waits until a server no longer builds indexes of these records, or of the driver's, whose
+    /// collection is named.
+    pub(crate) async fn quiet(&self, drivers: &str) {
+        let Self::Server { client, collection } = self else { return };
+        for name in [collection, drivers] {
+            loop {
+                let info = client.collection_info(name).await.unwrap().result.unwrap();
+                if info.status() == CollectionStatus::Green {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
         }
     }
 

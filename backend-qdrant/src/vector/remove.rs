@@ -120,7 +120,7 @@ impl Store {
         };
         self.transport.set_payload(mark).await?;
         let mut marked = filter::at(filter::NOWHERE);
-        marked.must.push(Condition::matches(field::VERSION, mine));
+        marked.must.push(filter::is(field::VERSION, mine));
         Ok(marked)
     }
 

@@ -330,7 +330,7 @@ impl Store {
         }
         if !bound.as_ref().is_some_and(|bound| bound.is_at(binding)) {
             // The namespace's records are somewhere else: what was written belongs to nobody.
-            let mine = Condition::matches(field::VERSION, version.to_owned());
+            let mine = filter::is(field::VERSION, version);
             self.remove(&place.collection, Filter::must([mine])).await?;
         }
         let bound = bound.is_some_and(|bound| bound.token == binding.token);

@@ -113,7 +113,7 @@ impl Store {
         let holding = stream::iter(query.iter().cloned())
             .map(|word| {
                 let mut filter = living.clone();
-                filter.must.push(Condition::matches(field::WORDS, word.clone()));
+                filter.must.push(filter::is(field::WORDS, &*word));
                 async move { Ok((word, self.count_points(collection, filter).await?)) }
             })
             .buffered(AT_ONCE)

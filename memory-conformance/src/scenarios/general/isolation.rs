@@ -11,6 +11,7 @@ scenarios! {
     g1: another_node_of_the_same_user_sees_nothing;
     g1: user_and_node_are_not_interchangeable;
     g1: a_name_that_begins_alike_is_another_scope;
+    g1: a_name_within_another_is_another_scope;
     g1: names_that_differ_in_case_are_different_scopes;
     g1: names_that_differ_in_normal_form_are_different_scopes;
     g1: names_that_differ_in_spaces_are_different_scopes;
@@ -68,6 +69,28 @@ async fn user_and_node_are_not_interchangeable(test: Test) {
 async fn a_name_that_begins_alike_is_another_scope(test: Test) {
     names_apart(&test, "ann", "anna").await;
     names_apart(&test, "anna", "ann").await;
+}
+
+/// With a space in it, which some stores take for words to be found anywhere.
+async fn a_name_within_another_is_another_scope(test: Test) {
+    let backend = test.backend();
+    let one = format!("{} b", test.user());
+    let as_a_key = format!("{}:{one}4:node", one.len());
+    for other in [format!("x{one}y"), format!("{one} c"), as_a_key] {
+        let (mine, other) = (scope(&one, "node"), scope(&other, "node"));
+        apart(&test, mine.clone(), other.clone()).await;
+        plant(backend, &other, "beta").await;
+        let seen = look(backend, &other, "alpha beta").await;
+        let page = PageRequest::default();
+        assert_eq!(backend.control().scopes(&one, &page).await.unwrap().items, [mine]);
+        backend.control().erase(&one).await.unwrap();
+        assert_eq!(
+            look(backend, &other, "alpha beta").await,
+            seen,
+            "{other:?} after erasing {one}"
+        );
+        backend.control().erase(other.user()).await.unwrap();
+    }
 }
 
 async fn names_that_differ_in_case_are_different_scopes(test: Test) {
