@@ -52,7 +52,7 @@ impl Edge {
     }
 
     pub(crate) fn search(&self, user: usize, query: &[f32]) {
-        let user = Match::new_value(ValueVariants::String(format!("user {user}")));
+        let user = Match::new_value(ValueVariants::String(format!("user-{user}")));
         let user = FieldCondition::new_match("user".parse().unwrap(), user);
         let filter = Filter { must: Some(vec![Condition::Field(user)]), ..Filter::default() };
         let query = NamedQuery {
@@ -76,7 +76,7 @@ impl Edge {
 }
 
 fn point((number, user, vector): RawPoint) -> PointStructPersisted {
-    let payload = json!({"user": format!("user {user}"), "content": TEXT});
+    let payload = json!({"user": format!("user-{user}"), "content": TEXT});
     let serde_json::Value::Object(payload) = payload else { unreachable!() };
     let vector = [(VECTOR.to_owned(), VectorPersisted::Dense(vector))];
     PointStructPersisted {

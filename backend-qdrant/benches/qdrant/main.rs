@@ -88,7 +88,7 @@ struct Bench {
 }
 
 fn scope(user: usize) -> Scope {
-    Scope::new(format!("user {user}"), "bot").unwrap()
+    Scope::new(format!("user-{user}"), "bot").unwrap()
 }
 
 /// What is written by hand: a number, a user and a vector, with the same content for all.

@@ -92,7 +92,7 @@ impl Raw {
     pub(crate) async fn search(&self, user: usize, query: &[f32]) {
         match self {
             Self::Server { client, collection } => {
-                let own = Filter::must([Condition::matches("user", format!("user {user}"))]);
+                let own = Filter::must([Condition::matches("user", format!("user-{user}"))]);
                 let query = QueryPointsBuilder::new(collection)
                     .query(query.to_vec())
                     .using(VECTOR)
@@ -109,6 +109,6 @@ impl Raw {
 
 fn point((number, user, vector): RawPoint) -> PointStruct {
     let payload: [(&str, Value); 2] =
-        [("user", format!("user {user}").into()), ("content", TEXT.into())];
+        [("user", format!("user-{user}").into()), ("content", TEXT.into())];
     PointStruct::new(number, NamedVectors::default().add_vector(VECTOR, vector), payload)
 }
