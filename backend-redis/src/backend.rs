@@ -161,8 +161,8 @@ impl Control for RedisControl {
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
         let receipt = self.0.registry().erase(user).await?;
         // What caches keep here is the user's too.
-        RedisCache(Arc::clone(&self.0)).forget_user(user).await?;
-        Ok(receipt)
+        let forgotten = RedisCache(Arc::clone(&self.0)).forget_user(user).await;
+        forgotten.map(|()| receipt).map_err(|error| error.with_maybe_applied(true))
     }
 
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {

@@ -69,9 +69,16 @@ impl Registry<'_> {
 
     /// Removes everything of a user.
     pub(crate) async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
+        let token = self.condemn(&self.users(), user).await?;
+        // Behind the first request, something may be gone, whatever is known of the last.
+        let erased = self.erase_nodes(user, token).await;
+        erased.map_err(|error| error.with_maybe_applied(true))
+    }
+
+    /// Erases all scopes of a user who was condemned by this token, if at all.
+    async fn erase_nodes(&self, user: &str, token: Option<String>) -> Result<ErasureReceipt> {
         let mut receipt = ErasureReceipt::default();
         let (users, nodes) = (self.users(), self.nodes(user));
-        let token = self.condemn(&users, user).await?;
         let mut after = None;
         loop {
             let page = self.page(&nodes, after.as_deref(), CHUNK).await?;
