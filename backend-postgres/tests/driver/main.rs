@@ -18,6 +18,7 @@ mod secure;
 #[path = "../support/mod.rs"]
 mod support;
 mod upgrading;
+mod versions;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -77,6 +78,7 @@ const TESTS: &[Test] = &tests![
     upgrading::g13_the_first_versions_steps_are_as_they_were,
     upgrading::g13_a_store_that_the_first_version_filled_is_upgraded,
     upgrading::g13_the_first_version_works_on_beside_a_newer_one,
+    versions::w3_a_put_that_waited_has_a_greater_version_than_whom_it_waited_for,
 ];
 
 fn main() -> ExitCode {

