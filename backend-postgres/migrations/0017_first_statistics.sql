@@ -10,5 +10,6 @@ SELECT 'statistics', 0, n, nextval('{schema}.record_numbers'), '', '', '{}', '',
     '[1]'::{vector}.vector, '{}', 0
 FROM generate_series(1, 20) AS n;
 ANALYZE {schema}.embeddings;
-DELETE FROM {schema}.embeddings WHERE user_id = 'statistics';
+-- No namespace has the number 0, whoever else may have this name.
+DELETE FROM {schema}.embeddings WHERE user_id = 'statistics' AND namespace_number = 0;
 SELECT set_config('request.jwt.claims', '', true);
