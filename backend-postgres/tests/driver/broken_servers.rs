@@ -16,10 +16,9 @@ async fn shell(server: &Arc<Server>, user: &'static str, script: &'static str) -
     tokio::task::spawn_blocking(move || server.shell(user, script, "")).await.unwrap()
 }
 
-/// A server with these arguments; none where there are no containers.
+/// A server with these arguments.
 async fn own(arguments: &'static [&'static str]) -> Option<Arc<Server>> {
-    let start = move || Server::own(arguments).ok().map(Arc::new);
-    tokio::task::spawn_blocking(start).await.unwrap()
+    Server::for_one(|| Server::own(arguments)).await
 }
 
 pub(crate) async fn a_full_disk_is_unavailable_until_there_is_space(_shared: Arc<Server>) {

@@ -181,12 +181,12 @@ pub(crate) async fn g7_a_dropped_call_leaves_the_handle_usable(server: Arc<Serve
 }
 
 /// A server of the test's own, to break.
-async fn own() -> Option<Server> {
-    tokio::task::spawn_blocking(|| Server::own(&[]).ok()).await.unwrap()
+async fn own() -> Option<Arc<Server>> {
+    Server::for_one(|| Server::own(&[])).await
 }
 
 /// Does something to the server's container.
-async fn docker(server: Server, what: &'static str) -> Server {
+async fn docker(server: Arc<Server>, what: &'static str) -> Arc<Server> {
     let doing = tokio::task::spawn_blocking(move || {
         let id = server.container().unwrap().id();
         let status = std::process::Command::new("docker").args([what, id]).status().unwrap();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use backend_postgres::driver;
 use memory_core::{
-    Append, Backend, CountRecords, EmbeddingSpace, Get, GetRecords, Increment, ListEntries,
-    Message, NewRecord, Put, PutMany, ReadMessages, Result, Retention, Scope, StoreRecords,
-    TextSearch, VectorSearch,
+    Append, Backend, CountRecords, DeleteRecords, EmbeddingSpace, Get, GetRecords, Increment,
+    ListEntries, Message, NewRecord, Put, PutMany, ReadMessages, Result, Retention, Scope,
+    Selection, StoreRecords, TextSearch, VectorSearch,
 };
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _, Row as _};
@@ -87,8 +87,14 @@ async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-/// Calls each and asserts which indexes it went by, some among others.
+/// Calls each and asserts which indexes it went by, among others or only by those.
 macro_rules! assert_plans {
+    ($log:ident only; $($call:expr => [$($index:literal),*]),* $(,)?) => {$(
+        $call.await.unwrap();
+        let wanted: &[&str] = &[$($index),*];
+        let wanted = wanted.iter().map(|&index| index.to_owned()).collect();
+        assert_eq!($log.indexes().await, wanted, "{}", stringify!($call));
+    )*};
     ($log:ident; $($call:expr => [$($index:literal),*]),* $(,)?) => {$(
         $call.await.unwrap();
         let indexes = $log.indexes().await;
@@ -100,8 +106,7 @@ macro_rules! assert_plans {
 }
 
 pub(crate) async fn every_hot_statement_goes_by_its_index(_shared: Arc<Server>) {
-    let start = || Server::own(&SETTINGS).ok();
-    let Some(server) = tokio::task::spawn_blocking(start).await.unwrap() else { return };
+    let Some(server) = Server::for_one(|| Server::own(&SETTINGS)).await else { return };
     let fixture = fixture(&server).await;
     let backend = driver().connect(&fixture.data.parse().unwrap()).await.unwrap();
     let scope = Scope::new("alice", "bot").unwrap();
@@ -142,11 +147,11 @@ pub(crate) async fn every_hot_statement_goes_by_its_index(_shared: Arc<Server>) 
         conversations.statistics(&scope, "c") => ["conversations_pkey"],
         vectors.store(&scope, &store("n", 3)) => ["namespaces_pkey", "embeddings_pkey"],
         vectors.get(&scope, &ids) => ["namespaces_pkey", "embeddings_pkey"],
-        vectors.search(&scope, &near("n")) => ["namespaces_pkey", "embeddings_numbers"],
+        vectors.search(&scope, &near("n")) => ["namespaces_pkey", "embeddings_by_number"],
         vectors.search(&scope, &near("indexed"))
-            => ["embeddings_expiring", "embeddings_nearest_2", "embeddings_numbers"],
+            => ["embeddings_expiring", "embeddings_nearest_2", "embeddings_by_number"],
         vectors.search_text(&scope, &TextSearch::new("n", "word3", 5))
-            => ["embedding_words_pkey", "embeddings_numbers"],
+            => ["embedding_words_pkey", "embeddings_by_number"],
         vectors.count(&scope, &count) => ["namespaces_pkey"],
         working.get(&scope, &Get::new("k7")) => ["memory_data_pkey"],
         working.put(&scope, &Put::new("k7", 1)) => [],
@@ -155,20 +160,53 @@ pub(crate) async fn every_hot_statement_goes_by_its_index(_shared: Arc<Server>) 
     }
 }
 
-/// A session keeps its plans, and one made while a table is empty is used while it is filled.
+/// A session keeps its plans, and one made while a table is empty is used while it is filled: also
+/// where the server knows that the table was empty, and thinks one index as good as another.
 pub(crate) async fn a_plan_of_an_empty_table_goes_by_the_key(_shared: Arc<Server>) {
-    let start = || Server::own(&SETTINGS).ok();
-    let Some(server) = tokio::task::spawn_blocking(start).await.unwrap() else { return };
+    let Some(server) = Server::for_one(|| Server::own(&SETTINGS)).await else { return };
     let fixture = fixture(&server).await;
-    let backend = driver().connect(&fixture.data.parse().unwrap()).await.unwrap();
-    let scope = Scope::new("alice", "bot").unwrap();
-    let vectors = backend.vectors().unwrap();
-    let ids = GetRecords { namespace: "n".into(), ids: vec!["r1".into()], with_embeddings: true };
+    let connect = || async { driver().connect(&fixture.data.parse().unwrap()).await.unwrap() };
+    let backend = connect().await;
+    for user in ["alice", "bob"] {
+        backend.control().erase(user).await.unwrap();
+    }
     let mut log = Log::new(&fixture.superuser).await;
+    assert_plans_by_keys(&connect().await, &mut log).await;
+    backend.control().erase("carol").await.unwrap();
+    run_sql(&fixture.superuser, "VACUUM ANALYZE").await.unwrap();
+    assert_plans_by_keys(&connect().await, &mut log).await;
+}
+
+/// Makes the plans of a connection, and asserts that each reads no more than it needs to.
+async fn assert_plans_by_keys(backend: &Backend, log: &mut Log) {
+    let scope = Scope::new("carol", "bot").unwrap();
+    let (conversations, vectors, working) =
+        (backend.conversations().unwrap(), backend.vectors().unwrap(), backend.working().unwrap());
+    let append = Append::new("c", vec![Message::user("x").with_id("m")])
+        .with_retention(Retention::messages(900));
+    let ids = GetRecords { namespace: "n".into(), ids: vec!["r1".into()], with_embeddings: true };
+    let words = TextSearch::new("n", "word0", 5);
+    let delete = DeleteRecords { namespace: "n".into(), which: Selection::Ids(vec!["r1".into()]) };
+    let increment = Increment { key: "k".into(), by: 1, initial_ttl: None };
     log.rest().await;
-    vectors.store(&scope, &store("n", 1)).await.unwrap();
-    vectors.get(&scope, &ids).await.unwrap();
-    let indexes = log.indexes().await;
-    assert!(indexes.contains("embeddings_pkey"), "{indexes:?}");
-    assert!(!indexes.contains("embeddings_numbers"), "{indexes:?}");
+    assert_plans! { log only;
+        conversations.append(&scope, &append) => ["conversations_pkey", "message_ids_pkey"],
+        vectors.store(&scope, &store("n", 2))
+            => ["namespaces_pkey", "embeddings_pkey", "embedding_words_pkey"],
+        vectors.get(&scope, &ids) => ["namespaces_pkey", "embeddings_pkey"],
+        vectors.search_text(&scope, &words) => [
+            "namespaces_pkey",
+            "embedding_words_pkey",
+            "embeddings_by_number",
+            "embeddings_expiring"
+        ],
+        vectors.delete(&scope, &delete) => [
+            "namespaces_pkey",
+            "embeddings_pkey",
+            "embeddings_by_number",
+            "embedding_words_pkey"
+        ],
+        working.put(&scope, &Put::new("k", 1)) => [],
+        working.increment(&scope, &increment) => ["memory_data_pkey"],
+    }
 }

@@ -43,8 +43,7 @@ async fn pooled(server: &Arc<Server>) -> (Fixture, String) {
 }
 
 pub(crate) async fn many_users_share_two_connections_and_nothing_else(_shared: Arc<Server>) {
-    let own = || Server::of_own_image(&[]).ok().map(Arc::new);
-    let Some(server) = tokio::task::spawn_blocking(own).await.unwrap() else { return };
+    let Some(server) = Server::for_one(|| Server::of_own_image(&[])).await else { return };
     let (_fixture, url) = pooled(&server).await;
     let url: memory_core::StoreUrl = url.parse().unwrap();
     let mut users: JoinSet<Result<()>> = JoinSet::new();

@@ -46,15 +46,17 @@ fn install(folder: &TempDir, server: &Server, address: &str) {
 }
 
 pub(crate) async fn certificates_are_verified_beyond_this_machine(_shared: Arc<Server>) {
-    let made = tokio::task::spawn_blocking(|| {
-        let server = Arc::new(Server::own(&[]).ok()?);
-        let folder = TempDir::new().unwrap();
-        make_authority(&folder, "ca");
-        make_authority(&folder, "other");
-        install(&folder, &server, &server.bridge());
-        Some((server, Arc::new(folder)))
+    let Some(server) = Server::for_one(|| Server::own(&[])).await else { return };
+    let folder = Arc::new(TempDir::new().unwrap());
+    let made = tokio::task::spawn_blocking({
+        let (server, folder) = (Arc::clone(&server), Arc::clone(&folder));
+        move || {
+            make_authority(&folder, "ca");
+            make_authority(&folder, "other");
+            install(&folder, &server, &server.bridge());
+        }
     });
-    let Some((server, folder)) = made.await.unwrap() else { return };
+    made.await.unwrap();
     let fixture = fixture(&server).await;
     let address = tokio::task::spawn_blocking({
         let server = Arc::clone(&server);

@@ -2,9 +2,13 @@
 
 use std::io::Write as _;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use testcontainers::core::{IntoContainerPort as _, Mount, WaitFor};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use testcontainers::core::{IntoContainerPort as _, Mount};
 use testcontainers::runners::SyncRunner as _;
 use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt as _};
 
@@ -73,12 +77,28 @@ impl Server {
         Self::start(image(OWN).with_user("postgres").with_cmd(command))
     }
 
+    /// A server for one test, which `start` starts. None where the tests were given a server and
+    /// there are no containers.
+    pub(crate) async fn for_one(
+        start: impl FnOnce() -> Result<Self, String> + Send + 'static,
+    ) -> Option<Arc<Self>> {
+        match tokio::task::spawn_blocking(start).await.unwrap() {
+            Ok(server) => Some(Arc::new(server)),
+            Err(why) => {
+                assert!(std::env::var("TEST_POSTGRES_URL").is_ok(), "{why}");
+                eprintln!("not tested, since no server can be started: {why}");
+                None
+            }
+        }
+    }
+
     fn start(image: ContainerRequest<GenericImage>) -> Result<Self, String> {
         let tiny = Mount::tmpfs_mount("/tiny").with_size_bytes(TINY).with_mode(0o1777);
         let image = image.with_shm_size(256 << 20).with_mount(tiny);
         let container = image.start().map_err(|e| e.to_string())?;
         let port = container.get_host_port_ipv4(5432).map_err(|e| e.to_string())?;
         let base = format!("postgres://postgres:secret@127.0.0.1:{port}");
+        await_connections(&format!("{base}/postgres"))?;
         Ok(Self { base, container: Some(container) })
     }
 
@@ -142,9 +162,21 @@ impl Drop for Server {
 }
 
 fn image((name, tag): (&str, &str)) -> GenericImage {
-    GenericImage::new(name, tag)
-        .with_exposed_port(5432.tcp())
-        // The official image starts twice; the port is published to the second server alone.
-        .with_wait_for(WaitFor::message_on_stderr("listening on IPv4 address"))
-        .with_wait_for(WaitFor::message_on_stderr("ready to accept connections"))
+    GenericImage::new(name, tag).with_exposed_port(5432.tcp())
+}
+
+/// Waits until the server takes connections. It may say so in a log of its own; and the official
+/// image starts twice, and publishes its port for the second time alone.
+fn await_connections(url: &str) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(async {
+        let begun = Instant::now();
+        loop {
+            let Err(error) = PgConnection::connect(url).await else { return Ok(()) };
+            if begun.elapsed() > Duration::from_secs(60) {
+                return Err(format!("the server does not start: {error}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
 }
