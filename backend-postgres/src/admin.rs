@@ -16,7 +16,7 @@ use crate::error::{During, translate};
 use crate::indexing::Builder;
 
 /// The steps of the schema, in their order. What stands here is never changed, only added to.
-pub(crate) const STEPS: [(&str, &str); 19] = [
+pub(crate) const STEPS: [(&str, &str); 20] = [
     ("tables", include_str!("../migrations/0001_tables.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
@@ -36,6 +36,7 @@ pub(crate) const STEPS: [(&str, &str); 19] = [
     ("first_statistics", include_str!("../migrations/0017_first_statistics.sql")),
     ("growing_versions", include_str!("../migrations/0018_growing_versions.sql")),
     ("record_numbers", include_str!("../migrations/0019_record_numbers.sql")),
+    ("removed_words", include_str!("../migrations/0020_removed_words.sql")),
 ];
 
 /// The lock that migrations hold against each other; its number is never changed.

@@ -6,6 +6,7 @@
 mod broken_servers;
 mod connecting;
 mod faults;
+mod growth;
 mod outgrown;
 mod partitioned;
 mod plans;
@@ -58,6 +59,7 @@ const TESTS: &[Test] = &tests![
     faults::a_call_that_another_came_between_is_to_be_repeated,
     faults::a_deadlock_is_to_be_repeated,
     faults::g7_a_dropped_call_leaves_the_handle_usable,
+    growth::no_write_reads_more_the_more_is_stored,
     outgrown::v7_an_index_serves_what_exact_search_has_outgrown,
     outgrown::v7_a_scan_that_reached_its_limit_is_not_complete,
     outgrown::v7_long_vectors_are_indexed_in_half_precision_or_not_at_all,

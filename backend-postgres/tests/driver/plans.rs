@@ -191,8 +191,7 @@ async fn assert_plans_by_keys(backend: &Backend, log: &mut Log) {
     log.rest().await;
     assert_plans! { log only;
         conversations.append(&scope, &append) => ["conversations_pkey", "message_ids_pkey"],
-        vectors.store(&scope, &store("n", 2))
-            => ["namespaces_pkey", "embeddings_pkey", "embedding_words_pkey"],
+        vectors.store(&scope, &store("n", 2)) => ["namespaces_pkey", "embeddings_pkey"],
         vectors.get(&scope, &ids) => ["namespaces_pkey", "embeddings_pkey"],
         vectors.search_text(&scope, &words) => [
             "namespaces_pkey",
