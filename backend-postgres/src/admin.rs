@@ -36,7 +36,7 @@ pub(crate) const STEPS: [(&str, &str); 20] = [
     ("first_statistics", include_str!("../migrations/0017_first_statistics.sql")),
     ("growing_versions", include_str!("../migrations/0018_growing_versions.sql")),
     ("record_numbers", include_str!("../migrations/0019_record_numbers.sql")),
-    ("removed_words", include_str!("../migrations/0020_removed_words.sql")),
+    ("quick_batches", include_str!("../migrations/0020_quick_batches.sql")),
 ];
 
 /// The lock that migrations hold against each other; its number is never changed.
