@@ -31,6 +31,9 @@ use crate::transport::Transport;
 /// Below what HTTP/2 proxies and firewalls drop as idle.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Between two looks for a collection that a node is about to have.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Connections to a server.
 #[derive(Debug)]
 pub(crate) struct Grpc {
@@ -127,6 +130,22 @@ impl Grpc {
         }
     }
 
+    /// What a failure to create a collection comes to: nothing, where another process was first,
+    /// however the server's version says that. In a cluster the nodes agree that it exists before
+    /// each of them has it.
+    async fn await_collection(&self, name: &str, error: Error) -> Result<()> {
+        let patience = tokio::time::Instant::now() + self.timeout;
+        loop {
+            if let Ok(Some(_)) = self.collection(name).await {
+                return Ok(());
+            }
+            if error.kind() != ErrorKind::Conflict || tokio::time::Instant::now() > patience {
+                return Err(error);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     async fn write(
         &self,
         call: impl Future<Output = Result<Response<PointsOperationResponse>, Status>> + Send,
@@ -167,11 +186,7 @@ impl Transport for Grpc {
         let mut client = self.collections();
         match self.call(Effect::Write, client.create(self.request(request))).await {
             Ok(_) => Ok(()),
-            // Another process was first; how it is said differs between versions.
-            Err(error) => match self.collection(&name).await {
-                Ok(Some(_)) => Ok(()),
-                _ => Err(error),
-            },
+            Err(error) => self.await_collection(&name, error).await,
         }
     }
 

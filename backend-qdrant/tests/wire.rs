@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use backend_qdrant::driver;
+use backend_qdrant::edge::Local;
 use memory_conformance::Faults as _;
 use memory_core::{
     Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, Error, ErrorKind,
@@ -291,6 +292,37 @@ async fn g13_a_layout_of_before_the_first_release_is_refused_and_left_alone() {
     }
     layout(2);
     assert_eq!(count(&driver().connect(&url).await.unwrap()).await.unwrap(), 1);
+}
+
+/// Two processes make the same collection. The nodes of a cluster agree on whose it is before each of
+/// them has it: the other process is told that it exists, and then that it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_another_process_makes_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let local: Arc<OnceLock<Arc<Local>>> = Arc::default();
+    let looks = AtomicUsize::new(0);
+    let mood: Mood = Arc::new({
+        let local = Arc::clone(&local);
+        move |moment| {
+            let is_made = local.get()?.info("memory.2").is_some();
+            match moment {
+                Moment::After if is_made && looks.load(Ordering::SeqCst) == 0 => {
+                    looks.store(1, Ordering::SeqCst);
+                    Some(Status::already_exists("Collection `memory.2` already exists!"))
+                }
+                Moment::Before if (1..4).contains(&looks.load(Ordering::SeqCst)) => {
+                    looks.fetch_add(1, Ordering::SeqCst);
+                    Some(Status::not_found("Collection `memory.2` doesn't exist!"))
+                }
+                _ => None,
+            }
+        }
+    });
+    let fixture = Fixture::start(folder.path(), None, None, mood);
+    local.set(Arc::clone(&fixture.local)).unwrap();
+    let backend = connect(&format!("qdrant://{}", fixture.address)).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    assert_eq!(count(&backend).await.unwrap(), 1);
 }
 
 /// A server of which one request fails, so many after this was last set; before it is done.

@@ -31,8 +31,7 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    fn success(&self, call: &Call<'_>, duration: Duration) {
-        let (backend, operation) = (call.backend, call.operation);
+    fn success(&self, backend: &'static str, operation: &'static str, duration: Duration) {
         let name = || metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation);
         for slot in &self.succeeded {
             let (known, histogram) = slot.get_or_init(|| (operation, name()));
@@ -50,24 +49,26 @@ pub(crate) const OPERATION: &str = "db.operation.name";
 const ERROR: &str = "error.type";
 
 impl Policy for Metrics {
-    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> Result<T>
+    // Not an `async fn`, whose future would hold the whole call: it is allocated each time.
+    fn around<T, F, N>(&self, call: Call<'_>, next: N) -> impl Future<Output = Result<T>> + Send
     where
         T: Send,
         F: Future<Output = Result<T>> + Send,
         N: Fn() -> F + Send + Sync,
     {
-        let start = Instant::now();
-        let result = next().await;
-        match &result {
-            Ok(_) => self.success(&call, start.elapsed()),
-            Err(error) => {
-                let (backend, operation, code) = (call.backend, call.operation, error.code());
-                metrics::histogram!(
-                    DURATION, BACKEND => backend, OPERATION => operation, ERROR => code
+        let Call { backend, operation, .. } = call;
+        async move {
+            let start = Instant::now();
+            let result = next().await;
+            match &result {
+                Ok(_) => self.success(backend, operation, start.elapsed()),
+                Err(error) => metrics::histogram!(
+                    DURATION,
+                    BACKEND => backend, OPERATION => operation, ERROR => error.code()
                 )
-                .record(start.elapsed());
+                .record(start.elapsed()),
             }
+            result
         }
-        result
     }
 }

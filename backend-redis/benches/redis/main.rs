@@ -3,14 +3,19 @@
 //!
 //! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
 //! sides alike, and compares the medians, and the best. The server is that of `BENCH_REDIS_URL`, or this
-//! machine's `redis-server` on a port of its own.
+//! machine's `redis-server` on a port of its own, at the end of a link that takes `BENCH_REDIS_LINK_US`
+//! microseconds each way if that is set.
+//!
+//! *By hand* is what a program would send that wants the same of the server: the commands of one
+//! transaction in one write.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a benchmark reports and fails loudly"
 )]
 
-#[path = "../tests/support/server.rs"]
+mod link;
+#[path = "../../tests/support/server.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use more of it")]
 mod server;
 
@@ -28,11 +33,16 @@ const VALUE: &str =
     "The quick brown fox jumps over the lazy dog, again and again and again. 1234567";
 const BATCH: usize = 1_000;
 
-/// Takes turns between two calls and prints both medians and their ratio.
+/// Takes turns between two calls and prints both medians and their ratio. What both need anew for
+/// each turn is made beforehand.
 macro_rules! compare {
-    ($name:literal, $rounds:expr, $base:expr, $ours:expr) => {{
+    ($name:expr, $rounds:expr, $base:expr, $ours:expr) => {
+        compare!($name, $rounds, let () = (), $base, $ours)
+    };
+    ($name:expr, $rounds:expr, let $needed:pat = $make:expr, $base:expr, $ours:expr) => {{
         let (mut base, mut ours) = (Vec::new(), Vec::new());
         for round in 0..$rounds {
+            let $needed = $make;
             for turn in [round % 2 == 0, round % 2 == 1] {
                 let start = Instant::now();
                 if turn {
@@ -48,7 +58,7 @@ macro_rules! compare {
         let best = ratio(*base.iter().min().unwrap(), *ours.iter().min().unwrap());
         let (base, ours) = (median(base), median(ours));
         let ratio = ratio(base, ours);
-        println!("{:<44} {base:>10.1?} {ours:>10.1?} {ratio:>7.2} {best:>7.2}", $name);
+        println!("{:<48} {base:>10.1?} {ours:>10.1?} {ratio:>7.2} {best:>7.2}", $name);
     }};
 }
 
@@ -151,6 +161,20 @@ impl Bench {
             self.raw(&rpush).await,
             self.append(&append).await
         );
+        // What is counted stays right only while nothing else is stored in that conversation.
+        let mut by_hand = redis::pipe();
+        by_hand.atomic().cmd("TIME").cmd("INCR").arg("raw:number");
+        by_hand.cmd("XADD").arg("raw:stream").arg("*").arg("m").arg(VALUE);
+        by_hand.cmd("XRANGE").arg("raw:stream").arg("-").arg("+").arg("COUNT").arg(1);
+        by_hand.cmd("XTRIM").arg("raw:stream").arg("MAXLEN").arg("=").arg(100);
+        by_hand.cmd("INCRBY").arg("raw:tokens").arg(20);
+        let mut raw = self.raw.clone();
+        compare!(
+            "append with retention : by hand",
+            4_000,
+            by_hand.exec_async(&mut raw).await.unwrap(),
+            self.append(&append).await
+        );
     }
 
     async fn batches(&self) {
@@ -158,32 +182,53 @@ impl Bench {
         let puts = |start: &str| PutMany {
             entries: (0..BATCH).map(|at| Put::new(format!("{start} {at}"), VALUE)).collect(),
         };
+        let keys = |start: &str| -> Vec<String> {
+            (0..BATCH).map(|at| format!("raw:{start} {at}")).collect()
+        };
         let sets = |start: &str| {
             let mut pipeline = redis::pipe();
-            for at in 0..BATCH {
-                pipeline.cmd("SET").arg(format!("raw:{start} {at}")).arg(VALUE).ignore();
+            for key in keys(start) {
+                pipeline.cmd("SET").arg(key).arg(VALUE).ignore();
             }
             pipeline
         };
-        let mut fresh = (0..200).map(|at| (puts(&format!("k{at}")), sets(&format!("k{at}"))));
-        let mut raw = self.raw.clone();
-        let (mut put, mut set) = fresh.next().unwrap();
-        compare!(
-            "put_many of 1,000 new : a pipeline of SETs",
-            100,
-            set.exec_async(&mut raw).await.unwrap(),
-            {
-                working.put_many(&self.scope, &put).await.unwrap();
-                (put, set) = fresh.next().unwrap();
+        // With a version, and an index in byte order.
+        let by_hand = |start: &str| {
+            let mut pipeline = redis::pipe();
+            pipeline.atomic().cmd("TIME").cmd("INCR").arg("raw:version");
+            let keys = keys(start);
+            pipeline.cmd("MGET").arg(&keys);
+            for key in keys {
+                pipeline.cmd("SET").arg(&key).arg(VALUE).ignore();
+                pipeline.cmd("ZADD").arg("raw:keys").arg(0).arg(key).ignore();
             }
-        );
-        let (put, set) = (puts("again"), sets("again"));
-        compare!(
-            "put_many of 1,000 again : a pipeline of SETs",
-            100,
-            set.exec_async(&mut raw).await.unwrap(),
-            working.put_many(&self.scope, &put).await.unwrap()
-        );
+            pipeline
+        };
+        let mut raw = self.raw.clone();
+        let mut starts = (0..).map(|batch| format!("k{batch}"));
+        for (name, pipeline) in [
+            ("a pipeline of SETs", &sets as &dyn Fn(&str) -> redis::Pipeline),
+            ("by hand", &by_hand),
+        ] {
+            let mut fresh = || {
+                let start = starts.next().unwrap();
+                (pipeline(&start), puts(&start))
+            };
+            compare!(
+                format!("put_many of 1,000 new : {name}"),
+                100,
+                let (theirs, ours) = fresh(),
+                theirs.exec_async(&mut raw).await.unwrap(),
+                working.put_many(&self.scope, &ours).await.unwrap()
+            );
+            let (theirs, ours) = (pipeline("again"), puts("again"));
+            compare!(
+                format!("put_many of 1,000 again : {name}"),
+                100,
+                theirs.exec_async(&mut raw).await.unwrap(),
+                working.put_many(&self.scope, &ours).await.unwrap()
+            );
+        }
     }
 
     async fn windows(&self) {
@@ -226,20 +271,26 @@ impl Bench {
                 bytes += redis::from_redis_value::<usize>(self.raw(&command).await).unwrap();
             }
             let count = count.unwrap_or(keys.len()).max(1);
-            println!("{:<44} {:>10} bytes", what, bytes / count);
+            println!("{:<48} {:>10} bytes", what, bytes / count);
         }
-        println!("{:<44} {:>10} bytes", "each holding text of", VALUE.len());
+        println!("{:<48} {:>10} bytes", "each holding text of", VALUE.len());
     }
 }
 
 fn main() {
     let local = std::env::var("BENCH_REDIS_URL");
     let server = local.is_err().then(|| server::Server::start("redis-server", &[]));
-    let url = server.as_ref().map_or_else(|| local.unwrap_or_default(), server::Server::url);
+    let mut url = server.as_ref().map_or_else(|| local.unwrap_or_default(), server::Server::url);
+    if let Ok(late) = std::env::var("BENCH_REDIS_LINK_US") {
+        let mut near = url::Url::parse(&url).unwrap();
+        let late = Duration::from_micros(late.parse().unwrap());
+        near.set_port(Some(link::to(near.port().unwrap(), late))).unwrap();
+        url = near.into();
+    }
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let bench = Bench::new(&url).await;
         println!(
-            "{:<44} {:>10} {:>10} {:>7} {:>7}",
+            "{:<48} {:>10} {:>10} {:>7} {:>7}",
             "p50 of ours : base", "base", "ours", "ratio", "best"
         );
         let wanted: Vec<String> =
