@@ -52,7 +52,7 @@ pub struct Layers {
     retry: Option<Retries>,
     circuit_breaker: Option<CircuitBreaker>,
     concurrency: Option<ConcurrencyLimit>,
-    timeout: Option<Timeout>,
+    timeout: Option<Duration>,
     faults: Option<Faults>,
 }
 
@@ -105,7 +105,7 @@ impl Layers {
 
     /// Bounds how long one attempt takes.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(Timeout::new(timeout));
+        self.timeout = Some(timeout);
         self
     }
 
@@ -120,8 +120,8 @@ impl Layers {
         if let Some(faults) = &self.faults {
             backend = backend.layered(faults.layer());
         }
-        if let Some(timeout) = &self.timeout {
-            backend = backend.layered(*timeout);
+        if let Some(timeout) = self.timeout {
+            backend = backend.layered(Timeout::new(timeout));
         }
         if let Some(limit) = &self.concurrency {
             backend = backend.layered(limit.layer());

@@ -23,9 +23,11 @@ enum Fate {
     Lost(ErrorKind),
     /// Done, but the answer was lost.
     Unanswered,
+    /// Done after so many seconds.
+    Takes(u64),
     Hangs,
 }
-use Fate::{Done, Hangs, Lost, Unanswered};
+use Fate::{Done, Hangs, Lost, Takes, Unanswered};
 
 /// A store that does with its attempts as told, then as it should; says how many there were.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +51,10 @@ impl Policy for Script {
             Unanswered => {
                 next().await?;
                 Err(Error::unavailable("unanswered").with_maybe_applied(true))
+            }
+            Takes(seconds) => {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                next().await
             }
             Hangs => std::future::pending().await,
         }
@@ -163,7 +169,7 @@ async fn a_retry_waits_as_long_as_the_store_asks_and_no_longer_than_it_is_allowe
 
 #[tokio::test(start_paused = true)]
 async fn retries_add_no_more_than_a_tenth_to_a_store_that_stays_down() {
-    let (backend, script) = scripted(&retrying(2), [DOWN; 10_000]);
+    let (backend, script) = scripted(&retrying(2), std::iter::repeat_n(DOWN, 10_000));
     for _ in 0..1_000 {
         get(&backend).await.unwrap_err();
     }
@@ -183,6 +189,31 @@ async fn g7_a_call_that_takes_too_long_is_dropped_and_the_handle_serves_on() {
     let error = backend.working().unwrap().put(&scope(), &Put::new("k", 1)).await.unwrap_err();
     assert!(error.maybe_applied() && error.is_transient());
     assert!(get(&backend).await.unwrap().is_none());
+}
+
+#[test]
+fn a_timeout_begins_with_its_call_on_whatever_runtime() {
+    let layers = Layers::new().timeout(Duration::from_secs(5));
+    let (backend, _) = scripted(&layers, [Takes(3), Takes(4), Hangs, Takes(3), Hangs, Takes(4)]);
+    let fails_in_time = |runtime: &tokio::runtime::Runtime| {
+        runtime.block_on(async {
+            let start = Instant::now();
+            let error = get(&backend).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert_eq!(start.elapsed(), Duration::from_secs(5));
+        });
+    };
+    let [first, second] = [0, 1].map(|_| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    });
+    first.block_on(get(&backend)).unwrap();
+    first.block_on(get(&backend)).unwrap();
+    fails_in_time(&first);
+    second.block_on(get(&backend)).unwrap();
+    drop(first);
+    fails_in_time(&second);
+    second.block_on(get(&backend)).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,6 +79,7 @@ impl Server {
 
     /// A server for one test, which `start` starts. None where the tests were given a server and
     /// there are no containers.
+    #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
     pub(crate) async fn for_one(
         start: impl FnOnce() -> Result<Self, String> + Send + 'static,
     ) -> Option<Arc<Self>> {
@@ -173,7 +174,7 @@ fn await_connections(url: &str) -> Result<(), String> {
         let begun = Instant::now();
         loop {
             let Err(error) = PgConnection::connect(url).await else { return Ok(()) };
-            if begun.elapsed() > Duration::from_secs(60) {
+            if begun.elapsed() > Duration::from_mins(1) {
                 return Err(format!("the server does not start: {error}"));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
