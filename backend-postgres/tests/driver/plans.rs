@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use backend_postgres::driver;
 use memory_core::{
@@ -10,7 +11,7 @@ use memory_core::{
     Selection, StoreRecords, TextSearch, VectorSearch,
 };
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Executor as _, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
 use crate::support::server::Server;
 use crate::support::{fixture, make_many, run_sql};
@@ -33,20 +34,31 @@ const SETTINGS: [&str; 10] = [
 struct Log {
     connection: PgConnection,
     read: i64,
+    marks: u32,
 }
 
 impl Log {
     async fn new(superuser: &str) -> Self {
-        Self { connection: PgConnection::connect(superuser).await.unwrap(), read: 0 }
+        Self { connection: PgConnection::connect(superuser).await.unwrap(), read: 0, marks: 0 }
     }
 
+    /// What it says since the last call. The server writes it late, but in order: so up to a mark.
     async fn rest(&mut self) -> String {
         // What the log says of reading it is no part of it.
         self.connection.execute("SET auto_explain.log_min_duration = -1").await.unwrap();
-        let sql = "SELECT pg_read_file(pg_current_logfile(), $1, 1 << 28)";
-        let row = self.connection.fetch_one(sqlx::query(sql).bind(self.read)).await.unwrap();
-        let text: String = row.get(0);
-        self.read += i64::try_from(text.len()).unwrap();
+        self.marks += 1;
+        let mark = format!("read up to mark {};", self.marks);
+        let sql = format!("DO $$ BEGIN RAISE LOG '{mark}'; END $$");
+        self.connection.execute(AssertSqlSafe(sql)).await.unwrap();
+        let mut text = String::new();
+        while !text.contains(&mark) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let sql = "SELECT pg_read_file(pg_current_logfile(), $1, 1 << 28)";
+            let row = self.connection.fetch_one(sqlx::query(sql).bind(self.read)).await.unwrap();
+            let more: String = row.get(0);
+            self.read += i64::try_from(more.len()).unwrap();
+            text.push_str(&more);
+        }
         text
     }
 
