@@ -7,6 +7,9 @@ use std::time::Duration;
 use memory_core::{Error, ErrorKind};
 use tonic::{Code, Status};
 
+/// How the system says that a disk is full (ENOSPC).
+pub(crate) const NO_ROOM: &str = "No space left on device";
+
 /// What a request does to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -39,6 +42,9 @@ pub(crate) fn translate(status: Status, effect: Effect) -> Error {
                 .with_maybe_applied(unknown)
                 .with_hint("check that the server runs and that host, port and TLS are right")
         }
+        Code::Internal if has_no_room(&status) => Error::unavailable(said())
+            .with_maybe_applied(unknown)
+            .with_hint("make room on Qdrant's disk, and repeat the call"),
         Code::NotFound => Error::not_found(said()),
         Code::AlreadyExists => Error::conflict(said()),
         Code::DataLoss => Error::corrupted(said()),
@@ -77,6 +83,11 @@ pub(crate) fn applied_if(written: bool) -> impl FnOnce(Error) -> Error {
 fn refuses_filter(status: &Status) -> bool {
     let text = status.message();
     text.contains("Index required") || text.contains("trict mode") || text.contains("exceeds max")
+}
+
+/// A full disk is said in words alone, the system's own.
+pub(crate) fn has_no_room(status: &Status) -> bool {
+    status.message().contains(NO_ROOM)
 }
 
 fn retry_after(status: &Status) -> Option<Duration> {

@@ -98,6 +98,11 @@ async fn e2_what_a_server_says_is_what_the_caller_is_told() {
         let error = count(&backend).await.unwrap_err();
         assert_error(&error, kind, retry, false);
     }
+    // What Qdrant 1.18 says of a full disk.
+    let full = "No space left on device: WAL buffer size exceeds available disk space";
+    server.says(Some(Status::internal(format!("Service internal error: {full}"))));
+    let error = count(&backend).await.unwrap_err();
+    assert_error(&error, ErrorKind::Unavailable, Retry::Transient, false);
     server.says(None);
     assert_eq!(count(&backend).await.unwrap(), 1);
 }

@@ -14,6 +14,7 @@ use tonic::Status;
 
 use super::convert::{self, failed};
 use super::journal::{Entry, Journal};
+use crate::error::NO_ROOM;
 
 type Result<T> = std::result::Result<T, Status>;
 
@@ -23,6 +24,11 @@ const PART: usize = 1_000;
 /// After so many written points or bytes indexes are built and everything is flushed.
 const POINTS_UNFLUSHED: usize = 2_000;
 const BYTES_UNFLUSHED: u64 = 32 << 20;
+
+/// What must be free on the disk before anything is written: Edge maps its files into memory, and
+/// where such a file finds no room the system kills the process (SIGBUS). It is a new part of its
+/// log (32 MiB), and what is written until the next flush.
+const ROOM: u64 = 128 << 20;
 
 /// How Edge begins its message where a point is not there.
 const MISSES_POINT: &str = "No point with id";
@@ -35,6 +41,7 @@ const ATTEMPTS: usize = 4 * POINTS_UNFLUSHED;
 /// while a write is applied, so that no reader sees a part of it, and shared by readers.
 #[derive(Debug)]
 pub(super) struct Collection {
+    at: PathBuf,
     shard: Arc<edge::EdgeShard>,
     writing: Mutex<Writing>,
     applying: RwLock<()>,
@@ -50,6 +57,20 @@ fn broken(error: std::io::Error) -> Status {
     Status::internal(format!("the folder cannot be read or written: {error}"))
 }
 
+fn has_room(at: &Path) -> Result<()> {
+    let free = fs4::available_space(at).map_err(broken)?;
+    if free < ROOM {
+        let (free, needed) = (free >> 20, ROOM >> 20);
+        return Err(Status::internal(format!("{NO_ROOM}: {free} MiB free, {needed} needed")));
+    }
+    Ok(())
+}
+
+/// Edge panics where it cannot write.
+fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Status::internal("Edge could not write"))
+}
+
 impl Collection {
     /// Makes a collection. Its journal comes last: a folder without one was left by a process that
     /// died over it.
@@ -58,32 +79,37 @@ impl Collection {
             fs::remove_dir_all(at).map_err(broken)?;
         }
         fs::create_dir_all(at).map_err(broken)?;
+        has_room(at)?;
         let shard = edge::EdgeShard::new(at, config).map_err(failed)?;
         shard.flush();
-        Self::with(shard, at).map(|(collection, _)| collection)
+        let (journal, _) = Journal::open(&journal_of(at)).map_err(broken)?;
+        Ok(Self::with(shard, journal, at))
     }
 
-    fn with(shard: edge::EdgeShard, at: &Path) -> Result<(Self, Vec<Entry>)> {
-        let (journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
-        let collection = Self {
+    fn with(shard: edge::EdgeShard, journal: Journal, at: &Path) -> Self {
+        Self {
+            at: at.to_owned(),
             shard: Arc::new(shard),
             writing: Mutex::new(Writing { journal, points: 0 }),
             applying: RwLock::new(()),
-        };
-        Ok((collection, entries))
+        }
     }
 
     /// Opens a collection and applies what its last process had put down but not flushed.
     pub(super) fn open(at: &Path) -> Result<Self> {
         forget_old_logs(&at.join("wal")).map_err(broken)?;
         let shard = edge::EdgeShard::load(at, None).map_err(failed)?;
-        let (collection, entries) = Self::with(shard, at)?;
-        if !entries.is_empty() {
-            for entry in entries {
-                collection.apply_again(entry)?;
-            }
-            collection.flush()?;
+        let (journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
+        if entries.is_empty() {
+            return Ok(Self::with(shard, journal, at));
         }
+        if let Err(error) = replay(&shard, at, entries) {
+            // Not as a collection, whose drop would begin the journal anew.
+            let _ = unless_it_panics(|| drop(shard));
+            return Err(error);
+        }
+        let collection = Self::with(shard, journal, at);
+        collection.flush()?;
         Ok(collection)
     }
 
@@ -168,11 +194,12 @@ impl Collection {
     fn write(&self, resolve: impl FnOnce() -> Result<Option<(Entry, usize)>>) -> Result<bool> {
         let mut writing = self.writing.lock();
         let Some((entry, points)) = resolve()? else { return Ok(false) };
+        has_room(&self.at)?;
         let before = writing.journal.bytes();
         writing.journal.append(&entry).map_err(broken)?;
         let applied = {
             let _applying = self.applying.write();
-            self.apply(entry)
+            apply(&self.shard, entry)
         };
         if let Err(error) = applied {
             // It is told as failed, so it must not come back.
@@ -181,64 +208,6 @@ impl Collection {
         }
         writing.points += points;
         Ok(writing.points >= POINTS_UNFLUSHED || writing.journal.bytes() >= BYTES_UNFLUSHED)
-    }
-
-    /// Applies what the shard may have on disk already, with what came after it: fields are then to
-    /// be set of points that are deleted further on in the journal, and are gone. Points may be
-    /// passed over, since the numbers that Edge gives to operations can lag behind those of points
-    /// on its disk, and it then misses them; each attempt takes the next number.
-    fn apply_again(&self, entry: Entry) -> Result<()> {
-        let Entry::SetPayload(mut request) = entry else {
-            for _ in 0..ATTEMPTS {
-                match self.apply(entry.clone()) {
-                    Err(status) if status.message().starts_with(MISSES_POINT) => {}
-                    applied => return applied,
-                }
-            }
-            return self.apply(entry);
-        };
-        let ids = ids_of(request.points_selector.take())?;
-        let no_payload = Some(edge::WithPayloadInterface::Bool(false));
-        let there = self.shard.retrieve(&ids, no_payload, None).map_err(failed)?;
-        if there.is_empty() {
-            return Ok(());
-        }
-        request.points_selector = Some(named(there.into_iter().map(|point| point.id).collect()));
-        self.apply(Entry::SetPayload(request))
-    }
-
-    fn apply(&self, entry: Entry) -> Result<()> {
-        let operation = match entry {
-            Entry::Upsert(request) => {
-                let points = request.points.into_iter().map(convert::point);
-                let points =
-                    edge::PointInsertOperations::PointsList(points.collect::<Result<_>>()?);
-                edge::UpdateOperation::PointOperation(edge::PointOperations::UpsertPoints(points))
-            }
-            Entry::Delete(request) => {
-                let ids = ids_of(request.points)?;
-                let delete = edge::PointOperations::DeletePoints { ids };
-                edge::UpdateOperation::PointOperation(delete)
-            }
-            Entry::SetPayload(request) => {
-                let set = edge::SetPayloadOp {
-                    payload: convert::payload(request.payload),
-                    points: Some(ids_of(request.points_selector)?),
-                    filter: None,
-                    key: None,
-                };
-                edge::UpdateOperation::PayloadOperation(edge::PayloadOps::SetPayload(set))
-            }
-            Entry::CreateIndex(request) => {
-                let index = edge::CreateIndex {
-                    field_name: convert::path(&request.field_name)?,
-                    field_schema: Some(convert::index(&request)?),
-                };
-                let index = edge::FieldIndexOperations::CreateIndex(index);
-                edge::UpdateOperation::FieldIndexOperation(index)
-            }
-        };
-        self.shard.update(operation).map_err(failed)
     }
 
     fn selected(&self, selector: Option<proto::PointsSelector>) -> Result<Vec<edge::PointId>> {
@@ -274,16 +243,15 @@ impl Collection {
 
     /// Builds indexes, while others read and write; then flushes, while others read.
     pub(super) fn optimize(&self) -> Result<()> {
-        self.shard.optimize().map_err(failed)?;
+        has_room(&self.at)?;
+        unless_it_panics(|| self.shard.optimize())?.map_err(failed)?;
         self.flush()
     }
 
     /// Brings everything to disk and begins the journal anew.
     pub(super) fn flush(&self) -> Result<()> {
         let mut writing = self.writing.lock();
-        // Edge panics where it cannot write, as on a full disk.
-        catch_unwind(AssertUnwindSafe(|| self.shard.flush()))
-            .map_err(|_| Status::internal("Edge could not bring its data to disk"))?;
+        unless_it_panics(|| self.shard.flush())?;
         writing.points = 0;
         writing.journal.truncate(0).map_err(broken)
     }
@@ -357,6 +325,69 @@ impl Collection {
     }
 }
 
+/// Applies what the journal holds to a shard as it was left.
+fn replay(shard: &edge::EdgeShard, at: &Path, entries: Vec<Entry>) -> Result<()> {
+    has_room(at)?;
+    entries.into_iter().try_for_each(|entry| apply_again(shard, entry))
+}
+
+/// Applies what the shard may have on disk already, with what came after it: fields are then to
+/// be set of points that are deleted further on in the journal, and are gone. Points may be
+/// passed over, since the numbers that Edge gives to operations can lag behind those of points
+/// on its disk, and it then misses them; each attempt takes the next number.
+fn apply_again(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
+    let Entry::SetPayload(mut request) = entry else {
+        for _ in 0..ATTEMPTS {
+            match apply(shard, entry.clone()) {
+                Err(status) if status.message().starts_with(MISSES_POINT) => {}
+                applied => return applied,
+            }
+        }
+        return apply(shard, entry);
+    };
+    let ids = ids_of(request.points_selector.take())?;
+    let no_payload = Some(edge::WithPayloadInterface::Bool(false));
+    let there = shard.retrieve(&ids, no_payload, None).map_err(failed)?;
+    if there.is_empty() {
+        return Ok(());
+    }
+    request.points_selector = Some(named(there.into_iter().map(|point| point.id).collect()));
+    apply(shard, Entry::SetPayload(request))
+}
+
+fn apply(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
+    let operation = match entry {
+        Entry::Upsert(request) => {
+            let points = request.points.into_iter().map(convert::point);
+            let points = edge::PointInsertOperations::PointsList(points.collect::<Result<_>>()?);
+            edge::UpdateOperation::PointOperation(edge::PointOperations::UpsertPoints(points))
+        }
+        Entry::Delete(request) => {
+            let ids = ids_of(request.points)?;
+            let delete = edge::PointOperations::DeletePoints { ids };
+            edge::UpdateOperation::PointOperation(delete)
+        }
+        Entry::SetPayload(request) => {
+            let set = edge::SetPayloadOp {
+                payload: convert::payload(request.payload),
+                points: Some(ids_of(request.points_selector)?),
+                filter: None,
+                key: None,
+            };
+            edge::UpdateOperation::PayloadOperation(edge::PayloadOps::SetPayload(set))
+        }
+        Entry::CreateIndex(request) => {
+            let index = edge::CreateIndex {
+                field_name: convert::path(&request.field_name)?,
+                field_schema: Some(convert::index(&request)?),
+            };
+            let index = edge::FieldIndexOperations::CreateIndex(index);
+            edge::UpdateOperation::FieldIndexOperation(index)
+        }
+    };
+    shard.update(operation).map_err(failed)
+}
+
 impl Drop for Collection {
     fn drop(&mut self) {
         if let Err(error) = self.flush() {
@@ -401,4 +432,34 @@ fn forget_old_logs(folder: &Path) -> std::io::Result<()> {
     closed.sort_unstable_by_key(|(begins, _): &(u64, PathBuf)| *begins);
     closed.pop();
     closed.iter().try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g6_a_journal_that_cannot_be_applied_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("collection");
+        let dense = proto::VectorParams {
+            size: 2,
+            distance: proto::Distance::Dot.into(),
+            ..proto::VectorParams::default()
+        };
+        let map = [(crate::layout::DENSE.to_owned(), dense)].into();
+        let config = proto::vectors_config::Config::ParamsMap(proto::VectorParamsMap { map });
+        let request = proto::CreateCollection {
+            vectors_config: Some(proto::VectorsConfig { config: Some(config) }),
+            ..proto::CreateCollection::default()
+        };
+        drop(Collection::create(&at, convert::config(&request).unwrap()).unwrap());
+        let (mut journal, _) = Journal::open(&journal_of(&at)).unwrap();
+        // One that names no points, as if it came from a version to come.
+        let entry = Entry::Delete(proto::DeletePoints::default());
+        journal.append(&entry).unwrap();
+        Collection::open(&at).unwrap_err();
+        let (_, entries) = Journal::open(&journal_of(&at)).unwrap();
+        assert_eq!(entries, [entry]);
+    }
 }

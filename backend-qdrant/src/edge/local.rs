@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::collection::{Collection, journal_of};
 use super::convert;
+use crate::error::{Effect, has_no_room, translate};
 
 /// How long a folder is waited for that this process is about to close.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -22,6 +23,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The folders that this process has open.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Local>)>> = Mutex::new(Vec::new());
+
+fn unopened(name: &str, status: Status) -> Error {
+    if has_no_room(&status) {
+        return translate(status, Effect::Read);
+    }
+    Error::corrupted(format!("the collection {name:?} cannot be opened"))
+        .with_hint("restore the folder from a copy")
+        .with_source(status)
+}
 
 /// A folder of collections that answers Qdrant's requests, by Qdrant Edge in this process.
 ///
@@ -89,11 +99,8 @@ impl Local {
             if path.is_dir() && !journal_of(&path).exists() {
                 fs::remove_dir_all(path).map_err(unreadable)?;
             } else if path.is_dir() {
-                let collection = Collection::open(&path).map_err(|status| {
-                    Error::corrupted(format!("the collection {name:?} cannot be opened"))
-                        .with_hint("restore the folder from a copy")
-                        .with_source(status)
-                })?;
+                let collection =
+                    Collection::open(&path).map_err(|status| unopened(&name, status))?;
                 collections.insert(name, Arc::new(collection));
             }
         }

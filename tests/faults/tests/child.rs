@@ -9,7 +9,7 @@ use agent_memory::Layers;
 use memory_faults::{History, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::sqlite;
+use crate::disk::Fill;
 use crate::trial::{Places, layers};
 
 /// Holds the errand of a child, as JSON.
@@ -21,8 +21,8 @@ pub(crate) const BEFORE: &str = "MEMORY_FAULTS_BEFORE";
 pub(crate) enum Errand {
     /// Works until it is killed.
     Work(Work),
-    /// Fills the small disk that is mounted at this folder.
-    FillDisk { seed: u64, disk: PathBuf },
+    /// Works on a small disk, and fills it.
+    FillDisk(Fill),
     /// Serves the folder to clients of Qdrant until it is killed.
     #[cfg(feature = "edge")]
     Serve { folder: PathBuf },
@@ -50,7 +50,7 @@ impl Errand {
     pub(crate) async fn run(self) {
         match self {
             Self::Work(work) => work.run().await,
-            Self::FillDisk { seed, disk } => sqlite::fill_disk(seed, &disk).await,
+            Self::FillDisk(fill) => fill.run().await,
             #[cfg(feature = "edge")]
             Self::Serve { folder } => crate::qdrant::serve_for_ever(&folder).await,
         }

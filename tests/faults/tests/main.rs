@@ -16,6 +16,7 @@ mod child;
 mod clock;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod composed;
+mod disk;
 mod inmemory;
 mod moving;
 #[cfg(any(feature = "edge", feature = "postgres", feature = "redis"))]

@@ -14,7 +14,7 @@ use crate::inmemory::{crowded, dropped, injected};
 use crate::network::{self, Behind};
 use crate::process::{command, kill_clients};
 use crate::trial::{Places, Trial, registry};
-use crate::{Test, clock};
+use crate::{Test, clock, disk};
 
 #[allow(dead_code, reason = "the driver's own tests use all of it")]
 #[path = "../../../backend-qdrant/tests/support/fixture.rs"]
@@ -39,6 +39,9 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("qdrant::two_schemas::under_an_open_handle", two_schemas),
         Test::new("qdrant::client_killed::of_a_server", client_of_a_server_killed),
     ]);
+    let mut disk_full = Test::new("qdrant::disk_full::and_emptied", disk_full);
+    disk_full.missing = disk::missing();
+    tests.push(disk_full);
     let mut clock_set_back = Test::new("qdrant::clock_set_back::by_an_hour", clock_set_back);
     clock_set_back.missing = clock::missing();
     tests.push(clock_set_back);
@@ -54,6 +57,12 @@ async fn client_killed(seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let places = Places::one(format!("qdrant-edge:{}", folder.path().display()));
     kill_clients(seed, places, Expected::default(), |_, _| {}).await;
+}
+
+/// Edge needs 128 MiB free, and is refused before a file that it maps finds no room.
+async fn disk_full(seed: u64) {
+    let url = |disk: &Path| format!("qdrant-edge:{}", disk.join("memory").display());
+    disk::full(seed, 400, 64 << 20, url).await;
 }
 
 /// A server on a folder.

@@ -1,7 +1,6 @@
 //! Faults of an SQLite file.
 
 use std::path::Path;
-use std::process::Command;
 
 use agent_memory::ErrorKind;
 use memory_faults::Expected;
@@ -9,11 +8,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tempfile::TempDir;
 
-use crate::child::Errand;
 use crate::inmemory::{crowded, dropped, injected};
-use crate::process::{command, kill_clients, succeeds};
+use crate::process::kill_clients;
 use crate::trial::{Places, Trial, registry};
-use crate::{Test, clock};
+use crate::{Test, clock, disk};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = vec![
@@ -30,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("sqlite::two_schemas::under_an_open_handle", two_schemas),
     ];
     let mut disk_full = Test::new("sqlite::disk_full::and_emptied", disk_full);
-    disk_full.missing = nobody_mounts();
+    disk_full.missing = disk::missing();
     tests.push(disk_full);
     let mut clock_set_back = Test::new("sqlite::clock_set_back::by_an_hour", clock_set_back);
     clock_set_back.missing = clock::missing();
@@ -113,42 +111,8 @@ async fn clock_set_back(seed: u64) {
     clock::kill_clients_with_two_clocks(seed, Places::one(url), expected).await;
 }
 
-const MOUNT: &str = r#"mount -t tmpfs -o size=3m tmpfs "$0" && exec "$@""#;
-
-/// A command with a disk of its own, made of memory.
-fn on_a_small_disk(disk: &Path) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", MOUNT]).arg(disk);
-    command
-}
-
-fn nobody_mounts() -> Option<String> {
-    let disk = tempfile::tempdir().unwrap();
-    let mounts = on_a_small_disk(disk.path()).arg("true").output();
-    let mounts = mounts.is_ok_and(|output| output.status.success());
-    (!mounts).then(|| "this machine lets nobody mount".to_owned())
-}
-
 async fn disk_full(seed: u64) {
-    let disk = tempfile::tempdir().unwrap();
-    let errand = command(&Errand::FillDisk { seed, disk: disk.path().to_owned() });
-    let mut isolated = on_a_small_disk(disk.path());
-    isolated.arg(errand.get_program());
-    isolated.envs(errand.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    succeeds(isolated).await;
-}
-
-/// The child's part.
-pub(crate) async fn fill_disk(seed: u64, disk: &Path) {
-    let ballast = disk.join("ballast");
-    let url = format!("sqlite:{}?synchronous=normal", disk.join("memory.db").display());
-    Trial::new(seed, url)
-        .run(async |running| {
-            // Everything that is left, so that no write has room.
-            let mut file = std::fs::File::create(&ballast).unwrap();
-            std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
-            running.failed(6).await;
-            std::fs::remove_file(&ballast).unwrap();
-        })
-        .await;
+    let url =
+        |disk: &Path| format!("sqlite:{}?synchronous=normal", disk.join("memory.db").display());
+    disk::full(seed, 3, 0, url).await;
 }
