@@ -3,6 +3,7 @@
 mod builder;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,20 +158,30 @@ impl Memory {
     /// Removes everything that `user` has in every store, in this process too (G12).
     ///
     /// Where a store fails, the others are erased all the same; the error is of the first that
-    /// failed, and the call can be repeated.
+    /// failed, and says what the others held. The call can be repeated.
     pub async fn erase(&self, user: &str) -> Result<BTreeMap<String, ErasureReceipt>> {
         let mut receipts = BTreeMap::new();
         let mut failure = None;
         for (name, backend) in &self.0.stores {
             match backend.control().erase(user).await {
                 Ok(receipt) => drop(receipts.insert(name.clone(), receipt)),
-                Err(error) => drop(failure.get_or_insert(error)),
+                Err(error) => drop(failure.get_or_insert((name, error))),
             }
         }
         if let Some(backend) = &self.0.transient {
             backend.control().erase(user).await?;
         }
-        failure.map_or(Ok(receipts), Err)
+        let Some((name, error)) = failure else { return Ok(receipts) };
+        let mut place = format!("the store {name:?}");
+        for (name, ErasureReceipt { messages, records, entries }) in &receipts {
+            let _ = write!(
+                place,
+                ", beside {name:?}, of which {messages} messages, {records} records and {entries} \
+                 entries were erased"
+            );
+        }
+        let applied = error.maybe_applied() || !receipts.is_empty();
+        Err(error.at(place).with_maybe_applied(applied))
     }
 
     fn transient(&self) -> Result<&Backend> {

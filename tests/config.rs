@@ -40,6 +40,7 @@ fn env(name: &str) -> Option<String> {
         "HOME" => Some("/home/ada".into()),
         "USER" => Some("ada".into()),
         "SECRET" => Some("CANARY".into()),
+        "FIFTY" => Some("50".into()),
         "EMPTY" => Some(String::new()),
         _ => None,
     }
@@ -201,6 +202,9 @@ fn e3_no_secret_is_printed() {
         "stores: {main: 'memory:'}\ntrace: ${SECRET}",
         "stores: {main: 'memory:'}\nworking: ${SECRET}",
         "stores: {main: 'memory:'}\nembedder: {type: '${SECRET}'}",
+        "stores: {main: 'memory:'}\nembedder: ${SECRET}",
+        "stores: {main: 'memory:'}\nnodes: {b: {type: MEMORY, subtype: '${SECRET}'}}",
+        "stores: {main: 'memory:'}\nnodes: {b: {type: MEMORY, subtype: KEY_VALUE_STORE, configurations: {ttl_seconds: '${SECRET}'}}}",
         "stores: {main: 'postgres://u:CANARY@h', main: 'memory:'}",
         "stores: {main: 'postgres://u:CANARY@h'\nbad",
         "stores: {main: 'CANARY'}",
@@ -209,6 +213,22 @@ fn e3_no_secret_is_printed() {
         let error = read(wrong).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("CANARY"), "{wrong}: {error}");
     }
+}
+
+#[test]
+fn a_variable_of_a_node_is_a_number_or_a_truth_where_one_is_wanted() {
+    let node = |configurations: &str| {
+        let node = format!("type: MEMORY, subtype: CONVERSATION_BUFFER, {configurations}");
+        read(&format!("stores: {{main: 'memory:'}}\nnodes: {{b: {{{node}}}}}"))
+    };
+    let plain = "configurations: {max_messages: 50, use_persistent_storage: true}";
+    let variable =
+        "configurations: {max_messages: '${FIFTY}', use_persistent_storage: '${TRUE:-true}'}";
+    let shown = |text| format!("{:?}", node(text).unwrap().nodes);
+    assert_eq!(shown(variable), shown(plain));
+    // A text stays text, whatever it looks like, and a number in quotes is none.
+    assert_eq!(node("id: '${FIFTY}'").unwrap().nodes["b"].id.as_deref(), Some("50"));
+    node("configurations: {max_messages: '50'}").unwrap_err();
 }
 
 #[test]

@@ -296,6 +296,30 @@ async fn g12_erasure_reaches_every_store() {
 }
 
 #[tokio::test]
+async fn g12_where_a_store_fails_it_is_named_and_what_the_others_held_is_told() {
+    let down = Layers::new().faults(Faults::new(1).before(1.0));
+    let memory = Memory::builder()
+        .store("main", "memory:")
+        .unwrap()
+        .store("vec", "memory:")
+        .unwrap()
+        .layers("vec", down)
+        .default_store("main")
+        .bind(Facet::Vectors, "vec")
+        .build()
+        .await
+        .unwrap();
+    let ada = ExecutionContext::for_user("ada");
+    let store = json!({"operation": "store", "message": "x"});
+    memory.execute(&node("CONVERSATION_BUFFER", &json!({})), &ada, &store).await;
+    let error = memory.erase("ada").await.unwrap_err();
+    let told = "the store \"vec\", beside \"main\", of which 1 messages, 0 records and 0 entries \
+                were erased: ";
+    assert!(error.message().starts_with(told), "{error}");
+    assert!(error.maybe_applied());
+}
+
+#[tokio::test]
 async fn g14_every_store_reports_its_health() {
     let health = memory().await.health(Duration::from_secs(1)).await;
     assert_eq!(health["main"].status, HealthStatus::Healthy);

@@ -8,6 +8,7 @@ use agent_memory::{Config, Error, ExecutionContext, Memory, Registry, Result, Sc
 use directories::ProjectDirs;
 
 use crate::args::{Global, Secret};
+use crate::{Done, Failure};
 
 /// The user of commands that have a default one.
 const LOCAL_USER: &str = "local";
@@ -67,6 +68,17 @@ impl Session {
     /// The user that was named.
     pub(crate) fn named_user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// Refuses `--node` for a command that is about all nodes.
+    pub(crate) fn of_all_nodes(&self) -> Done {
+        match &self.node {
+            Some(node) => Err(Failure::Usage(
+                Error::invalid_input(format!("the node {node:?} is named, but this is about all"))
+                    .with_hint("leave out --node: this command knows whole users only"),
+            )),
+            None => Ok(()),
+        }
     }
 
     /// The user, named or the default one.

@@ -118,6 +118,12 @@ fn a_wrong_command_line_is_exit_code_2() {
         vec![MEMORY, "--config=x.yaml", "health"],
         vec![MEMORY, "erase", "--yes"],
         vec![MEMORY, "erase", "--user=ada"],
+        vec![MEMORY, "erase", "--user=ada", "--yes", "--node=n"],
+        vec![MEMORY, "export", "all.jsonl", "--node=n"],
+        vec![MEMORY, "import", "all.jsonl", "--node=n"],
+        vec!["copy", "--from=memory:a", "--to=memory:b", "--node=n"],
+        vec!["verify", "--from=memory:a", "--to=memory:b", "--node=n"],
+        vec![MEMORY, "purge", "--node=n"],
         vec!["--config=/no/such.yaml", "health"],
         vec!["--store=no-scheme", "health"],
         vec!["--store=//u:CANARY@h/x", "health"],
@@ -159,6 +165,18 @@ fn health_capabilities_migrate_purge_and_index_answer() {
     assert_eq!(place.run([MEMORY, "index"]).json(0)["built"]["main"], json!([]));
     let erased = place.run([MEMORY, "erase", "--user=ada", "--yes"]).json(0);
     assert_eq!(erased["erased"]["main"], json!({"messages": 0, "records": 0, "entries": 0}));
+}
+
+/// Connecting counts, too: the listener takes the connection, and says nothing.
+#[cfg(feature = "postgres")]
+#[test]
+fn g14_health_answers_within_its_deadline() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("--store=postgres://u:p@{}/x", listener.local_addr().unwrap());
+    let begun = std::time::Instant::now();
+    let health = Place::new().run([url.as_str(), "health", "--deadline=1"]).json(1);
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+    assert_eq!(health["stores"]["main"]["status"], "unreachable", "{health}");
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl FromStr for Role {
 
 /// A message as its author gives it (C5).
 ///
-/// Its serde form is the common chat form; see [`Message::from_chat`].
+/// Its serde form is the common chat form; see [`Message::from_chat`], which refuses one that says
+/// nothing. What was stored is read back whatever it says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Message {

@@ -29,7 +29,9 @@ pub struct Call<'a> {
     pub operation: &'static str,
     /// Whether a second call after one whose outcome is unknown leaves what one would have left,
     /// and answers truly: reads, deletes, and appends whose messages carry ids (C3). A put under a
-    /// condition is safe too: the second fails with `Conflict` rather than writing twice.
+    /// condition is safe too: the second fails with `Conflict` rather than writing twice. So are
+    /// records, whose ids are given or derive from their content (V1, G5), though the second says of
+    /// what the first wrote that it is `Unchanged`.
     pub repeatable: bool,
     /// Whether the call may change what is stored, an expiry included.
     pub writes: bool,

@@ -14,7 +14,8 @@ use memory_core::{Error, ErrorKind, Result};
 /// After some failures in a row, none between them succeeding, calls fail at once with
 /// `Unavailable` for a while, which doubles while the store stays away. Then calls go
 /// through again; the first failure stops them anew, the first success ends it. Only `Unavailable`
-/// and `Timeout` count: an answer, even a refusal, shows that the store is there.
+/// and `Timeout` count. An answer, even a `Conflict`, shows that the store is there; what may have
+/// been refused before it (`InvalidInput`, `Unsupported`, `RateLimited`) shows nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitBreaker {
     failures: u32,
@@ -66,10 +67,10 @@ impl Policy for Breaking {
                 .with_hint("is it up? it is tried again before long"));
         }
         let result = next().await;
-        match &result {
-            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
-                self.0.on_error();
-            }
+        match result.as_ref().map_err(Error::kind) {
+            Err(ErrorKind::Unavailable | ErrorKind::Timeout) => self.0.on_error(),
+            // These can come from before the store: core's checks, a full concurrency limit.
+            Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::RateLimited) => {}
             _ => self.0.on_success(),
         }
         result

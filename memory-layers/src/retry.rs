@@ -12,8 +12,9 @@ use crate::meter::{BACKEND, OPERATION, RETRIES};
 /// Repeats a call that failed in passing, where repeating it is safe.
 ///
 /// That is where the error is transient, and either says that nothing was applied (E1) or the call
-/// leaves the same whether it is done once or twice: reads, deletes, puts under a condition, and
-/// appends whose messages all carry ids (C3). Everything else fails as it failed.
+/// leaves the same whether it is done once or twice: reads, deletes, puts under a condition, appends
+/// whose messages all carry ids (C3), records (V1, G5), and what is restored. Everything else fails
+/// as it failed.
 ///
 /// The pauses grow exponentially, with jitter, and are no shorter than the store asks for. A budget
 /// bounds what retries add to a store that is in trouble: every call earns a tenth of a retry, up to

@@ -8,8 +8,8 @@ use std::time::Duration;
 use backend_inmemory::InMemory;
 use memory_core::layer::{Call, Policy};
 use memory_core::{
-    Append, Backend, Error, ErrorKind, Get, Increment, Message, Put, PutCondition, ReadMessages,
-    Result, Scope,
+    Append, Backend, Error, ErrorKind, Get, GetMany, Increment, Message, Put, PutCondition,
+    ReadMessages, Result, Scope,
 };
 use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -238,6 +238,58 @@ async fn no_more_calls_are_under_way_than_the_limit_and_who_waits_too_long_is_to
     assert_eq!(script.attempts(), 2);
     hanging[0].abort();
     get(&backend).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_may_be_refused_before_the_store_does_not_close_a_circuit() {
+    let breaker = CircuitBreaker::new(3);
+    for kind in [ErrorKind::InvalidInput, ErrorKind::Unsupported, ErrorKind::RateLimited] {
+        let fates = [DOWN, Lost(kind), DOWN, Lost(kind), DOWN];
+        let (backend, script) = scripted(&Layers::new().circuit_breaker(breaker), fates);
+        for _ in 0..6 {
+            get(&backend).await.unwrap_err();
+        }
+        assert_eq!(script.attempts(), 5, "{kind:?}");
+    }
+}
+
+/// Keeps whether the last call was said to write.
+#[derive(Debug, Clone, Default)]
+struct Writes(Arc<Mutex<bool>>);
+
+impl Policy for Writes {
+    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+        N: Fn() -> F + Send + Sync,
+    {
+        *self.0.lock() = call.writes;
+        next().await
+    }
+}
+
+#[tokio::test]
+async fn e1_a_sliding_read_writes() {
+    let writes = Writes::default();
+    let backend = InMemory::new().backend().layered(writes.clone());
+    let working = backend.working().unwrap();
+    for extend in [None, Some(Duration::from_mins(1))] {
+        let (get, keys) = (Get { extend, ..Get::new("k") }, vec!["k".to_owned()]);
+        working.get(&scope(), &get).await.unwrap();
+        assert_eq!(*writes.0.lock(), extend.is_some(), "get");
+        *writes.0.lock() = false;
+        working.get_many(&scope(), &GetMany { keys, extend }).await.unwrap();
+        assert_eq!(*writes.0.lock(), extend.is_some(), "get_many");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g12_an_erasure_is_not_repeated_whose_receipt_was_lost() {
+    let (backend, script) = scripted(&retrying(3), [Unanswered]);
+    let error = backend.control().erase("alice").await.unwrap_err();
+    assert!(error.maybe_applied());
+    assert_eq!(script.attempts(), 1);
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ use crate::side::Side;
 /// So many bytes are held at once, about: more where single items are larger.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Items on a page, which may all be larger than those before them.
+const PAGE_ITEMS: usize = 250;
+
 /// Items of a scope that are restored in one call.
 #[derive(Debug, Clone)]
 pub(crate) enum Batch {
@@ -119,9 +122,24 @@ impl Sizes {
     /// Learns from items of so many bytes in all.
     pub(crate) fn learn(&mut self, items: usize, bytes: usize) {
         if let Some(each) = bytes.checked_div(items) {
-            self.items = (BATCH_BYTES / each.max(1)).clamp(1, Limits::CONTRACT.batch_items);
+            self.items = (BATCH_BYTES / each.max(1)).clamp(1, PAGE_ITEMS);
         }
     }
+}
+
+/// A page's items in batches. No item is one batch, an empty one.
+pub(crate) fn batches<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut full, mut batch, mut held) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        if is_full(batch.len(), held) {
+            full.push(std::mem::take(&mut batch));
+            held = 0;
+        }
+        held += bytes(&item);
+        batch.push(item);
+    }
+    full.push(batch);
+    full
 }
 
 /// Whether so much is a batch.

@@ -1,14 +1,16 @@
 //! Walking everything that a side holds, page by page.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use memory_core::{
-    Admin, Backend, ConversationSummary, Facet, ListEntries, NamespaceSummary, PageRequest,
-    RestoreEntries, RestoreMessages, RestoreRecords, Result, ScanRecords, Scope, WorkingStatistics,
+    Admin, Backend, ConversationSummary, EmbeddingSpace, Error, Facet, ListEntries,
+    NamespaceSummary, PageRequest, RestoreEntries, RestoreMessages, RestoreRecords, Result,
+    ScanRecords, Scope, StoredMessage, WorkingStatistics,
 };
 
-use crate::batch::{Batch, Counts, Sizes, entry_bytes, message_bytes, record_bytes};
+use crate::batch::{Batch, Counts, Sizes, batches, entry_bytes, message_bytes, record_bytes};
 use crate::messages::Reading;
 use crate::side::{Side, Whose};
 
@@ -121,12 +123,15 @@ async fn messages(reading: &Reading<'_>, visitor: &mut dyn Visitor) -> Result<()
     let mut after = 0;
     loop {
         let messages = reading.next(after, sizes.items() as u64).await?;
-        let last = messages.last().map(|stored| stored.seq);
-        after = last.unwrap_or(reading.last_seq);
-        sizes.learn(messages.len(), messages.iter().map(|m| message_bytes(&m.message)).sum());
-        let conversation = reading.conversation.to_owned();
-        let request = RestoreMessages { conversation, messages, last_seq: after };
-        visitor.batch(reading.scope, Batch::Messages(request)).await?;
+        let bytes = |stored: &StoredMessage| message_bytes(&stored.message);
+        sizes.learn(messages.len(), messages.iter().map(bytes).sum());
+        for messages in batches(messages, bytes) {
+            let last = messages.last().map(|stored| stored.seq);
+            after = last.unwrap_or(reading.last_seq);
+            let conversation = reading.conversation.to_owned();
+            let request = RestoreMessages { conversation, messages, last_seq: after };
+            visitor.batch(reading.scope, Batch::Messages(request)).await?;
+        }
         if after >= reading.last_seq {
             return Ok(());
         }
@@ -138,14 +143,30 @@ async fn namespaces(backend: &Backend, scope: &Scope, visitor: &mut dyn Visitor)
     let mut page = PageRequest::first(NAMES);
     loop {
         let part = store.namespaces(scope, &page).await?;
+        let mut read = BTreeMap::new();
         for summary in part.items {
             if visitor.container(scope, &Container::Namespace(summary.clone())).await? {
                 records(backend, scope, &summary, visitor).await?;
+                read.insert(summary.namespace, summary.space);
             }
+        }
+        if !read.is_empty() {
+            kept(&read, &store.namespaces(scope, &page).await?.items)?;
         }
         let Some(next) = part.next else { return Ok(()) };
         page = page.after(next);
     }
+}
+
+/// A namespace that changed its space while it was read (V13) was told with the wrong one.
+fn kept(read: &BTreeMap<String, EmbeddingSpace>, now: &[NamespaceSummary]) -> Result<()> {
+    let changed =
+        |now: &&NamespaceSummary| read.get(&now.namespace).is_some_and(|space| *space != now.space);
+    now.iter().find(changed).map_or(Ok(()), |now| {
+        let message = format!("the namespace {:?} changed its space meanwhile", now.namespace);
+        Err(Error::conflict(message)
+            .with_hint("delete it where it was copied to, and begin this anew"))
+    })
 }
 
 async fn records(
@@ -166,13 +187,15 @@ async fn records(
         };
         let part = store.scan(scope, &request).await?;
         sizes.learn(part.items.len(), part.items.iter().map(record_bytes).sum());
-        let request = RestoreRecords {
-            namespace: summary.namespace.clone(),
-            space: summary.space.clone(),
-            records: part.items,
-            overwrite: false,
-        };
-        visitor.batch(scope, Batch::Records(request)).await?;
+        for records in batches(part.items, record_bytes) {
+            let request = RestoreRecords {
+                namespace: summary.namespace.clone(),
+                space: summary.space.clone(),
+                records,
+                overwrite: false,
+            };
+            visitor.batch(scope, Batch::Records(request)).await?;
+        }
         let Some(next) = part.next else { return Ok(()) };
         cursor = Some(next);
     }
@@ -191,9 +214,11 @@ async fn entries(backend: &Backend, scope: &Scope, visitor: &mut dyn Visitor) ->
         let page = PageRequest { limit: sizes.items(), cursor };
         let part = store.list(scope, &ListEntries { prefix: String::new(), page }).await?;
         sizes.learn(part.items.len(), part.items.iter().map(entry_bytes).sum());
-        if !part.items.is_empty() {
-            let request = RestoreEntries { entries: part.items, overwrite: false };
-            visitor.batch(scope, Batch::Entries(request)).await?;
+        for entries in batches(part.items, entry_bytes) {
+            if !entries.is_empty() {
+                let request = RestoreEntries { entries, overwrite: false };
+                visitor.batch(scope, Batch::Entries(request)).await?;
+            }
         }
         let Some(next) = part.next else { return Ok(()) };
         cursor = Some(next);

@@ -13,7 +13,7 @@ use memory_core::layer::{Call, Policy};
 use memory_core::text::Language;
 use memory_core::{
     Append, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, Facet, Message, NewRecord, Put,
-    ReadMessages, Retention, Scope, Selection, StoreRecords, Timestamp, Trim,
+    ReadMessages, Rebind, Retention, Scope, Selection, StoreRecords, Timestamp, Trim, operation,
 };
 use memory_transfer::{
     Counts, Import, Moved, Side, Verification, Whose, check, copy, count, export, import, verify,
@@ -53,7 +53,8 @@ async fn fill(backend: &Backend) {
     for (user, node) in [("alice", "bot"), ("alice", "it's \"{node}\" %_*"), ("bob", "bot")] {
         let scope = scope(user, node);
         let mut messages = vec![Message::system("be kind")];
-        messages.extend((0..300).map(|n| Message::user(format!("{n} 𓀀")).with_id(n.to_string())));
+        messages.extend((0..299).map(|n| Message::user(format!("{n} 𓀀")).with_id(n.to_string())));
+        messages.push(Message { content: None, ..Message::assistant("") });
         let append = Append::new("long", messages);
         conversations.append(&scope, &append).await.unwrap();
         let retention = Retention::messages(40).keeping_system();
@@ -143,11 +144,11 @@ async fn a_copy_takes_everything_along_and_can_be_repeated() {
     assert!(compared(&from, &to, &everybody(&source), &everybody(&target)).await.is_equal());
     let again = copy(&side_from, &side_to, &everybody(&source), false, &quiet).await.unwrap();
     assert_eq!(again.written, 0);
-    let retried = Append::new("long", vec![Message::user("299 𓀀").with_id("299")]);
+    let retried = Append::new("long", vec![Message::user("298 𓀀").with_id("298")]);
     let conversations = to.conversations().unwrap();
     let appended = conversations.append(&scope("alice", "bot"), &retried).await.unwrap();
     assert!(appended.replayed, "a message keeps its id");
-    assert_eq!(appended.messages[0].seq, 301);
+    assert_eq!(appended.messages[0].seq, 300);
 }
 
 #[tokio::test]
@@ -310,7 +311,7 @@ impl Policy for Counting {
         F: Future<Output = memory_core::Result<T>> + Send,
         N: Fn() -> F + Send + Sync,
     {
-        if call.operation == memory_core::operation::READ_MESSAGES {
+        if call.operation == operation::READ_MESSAGES {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
         next().await
@@ -372,4 +373,41 @@ async fn the_documented_example_is_a_whole_file() {
     import(&mut file, &Side::of(&to), &Import::default(), &quiet).await.unwrap();
     let exported = exported(&to, &everybody(&target)).await;
     assert_eq!(String::from_utf8(exported).unwrap(), example, "as this program writes it");
+}
+
+/// Moves the namespace to another space behind the last of its records that are read.
+#[derive(Debug)]
+struct Rebound(Backend);
+
+impl Policy for Rebound {
+    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> memory_core::Result<T>
+    where
+        T: Send,
+        F: Future<Output = memory_core::Result<T>> + Send,
+        N: Fn() -> F + Send + Sync,
+    {
+        let done = next().await?;
+        if call.operation == operation::SCAN_RECORDS {
+            let vectors = self.0.vectors()?;
+            let space = EmbeddingSpace::new("other", 2);
+            let record = NewRecord::new("x", vec![1.0, 0.0]);
+            let other = StoreRecords { namespace: "new".into(), space, records: vec![record] };
+            vectors.store(&scope("alice", "bot"), &other).await?;
+            let rebind = Rebind { namespace: "n".into(), from: "new".into() };
+            vectors.rebind(&scope("alice", "bot"), &rebind).await?;
+        }
+        Ok(done)
+    }
+}
+
+#[tokio::test]
+async fn v13_records_are_not_told_with_a_space_that_they_do_not_have() {
+    let (_source, from) = store();
+    let record = NewRecord::new("x", vec![1.0, 0.0]);
+    let vectors = from.vectors().unwrap();
+    vectors.store(&scope("alice", "bot"), &records("n", vec![record])).await.unwrap();
+    let (_target, to) = store();
+    let from = Side::of(&from.clone().layered(Rebound(from)));
+    let error = copy(&from, &Side::of(&to), &alice(), false, &quiet).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }

@@ -169,7 +169,7 @@ impl EmbedderConfig {
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self> {
         let read =
             if reader.is_text() { reader.text()?.parse() } else { Self::read_object(reader)? };
-        read.map_err(|error| reader.located(&error))
+        read.map_err(|error| reader.shown(&error))
     }
 
     /// Errors within are of the place they name, those of the result want one.

@@ -54,6 +54,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// As [`Reader::located`], of a value that may be shown: one that holds no variable.
+    pub(super) fn shown(&self, error: &Error) -> Error {
+        if !self.item.tree.has_variable() {
+            return self.located(error);
+        }
+        let problem = self.problem("this is not right as the environment's variables make it");
+        problem.with_hint("see what they hold; it is not shown, since it may be secret")
+    }
+
     fn child(&self, name: &str, item: &'a Item) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };
         Self { path: format!("{}{dot}{name}", self.path), item, ..self.clone() }
@@ -143,21 +152,26 @@ impl<'a> Reader<'a> {
         boolean.ok_or_else(|| self.problem("expected true or false"))
     }
 
-    /// The value as JSON.
-    pub(super) fn json(&self) -> Result<Value> {
+    /// The value as JSON. Text that a variable makes a number, `true` or `false` is that, if `typed`.
+    pub(super) fn json(&self, typed: bool) -> Result<Value> {
         Ok(match &self.item.tree {
             Tree::Null => Value::Null,
             Tree::Bool(value) => Value::Bool(*value),
             Tree::Number(number) => Value::Number(number.clone()),
-            Tree::Text(raw) => Value::String(self.expand(raw)?.into_owned()),
+            Tree::Text(raw) => {
+                let text = self.expand(raw)?;
+                let scalar = || serde_json::from_str(&text).ok().filter(is_scalar);
+                let scalar = if typed && raw.contains("${") { scalar() } else { None };
+                scalar.unwrap_or_else(|| Value::String(text.into_owned()))
+            }
             Tree::List(items) => items
                 .iter()
                 .enumerate()
-                .map(|(at, item)| self.child(&at.to_string(), item).json())
+                .map(|(at, item)| self.child(&at.to_string(), item).json(typed))
                 .collect::<Result<_>>()?,
             Tree::Map(entries) => entries
                 .iter()
-                .map(|(key, item)| Ok((key.text.clone(), self.child(&key.text, item).json()?)))
+                .map(|(key, item)| Ok((key.text.clone(), self.child(&key.text, item).json(typed)?)))
                 .collect::<Result<Object>>()?
                 .into(),
         })
@@ -233,6 +247,10 @@ impl<'a> Fields<'a> {
     pub(super) fn need(&self, name: &str) -> Result<Reader<'a>> {
         self.get(name).ok_or_else(|| self.of.problem(&format!("the key {name:?} is missing")))
     }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    value.is_number() || value.is_boolean()
 }
 
 fn kind(tree: &Tree) -> &'static str {

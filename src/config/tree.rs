@@ -26,6 +26,18 @@ pub(super) enum Tree {
     Map(Vec<(Key, Item)>),
 }
 
+impl Tree {
+    /// Whether the environment makes a part of it.
+    pub(super) fn has_variable(&self) -> bool {
+        match self {
+            Self::Text(raw) => raw.contains("${"),
+            Self::List(items) => items.iter().any(|item| item.tree.has_variable()),
+            Self::Map(entries) => entries.iter().any(|(_, item)| item.tree.has_variable()),
+            Self::Null | Self::Bool(_) | Self::Number(_) => false,
+        }
+    }
+}
+
 /// A key and where it stands.
 pub(super) struct Key {
     pub(super) text: String,

@@ -1,9 +1,9 @@
 //! `health`, `migrate`, `erase`, `purge` and `index`: the stores themselves.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use agent_memory::{ErasureReceipt, Error, HealthStatus};
+use agent_memory::{ErasureReceipt, Error, Health, HealthStatus, StoreUrl};
 use comfy_table::Cell;
 use serde_json::{Map, Value, json};
 
@@ -18,15 +18,7 @@ pub(crate) async fn health(deadline: u64, session: &Session, output: Output) -> 
     let mut lines = table(["store", "status", "latency", "server", "missing"]);
     for (name, url) in &session.config.stores {
         // Each store on its own, so that one that is lost does not hide the others.
-        let health = match session.registry.connect(url).await {
-            Ok(backend) => backend.control().health(deadline).await,
-            Err(error) => agent_memory::Health {
-                status: HealthStatus::Unreachable,
-                latency: Duration::ZERO,
-                server_version: String::new(),
-                missing: vec![error.to_string()],
-            },
-        };
+        let health = health_of(url, deadline, session).await;
         healthy &= health.status == HealthStatus::Healthy;
         let (colour, status) = match health.status {
             HealthStatus::Healthy => (Color::Green, "healthy"),
@@ -57,6 +49,25 @@ pub(crate) async fn health(deadline: u64, session: &Session, output: Output) -> 
     if healthy { Ok(()) } else { Err(Failure::Answered) }
 }
 
+/// Within the deadline, connecting included. A store that answers and refuses is reached.
+async fn health_of(url: &StoreUrl, deadline: Duration, session: &Session) -> Health {
+    let begun = Instant::now();
+    let connected = tokio::time::timeout(deadline, session.registry.connect(url)).await;
+    let (status, missing) = match connected {
+        Ok(Ok(backend)) => {
+            return backend.control().health(deadline.saturating_sub(begun.elapsed())).await;
+        }
+        Ok(Err(error)) if error.is_transient() => (HealthStatus::Unreachable, error.to_string()),
+        Ok(Err(error)) => (HealthStatus::Degraded, error.to_string()),
+        Err(_) => {
+            let seconds = deadline.as_secs();
+            (HealthStatus::Unreachable, format!("it did not answer within {seconds} s"))
+        }
+    };
+    let (latency, server_version) = (begun.elapsed(), String::new());
+    Health { status, latency, server_version, missing: vec![missing] }
+}
+
 pub(crate) async fn migrate(session: &Session, output: Output) -> Done {
     let mut answers = Map::new();
     let mut lines = table(["store", "applied"]);
@@ -72,6 +83,7 @@ pub(crate) async fn migrate(session: &Session, output: Output) -> Done {
 }
 
 pub(crate) async fn purge(session: &Session, output: Output) -> Done {
+    session.of_all_nodes()?;
     let mut answers = Map::new();
     let mut lines = table(["store", "records", "entries"]);
     for (name, url) in &session.config.stores {
@@ -102,6 +114,7 @@ pub(crate) async fn index(session: &Session, output: Output) -> Done {
 }
 
 pub(crate) async fn erase(yes: bool, session: &Session, output: Output) -> Done {
+    session.of_all_nodes()?;
     let Some(user) = session.named_user() else {
         return Err(Failure::Usage(
             Error::invalid_input("erase needs a user").with_hint("name one: erase --user ID"),

@@ -67,8 +67,9 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Refuses `--all-users` beside a user.
+/// Refuses `--all-users` beside a user, and a node.
 fn check(which: &Which, session: &Session) -> Done {
+    session.of_all_nodes()?;
     match session.named_user() {
         Some(user) if which.all_users => Err(Failure::Usage(
             Error::invalid_input(format!("both --all-users and the user {user:?} are named"))
@@ -140,6 +141,7 @@ fn unwritable(file: &Path, error: &io::Error) -> Error {
 }
 
 pub(crate) async fn import(args: ImportExport, session: &Session, output: Output) -> Done {
+    session.of_all_nodes()?;
     let begun = Instant::now();
     let place = Place::usual(session).await?;
     let side = place.side(&args.facets)?;

@@ -15,6 +15,18 @@ impl Message {
     /// `tool_calls`, `tool_call_id`, `id`, `metadata`, `token_count`. Nothing is ignored: any other
     /// field is `InvalidInput`.
     pub fn from_chat(value: &Value) -> Result<Self> {
+        let message = Self::read(value)?;
+        if !message.tool_calls.iter().all(Value::is_object) {
+            return Err(Error::invalid_input("tool_calls is a list of objects"));
+        }
+        if message.content.is_none() && message.tool_calls.is_empty() {
+            return Err(Error::invalid_input("a message needs content or tool calls"));
+        }
+        Ok(message)
+    }
+
+    /// Reads the chat form of any message that can be stored, one that says nothing included.
+    fn read(value: &Value) -> Result<Self> {
         let Value::Object(object) = value else {
             return Err(Error::invalid_input("a message is a JSON object")
                 .with_hint(r#"write it as {"role": "user", "content": "Hello"}"#));
@@ -33,7 +45,7 @@ impl Message {
         let role = role.parse()?;
         let tool_calls = match object.get("tool_calls") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(calls)) if calls.iter().all(Value::is_object) => calls.clone(),
+            Some(Value::Array(calls)) => calls.clone(),
             Some(_) => return Err(Error::invalid_input("tool_calls is a list of objects")),
         };
         let content = match object.get("content") {
@@ -43,9 +55,6 @@ impl Message {
             }
             _ => text(object, "content")?,
         };
-        if content.is_none() && tool_calls.is_empty() {
-            return Err(Error::invalid_input("a message needs content or tool calls"));
-        }
         Ok(Self {
             id: text(object, "id")?,
             role,
@@ -107,7 +116,7 @@ impl TryFrom<Value> for Message {
     type Error = Error;
 
     fn try_from(value: Value) -> Result<Self> {
-        Self::from_chat(&value)
+        Self::read(&value)
     }
 }
 
@@ -133,6 +142,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn c11_what_was_stored_is_read_back_whatever_it_says() {
+        for chat in [
+            json!({"role": "assistant", "content": null}),
+            json!({"role": "assistant", "content": null, "tool_calls": ["f()"]}),
+        ] {
+            Message::from_chat(&chat).unwrap_err();
+            let message: Message = serde_json::from_value(chat.clone()).unwrap();
+            assert_eq!(Value::from(message), chat);
+        }
+    }
 
     #[test]
     fn c5_a_transcript_comes_out_unchanged() {

@@ -227,6 +227,7 @@ impl<P: Policy> WorkingStore for Around<P, dyn WorkingStore> {
     async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
         let call = Call {
             items: Some(request.keys.len()),
+            writes: request.extend.is_some(),
             ..self.call(Some(Facet::Working), op::GET_MANY)
         };
         self.policy.around(call, || self.inner.get_many(scope, request)).await
@@ -274,8 +275,9 @@ impl<P: Policy> Control for Around<P, dyn Control> {
         self.inner.health(deadline).await
     }
 
+    /// Repeated after it took effect, its receipt would say that nothing was there.
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        let call = self.write(None, op::ERASE);
+        let call = Call { repeatable: false, ..self.write(None, op::ERASE) };
         self.policy.around(call, || self.inner.erase(user)).await
     }
 
