@@ -312,7 +312,12 @@ impl Control for Store {
             .map_err(applied)?;
         // What writers left who died between a write and finding that its place was gone.
         for collection in self.collections().await.map_err(applied)? {
-            self.remove(&collection, filter::of_user(user)).await.map_err(applied)?;
+            let left = self.registry().forsaken_places(&collection, user).await.map_err(applied)?;
+            for place in left {
+                let mut left = filter::of_user(user);
+                left.must.extend(filter::at(&place).must);
+                self.remove(&collection, left).await.map_err(applied)?;
+            }
         }
         Ok(ErasureReceipt { records: counts.iter().sum(), ..ErasureReceipt::default() })
     }

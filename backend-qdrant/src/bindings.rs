@@ -14,7 +14,7 @@ use qdrant_client::qdrant::{
 
 use crate::error::applied;
 use crate::filter;
-use crate::layout::{self, Namespace, field};
+use crate::layout::{self, Namespace, Place, field};
 use crate::payload::{self, Payload};
 use crate::transport::Transport;
 
@@ -70,6 +70,15 @@ pub(crate) struct Bound {
     pub(crate) namespace: Namespace,
     pub(crate) name: String,
     pub(crate) binding: Binding,
+}
+
+impl Bound {
+    /// Whether the place is the namespace's, or is to become it.
+    fn names(&self, place: &str) -> bool {
+        let Self { namespace, binding, .. } = self;
+        let own = Place::new(String::new(), namespace, &binding.generation);
+        own.as_str() == place || binding.left.iter().any(|left| left.place == place)
+    }
 }
 
 /// The collection that the prefix names.
@@ -288,18 +297,33 @@ impl Registry<'_> {
 
     /// The different users who have a namespace, in their byte order.
     pub(crate) async fn users(&self) -> Result<Vec<String>> {
-        self.values(field::USER, Filter::must([kind(BINDING)])).await
+        self.values(self.name, field::USER, Filter::must([kind(BINDING)])).await
     }
 
     /// The different nodes at which a user has a namespace, in their byte order.
     pub(crate) async fn nodes(&self, user: &str) -> Result<Vec<String>> {
         let whose = filter::is(field::USER, user);
-        self.values(field::NODE, Filter::must([kind(BINDING), whose])).await
+        self.values(self.name, field::NODE, Filter::must([kind(BINDING), whose])).await
     }
 
-    async fn values(&self, key: &str, filter: Filter) -> Result<Vec<String>> {
+    /// Places in a collection where a user's records are, and that no bond names. None ever will: a
+    /// bond comes before its records, and no two have a place in common.
+    pub(crate) async fn forsaken_places(
+        &self,
+        collection: &str,
+        user: &str,
+    ) -> Result<Vec<String>> {
+        let mut places = self.values(collection, field::PLACE, filter::of_user(user)).await?;
+        if !places.is_empty() {
+            let bound = self.of_user(user).await?;
+            places.retain(|place| !bound.iter().any(|bound| bound.names(place)));
+        }
+        Ok(places)
+    }
+
+    async fn values(&self, collection: &str, key: &str, filter: Filter) -> Result<Vec<String>> {
         let request = FacetCounts {
-            collection_name: self.name.to_owned(),
+            collection_name: collection.to_owned(),
             key: key.to_owned(),
             filter: Some(filter),
             limit: Some(u32::MAX.into()),

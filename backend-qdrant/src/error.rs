@@ -19,6 +19,18 @@ pub(crate) enum Effect {
     Write,
 }
 
+/// The contract's error for a status of a server. Its internal errors are trouble of its own, which
+/// may pass, such as that of a cluster whose node is away; Qdrant itself repeats what failed so.
+pub(crate) fn of_server(status: Status, effect: Effect) -> Error {
+    if status.code() != Code::Internal || has_no_room(&status) {
+        return translate(status, effect);
+    }
+    Error::unavailable(format!("Qdrant: {}", status.message()))
+        .with_maybe_applied(effect == Effect::Write)
+        .with_hint("is a node of the cluster away? see the server's log, and repeat the call")
+        .with_source(Cause::of(&status))
+}
+
 /// The contract's error for a status.
 pub(crate) fn translate(status: Status, effect: Effect) -> Error {
     let unknown = effect == Effect::Write && !never_sent(&status);

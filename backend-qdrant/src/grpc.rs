@@ -25,7 +25,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Response, Status};
 
 use crate::config::Server;
-use crate::error::{Effect, timeout, translate};
+use crate::error::{Effect, of_server, timeout};
 use crate::transport::Transport;
 
 /// Below what HTTP/2 proxies and firewalls drop as idle.
@@ -126,7 +126,7 @@ impl Grpc {
         match tokio::time::timeout(self.timeout, call).await {
             Err(_) => Err(timeout(effect)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(translate(status, effect)),
+            Ok(Err(status)) => Err(of_server(status, effect)),
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) mod field {
     pub(crate) const UPDATED: &str = "updated";
     pub(crate) const EXPIRES: &str = "expires";
     pub(crate) const VERSION: &str = "version";
+    /// The versions that a record's version replaced, the newest first, a few of them.
+    pub(crate) const BEFORE: &str = "before";
     pub(crate) const FINGERPRINT: &str = "fingerprint";
     pub(crate) const RAW: &str = "raw";
     pub(crate) const FACTS: &str = "facts";
@@ -66,8 +68,8 @@ pub(crate) mod field {
     pub(crate) const RECORD: [&str; 11] =
         [PLACE, ID, CONTENT, HASH, TYPE, METADATA, LANGUAGE, CREATED, UPDATED, EXPIRES, TAKEN];
     /// What a writer must know of a record that is there.
-    pub(crate) const HEAD: [&str; 8] =
-        [PLACE, ID, CREATED, UPDATED, EXPIRES, VERSION, FINGERPRINT, TAKEN];
+    pub(crate) const HEAD: [&str; 9] =
+        [PLACE, ID, CREATED, UPDATED, EXPIRES, VERSION, BEFORE, FINGERPRINT, TAKEN];
 }
 
 /// Parts as one text, from which they can be told again: different parts, different texts (G1).

@@ -7,7 +7,7 @@ mod support;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backend_qdrant::driver;
 use backend_qdrant::edge::Local;
@@ -17,7 +17,7 @@ use memory_core::{
     GetRecords, NewRecord, Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord,
     VectorSearch,
 };
-use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
+use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints, Value};
 use support::fixture::{Fixture, Moment, Mood, obliging};
 use support::gate::Gate;
 use tokio::runtime::Handle;
@@ -90,6 +90,8 @@ async fn e2_what_a_server_says_is_what_the_caller_is_told() {
     for (code, kind, retry) in [
         (Code::Unavailable, ErrorKind::Unavailable, Retry::Transient),
         (Code::DeadlineExceeded, ErrorKind::Timeout, Retry::Transient),
+        // A cluster says so while a node is away.
+        (Code::Internal, ErrorKind::Unavailable, Retry::Transient),
         (Code::Unauthenticated, ErrorKind::PermissionDenied, Retry::Permanent),
         (Code::PermissionDenied, ErrorKind::PermissionDenied, Retry::Permanent),
         (Code::ResourceExhausted, ErrorKind::RateLimited, Retry::Transient),
@@ -402,35 +404,158 @@ async fn e1_whichever_request_of_a_call_fails_the_error_tells_whether_it_was_app
     }
 }
 
-/// Whenever a record comes while its namespace is deleted, it is counted as deleted or is there.
+/// A server before whose nth request from now on something else happens, once.
+struct Interrupted {
+    left: Arc<AtomicUsize>,
+    _held: (Fixture, tempfile::TempDir),
+}
+
+impl Interrupted {
+    /// `late` is given another handle.
+    async fn start(late: impl AsyncFn(&Backend) + Copy + Send + Sync + 'static) -> (Self, Backend) {
+        let folder = tempfile::tempdir().unwrap();
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        let other: Arc<OnceLock<Backend>> = Arc::default();
+        let (counted, storing) = (Arc::clone(&left), Arc::clone(&other));
+        let mood: Mood = Arc::new(move |moment| {
+            if moment == Moment::Before && counted.fetch_sub(1, Ordering::SeqCst) == 0 {
+                let late = || Handle::current().block_on(late(storing.get().unwrap()));
+                tokio::task::block_in_place(late);
+            }
+            None
+        });
+        let fixture = Fixture::start(folder.path(), None, None, mood);
+        let url = format!("qdrant://{}", fixture.address);
+        let backend = connect(&url).await.unwrap();
+        other.set(connect(&url).await.unwrap()).unwrap();
+        (Self { left, _held: (fixture, folder) }, backend)
+    }
+
+    fn at(&self, request: usize) {
+        self.left.store(request, Ordering::SeqCst);
+    }
+
+    /// Whether it was interrupted since.
+    fn was(&self) -> bool {
+        self.left.swap(usize::MAX, Ordering::SeqCst) > usize::MAX / 2
+    }
+}
+
+/// Whenever a record comes while its namespace is deleted, or its user erased, it is counted as
+/// deleted or is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn v12_what_is_stored_while_its_namespace_is_deleted_is_counted_or_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let left = Arc::new(AtomicUsize::new(usize::MAX));
-    let other: Arc<OnceLock<Backend>> = Arc::default();
-    let (counted, storing) = (Arc::clone(&left), Arc::clone(&other));
-    let mood: Mood = Arc::new(move |moment| {
-        if moment == Moment::Before && counted.fetch_sub(1, Ordering::SeqCst) == 0 {
-            let late = || Handle::current().block_on(store(storing.get().unwrap(), "late"));
-            tokio::task::block_in_place(late).unwrap();
-        }
-        None
-    });
-    let fixture = Fixture::start(folder.path(), None, None, mood);
-    let url = format!("qdrant://{}", fixture.address);
-    let backend = connect(&url).await.unwrap();
-    other.set(connect(&url).await.unwrap()).unwrap();
+    let late = async |backend: &Backend| drop(store(backend, "late").await.unwrap());
+    let (server, backend) = Interrupted::start(late).await;
     let delete = DeleteRecords { namespace: "n".into(), which: Selection::Namespace };
+    for erases in [false, true] {
+        for requests in 0.. {
+            store(&backend, "early").await.unwrap();
+            server.at(requests);
+            let deleted = if erases {
+                backend.control().erase("ada").await.unwrap().records
+            } else {
+                backend.vectors().unwrap().delete(&scope(), &delete).await.unwrap()
+            };
+            if !server.was() {
+                assert!(requests > 5, "a deletion takes {requests} requests");
+                break;
+            }
+            let remaining = count(&backend).await.unwrap();
+            assert_eq!(deleted + remaining, 2, "stored before request {requests}");
+            backend.vectors().unwrap().delete(&scope(), &delete).await.unwrap();
+        }
+    }
+}
+
+/// Whenever another writes the same record, one says that it is new, and the other that it is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn v1_of_two_writers_of_a_record_one_inserts_it() {
+    async fn put(backend: &Backend, content: &str) -> Outcome {
+        let record = NewRecord::new(content, vec![1.0, 2.0]).with_id("x");
+        let (namespace, space) = ("n".into(), space());
+        let request = StoreRecords { namespace, space, records: vec![record] };
+        backend.vectors().unwrap().store(&scope(), &request).await.unwrap()[0].outcome
+    }
+    static LATE: Mutex<Option<Outcome>> = Mutex::new(None);
+    let late = async |backend: &Backend| {
+        let outcome = put(backend, "late").await;
+        *LATE.lock().unwrap() = Some(outcome);
+    };
+    let (server, backend) = Interrupted::start(late).await;
+    store(&backend, "of the namespace").await.unwrap();
     for requests in 0.. {
-        store(&backend, "early").await.unwrap();
-        left.store(requests, Ordering::SeqCst);
-        let deleted = backend.vectors().unwrap().delete(&scope(), &delete).await.unwrap();
-        if left.swap(usize::MAX, Ordering::SeqCst) < usize::MAX / 2 {
-            assert!(requests > 5, "a deletion takes {requests} requests");
+        server.at(requests);
+        let early = put(&backend, "early").await;
+        if !server.was() {
+            assert!(requests > 3, "storing takes {requests} requests");
             break;
         }
-        let remaining = count(&backend).await.unwrap();
-        assert_eq!(deleted + remaining, 2, "stored before request {requests}");
+        let late = LATE.lock().unwrap().take().unwrap();
+        let outcomes = [early, late];
+        assert!(outcomes.contains(&Outcome::Inserted), "{outcomes:?} at request {requests}");
+        assert!(outcomes.contains(&Outcome::Updated), "{outcomes:?} at request {requests}");
+        let which = Selection::Ids(vec!["x".into()]);
+        let delete = DeleteRecords { namespace: "n".into(), which };
         backend.vectors().unwrap().delete(&scope(), &delete).await.unwrap();
+    }
+}
+
+/// A deleter has marked the record and is slow to remove it; its clock is an hour ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_writer_waits_for_a_slow_deleter_of_the_same_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::start(folder.path(), None, None, obliging());
+    let backend = connect(&format!("qdrant://{}", fixture.address)).await.unwrap();
+    store(&backend, "a").await.unwrap();
+    let is = |key: &str, value: &str| Filter::must([Condition::matches(key, value.to_owned())]);
+    let ahead = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let ahead = i64::try_from((ahead + Duration::from_hours(1)).as_millis()).unwrap();
+    let mark = SetPayloadPoints {
+        collection_name: "memory.2".into(),
+        payload: [
+            ("place".to_owned(), Value::from("taken")),
+            ("version".to_owned(), Value::from("slow")),
+            ("taken".to_owned(), Value::from(ahead)),
+        ]
+        .into(),
+        points_selector: Some(is("id", "a").into()),
+        ..SetPayloadPoints::default()
+    };
+    fixture.local.set_payload(mark).unwrap();
+    let storing = tokio::spawn(async move { store(&backend, "a").await });
+    // Longer than a hundred looks at it take.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!storing.is_finished());
+    let remove = DeletePoints {
+        collection_name: "memory.2".into(),
+        points: Some(is("version", "slow").into()),
+        ..DeletePoints::default()
+    };
+    fixture.local.delete(remove).unwrap();
+    assert_eq!(storing.await.unwrap().unwrap()[0].outcome, Outcome::Inserted);
+}
+
+/// Scores that are told apart by rounding alone, or by the sign of a zero, are equal (V6).
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_equal_similarities_are_ordered_by_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("qdrant-edge:{}", folder.path().display());
+    let backend = connect(&url).await.unwrap();
+    let vectors = backend.vectors().unwrap();
+    let pairs =
+        [([1.0, 0.0], [1.000_000_2, 0.0], [1.0, 0.0]), ([0.0, -1.0], [0.0, 1.0], [-1.0, 0.0])];
+    for (at, (a, b, query)) in pairs.into_iter().enumerate() {
+        let namespace = format!("n{at}");
+        let record = |id: &str, vector: [f32; 2]| NewRecord::new(id, vector.to_vec()).with_id(id);
+        let records = vec![record("b", b), record("a", a)];
+        let request = StoreRecords { namespace: namespace.clone(), space: space(), records };
+        vectors.store(&scope(), &request).await.unwrap();
+        for limit in [1, 2] {
+            let search = VectorSearch::new(&*namespace, space(), query.to_vec(), limit);
+            let hits = vectors.search(&scope(), &search).await.unwrap().hits;
+            let found: Vec<_> = hits.iter().map(|hit| &*hit.record.id).collect();
+            assert_eq!(found, ["a", "b"][..limit], "{hits:?}");
+        }
     }
 }

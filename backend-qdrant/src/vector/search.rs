@@ -22,9 +22,10 @@ use crate::record::{self, direction};
 /// vector is as near to itself as a threshold of 1 asks.
 const ROUNDING: f32 = 1e-6;
 
-/// The similarity that a score says.
+/// The similarity that a score says, by which hits are ordered: what rounding tells apart, or the
+/// sign of a zero, is no difference.
 pub(super) fn similarity(score: f32) -> f32 {
-    score.clamp(-1.0, 1.0)
+    score.clamp(-1.0, 1.0) + 0.0
 }
 
 /// The threshold for the store, which is exclusive.
@@ -124,7 +125,9 @@ impl Store {
         let mut asked = limit + 1;
         let mut points = whole;
         let mut known: HashMap<String, Payload> = HashMap::new();
-        while points.len() == asked && points[limit - 1].score <= points[asked - 1].score {
+        while points.len() == asked
+            && similarity(points[limit - 1].score) <= similarity(points[asked - 1].score)
+        {
             for point in &mut points {
                 if let Some(id) = &point.id
                     && point.payload.len() > 1
@@ -140,7 +143,7 @@ impl Store {
             found.push((payload::need_text(&point.payload, field::ID)?.to_owned(), point));
         }
         found.sort_by(|(a_id, a), (b_id, b)| {
-            b.score.total_cmp(&a.score).then_with(|| a_id.cmp(b_id))
+            similarity(b.score).total_cmp(&similarity(a.score)).then_with(|| a_id.cmp(b_id))
         });
         found.truncate(limit);
         self.complete(nearest.collection, found, &mut known).await

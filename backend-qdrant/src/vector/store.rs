@@ -2,10 +2,12 @@
 //!
 //! Each round reads what is there, writes what differs under the condition that it is still so, and
 //! reads who won. What others changed in between is tried again. So a record is written by one of
-//! many writers of the same, and the others find it unchanged.
+//! many writers of the same, and the others find it unchanged. A record remembers the last versions
+//! that it replaced, by which a writer that was overtaken before it looked knows that it had won.
+//! One whose record was deleted before it looked cannot know, and stores it anew.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memory_core::{
@@ -32,6 +34,10 @@ pub(super) const ROUNDS: usize = 100;
 const DELETING: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How many versions a record remembers that it replaced: a writer who finds another's version looks
+/// for its own among them, and so knows that it was written and overtaken.
+const HISTORY: usize = 4;
+
 /// Points in one request, and bytes, far below what servers take (32 MiB).
 const POINTS: usize = 250;
 const BYTES: usize = 8 << 20;
@@ -52,6 +58,8 @@ struct Task<'a> {
     when: When,
     /// The versions under which it was written in rounds before, and what that came to.
     written: Vec<(String, StoredRecord)>,
+    /// The deletion that it waits for, by its version, and since when.
+    awaits: Option<(String, Instant)>,
 }
 
 /// What a record's times are to be.
@@ -66,6 +74,8 @@ enum When {
 struct Head {
     times: Times,
     version: String,
+    /// Those that it replaced, the newest first.
+    before: Vec<String>,
     fingerprint: String,
     /// When somebody took hold of it.
     taken: Option<Timestamp>,
@@ -83,6 +93,7 @@ impl Head {
                 expires: payload::get_moment(fields, field::EXPIRES)?,
             },
             version: payload::need_text(fields, field::VERSION)?.to_owned(),
+            before: before(fields),
             fingerprint: payload::need_text(fields, field::FINGERPRINT)?.to_owned(),
             taken: payload::get_moment(fields, field::TAKEN)?,
             leaving: place == filter::NOWHERE,
@@ -94,9 +105,19 @@ impl Head {
     }
 
     /// Whether the deleter that is about to remove it may yet do so.
-    fn is_awaited(&self, now: Timestamp) -> bool {
+    fn is_leaving(&self, now: Timestamp) -> bool {
         self.leaving && self.taken.is_some_and(|taken| taken.saturating_add(DELETING) > now)
     }
+
+    /// What a version that replaces it has replaced.
+    fn history(&self) -> Vec<String> {
+        let all = std::iter::once(&self.version).chain(&self.before);
+        all.take(HISTORY).cloned().collect()
+    }
+}
+
+fn before(fields: &Payload) -> Vec<String> {
+    payload::get_texts(fields, field::BEFORE).into_iter().map(str::to_owned).collect()
 }
 
 impl Store {
@@ -152,24 +173,27 @@ impl Store {
         mut tasks: Vec<Task<'a>>,
     ) -> Result<HashMap<String, StoredRecord>> {
         let mut done = HashMap::with_capacity(tasks.len());
-        for round in 0..ROUNDS {
-            // From the second on, something was written.
-            let round = self.round(batch, tasks, &mut done).await.map_err(applied_if(round > 0));
-            tasks = round?;
+        let mut rounds = 0;
+        while rounds < ROUNDS {
+            let round = self.round(batch, tasks, &mut done).await.map_err(applied_if(rounds > 0));
+            let (again, wrote) = round?;
+            tasks = again;
             if tasks.is_empty() {
                 return Ok(done);
             }
+            // One that only waited for deleters is none.
+            rounds += usize::from(wrote);
         }
         Err(contended())
     }
 
-    /// One round; gives what others came in between of.
+    /// One round; gives what others came in between of, and whether anything was written.
     async fn round<'a>(
         &self,
         batch: &Batch<'a>,
         tasks: Vec<Task<'a>>,
         done: &mut HashMap<String, StoredRecord>,
-    ) -> Result<Vec<Task<'a>>> {
+    ) -> Result<(Vec<Task<'a>>, bool)> {
         let (binding, heads) = self.bound_heads(batch, &tasks).await?;
         self.ensure_collection(batch.space.dimensions).await?;
         let place = self.place(&batch.namespace, &binding);
@@ -179,7 +203,7 @@ impl Store {
         let mut again = Vec::new();
         for mut task in tasks {
             let head = heads.get(&task.draft.id);
-            if head.is_some_and(|head| head.is_awaited(now)) {
+            if head.is_some_and(|head| task.waits_for(head, now)) {
                 again.push(task);
                 continue;
             }
@@ -194,7 +218,11 @@ impl Store {
                 return Err(request.differs(&task.draft.id));
             }
             let times = task.times(living, now);
-            let point = point(&place, batch.scope.user(), &task.draft, times, &version);
+            let mut point = point(&place, batch.scope.user(), &task.draft, times, &version);
+            if let Some(living) = living {
+                let history = payload::texts(living.history());
+                point.payload.insert(field::BEFORE.to_owned(), history);
+            }
             match head {
                 None => inserts.push(point),
                 Some(head) => {
@@ -210,7 +238,7 @@ impl Store {
             tokio::time::sleep(PAUSE).await;
         }
         if written.is_empty() {
-            return Ok(again);
+            return Ok((again, false));
         }
         let has_inserted = !inserts.is_empty();
         self.write(&place.collection, inserts, UpdateMode::InsertOnly, None).await?;
@@ -222,7 +250,7 @@ impl Store {
         }
         let confirmed = self.confirm(&batch.namespace, &binding, &version, written, done).await;
         again.extend(confirmed.map_err(applied)?);
-        Ok(again)
+        Ok((again, true))
     }
 
     /// The namespace's bond, and what is there of the records. Both are asked for at once, where the
@@ -309,7 +337,8 @@ impl Store {
             .map_err(applied_if(several))
     }
 
-    /// Reads who won. Where the bond was changed meanwhile, nothing counts as written.
+    /// Reads who won, or won and was overtaken. Where the bond was changed meanwhile, nothing counts
+    /// as written.
     async fn confirm<'a>(
         &self,
         namespace: &Namespace,
@@ -320,13 +349,15 @@ impl Store {
     ) -> Result<Vec<Task<'a>>> {
         let place = self.place(namespace, binding);
         let ids = written.iter().map(|task| &task.draft.id);
-        let wanted = Some(fields([field::ID, field::VERSION]));
+        let wanted = Some(fields([field::ID, field::VERSION, field::BEFORE]));
         let (points, bound) =
             tokio::try_join!(self.points(&place, ids, wanted, None), self.binding(namespace))?;
-        let mut winners: HashMap<&str, &str> = HashMap::with_capacity(points.len());
+        let mut winners = HashSet::with_capacity(points.len());
         for point in &points {
-            let id = payload::need_text(&point.payload, field::ID)?;
-            winners.insert(id, payload::need_text(&point.payload, field::VERSION)?);
+            let last = payload::need_text(&point.payload, field::VERSION)?;
+            if last == version || before(&point.payload).iter().any(|before| before == version) {
+                winners.insert(payload::need_text(&point.payload, field::ID)?);
+            }
         }
         if !bound.as_ref().is_some_and(|bound| bound.is_at(binding)) {
             // The namespace's records are somewhere else: what was written belongs to nobody.
@@ -336,7 +367,7 @@ impl Store {
         let bound = bound.is_some_and(|bound| bound.token == binding.token);
         let mut again = Vec::new();
         for mut task in written {
-            let won = bound && winners.get(task.draft.id.as_str()) == Some(&version);
+            let won = bound && winners.contains(task.draft.id.as_str());
             match task.written.pop_if(|_| won) {
                 Some((_, stored)) => drop(done.insert(task.draft.id, stored)),
                 None => again.push(task),
@@ -355,7 +386,22 @@ pub(super) fn contended() -> Error {
 
 impl<'a> Task<'a> {
     fn new(draft: Draft<'a>, when: When) -> Self {
-        Self { draft, when, written: Vec::new() }
+        Self { draft, when, written: Vec::new(), awaits: None }
+    }
+
+    /// Whether to wait for a deleter, and no longer than one takes by this process's own clock: that
+    /// of the deleter may be ahead.
+    fn waits_for(&mut self, head: &Head, now: Timestamp) -> bool {
+        if !head.is_leaving(now) {
+            return false;
+        }
+        match &self.awaits {
+            Some((version, since)) if *version == head.version => since.elapsed() < DELETING,
+            _ => {
+                self.awaits = Some((head.version.clone(), Instant::now()));
+                true
+            }
+        }
     }
 
     fn restored(record: &'a Record) -> Self {
@@ -367,7 +413,8 @@ impl<'a> Task<'a> {
     /// What writing comes to where a living record makes it needless: because it is the same, or
     /// was written in a round before.
     fn is_done(&self, head: &Head) -> Option<StoredRecord> {
-        let before = self.written.iter().find(|(version, _)| *version == head.version);
+        let is_mine = |version: &String| *version == head.version || head.before.contains(version);
+        let before = self.written.iter().find(|(version, _)| is_mine(version));
         if let Some((_, stored)) = before {
             return Some(stored.clone());
         }
