@@ -11,7 +11,8 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Address, Config};
 use crate::error::Failure;
@@ -30,8 +31,17 @@ const ASKING_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Cluster {
     config: Config,
     map: RwLock<Map>,
-    /// When the map was last learnt; held while it is.
-    learnt: Mutex<Option<Instant>>,
+    /// The last look at who serves what; held during one.
+    looked: Mutex<Option<Look>>,
+}
+
+/// A look at who serves what.
+#[derive(Debug)]
+struct Look {
+    /// When it ended.
+    at: Instant,
+    /// Why no node told; none where the map was learnt.
+    failed: Option<RedisError>,
 }
 
 /// Which node serves which slots.
@@ -53,15 +63,19 @@ enum Again {
 }
 
 impl Cluster {
-    pub(crate) async fn connect(config: Config) -> Result<Self, Failure> {
-        let cluster = Self { config, map: RwLock::new(Map::default()), learnt: Mutex::new(None) };
+    pub(crate) async fn connect(config: Config) -> Result<Arc<Self>, Failure> {
+        let cluster = Self { config, map: RwLock::new(Map::default()), looked: Mutex::new(None) };
         cluster.learn(Instant::now(), None).await?;
-        Ok(cluster)
+        Ok(Arc::new(cluster))
     }
 
     /// Runs one command on the node that serves the slot of `key`. While none does, it waits as
     /// long as a call may take.
-    pub(crate) async fn send(&self, key: &str, request: Request<'_>) -> Result<Value, Failure> {
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        key: &str,
+        request: Request<'_>,
+    ) -> Result<Value, Failure> {
         let slot = slot(key);
         let deadline = Instant::now() + self.config.timeout;
         let mut pause = FIRST_PAUSE;
@@ -72,19 +86,28 @@ impl Cluster {
                 Err(failure) => failure,
             };
             match again(&failure) {
+                None if !failure.maybe_run => return Err(failure),
+                // The node may be gone: the next call should know, and this one has no time left.
                 None => {
-                    if failure.maybe_run {
-                        // The node may be gone; the next call should know.
-                        let _ = self.learn(started, None).await;
-                    }
+                    drop(self.learning(started, None));
                     return Err(failure);
                 }
-                Some(_) if Instant::now() + pause >= deadline => return Err(failure),
-                Some(Again::Moved(address)) => self.learn(started, Some(address)).await?,
+                Some(_) if Instant::now() + pause >= deadline => {
+                    drop(self.learning(started, None));
+                    return Err(failure);
+                }
+                Some(Again::Moved(address)) => {
+                    match timeout_at(deadline, self.learning(started, Some(address))).await {
+                        Ok(Ok(learnt)) => learnt?,
+                        _ => return Err(failure),
+                    }
+                }
                 Some(Again::Wait) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    let _ = self.learn(started, None).await;
+                    if timeout_at(deadline, self.learning(started, None)).await.is_err() {
+                        return Err(failure);
+                    }
                 }
                 Some(Again::Ask(address)) => match self.node(&address) {
                     Ok(node) => match node.send(Request { asking: true, ..request }).await {
@@ -124,43 +147,54 @@ impl Cluster {
         Ok(Arc::clone(self.map.write().nodes.entry(address.clone()).or_insert(node)))
     }
 
-    /// Asks the nodes one after the other, `first` first, who serves what. Where that was learnt
-    /// since `since`, it is known already.
+    /// Learns in the background: a look goes on to its end, however long the call may wait that began
+    /// it. The nodes that do not answer may come before the one that does.
+    fn learning(
+        self: &Arc<Self>,
+        since: Instant,
+        first: Option<Address>,
+    ) -> JoinHandle<Result<(), Failure>> {
+        let cluster = Arc::clone(self);
+        tokio::spawn(async move { cluster.learn(since, first).await })
+    }
+
+    /// Asks the nodes one after the other, `first` first, who serves what. Calls that wait share
+    /// one look: what came of it since `since` is known already, also that no node told.
     async fn learn(&self, since: Instant, first: Option<Address>) -> Result<(), Failure> {
-        let mut learnt = self.learnt.lock().await;
-        if learnt.is_some_and(|at| at >= since) {
-            return Ok(());
+        let mut looked = self.looked.lock().await;
+        if let Some(look) = looked.as_ref().filter(|look| look.at >= since) {
+            return look.failed.clone().map_or(Ok(()), |error| Err(Failure::unsent(error)));
         }
+        let learnt = self.look(first).await;
+        let failed = learnt.as_ref().err().cloned();
+        *looked = Some(Look { at: Instant::now(), failed });
+        learnt.map_err(Failure::unsent)
+    }
+
+    async fn look(&self, first: Option<Address>) -> RedisResult<()> {
         let mut known: Vec<Address> = first.into_iter().collect();
         known.extend(self.map.read().ranges.iter().map(|(_, _, address)| address.clone()));
         known.extend(self.config.addresses.iter().cloned());
         let mut seen = HashSet::new();
         known.retain(|address| seen.insert(address.clone()));
-        let mut last = Failure::unsent(uncovered());
+        let mut last = uncovered();
         for address in known {
             match self.ask(&address).await {
-                Ok(ranges) => {
-                    self.adopt(ranges).map_err(Failure::unsent)?;
-                    *learnt = Some(Instant::now());
-                    return Ok(());
-                }
-                Err(failure) => last = Failure { maybe_run: false, ..failure },
+                Ok(ranges) => return self.adopt(ranges),
+                Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    async fn ask(&self, address: &Address) -> Result<Vec<(u16, u16, Address)>, Failure> {
-        let node = self.node(address).map_err(Failure::unsent)?;
+    async fn ask(&self, address: &Address) -> RedisResult<Vec<(u16, u16, Address)>> {
+        let node = self.node(address)?;
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let asked = tokio::time::timeout(ASKING_TIMEOUT, node.send(Request::new(&command))).await;
-        let answer = asked.unwrap_or_else(|_| {
-            Err(Failure::unsent(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
-        })?;
+        let asked = timeout(ASKING_TIMEOUT, node.send(Request::new(&command))).await;
+        let answer = asked.map_err(std::io::Error::from)?.map_err(|failure| failure.error)?;
         ranges(answer, &address.host).ok_or_else(|| {
-            let error = (redis::ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS is not understood");
-            Failure::unsent(error.into())
+            (redis::ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS is not understood").into()
         })
     }
 

@@ -46,6 +46,10 @@ impl Config {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let place = place.strip_prefix("//").ok_or_else(no_host)?;
         let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+        if [path, query].iter().any(|text| text.contains('@')) {
+            // Then the host is a piece of the password, or may be: nothing of it is told (E3).
+            return Err(unescaped("an @ stands behind the host".into()));
+        }
         let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
         let mut config = Self {
@@ -132,13 +136,16 @@ fn no_host() -> Error {
         .with_hint("write it as redis://host:port/database or redis+cluster://host,host")
 }
 
+fn unescaped(message: String) -> Error {
+    Error::config(message)
+        .with_hint("escape / ? # @ and : in a user, password or option as %2F %3F %23 %40 %3A")
+}
+
 fn address(text: &str) -> Result<Address> {
-    // The host's own syntax, IPv6 in brackets among it, is the URL library's to know.
+    // The host's own syntax, IPv6 in brackets among it, is the URL library's to know. The text is
+    // not repeated: it may hold a password at a wrong place.
     let url = url::Url::parse(&format!("redis://{text}"));
-    let url = url.map_err(|error| {
-        Error::config(format!("{text:?} is not a host and port: {error}"))
-            .with_hint("escape / ? # @ and : in a user or password as %2F %3F %23 %40 %3A")
-    })?;
+    let url = url.map_err(|error| unescaped(format!("the URL names no host and port: {error}")))?;
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(no_host)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok(Address { host: host.into(), port: url.port().unwrap_or(DEFAULT_PORT) })
@@ -241,6 +248,27 @@ mod tests {
         assert_eq!(config.exposed_password(), Some("s@/CANARY"));
         assert_eq!(config.database, 3);
         assert!(!format!("{config:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn e3_no_part_of_a_password_is_told_where_it_was_not_escaped() {
+        for wrong in [
+            "redis://u:CAN?ARY@h/0",
+            "redis://u:CAN/ARY@h/0",
+            "redis://u:6379?ARY@h",
+            "redis://u:6379?prefix=a&ARY@h",
+            "redis://u:6379/ARY@h",
+            "redis://u:p@CAN/ARY@h",
+            "redis+cluster://u:CAN?ARY@h,i",
+            "redis://u:CANARY",
+        ] {
+            let error = config(wrong).unwrap_err();
+            assert_eq!(error.code(), "config");
+            let told = format!("{error} {error:?} {:?}", error.hint());
+            assert!(!told.contains("CAN") && !told.contains("ARY"), "{told}");
+            assert!(told.contains("%3F"), "{told}");
+        }
+        assert_eq!(config("redis://u:p@h?prefix=a%40b").unwrap().prefix, "a@b");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The connection to a server or a cluster, and the scripts that run over it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use memory_core::Result;
 use redis::{Arg, Cmd, Value};
@@ -8,7 +8,8 @@ use redis::{Arg, Cmd, Value};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::error::{Failure, error};
-use crate::node::{Node, Request};
+use crate::keys;
+use crate::node::{Node, Request, Wait};
 
 /// A server or a cluster.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub(crate) struct Connection {
 
 #[derive(Debug)]
 enum Servers {
-    Single(Node),
-    Cluster(Cluster),
+    Single(Box<Node>),
+    Cluster(Arc<Cluster>),
 }
 
 /// A Lua script. All its keys share one slot; the first one given names it.
@@ -64,11 +65,17 @@ impl Connection {
         let replicas = config.replicas;
         let servers = match config.addresses.as_slice() {
             [address] if !config.cluster => {
-                Node::new(&config, address).map(Servers::Single).map_err(Failure::unsent)
+                let node = Node::new(&config, address).map_err(Failure::unsent);
+                node.map(Box::new).map(Servers::Single)
             }
             _ => Cluster::connect(config).await.map(Servers::Cluster),
         };
         Ok(Self { servers: servers.map_err(|failure| error(failure, false))?, replicas })
+    }
+
+    /// How many replicas must have a write before it is acknowledged.
+    pub(crate) fn replicas(&self) -> usize {
+        self.replicas
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
@@ -94,11 +101,12 @@ impl Connection {
         call.arg("EVALSHA").arg(script.sha()).arg(keys.len()).arg(keys);
         arguments(&mut call);
         let key = keys.first().map_or("", String::as_str);
-        let replicas = if script.writes { self.replicas } else { 0 };
-        let answer = match self.send(key, Request { replicas, ..Request::new(&call) }).await {
+        let mark = (script.writes && self.replicas > 0).then(|| keys::mark(key));
+        let wait = mark.as_deref().map(|mark| Wait { replicas: self.replicas, mark });
+        let answer = match self.send(key, Request { wait, ..Request::new(&call) }).await {
             Err(failure) if failure.code() == Some("NOSCRIPT") => {
                 let call = script.spelt_out(&call);
-                self.send(key, Request { replicas, ..Request::new(&call) }).await
+                self.send(key, Request { wait, ..Request::new(&call) }).await
             }
             answer => answer,
         };

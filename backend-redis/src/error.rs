@@ -19,10 +19,15 @@ impl Failure {
         Self { error, maybe_run: false }
     }
 
-    /// A write that too few replicas have in time.
-    pub(crate) fn unreplicated() -> Self {
-        let error = (redis::ErrorKind::Client, UNREPLICATED);
-        Self { error: error.into(), maybe_run: true }
+    /// A write that ran, and that too few replicas are known to have; `why` is what the server said
+    /// instead. It carries no code of the server's, as those are of what did not run.
+    pub(crate) fn unreplicated(why: Option<&RedisError>) -> Self {
+        let kind = redis::ErrorKind::Client;
+        let error = match why {
+            Some(why) => (kind, UNREPLICATED, why.to_string()).into(),
+            None => (kind, UNREPLICATED).into(),
+        };
+        Self { error, maybe_run: true }
     }
 
     /// A command that was sent and not answered, or answered with an error.
@@ -145,7 +150,9 @@ fn unanswered(failure: &Failure) -> Error {
                 .with_hint("the driver needs Redis 7 or later, or Valkey")
         }
         redis::ErrorKind::Client if failure.maybe_run => {
-            Error::unavailable(UNREPLICATED).with_hint("look at the replicas, or lower ?replicas=…")
+            let said = error.detail().map(|said| format!(" ({said})")).unwrap_or_default();
+            Error::unavailable(format!("{UNREPLICATED}{said}"))
+                .with_hint("look at the replicas, or lower ?replicas=…")
         }
         _ if failure.maybe_run => Error::unavailable(format!("the connection broke: {error}"))
             .with_hint("it is made anew by the next call"),

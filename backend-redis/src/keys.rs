@@ -142,6 +142,15 @@ pub(crate) fn probe(prefix: &str, kind: &str) -> String {
     format!("{prefix}:{{/}}:probe:{kind}")
 }
 
+/// The key that is written, and gone at once, so that replicas are waited for: in the slot of `key`
+/// and under its prefix.
+pub(crate) fn mark(key: &str) -> String {
+    match key.split_once('}') {
+        Some((tagged, _)) => format!("{tagged}}}:mark"),
+        None => format!("{key}:{{{key}}}:mark"),
+    }
+}
+
 /// The schema's version.
 pub(crate) fn schema(prefix: &str) -> String {
     format!("{prefix}:schema")
@@ -177,6 +186,14 @@ mod tests {
         assert_ne!(entry("a/b", "c", "d"), entry("a", "b/c", "d"));
         assert_ne!(entry("a%2Fb", "c", "d"), entry("a/b", "c", "d"));
         assert_eq!(entry("}:x{", "{", "k"), "p:{%7D:x%7B/%7B}:entry:k");
+    }
+
+    #[test]
+    fn a_mark_is_in_the_slot_of_its_key() {
+        assert_eq!(mark("p:{a/b}:entry:}"), "p:{a/b}:mark");
+        assert_eq!(mark(&ListKeys::users("p").names), "p:{/}:mark");
+        // A whole key is its own tag.
+        assert_eq!(mark(&schema("p")), "p:schema:{p:schema}:mark");
     }
 
     #[test]

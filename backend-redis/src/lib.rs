@@ -42,6 +42,7 @@
 //! | `P:{user/node}:ids:NAME`, `:gone:NAME` | its message ids, and those whose message is gone |
 //! | `P:{user/node}:conversations` | the conversations in byte order |
 //! | `P:{user}:nodes`, `P:{/}:users` | the registry, by which an erasure finds every scope |
+//! | `P:{…}:mark` | nothing: with `replicas` it is written behind a write, and gone at once |
 //! | `P:{user}:cache`, `:cache:NODE/…` | what caches share of a user; all of it expires |
 //! | `P:schema` | the version of all this |
 //!

@@ -9,7 +9,8 @@ use parking_lot::RwLock;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, Value,
+    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult,
+    Value,
 };
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -35,19 +36,30 @@ pub(crate) struct Node {
     connecting: Mutex<Option<Failed>>,
 }
 
+/// Has the server write behind a command, so that WAIT waits for what came before.
+const MARK: &str = include_str!("lua/mark.lua");
+
 /// A command, and how to run it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) command: &'a Cmd,
-    /// How many replicas must have its effect before it is acknowledged.
-    pub(crate) replicas: usize,
+    pub(crate) wait: Option<Wait<'a>>,
     /// Whether its slot is still moving here from another node.
     pub(crate) asking: bool,
 }
 
+/// For what a command waits before it is acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait<'a> {
+    /// How many replicas must have its effect.
+    pub(crate) replicas: usize,
+    /// The key of [`MARK`].
+    pub(crate) mark: &'a str,
+}
+
 impl<'a> Request<'a> {
     pub(crate) fn new(command: &'a Cmd) -> Self {
-        Self { command, replicas: 0, asking: false }
+        Self { command, wait: None, asking: false }
     }
 }
 
@@ -80,29 +92,32 @@ impl Node {
     /// Runs one command.
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Value, Failure> {
         let mut live = self.live().await.map_err(Failure::unsent)?;
-        if !request.asking && request.replicas == 0 {
+        if !request.asking && request.wait.is_none() {
             let answer = live.ask(request.command).await;
             return live.check(answer.and_then(Value::extract_error));
         }
         let mut pipeline = redis::pipe();
-        if request.asking {
-            pipeline.cmd("ASKING");
-        }
+        let ask = |pipeline: &mut Pipeline| {
+            // It holds for one command.
+            if request.asking {
+                pipeline.cmd("ASKING");
+            }
+        };
+        ask(&mut pipeline);
         pipeline.add_command(request.command.clone());
-        if request.replicas > 0 {
-            let patience = u64::try_from(self.timeout.as_millis() / 2).unwrap_or(u64::MAX);
-            pipeline.cmd("WAIT").arg(request.replicas).arg(patience);
+        if let Some(Wait { replicas, mark }) = request.wait {
+            ask(&mut pipeline);
+            pipeline.cmd("EVAL").arg(MARK).arg(1).arg(mark);
+            pipeline.cmd("WAIT").arg(replicas).arg(patience(self.timeout));
         }
         let skip = usize::from(request.asking);
-        let count = 1 + usize::from(request.replicas > 0);
+        let count = pipeline.len() - skip;
         let answers = live.connection.send_packed_commands(&pipeline, skip, count).await;
         let mut answers = live.check(answers)?.into_iter();
         let answer = live.check(answers.next().unwrap_or_default().extract_error())?;
-        match answers.next() {
-            Some(Value::Int(have)) if usize::try_from(have).unwrap_or(0) < request.replicas => {
-                Err(Failure::unreplicated())
-            }
-            _ => Ok(answer),
+        match request.wait {
+            Some(Wait { replicas, .. }) => confirmed(answers, replicas).map(|()| answer),
+            None => Ok(answer),
         }
     }
 
@@ -181,15 +196,36 @@ impl Live {
         }
     }
 
-    /// Gives the connection up where it broke, or where nobody knows what it still answers.
+    /// Gives the connection up where it broke, where nobody knows what it still answers, and where
+    /// the server became a replica: its name may lead to its heir by now.
     fn check<T>(&self, answer: RedisResult<T>) -> Result<T, Failure> {
         answer.map_err(|error| {
-            if error.is_unrecoverable_error() || error.is_timeout() {
+            let demoted = error.code() == Some("READONLY");
+            if demoted || error.is_unrecoverable_error() || error.is_timeout() {
                 self.lost.store(true, Ordering::Release);
             }
             Failure::sent(error)
         })
     }
+}
+
+/// How long WAIT waits, in ms: the answer should come before a call ends. 0 would be for ever.
+fn patience(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis() / 2).unwrap_or(u64::MAX).max(1)
+}
+
+/// Whether so many replicas have a write, given the answers to what was sent behind it. Any other
+/// answer than their number says nothing of them.
+fn confirmed(answers: impl Iterator<Item = Value>, replicas: usize) -> Result<(), Failure> {
+    let mut have = 0;
+    for answer in answers {
+        match answer.extract_error() {
+            Ok(Value::Int(count)) => have = usize::try_from(count).unwrap_or(0),
+            Ok(_) => {}
+            Err(error) => return Err(Failure::unreplicated(Some(&error))),
+        }
+    }
+    if have >= replicas { Ok(()) } else { Err(Failure::unreplicated(None)) }
 }
 
 impl fmt::Debug for Node {
@@ -203,7 +239,8 @@ fn client(config: &Config, address: &Address) -> RedisResult<Client> {
     let mut settings =
         RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(config.database);
     if let Some(user) = &config.user {
-        settings = settings.set_username(user);
+        // Without a password the client would leave the user out, and be the server's default one.
+        settings = settings.set_username(user).set_password("");
     }
     if let Some(password) = config.exposed_password() {
         settings = settings.set_password(password);
@@ -220,4 +257,24 @@ fn client(config: &Config, address: &Address) -> RedisResult<Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
     Client::build_with_tls(at(tls)?, certificates.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_never_waits_for_ever() {
+        let patience = |millis| super::patience(Duration::from_millis(millis));
+        assert_eq!([1, 2, 10_000].map(patience), [1, 1, 5_000]);
+    }
+
+    #[test]
+    fn g6_only_a_number_of_replicas_confirms_a_write() {
+        let of = |answers: Vec<Value>| confirmed(answers.into_iter(), 1).map_err(|f| f.maybe_run);
+        assert_eq!(of(vec![Value::Nil, Value::Int(1)]), Ok(()));
+        for answers in [vec![], vec![Value::Nil], vec![Value::Nil, Value::Int(0)]] {
+            assert_eq!(of(answers), Err(true));
+        }
+    }
 }

@@ -13,6 +13,14 @@ use crate::store::Store;
 // It does not count as writing: on a replica it is refused, and that is no lack of rights.
 static RIGHTS: Script = Script::reading(include_str!("lua/rights.lua"));
 
+/// Whether the user may run WAIT. A replica refuses it to all; that is no lack of rights.
+async fn may_wait(store: &Store) -> bool {
+    let mut wait = redis::cmd("WAIT");
+    wait.arg(0).arg(1);
+    let tried = store.connection.everywhere(&wait).await;
+    tried.err().is_none_or(|error| error.kind() != ErrorKind::PermissionDenied)
+}
+
 /// Fails with `PermissionDenied` naming every command that the user may not run.
 pub(crate) async fn check(store: &Store) -> Result<()> {
     let names = ["text", "hash", "set", "stream"].map(|kind| probe(&store.prefix, kind));
@@ -20,6 +28,9 @@ pub(crate) async fn check(store: &Store) -> Result<()> {
     let mut commands = Vec::new();
     while !denied.is_empty() {
         commands.push(denied.text()?);
+    }
+    if store.connection.replicas() > 0 && !may_wait(store).await {
+        commands.push("WAIT".into());
     }
     if commands.is_empty() {
         return Ok(());

@@ -32,7 +32,8 @@ pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     let weakest = kept.into_iter().min_by_key(|kept| kept.durability);
     let weakest = weakest.unwrap_or(Kept { durability: Durability::Process, words: "unknown" });
     let version = infos.first().map(Info::version).unwrap_or_default();
-    let mut missing: Vec<String> = infos.iter().flat_map(Info::missing).collect();
+    let replicas = connection.replicas();
+    let mut missing: Vec<String> = infos.iter().flat_map(|info| info.missing(replicas)).collect();
     missing.sort();
     missing.dedup();
     if connection.is_cluster() {
@@ -71,18 +72,27 @@ struct Kept {
     words: &'static str,
 }
 
-/// The settings `save`, `appendonly` and `appendfsync`.
+/// The settings `save`, `appendonly`, `appendfsync` and `no-appendfsync-on-rewrite`.
 #[derive(Debug, Default)]
 struct Settings {
     snapshots: bool,
     log: bool,
+    fsync: Fsync,
+}
+
+/// When the log is brought to the disk.
+#[derive(Debug, Default)]
+struct Fsync {
     always: bool,
+    /// Also while a snapshot is taken or the log rewritten.
+    on_rewrite: bool,
 }
 
 /// Each server's settings; none where CONFIG is not allowed, as on managed servers.
 async fn settings(connection: &Connection) -> Option<Vec<Settings>> {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg("save").arg("appendonly").arg("appendfsync");
+    command.arg("no-appendfsync-on-rewrite");
     let answers = connection.everywhere(&command).await.ok()?;
     Some(answers.into_iter().map(read_settings).collect())
 }
@@ -95,7 +105,8 @@ fn read_settings(answer: Value) -> Settings {
         match name.as_str() {
             "save" => settings.snapshots = !value.is_empty(),
             "appendonly" => settings.log = value == "yes",
-            "appendfsync" => settings.always = value == "always",
+            "appendfsync" => settings.fsync.always = value == "always",
+            "no-appendfsync-on-rewrite" => settings.fsync.on_rewrite = value == "no",
             _ => {}
         }
     }
@@ -105,7 +116,12 @@ fn read_settings(answer: Value) -> Settings {
 fn kept(info: &Info, settings: Option<&Settings>) -> Kept {
     let kept = |durability, words| Kept { durability, words };
     match settings {
-        Some(Settings { log: true, always: true, .. }) => {
+        Some(Settings { log: true, fsync: Fsync { on_rewrite: false, .. }, .. }) => kept(
+            Durability::Restart,
+            "a crash of the machine during a snapshot or a rewrite of the log loses what was written \
+             since that began (no-appendfsync-on-rewrite)",
+        ),
+        Some(Settings { log: true, fsync: Fsync { always: true, .. }, .. }) => {
             kept(Durability::Crash, "every write is on disk before it is acknowledged")
         }
         Some(Settings { log: true, .. }) => kept(
@@ -152,7 +168,8 @@ impl Info {
         }
     }
 
-    fn missing(&self) -> Vec<String> {
+    /// What is wrong, where so many replicas must have every write.
+    fn missing(&self, replicas: usize) -> Vec<String> {
         let mut missing = Vec::new();
         let limited = self.get("maxmemory").is_some_and(|limit| limit != "0");
         let policy = self.get("maxmemory_policy").unwrap_or("noeviction");
@@ -164,6 +181,13 @@ impl Info {
         }
         if self.get("role") == Some("slave") {
             missing.push("the server is a replica and takes no writes; name the primary".into());
+        }
+        let online = self.0.lines().filter(|line| line.contains(",state=online,")).count();
+        if self.get("role") == Some("master") && online < replicas {
+            missing.push(format!(
+                "{online} of {replicas} replicas are connected, and writes wait for them in vain; \
+                 look at the replicas, or lower ?replicas=…"
+            ));
         }
         if self.get("loading") == Some("1") {
             missing.push("the server is still loading its data".into());
@@ -196,12 +220,23 @@ mod tests {
 
     #[test]
     fn g6_durability_is_what_the_server_is_configured_for() {
-        let of =
-            |snapshots, log, always| durability(Some(&Settings { snapshots, log, always }), "");
+        let of = |snapshots, log, always| {
+            let fsync = Fsync { always, on_rewrite: true };
+            durability(Some(&Settings { snapshots, log, fsync }), "")
+        };
         assert_eq!(of(false, false, true), Durability::Process);
         assert_eq!(of(true, false, false), Durability::Restart);
         assert_eq!(of(false, true, false), Durability::Restart);
         assert_eq!(of(true, true, true), Durability::Crash);
+        let settings = |on_rewrite: &str| {
+            let pairs = [("appendonly", "yes"), ("appendfsync", "always")];
+            let pairs = [&pairs[..], &[("no-appendfsync-on-rewrite", on_rewrite)]].concat();
+            let text = |text: &str| Value::BulkString(text.into());
+            let pairs = pairs.into_iter().map(|(name, value)| (text(name), text(value)));
+            read_settings(Value::Map(pairs.collect()))
+        };
+        assert_eq!(durability(Some(&settings("no")), ""), Durability::Crash);
+        assert_eq!(durability(Some(&settings("yes")), ""), Durability::Restart);
         assert_eq!(durability(None, "aof_enabled:1\r\n"), Durability::Restart);
         assert_eq!(durability(None, ""), Durability::Process);
     }
@@ -211,7 +246,13 @@ mod tests {
         let info =
             Info("redis_version:7.2.4\r\nmaxmemory:100\r\nmaxmemory_policy:allkeys-lru".into());
         assert_eq!(info.version(), "Redis 7.2.4");
-        assert!(info.missing()[0].contains("noeviction"));
-        assert!(Info("maxmemory:0\r\nmaxmemory_policy:allkeys-lru".into()).missing().is_empty());
+        assert!(info.missing(0)[0].contains("noeviction"));
+        assert!(Info("maxmemory:0\r\nmaxmemory_policy:allkeys-lru".into()).missing(0).is_empty());
+        let replicas = "role:master\r\nconnected_slaves:2\r\n\
+                        slave0:ip=a,port=1,state=online,offset=1,lag=0\r\n\
+                        slave1:ip=b,port=1,state=wait_bgsave,offset=0,lag=0\r\n";
+        let info = Info(replicas.into());
+        assert!(info.missing(1).is_empty());
+        assert!(info.missing(2)[0].contains("1 of 2 replicas"));
     }
 }

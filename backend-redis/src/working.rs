@@ -36,7 +36,7 @@ static PUT: Script = Script::writing(concat!(
     include_str!("lua/put.lua")
 ));
 static PUT_MANY: Script = entry_script!(writing, "sweep.lua", "put_many.lua");
-static INCREMENT: Script = entry_script!(writing, "increment.lua");
+static INCREMENT: Script = entry_script!(writing, "sweep.lua", "increment.lua");
 static GET_EXTENDING: Script = entry_script!(writing, "get_extending.lua");
 static DELETE: Script = entry_script!(writing, "delete.lua");
 static LIST: Script = entry_script!(reading, "list_entries.lua");
@@ -332,7 +332,8 @@ fn entry_text(entry: &Entry) -> Result<Vec<u8>> {
     let millis = |time: Timestamp| time.as_millis();
     let mut out = format!(
         "{:015} {} {} {} ",
-        entry.expires_at.map_or(0, millis),
+        // 0 would be never.
+        entry.expires_at.map_or(0, |time| millis(time).max(1)),
         version_text(entry.version),
         millis(entry.created_at),
         millis(entry.updated_at)

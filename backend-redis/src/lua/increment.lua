@@ -34,10 +34,12 @@ expires = expires or expiry(now, ARGV[3])
 local text =
   table.concat({expires, next, created, digits(now), metadata .. '\n' .. total}, ' ')
 if not lived then
-  redis.call('ZADD', working, '0', key)
   if expires == NEVER then
     redis.call('ZREM', expiries, key)
+    redis.call('ZADD', working, '0', key)
   else
+    sweep(working, expiries, digits(now), '2')
+    redis.call('ZADD', working, '0', key)
     redis.call('ZADD', expiries, digits(tonumber(expires)), key)
   end
 end

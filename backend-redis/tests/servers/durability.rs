@@ -21,6 +21,18 @@ async fn g6_the_servers_own_configuration_is_declared() {
         (&["--save", "3600 1"][..], Durability::Restart, "snapshot"),
         (&["--appendonly", "yes"][..], Durability::Restart, "appendfsync"),
         (&["--appendonly", "yes", "--appendfsync", "always"][..], Durability::Crash, "on disk"),
+        (
+            &[
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--no-appendfsync-on-rewrite",
+                "yes",
+            ][..],
+            Durability::Restart,
+            "no-appendfsync-on-rewrite",
+        ),
     ] {
         let server = Server::start("redis-server", arguments);
         let backend = connect(&server.url()).await.unwrap();

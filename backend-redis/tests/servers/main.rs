@@ -10,8 +10,10 @@ mod cache;
 mod cluster;
 mod durability;
 mod erasure;
+mod expiry;
 mod migration;
 mod refusals;
+mod replicas;
 mod restoring;
 mod tls;
 
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
     };
     let trials = [
         refusals::ALL,
+        replicas::ALL,
+        expiry::ALL,
         restoring::ALL,
         atomic::ALL,
         cache::ALL,

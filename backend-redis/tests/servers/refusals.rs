@@ -15,6 +15,7 @@ use crate::{facts, get, put, scope, until_ok};
 crate::cases! {
     e2_a_cluster_that_is_named_as_one_server_is_a_config_error,
     e2_wrong_credentials_are_denied_and_never_told,
+    e2_a_user_without_a_password_is_that_user_or_nobody,
     e2_a_refused_connection_is_unavailable_and_was_not_applied,
     e2_a_killed_server_is_unavailable_until_it_is_back,
     e2_a_stalled_server_is_a_timeout_that_may_have_been_applied,
@@ -38,6 +39,25 @@ async fn e2_wrong_credentials_are_denied_and_never_told() {
     }
     assert!(connect(&at(":right@")).await.is_ok());
     assert!(connect(&at("default:right@")).await.is_ok());
+}
+
+async fn e2_a_user_without_a_password_is_that_user_or_nobody() {
+    let server = Server::start("redis-server", &[]);
+    connect(&server.url()).await.unwrap();
+    server.command(&["ACL", "SETUSER", "limited", "on", "nopass", "~memory:*", "+@all", "-zadd"]);
+    server.command(&["ACL", "SETUSER", "guarded", "on", ">pw", "~memory:*", "+@all"]);
+    for (user, why) in [("limited", "ZADD"), ("guarded", "credentials")] {
+        for password in ["", ":"] {
+            let url = format!("redis://{user}{password}@127.0.0.1:{}", server.port);
+            let error = driver().connect(&url.parse().unwrap()).await.unwrap_err();
+            assert_eq!(facts(&error), ("permission_denied", false, false), "{error:?}");
+            assert!(error.message().contains(why), "{error:?}");
+        }
+    }
+    server.command(&["ACL", "SETUSER", "limited", "+zadd"]);
+    let url = format!("redis://limited@127.0.0.1:{}", server.port);
+    let backend = driver().connect(&url.parse().unwrap()).await.unwrap();
+    put(&backend, "k", "v").await.unwrap();
 }
 
 async fn e2_a_refused_connection_is_unavailable_and_was_not_applied() {

@@ -13,6 +13,7 @@ use crate::support::server::Server;
 
 crate::cases! {
     w9_the_order_of_members_is_no_difference,
+    w9_an_entry_that_expired_in_1970_is_not_one_that_never_expires,
     c11_the_order_of_members_is_no_difference,
     c4_the_newest_stays_where_numbers_were_restored_past_it,
     c11_numbers_that_cannot_be_kept_exactly_are_refused,
@@ -42,6 +43,18 @@ async fn w9_the_order_of_members_is_no_difference() {
     assert_eq!((error.kind(), error.current_version()), (ErrorKind::Conflict, Some(held.version)));
     let overwritten = restore(json!(2), true).await.unwrap();
     assert_eq!(overwritten, Restored { written: 1, unchanged: 0 });
+}
+
+async fn w9_an_entry_that_expired_in_1970_is_not_one_that_never_expires() {
+    let server = Server::start("redis-server", &[]);
+    let backend = connect(&server.url()).await.unwrap();
+    let working = backend.working().unwrap();
+    working.put(&scope(), &Put::new("k", 1)).await.unwrap();
+    let held = working.get(&scope(), &Get::new("k")).await.unwrap().unwrap();
+    let first = Timestamp::from_millis(0).unwrap();
+    let entries = vec![Entry { expires_at: Some(first), ..held }];
+    working.restore(&scope(), &RestoreEntries { entries, overwrite: true }).await.unwrap();
+    assert_eq!(working.get(&scope(), &Get::new("k")).await.unwrap(), None);
 }
 
 async fn restore(

@@ -1,7 +1,7 @@
-//! A gate before a store: what goes through can be cut and mended.
+//! A gate before a store: what goes through can be cut and mended, and led elsewhere.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock};
 
 use memory_conformance::{Faults, async_trait};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 #[derive(Debug)]
 pub(crate) struct Gate {
     at: SocketAddr,
-    server: String,
+    server: Arc<Lock<String>>,
     /// What accepts and hands on; none while it is cut.
     open: Mutex<Option<JoinSet<()>>>,
 }
@@ -22,7 +22,8 @@ impl Gate {
     pub(crate) async fn before(server: String) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let open = Mutex::new(Some(serve(listener, server.clone())));
+        let server = Arc::new(Lock::new(server));
+        let open = Mutex::new(Some(serve(listener, Arc::clone(&server))));
         Arc::new(Self { at, server, open })
     }
 
@@ -30,15 +31,21 @@ impl Gate {
     pub(crate) fn address(&self) -> SocketAddr {
         self.at
     }
+
+    /// Leads new connections to another server, as a name does that resolves anew. Those that are
+    /// there stay where they are.
+    pub(crate) fn lead_to(&self, server: String) {
+        *self.server.lock().unwrap() = server;
+    }
 }
 
-fn serve(listener: TcpListener, server: String) -> JoinSet<()> {
+fn serve(listener: TcpListener, server: Arc<Lock<String>>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         // Dropped with this task, and so all at once.
         let mut connections = JoinSet::new();
         while let Ok((mut here, _)) = listener.accept().await {
-            let server = server.clone();
+            let server = server.lock().unwrap().clone();
             connections.spawn(async move {
                 if let Ok(mut there) = TcpStream::connect(server).await {
                     let _ = here.set_nodelay(true);
@@ -63,7 +70,7 @@ impl Faults for Gate {
         let mut open = self.open.lock().await;
         if open.is_none() {
             let listener = TcpListener::bind(self.at).await.unwrap();
-            *open = Some(serve(listener, self.server.clone()));
+            *open = Some(serve(listener, Arc::clone(&self.server)));
         }
     }
 }

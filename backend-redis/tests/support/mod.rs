@@ -3,6 +3,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod gate;
+pub(crate) mod pair;
 pub(crate) mod place;
 pub(crate) mod server;
 

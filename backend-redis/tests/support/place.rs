@@ -7,7 +7,7 @@ use testcontainers::{Container, GenericImage, ImageExt as _};
 use super::server::{Server, has};
 
 /// The image that `cargo xtask images` builds.
-const OWN_IMAGE: (&str, &str) = ("agent-memory/stores", "trixie-2");
+pub(crate) const OWN_IMAGE: (&str, &str) = ("agent-memory/stores", "trixie-2");
 
 /// A store that is there as long as this value.
 #[derive(Debug)]
