@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use memory_core::{
-    Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, ErasureReceipt, Feature,
-    Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
-    StoreUrl, SystemClock, operation as op,
+    Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, ErasureReceipt, Error,
+    Feature, Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result,
+    Scope, StoreUrl, SystemClock, operation as op,
 };
 
 use sqlx::Connection as _;
@@ -212,7 +212,11 @@ impl Control for SqliteControl {
         }
         transaction.commit().await.map_err(sql)?;
         for text in FORGET {
-            sqlx::query(text).execute(&mut *writer).await.map_err(sql)?;
+            let forgotten = sqlx::query(text).execute(&mut *writer).await;
+            // What was erased is gone from the tables, and not yet from the file's free pages.
+            forgotten.map_err(|error| {
+                sql(error).with_maybe_applied(true).with_hint("make room, and repeat the erasure")
+            })?;
         }
         let [messages, records, entries] = counts;
         Ok(ErasureReceipt { messages, records, entries })
@@ -232,6 +236,14 @@ impl Control for SqliteControl {
     }
 }
 
+/// Of a call that committed a part before: it is said of the call, not of its last step (E1).
+fn applied_if(before: bool) -> impl FnOnce(Error) -> Error {
+    move |error| {
+        let applied = error.maybe_applied() || before;
+        error.with_maybe_applied(applied)
+    }
+}
+
 #[derive(Debug)]
 struct SqliteAdmin(Arc<Database>);
 
@@ -241,7 +253,11 @@ impl SqliteAdmin {
         let mut total = 0;
         loop {
             let query = sqlx::query(text).bind(now).bind(integer(PURGE_BATCH));
-            let done = query.execute(&mut *self.0.writer().await?).await.map_err(sql)?;
+            let done = async {
+                let mut writer = self.0.writer().await?;
+                query.execute(&mut *writer).await.map_err(sql)
+            };
+            let done = done.await.map_err(applied_if(total > 0))?;
             total += done.rows_affected();
             if done.rows_affected() < PURGE_BATCH {
                 return Ok(total);
@@ -251,10 +267,9 @@ impl SqliteAdmin {
 
     async fn purge_all(&self) -> Result<PurgeReceipt> {
         schema::require_current(&mut *self.0.writer().await?).await?;
-        Ok(PurgeReceipt {
-            records: self.purge(PURGE_RECORDS).await?,
-            entries: self.purge(PURGE_ENTRIES).await?,
-        })
+        let records = self.purge(PURGE_RECORDS).await?;
+        let entries = self.purge(PURGE_ENTRIES).await.map_err(applied_if(records > 0))?;
+        Ok(PurgeReceipt { records, entries })
     }
 
     async fn list_users(&self, page: &PageRequest) -> Result<Page<String>> {

@@ -1,6 +1,6 @@
 //! The URL: where the database is, and options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memory_core::{Durability, Error, Result, StoreUrl, did_you_mean};
@@ -84,6 +84,8 @@ fn place_of(text: &str) -> Result<Place> {
         "" => Err(Error::config("the URL names no file")
             .with_hint("write sqlite:PATH, or sqlite::memory: for a database without a file")),
         ":memory:" => Ok(Place::Memory),
+        // SQLite itself would read this as a URI, whose file is another, or none.
+        path if path.starts_with("file:") => Ok(Place::File(Path::new(".").join(path))),
         path => Ok(Place::File(path.into())),
     }
 }
@@ -119,6 +121,8 @@ mod tests {
         assert_eq!(file("sqlite::memory:"), Place::Memory);
         assert_eq!(file("sqlite:a b%.db"), Place::File("a b%.db".into()));
         assert_eq!(file("sqlite:///tmp/x.db?readers=2"), Place::File("/tmp/x.db".into()));
+        // SQLite takes a path that begins so for a URI.
+        assert_eq!(file("sqlite:file:x.db"), Place::File("./file:x.db".into()));
         assert!(config("sqlite:").is_err());
     }
 

@@ -28,7 +28,8 @@ fn define(handle: *mut ffi::sqlite3) -> Result<()> {
         // Not to be called from the schema of a file that somebody prepared.
         | FunctionFlags::SQLITE_DIRECTONLY;
     connection.create_scalar_function("cosine_similarity", 2, flags, similarity)?;
-    connection.create_scalar_function("filter_matches", 4, flags, matches)
+    connection.create_scalar_function("filter_matches", 4, flags, matches)?;
+    connection.create_scalar_function("same_metadata", 2, flags, same_metadata)
 }
 
 /// `cosine_similarity(query, embedding)`, both little-endian f32 (V4).
@@ -51,15 +52,25 @@ fn matches(context: &Context<'_>) -> Result<bool> {
         Filter::from_json(&json::parse(text.as_str()?).map_err(FromSqlError::other)?)
             .map_err(FromSqlError::other)
     })?;
-    let metadata = match context.get_raw(1).as_str_or_null()? {
-        Some(text) => json::parse(text).map_err(failed)?,
-        None => json::Object::new(),
-    };
+    let metadata = metadata(context.get_raw(1))?;
     Ok(filter.matches(Subject {
         metadata: &metadata,
         document_type: context.get_raw(2).as_str()?,
         created_at: Timestamp::from_millis(context.get(3)?).map_err(failed)?,
     }))
+}
+
+/// `same_metadata(a, b)`: the order of keys is no difference (V13).
+fn same_metadata(context: &Context<'_>) -> Result<bool> {
+    let (a, b) = (context.get_raw(0), context.get_raw(1));
+    Ok(a == b || json::identical_objects(&metadata(a)?, &metadata(b)?))
+}
+
+fn metadata(text: ValueRef<'_>) -> Result<json::Object> {
+    match text.as_str_or_null()? {
+        Some(text) => json::parse(text).map_err(failed),
+        None => Ok(json::Object::new()),
+    }
 }
 
 /// Only what something else wrote into the file fails here.

@@ -68,7 +68,7 @@ impl Fusion {
             return Ok(Self { method, dense_weight });
         }
         Err(Error::invalid_input(format!("dense_weight {dense_weight} is outside [0, 1]"))
-            .with_hint("0 ranks by words alone, 1 by meaning alone"))
+            .with_hint("0 ranks by words alone, 1 by meaning as far as the words bear it out"))
     }
 
     /// The `limit` best of both sides: fused score in [0, 1] descending, then id ascending.

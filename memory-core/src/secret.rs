@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::error::{Error, Result};
 
@@ -76,7 +76,8 @@ impl From<Url> for StoreUrl {
     }
 }
 
-/// Hides everything before the last `@` of the authority, and the values of secret parameters.
+/// Hides everything before the last `@` of what is before the parameters, and the values of secret
+/// ones. A path with an `@` in it loses its beginning so: slashes may have been left out of a URL.
 fn redact(rest: &str) -> String {
     let (body, query) = rest.split_once('?').map_or((rest, None), |(b, q)| (b, Some(q)));
     if body.starts_with("//") && query.is_some_and(|query| query.contains('@')) {
@@ -84,9 +85,9 @@ fn redact(rest: &str) -> String {
         return "//***".into();
     }
     let mut out = String::with_capacity(rest.len());
-    match body.strip_prefix("//").and_then(|authority| authority.rsplit_once('@')) {
+    match body.rsplit_once('@') {
         Some((_, host)) => {
-            out.push_str("//***@");
+            out.push_str(if body.starts_with("//") { "//***@" } else { "***@" });
             out.push_str(host);
         }
         None => out.push_str(body),
@@ -110,6 +111,8 @@ fn redact(rest: &str) -> String {
 }
 
 fn is_secret(key: &str) -> bool {
+    let decoded = form_urlencoded::parse(key.as_bytes()).next();
+    let key = decoded.as_ref().map_or(key, |(key, _)| key);
     SECRET_PARAMETERS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
 }
 
@@ -126,6 +129,9 @@ mod tests {
             ("redis://u:CAN?ARY@h/0", "redis://***"),
             ("qdrant://h?api_key=CAN@ARY", "qdrant://***"),
             ("redis://u:CAN@ARY@h/0", "redis://***@h/0"),
+            ("postgres:/u:CANARY@h/x", "postgres:***@h/x"),
+            ("redis:u:CANARY@h", "redis:***@h"),
+            ("postgres://h/x?pass%77ord=CANARY", "postgres://h/x?pass%77ord=***"),
             ("sqlite:a b.db", "sqlite:a b.db"),
             ("memory:", "memory:"),
         ] {

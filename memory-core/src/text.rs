@@ -247,6 +247,8 @@ fn split_mixed(word: &str, stemmer: Option<&Stemmer>, out: &mut impl FnMut(&str,
             flush_pairs(&mut part.chars().collect(), out);
         } else if part.chars().any(char::is_alphanumeric) {
             let stem = stemmer.map_or(part.into(), |stemmer| stemmer.stem(part));
+            // Of some words, such as the Greek έως, nothing is left.
+            let stem = if stem.is_empty() { part.into() } else { stem };
             out(part, stem[..stem.floor_char_boundary(WORD_BYTES)].to_owned());
         }
     }
@@ -308,6 +310,15 @@ mod tests {
             ["strasse", "strasse", "fine", "angstrom"]
         );
         assert_eq!(words("كِتَابٌ", None), words("كتاب", None));
+    }
+
+    #[test]
+    fn v9_no_word_is_empty() {
+        assert_eq!(words("έως", Some(Language::Greek)), ["εωσ"]);
+        assert_eq!(
+            words("ـ", Some(Language::Arabic)).iter().filter(|word| word.is_empty()).count(),
+            0
+        );
     }
 
     #[test]

@@ -177,6 +177,17 @@ async fn e2_a_key_that_is_refused_is_permission_denied_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn e3_a_key_with_space_around_it_is_not_told() {
+    let body = json!({"error": {"message": format!("bad parameter for {KEY}")}});
+    let server = Server::start(move |_, _| Reply::new(400, &body));
+    let mut config = config(&server);
+    config.api_key = Some(SecretString::from(format!(" {KEY}\n")));
+    let embedder = OpenAiEmbedder::new(config).unwrap();
+    let error = embedder.embed_documents(&["text"]).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("CANARY"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_limit_is_waited_for_as_long_as_the_service_asks() {
     let server = Server::start(|number, request| match number {
         0 => Reply::new(429, "{}").header("retry-after", "1"),

@@ -170,6 +170,22 @@ fn c7_a_context_never_starts_between_a_call_and_its_result() {
 }
 
 #[test]
+fn c7_nor_with_the_result_of_a_call_that_was_evicted_or_cleared() {
+    let call = || {
+        json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": "c1", "function": {"name": "f", "arguments": "{}"}}]})
+    };
+    let result = || json!({"role": "tool", "content": "42", "tool_call_id": "c1"});
+    let few = ConversationBufferConfig { max_messages: 2, ..ConversationBufferConfig::default() };
+    let buffer = conversation(&backend().0, few);
+    store(&buffer, vec![call(), result(), said("assistant", "42!")]);
+    assert_eq!(ok(&buffer, "get_context", &json!({}))["context"], "Assistant: 42!");
+    ok(&buffer, "clear", &json!({}));
+    store(&buffer, vec![result(), said("assistant", "late")]);
+    assert_eq!(ok(&buffer, "get_context", &json!({}))["context"], "Assistant: late");
+}
+
+#[test]
 fn m5_a_context_stays_within_its_tokens() {
     let buffer = buffer();
     store(&buffer, (0..20).map(|n| said("user", &format!("message number {n}"))).collect());

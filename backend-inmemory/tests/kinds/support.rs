@@ -136,6 +136,7 @@ impl Embedder for Toy {
     }
 
     async fn embed_query(&self, text: &str) -> Result<Vec<f32>> {
+        self.batches.lock().unwrap().push(1);
         Ok(Self::embed(text))
     }
 }

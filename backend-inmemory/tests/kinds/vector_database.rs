@@ -71,6 +71,32 @@ fn g4_a_batch_too_large_is_refused_before_it_is_embedded() {
 }
 
 #[test]
+fn e4_what_is_wrong_is_told_before_anything_is_embedded() {
+    let embedder = Toy::new();
+    let database = vectors(&backend().0, &embedder, VectorDatabaseConfig::default());
+    for wrong in [
+        json!({"content": "a", "id": ""}),
+        json!({"content": "a", "metadata": {"k": "\0"}}),
+        json!({"content": "a".repeat((1 << 20) + 1)}),
+        json!({"content": "a", "namespace": ""}),
+        json!({"content": "a", "embedding": [1, 0, 0, 0], "embedded_text": "b"}),
+    ] {
+        let documents = json!({"documents": [{"content": "right"}, wrong]});
+        let input = if wrong["namespace"].is_null() { &documents } else { &wrong };
+        assert_eq!(fails(&database, "store", input)["code"], "invalid_input", "{wrong:.100}");
+    }
+    for wrong in [
+        json!({"query": "a", "limit": 20_000}),
+        json!({"query": "a", "namespace": ""}),
+        json!({"query": "a", "similarity_threshold": 2}),
+        json!({"query": "a".repeat((1 << 20) + 1)}),
+    ] {
+        assert_eq!(fails(&database, "retrieve", &wrong)["code"], "invalid_input", "{wrong:.100}");
+    }
+    assert!(embedder.batches.lock().unwrap().is_empty());
+}
+
+#[test]
 fn m3_store_takes_either_a_document_or_documents() {
     let database = database();
     for wrong in [
@@ -241,6 +267,27 @@ fn m3_diversity_prefers_what_is_unlike() {
     assert_eq!(ids(&diverse)[0], "cat");
     assert_ne!(ids(&diverse)[1], "feline", "it means the same");
     assert_eq!(ids(&find(json!({"recency_half_life": 3600}))), ["cat", "feline"]);
+}
+
+/// Whoever chooses among the candidates chooses among the same ones (V10).
+#[test]
+fn m3_a_trace_of_diversity_changes_no_score() {
+    let database = database();
+    let documents: Vec<Value> = (0..400)
+        .map(|n| json!({"id": format!("{n:03}"), "content": format!("{} {n}", ["cat", "car"][n % 2])}))
+        .collect();
+    ok(&database, "store", &json!({"documents": documents}));
+    let scores = |diversity: f64| {
+        let input = json!({"query": "cat 7", "limit": 3, "diversity": diversity,
+                           "similarity_threshold": -1});
+        let answer = ok(&database, "retrieve", &input);
+        let scores = answer["results"].as_array().unwrap().iter();
+        let scores: Vec<f64> = scores.map(|hit| hit["score"].as_f64().unwrap()).collect();
+        scores.iter().map(|score| score / scores[0]).collect::<Vec<_>>()
+    };
+    for (plain, diverse) in scores(0.0).into_iter().zip(scores(1e-12)) {
+        assert!((plain - diverse).abs() < 1e-6, "{plain} {diverse}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ WHERE r.namespace = ?1 AND (r.expires_at IS NULL OR r.expires_at > ?3)
         SELECT 1 FROM records c
         WHERE c.namespace = ?2 AND c.id = r.id
             AND c.content_hash = r.content_hash AND c.document_type = r.document_type
-            AND c.language IS r.language AND c.metadata IS r.metadata
+            AND c.language IS r.language AND same_metadata(c.metadata, r.metadata)
             AND (c.expires_at IS NULL OR c.expires_at > ?3))";
 
 /// Expired records have no counterpart, and must not keep an embedding of the old space.

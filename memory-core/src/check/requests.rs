@@ -153,22 +153,46 @@ fn embedding(embedding: &[f32], space: &EmbeddingSpace) -> Result<()> {
     Ok(())
 }
 
-fn record(record: &NewRecord, space: &EmbeddingSpace, limits: &Limits) -> Result<()> {
+/// A record, its embedding aside.
+fn record(record: &NewRecord, limits: &Limits) -> Result<()> {
     if let Some(id) = &record.id {
         identifier("record id", id)?;
     }
     identifier("document type", &record.document_type)?;
     content(&record.content, limits)?;
     metadata(&record.metadata, limits)?;
-    embedding(&record.embedding, space)?;
     ttl(record.ttl)
 }
 
-pub(super) fn store_records(request: &StoreRecords, limits: &Limits) -> Result<()> {
+/// What can be told of a batch before its texts are embedded. An embedding that is there is checked.
+pub(crate) fn without_embeddings(request: &StoreRecords, limits: &Limits) -> Result<()> {
     identifier("namespace", &request.namespace)?;
     space(&request.space, limits)?;
     batch("records", request.records.len(), limits)?;
-    request.records.iter().try_for_each(|r| record(r, &request.space, limits))?;
+    request.records.iter().try_for_each(|new| {
+        record(new, limits)?;
+        if new.embedding.is_empty() { Ok(()) } else { embedding(&new.embedding, &request.space) }
+    })
+}
+
+/// What can be told of a query before its text is embedded.
+pub(crate) fn query(
+    namespace: &str,
+    text: Option<&str>,
+    filter: Option<&Filter>,
+    limit: usize,
+    threshold: Option<f32>,
+) -> Result<()> {
+    let limits = &Limits::CONTRACT;
+    filtered(namespace, filter, limits)?;
+    text.map_or(Ok(()), |text| content(text, limits))?;
+    result_limit(limit, limits)?;
+    min_similarity(threshold)
+}
+
+pub(super) fn store_records(request: &StoreRecords, limits: &Limits) -> Result<()> {
+    without_embeddings(request, limits)?;
+    request.records.iter().try_for_each(|r| embedding(&r.embedding, &request.space))?;
     if request.records.len() == 1 {
         return Ok(());
     }

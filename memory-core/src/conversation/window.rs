@@ -24,12 +24,18 @@ impl Default for Window {
 }
 
 impl Window {
+    /// Whether these are all the messages that a conversation ever had: nothing was evicted or
+    /// cleared, since no number is missing.
+    pub fn is_complete(messages: &[StoredMessage]) -> bool {
+        messages.last().is_none_or(|last| last.seq == messages.len() as u64)
+    }
+
     /// Cuts the window out of `messages`, ascending and without gaps except by eviction.
     ///
     /// The window is a suffix within the budget, and before it the system messages where asked.
     /// It never starts between an assistant's tool call and its results: such results are left
-    /// out. `complete` says that nothing of the conversation is missing before `messages`; where
-    /// something is, a result whose call is not among them counts as answering an earlier one.
+    /// out. `complete` says that nothing of the conversation is missing before `messages`
+    /// ([`Window::is_complete`]); where something is, a result whose call is not among them counts as answering an earlier one.
     ///
     /// `tokens` is what a message counts for in the form in which the model will see it.
     pub fn cut<'a>(

@@ -187,14 +187,16 @@ impl ConversationBuffer {
         Ok(ConversationContext { context, messages })
     }
 
-    /// The newest messages, the system messages before them where asked, and whether that is all.
+    /// The newest messages, the system messages before them where asked, and whether that is all
+    /// that there ever was.
     async fn recent(&self, request: &ConversationWindow) -> Result<(Vec<StoredMessage>, bool)> {
         let limit = usize::try_from(request.max_messages).unwrap_or(usize::MAX);
         let conversation = self.config.conversation_id.as_str();
         let newest = ReadMessages::newest(conversation, limit.min(Limits::CONTRACT.page_items));
         let Messages { messages, total } = self.store.read(&self.scope, &newest).await?;
-        let complete = u64::try_from(messages.len()).is_ok_and(|read| read >= total);
-        if complete || !request.include_system {
+        let held = u64::try_from(messages.len()).is_ok_and(|read| read >= total);
+        if held || !request.include_system {
+            let complete = held && Window::is_complete(&messages);
             return Ok((messages, complete));
         }
         let older = ReadMessages {
@@ -204,7 +206,7 @@ impl ConversationBuffer {
         };
         let mut system = self.store.read(&self.scope, &older).await?.messages;
         system.extend(messages);
-        Ok((system, complete))
+        Ok((system, false))
     }
 
     /// Removes the messages and returns how many; numbering goes on (C9).

@@ -16,7 +16,7 @@ use self::ranking::Reranking;
 pub use self::render::DocumentFormat;
 use super::Context;
 use super::strict::{at_least_one, seconds};
-use crate::check::identifier;
+use crate::check::{identifier, requests};
 use crate::embed::{Embedder, EmbeddingSpace, embed_documents};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
@@ -265,48 +265,38 @@ impl VectorDatabase {
         namespace: Option<&str>,
         documents: Vec<Document>,
     ) -> Result<Vec<StoredRecord>> {
-        // The store refuses it too, but only after the embedder was paid for it.
-        let limit = Limits::CONTRACT.batch_items;
-        if documents.len() > limit {
-            return Err(Error::invalid_input(format!(
-                "the batch has {} documents, more than {limit}",
-                documents.len()
-            ))
-            .with_hint("split the request"));
+        let (mut texts, mut records) = (Vec::new(), Vec::with_capacity(documents.len()));
+        for document in documents {
+            let text = match (&document.embedding, document.embedded_text) {
+                (None, text) => Some(text.unwrap_or_else(|| document.content.clone())),
+                (Some(_), None) => None,
+                (Some(_), Some(_)) => {
+                    return Err(Error::invalid_input("embedding and embedded_text are both given")
+                        .with_hint("give the embedding, or the text to embed"));
+                }
+            };
+            texts.push(text);
+            records.push(NewRecord {
+                id: document.id,
+                content: document.content,
+                document_type: document.document_type,
+                metadata: document.metadata,
+                embedding: document.embedding.unwrap_or_default(),
+                language: document.language.or(self.config.language),
+                ttl: document.ttl,
+            });
         }
-        let mut embeddings = self.embed(&documents).await?.into_iter();
-        let records = documents
-            .into_iter()
-            .map(|document| {
-                let embedding = document.embedding.or_else(|| embeddings.next());
-                Ok(NewRecord {
-                    id: document.id,
-                    content: document.content,
-                    document_type: document.document_type,
-                    metadata: document.metadata,
-                    embedding: embedding
-                        .ok_or_else(|| Error::internal("the embedder left a text out"))?,
-                    language: document.language.or(self.config.language),
-                    ttl: document.ttl,
-                })
-            })
-            .collect::<Result<_>>()?;
-        let request = StoreRecords {
-            namespace: self.namespace(namespace),
-            space: self.embedder.space().clone(),
-            records,
-        };
+        let namespace = self.namespace(namespace);
+        let mut request = StoreRecords { namespace, space: self.embedder.space().clone(), records };
+        // The store refuses it too, but only after the embedder was paid for it.
+        requests::without_embeddings(&request, &Limits::CONTRACT)?;
+        let wanted: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
+        let mut embeddings = embed_documents(&*self.embedder, &wanted).await?.into_iter();
+        for (record, _) in request.records.iter_mut().zip(&texts).filter(|(_, t)| t.is_some()) {
+            let left_out = || Error::internal("the embedder left a text out");
+            record.embedding = embeddings.next().ok_or_else(left_out)?;
+        }
         self.store.store(&self.scope, &request).await
-    }
-
-    /// The embeddings of the documents that come without.
-    async fn embed(&self, documents: &[Document]) -> Result<Vec<Vec<f32>>> {
-        let texts: Vec<&str> = documents
-            .iter()
-            .filter(|document| document.embedding.is_none())
-            .map(|document| document.embedded_text.as_ref().unwrap_or(&document.content).as_str())
-            .collect();
-        embed_documents(&*self.embedder, &texts).await
     }
 
     /// Finds documents (V4 to V10).
@@ -321,6 +311,10 @@ impl VectorDatabase {
         let (reranking, reach) = self.options(&query)?;
         // Whoever reorders needs more than what is left in the end.
         let wanted = if reranking.is_none() { limit } else { fusion::candidates(limit) };
+        // The store refuses it too, but only after the embedder was paid for it.
+        let namespace = self.namespace(query.namespace.as_deref());
+        let (text, filter) = (query.text.as_deref(), query.filter.as_ref());
+        requests::query(&namespace, text, filter, limit, query.min_similarity)?;
         let embedding = self.query_embedding(&query, search).await?;
         let mut result = match (search, embedding) {
             (SearchMode::Text, similarity_to) => {
@@ -331,10 +325,10 @@ impl VectorDatabase {
                 self.by_meaning(&query, wanted, embedding).await?
             }
             (SearchMode::Hybrid, Some(embedding)) => {
-                self.by_both(&query, wanted, embedding).await?
+                let candidates = fusion::candidates(limit);
+                self.by_both(&query, candidates, wanted, embedding).await?
             }
         };
-        let namespace = self.namespace(query.namespace.as_deref());
         if !reranking.is_none() {
             result.hits = self.rerank(&namespace, result.hits, reranking, limit).await?;
         }
@@ -437,10 +431,10 @@ impl VectorDatabase {
     async fn by_both(
         &self,
         query: &DocumentQuery,
+        candidates: usize,
         limit: usize,
         embedding: Vec<f32>,
     ) -> Result<SearchResult> {
-        let candidates = fusion::candidates(limit);
         let (dense, words) = future::join(
             self.by_meaning(query, candidates, embedding.clone()),
             self.by_words(query, candidates, Some(embedding)),

@@ -105,7 +105,9 @@ impl Service {
             .api_key
             .clone()
             .or_else(|| environment("OPENAI_API_KEY").map(SecretString::from))
-            .filter(|key| !key.expose_secret().trim().is_empty());
+            // A file that a key comes from ends with a line.
+            .map(|key| SecretString::from(key.expose_secret().trim()))
+            .filter(|key| !key.expose_secret().is_empty());
         if base_url.is_none() && key.is_none() {
             return Err(Error::config("OpenAI needs a key").with_hint(
                 "set OPENAI_API_KEY or api_key, or base_url to a service that needs none",
@@ -113,7 +115,7 @@ impl Service {
         }
         let mut headers = HeaderMap::new();
         if let Some(key) = &key {
-            let bearer = format!("Bearer {}", key.expose_secret().trim());
+            let bearer = format!("Bearer {}", key.expose_secret());
             let mut bearer = HeaderValue::try_from(bearer).map_err(|_| {
                 Error::config("the key has characters that no key has")
                     .with_hint("check api_key, or OPENAI_API_KEY")

@@ -6,7 +6,7 @@ use memory_core::text::Language;
 use memory_core::{
     EmbeddingSpace, ErrorKind, Facet, NewRecord, PageRequest, Rebind, Result, Selection,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{HALF, Namespace, X, Y, filter, ids, object, record, tagged, text};
 use crate::scenario::{Family, Test, scenarios};
@@ -51,8 +51,12 @@ async fn names(notes: &Namespace) -> Vec<String> {
 
 async fn records_take_the_embeddings_of_their_counterparts(test: Test) {
     let (notes, other) = pair(&test);
-    notes.store(vec![record("a", X), record("b", Y)]).await;
-    other.store(vec![record("b", [1.0, 0.0]), record("a", [0.0, 1.0])]).await;
+    // The order of keys is no difference.
+    let with = |metadata: Value| NewRecord { metadata: object(metadata), ..record("a", X) };
+    notes.store(vec![with(json!({"k": 1, "l": 2})), record("b", Y)]).await;
+    let counterpart = with(json!({"l": 2, "k": 1}));
+    let counterpart = NewRecord { embedding: vec![0.0, 1.0], ..counterpart };
+    other.store(vec![record("b", [1.0, 0.0]), counterpart]).await;
     assert_eq!(rebind(&notes, &other).await.unwrap(), 2);
     let notes_now = rebound(&notes, &other);
     assert_eq!(notes_now.nearest([0.0, 1.0], 1).await, ["a"]);
