@@ -205,11 +205,23 @@ fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    let folded = caseless::default_case_fold_str(text);
+    // The compatibility form of a small letter may be a capital one, so it comes first, too.
+    let compatible: String = text.chars().map(plain).nfkd().collect();
+    let folded = caseless::default_case_fold_str(&compatible);
     let decomposed = folded.nfkd();
     // Marks of Indic and other scripts are vowels, not decoration: only those of scripts where
     // they decorate are dropped. The Kana voicing marks are letters too and are composed again.
     decomposed.filter(|c| !is_combining_mark(*c) || !decorates(*c)).nfc().collect::<String>()
+}
+
+/// A typographic apostrophe as the stemmers and stop words know it, and no mark of a trade, whose
+/// letters would grow on to the word.
+fn plain(c: char) -> char {
+    match c {
+        '‘' | '’' => '\'',
+        '™' | '℠' => ' ',
+        c => c,
+    }
 }
 
 fn decorates(mark: char) -> bool {
@@ -310,6 +322,10 @@ mod tests {
             ["strasse", "strasse", "fine", "angstrom"]
         );
         assert_eq!(words("كِتَابٌ", None), words("كتاب", None));
+        assert_eq!(words("𝐀𝐜𝐦𝐞 2㎒ Windows™", None), ["acme", "2mhz", "windows"]);
+        assert_eq!(words("Alice’s", Some(Language::English)), ["alic"]);
+        let query = query_words("Alice’s castle isn’t", Some(Language::English));
+        assert_eq!(query, query_words("Alice's castle isn't", Some(Language::English)));
     }
 
     #[test]
