@@ -293,7 +293,8 @@ pub(crate) struct Search {
     /// After what time a record is worth half, as in 30d, 12h, 15m or 90s
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) recency_half_life: Option<Duration>,
-    /// Show what has this in its metadata together, best first; --limit then counts groups
+    /// Show what has this in its metadata together, best first; --limit then counts groups, of the
+    /// best 10,000 hits at most
     #[arg(long, value_name = "KEY")]
     pub(crate) group_by: Option<String>,
 }
@@ -323,8 +324,10 @@ impl Mode {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A passage is one record, identified by its file and content, with the metadata \"source\" (the
-file), \"passage\" (its number) and \"offset\" (in bytes). Ingesting a file again changes only what
-changed and removes what is gone; ingesting a folder again removes what its files had that are gone.
+file), \"passage\" (its number), \"offset\" (in bytes) and \"ingested_in\" (the folders that this
+command was run in, where the file's name begins). Ingesting a file again changes only what changed
+and removes what is gone; ingesting a folder again removes what its files had that are gone. What
+was ingested in another folder stays.
 
 JSON in the form of SQuAD is taken by its paragraphs, where the file is named. JSONL holds a document a line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\",
 \"metadata\": {…}}, all but the content optional; documents are not split.")]

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use self::common::Place;
@@ -118,6 +120,15 @@ fn conversations_are_found_by_their_turns() {
     );
     let beside = place.run(args.into_iter().chain(["--limit=1", "--neighbours=1"])).json(0);
     assert_eq!(beside["results"][0]["after"][0], "One pizza with olives, anything else?");
+    let args = args.into_iter().chain(["--group-by=conversation_id", "--neighbours=1"]);
+    let grouped = place.run(args).json(0);
+    let beside: Vec<&Value> = grouped["groups"][0]["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|hit| hit["after"].as_array().unwrap())
+        .collect();
+    assert_eq!(beside, ["Some water."], "each once");
     let again = place.run(["chat", "import", "t.jsonl", "--index", "--language=en"]).json(0);
     assert_eq!(again["indexed"], 5);
     let all = place.run(["search", "anything", "--namespace=turns", "--limit=50"]).json(0);
@@ -180,6 +191,120 @@ fn a_move_that_was_killed_goes_on_and_is_readable_meanwhile() {
     let run = ["run", spaces.to_str().unwrap(), "--user=local", "--embedder=hashing:256"];
     let statistics = place.run(run).json(0);
     assert_eq!(statistics["namespaces"].as_array().unwrap().len(), 1, "{statistics}");
+}
+
+/// The expiries of the records of each content, in every namespace.
+fn expiries(place: &Place) -> BTreeMap<String, Vec<String>> {
+    let mut expiries: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in place.run(["export", "-"]).stdout.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let record = &line["record"];
+        if let Some(content) = record["content"].as_str() {
+            expiries.entry(content.to_owned()).or_default().push(record["expires_at"].to_string());
+        }
+    }
+    expiries
+}
+
+#[test]
+fn what_an_interrupted_move_leaves_expires_with_its_originals() {
+    let place = Place::new();
+    place.file("n.json", r#"{"type": "MEMORY", "subtype": "VECTOR_DATABASE"}"#);
+    let node = |input: &Value| {
+        let run = ["run", "n.json", "--user=local", "--input=-", "--embedder=hashing:64"];
+        place.run_with_input(run, &input.to_string()).json(0)
+    };
+    for part in 0..3 {
+        let document = |n: u32| {
+            let ttl = if n.is_multiple_of(2) { 3_600 + n } else { 0 };
+            json!({"content": format!("line {n} of {part}"), "ttl_seconds": ttl})
+        };
+        let documents: Vec<Value> = (0..1_000).map(document).collect();
+        node(&json!({"operation": "store", "documents": documents}));
+    }
+    let moving = ["reembed", "--namespace=default", "--embedder=hashing:2048"];
+    let mut child = place.start(&[], moving);
+    let namespaces = || {
+        let found = node(&json!({"operation": "get_statistics"}));
+        found["namespaces"].as_array().unwrap().len()
+    };
+    while namespaces() < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be interrupted");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = expiries(&place);
+    let copied = left.values().filter(|both| both.len() == 2).count();
+    assert!((1..3_000).contains(&copied), "{copied} of them were copied");
+    for (content, both) in &left {
+        assert!(both.iter().all(|at| *at == both[0]), "{content}: {both:?}");
+    }
+    let answer = place.run(moving).json(0);
+    assert_eq!((&answer["records"], &answer["embedded"]), (&json!(3_000), &json!(3_000 - copied)));
+    let moved = expiries(&place);
+    assert!(moved.iter().all(|(content, at)| at[..] == left[content][..1]), "expiry stays");
+}
+
+#[test]
+fn a_move_takes_any_metadata() {
+    let place = Place::new();
+    let lines = [json!(500), json!(u64::MAX), json!("many")].map(|number| {
+        let metadata = json!({"embedded_with": number, "source": "a", "passage": 1});
+        json!({"content": format!("with {number}"), "metadata": metadata}).to_string()
+    });
+    place.file("a.jsonl", &lines.join("\n"));
+    place.run(["ingest", "a.jsonl", "--embedder=hashing:64"]).json(0);
+    let moving = ["reembed", "--namespace=default", "--embedder=hashing:256"];
+    assert_eq!(place.run(moving).json(0)["records"], 3);
+}
+
+#[test]
+fn groups_are_as_many_as_asked_or_all() {
+    let place = Place::new();
+    let of = |source: &str, text: &str| {
+        json!({"content": text, "metadata": {"source": source}}).to_string()
+    };
+    let mut lines: Vec<String> = (0..800).map(|n| of("big", &format!("zebra zebra {n}"))).collect();
+    let long = "and much else that says nothing of it ".repeat(5);
+    lines.extend(["small", "other"].map(|source| of(source, &format!("{source}: zebra {long}"))));
+    place.file("a.jsonl", &lines.join("\n"));
+    place.run(["ingest", "a.jsonl"]).json(0);
+    let search = |limit: &str| {
+        let args = ["search", "zebra", "--group-by=source", "--search=text", limit];
+        let found = place.run(args).json(0);
+        let groups: Vec<String> = found["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|group| group["key"].as_str().unwrap().to_owned())
+            .collect();
+        (groups, found["complete"].clone())
+    };
+    let (groups, complete) = search("--limit=3");
+    assert_eq!((groups.len(), groups[0].as_str(), complete), (3, "big", json!(true)));
+    assert_eq!(search("--limit=1"), (vec!["big".to_owned()], json!(true)));
+    let (groups, complete) = search("--limit=4");
+    assert_eq!((groups.len(), complete), (3, json!(true)), "there are no more");
+    let args = ["search", "zebra", "--group-by=source", "--search=text", "--limit=3"];
+    let found = place.run(args).json(0);
+    let shown = found["groups"][0]["results"].as_array().unwrap().len();
+    assert_eq!(shown, 60, "what was looked through for other groups is not shown");
+}
+
+#[test]
+fn groups_behind_the_most_hits_are_told_of() {
+    let place = Place::new();
+    let of = |source: &str, text: &str| {
+        json!({"content": text, "metadata": {"source": source}}).to_string()
+    };
+    let mut lines: Vec<String> = (0..10_000).map(|n| of("big", &format!("zebra {n}"))).collect();
+    lines.push(of("small", "one zebra among other animals that are none"));
+    place.file("a.jsonl", &lines.join("\n"));
+    place.run(["ingest", "a.jsonl", "--embedder=hashing:8"]).json(0);
+    let args = ["search", "zebra", "--group-by=source", "--search=text", "--limit=2"];
+    let found = place.run(args.into_iter().chain(["--embedder=hashing:8"])).json(0);
+    let groups = found["groups"].as_array().unwrap().len();
+    assert_eq!((groups, &found["complete"]), (1, &json!(false)));
 }
 
 #[test]

@@ -107,6 +107,86 @@ fn chat_list_and_the_other_formats_tell_of_the_conversation() {
 }
 
 #[test]
+fn a_limit_shows_the_newest_in_every_format() {
+    let place = Place::new();
+    let messages =
+        [("system", "Be kind."), ("user", "One?"), ("assistant", "1."), ("user", "Two?")]
+            .map(|(role, content)| json!({"role": role, "content": content}));
+    let line = json!({"conversation_id": "c", "messages": messages});
+    place.file("c.jsonl", &line.to_string());
+    place.run(["chat", "import", "c.jsonl"]).json(0);
+    let show = |args: &[&str]| {
+        let run = place.run(["chat", "show", "c"].iter().chain(args));
+        assert_eq!(run.code, Some(0), "{args:?}: {}{}", run.stdout, run.stderr);
+        run.stdout
+    };
+    for budget in [&[][..], &["--max-tokens=1000"]] {
+        let show = |args: &[&str]| show(&[args, budget].concat());
+        assert_eq!(show(&["--format=conversation", "--limit=1"]), "User: Two?\n");
+        assert_eq!(show(&["--format=compact", "--limit=2"]), "A: 1. | U: Two?\n");
+        let value: Value = serde_json::from_str(&show(&["--format=json", "--limit=2"])).unwrap();
+        assert_eq!(value["messages"], json!(messages[2..]));
+        let whole = show(&["--format=conversation", "--limit=9"]);
+        assert_eq!(whole, "System: Be kind.\nUser: One?\nAssistant: 1.\nUser: Two?\n");
+    }
+    // A window keeps the system messages of the newest so many, and no others.
+    let text = show(&["--format=compact", "--limit=4", "--max-tokens=12"]);
+    assert!(text.starts_with("S: Be kind. | ") && text.ends_with("U: Two?\n"), "{text}");
+    assert!(!text.contains("One"), "{text}");
+    let summary = show(&["--format=summary", "--limit=1"]);
+    assert!(summary.contains("Messages: 4") && summary.ends_with("User: Two?\n"), "{summary}");
+}
+
+#[test]
+fn a_conversation_is_shown_whole_where_no_budget_cuts_it() {
+    let place = Place::new();
+    let mut odd = conversation("c", 2);
+    let arguments = "x".repeat(300);
+    odd["messages"].as_array_mut().unwrap().extend([
+        json!({"role": "user", "name": "Ada", "content": "Two\nlines  and\ta tab"}),
+        json!({"role": "assistant", "content": "I call.", "tool_calls": [
+            {"id": "1", "function": {"name": "long", "arguments": arguments}},
+            {"id": "2", "function": {"name": "object", "arguments": {"a": [1]}}},
+            {"id": "3", "name": "bare", "arguments": null}, {"id": "4"}]}),
+    ]);
+    place.file("c.jsonl", &odd.to_string());
+    place.run(["chat", "import", "c.jsonl"]).json(0);
+    let node = r#"{"type": "MEMORY", "subtype": "CONVERSATION_BUFFER",
+        "configurations": {"operation": "get_context", "conversation_id": "c"}}"#;
+    place.file("n.json", node);
+    for format in ["conversation", "compact"] {
+        // As a model is given it.
+        for most in [10, 40, 80, 9_999] {
+            let input = json!({"format": format, "max_tokens": most, "max_messages": 1_000});
+            let run = ["run", "n.json", "--user=local", "--input=-"];
+            let context = place.run_with_input(run, &input.to_string()).json(0);
+            let show = |budget: &[&str]| {
+                let format = format!("--format={format}");
+                place.run(["chat", "show", "c", &format].iter().chain(budget)).stdout
+            };
+            let shown = show(&[&format!("--max-tokens={most}")]);
+            assert_eq!(shown.trim_end_matches('\n'), context["context"], "{most}");
+            assert!(most < 9_999 || shown == show(&[]), "all of it, as without a budget");
+        }
+        // A result is among the newest messages, too, where its call is not.
+        let format = format!("--format={format}");
+        let result = place.run(["chat", "show", "c", &format, "--limit=4"]);
+        assert!(result.stdout.starts_with('T'), "{}{}", result.stdout, result.stderr);
+    }
+
+    let turn = |n: u32| json!({"role": "user", "content": format!("line {n}")});
+    let messages: Vec<Value> = (0..10_001).map(turn).collect();
+    let line = json!({"conversation_id": "long", "messages": messages});
+    place.file("long.jsonl", &line.to_string());
+    place.run(["chat", "import", "long.jsonl"]).json(0);
+    let lines = |args: &[&str]| {
+        let all = ["chat", "show", "long", "--format=conversation"];
+        place.run(all.iter().chain(args)).stdout.lines().count()
+    };
+    assert_eq!((lines(&[]), lines(&["--limit=10001"])), (10_001, 10_001));
+}
+
+#[test]
 fn g1_another_user_and_another_node_see_nothing() {
     let place = Place::new();
     place.file("c.jsonl", &conversation("c", 1).to_string());

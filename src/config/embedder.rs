@@ -167,9 +167,10 @@ impl EmbedderConfig {
 
     /// Reads text as [`FromStr`], or an object with a `type`.
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self> {
-        let read =
-            if reader.is_text() { reader.text()?.parse() } else { Self::read_object(reader)? };
-        read.map_err(|error| reader.shown(&error))
+        if reader.is_text() {
+            return reader.text()?.parse().map_err(|error| reader.shown(&error));
+        }
+        Self::read_object(reader)?.map_err(|error| reader.located(&error))
     }
 
     /// Errors within are of the place they name, those of the result want one.

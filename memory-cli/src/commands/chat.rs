@@ -21,13 +21,32 @@ pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done 
     let memory = session.memory().await?;
     let scope = session.scope(KindName::ConversationBuffer)?;
     let people = std::io::stdout().is_terminal() && !output.is_json();
-    let format =
-        match args.format.unwrap_or(if people { Format::Conversation } else { Format::Json }) {
-            Format::Json => return transcript(&args, &memory, &scope).await,
-            Format::Conversation => ConversationFormat::Conversation,
-            Format::Compact => ConversationFormat::Compact,
-            Format::Summary => ConversationFormat::Summary,
-        };
+    let format = args.format.unwrap_or(if people { Format::Conversation } else { Format::Json });
+    let text = match format {
+        Format::Json => return transcript(&args, &memory, &scope).await,
+        Format::Conversation => {
+            words(ConversationFormat::Conversation, &args, &memory, &scope).await?
+        }
+        Format::Compact => words(ConversationFormat::Compact, &args, &memory, &scope).await?,
+        Format::Summary => summary(&args, &memory, scope).await?,
+    };
+    Ok(output::people(|out| writeln!(out, "{}", printable(&text)))?)
+}
+
+/// The messages in words, or the window of them that is within the budget.
+async fn words(
+    format: ConversationFormat,
+    args: &Show,
+    memory: &Memory,
+    scope: &Scope,
+) -> Result<String> {
+    let messages = asked(args, memory, scope).await?;
+    let (window, complete) = window(args, &messages);
+    let (context, _) = format.window(&messages, complete, window, memory.counter().as_ref());
+    Ok(context.text)
+}
+
+async fn summary(args: &Show, memory: &Memory, scope: Scope) -> Result<String> {
     let config = ConversationBufferConfig {
         conversation_id: args.conversation.clone(),
         ..ConversationBufferConfig::default()
@@ -41,36 +60,34 @@ pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done 
     let window = ConversationWindow {
         max_messages: args.limit.unwrap_or(Limits::CONTRACT.page_items) as u64,
         max_tokens: Some(args.max_tokens.unwrap_or(u32::MAX).into()),
-        format,
+        format: ConversationFormat::Summary,
         ..ConversationWindow::default()
     };
-    let text = buffer.context(&window).await?.context.text;
-    if text.is_empty() {
-        return Err(nothing(&args.conversation).into());
-    }
-    Ok(output::people(|out| writeln!(out, "{}", printable(&text)))?)
+    Ok(buffer.context(&window).await?.context.text)
+}
+
+/// The messages that are asked for, before any budget.
+async fn asked(args: &Show, memory: &Memory, scope: &Scope) -> Result<Vec<StoredMessage>> {
+    let store = memory.conversations()?;
+    let messages = read(store.as_ref(), scope, &args.conversation, args.limit).await?;
+    if messages.is_empty() { Err(nothing(&args.conversation)) } else { Ok(messages) }
+}
+
+/// The window that is asked for, and whether nothing is missing before the messages. Without a
+/// budget they are a record, which is shown as it stands.
+fn window(args: &Show, messages: &[StoredMessage]) -> (Window, bool) {
+    let max_tokens = args.max_tokens.map(Into::into);
+    let complete = max_tokens.is_none() || Window::is_complete(messages);
+    (Window { max_tokens, ..Window::default() }, complete)
 }
 
 /// The chat form, as it was imported: a line that can be imported again.
 async fn transcript(args: &Show, memory: &Memory, scope: &Scope) -> Done {
-    let store = memory.conversations()?;
-    let messages = read(store.as_ref(), scope, &args.conversation, args.limit).await?;
-    if messages.is_empty() {
-        return Err(nothing(&args.conversation).into());
-    }
-    let complete = messages.first().is_some_and(|first| first.seq == 1);
-    let window = Window {
-        max_tokens: args.max_tokens.map(Into::into),
-        // Without a budget this is a record, not a window: it is printed as it stands.
-        ..Window::default()
-    };
-    let shown: Vec<Value> = if args.max_tokens.is_some() {
-        let cost = |m: &StoredMessage| u64::from(memory.counter().count_message(&m.message));
-        let cut = window.cut(&messages, complete, cost);
-        cut.into_iter().map(|message| chat(message, args)).collect()
-    } else {
-        messages.iter().map(|message| chat(message, args)).collect()
-    };
+    let messages = asked(args, memory, scope).await?;
+    let (window, complete) = window(args, &messages);
+    let cost = |m: &StoredMessage| u64::from(memory.counter().count_message(&m.message));
+    let cut = window.cut(&messages, complete, cost);
+    let shown: Vec<Value> = cut.into_iter().map(|message| chat(message, args)).collect();
     output::value(&json!({"conversation_id": args.conversation, "messages": shown}))?;
     Ok(())
 }

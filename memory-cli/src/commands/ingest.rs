@@ -1,16 +1,19 @@
 //! `ingest`: files into passages that can be found.
 
+mod folder;
 mod passages;
 mod stale;
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use agent_memory::kinds::{Document, KindName, VectorDatabase};
-use agent_memory::{Outcome, content_hash};
+use agent_memory::{GetRecords, Outcome, Result, Scope, VectorStore, content_hash};
 use serde_json::json;
 
+use self::folder::{Folder, is_marked};
 use self::passages::{Passages, files};
 use self::stale::Sources;
 use super::progress;
@@ -40,13 +43,24 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
     let begun = Instant::now();
     let files = files(&args.paths)?;
     let memory = session.memory().await?;
-    let documents = documents(session, &memory)?;
+    let folder = Folder::current()?;
+    let mut ingestion = Ingestion {
+        store: memory.vectors()?.clone(),
+        scope: session.scope(KindName::VectorDatabase)?,
+        documents: documents(session, &memory)?,
+        namespace: args.namespace,
+        folder: &folder,
+        seen: HashSet::new(),
+    };
     let bar = progress(files.len() as u64, "files");
     let mut summary = Summary { files: files.len(), ..Summary::default() };
-    let mut ingestion = Ingestion { documents, namespace: args.namespace, seen: HashSet::new() };
-    let passages =
-        Passages { size: args.passage, language: args.language, embed_with: args.embed_with };
-    let mut sources = Sources::new(&args.paths, &files);
+    let passages = Passages {
+        folder: &folder,
+        size: args.passage,
+        language: args.language,
+        embed_with: args.embed_with,
+    };
+    let mut sources = Sources::new(&folder, &args.paths, &files);
     let mut waiting = Vec::new();
     for file in &files {
         for document in passages.read(file)? {
@@ -65,35 +79,33 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
     }
     ingestion.store(waiting, &mut summary).await?;
     // Last, so that a run that stops half-way has lost nothing.
-    let (documents, namespace) = (&ingestion.documents, &ingestion.namespace);
-    let vectors = memory.vectors()?.as_ref();
-    let scope = session.scope(KindName::VectorDatabase)?;
-    summary.removed = sources.remove_gone(vectors, &scope, documents, namespace).await?;
+    let Ingestion { store, scope, documents, namespace, .. } = &ingestion;
+    summary.removed = sources.remove_gone(store.as_ref(), scope, documents, namespace).await?;
     bar.finish_and_clear();
     Ok(summary.print(begun.elapsed().as_secs_f64(), output)?)
 }
 
-struct Ingestion {
+struct Ingestion<'a> {
+    store: Arc<dyn VectorStore>,
+    scope: Scope,
     documents: VectorDatabase,
     namespace: String,
+    folder: &'a Folder,
     seen: HashSet<String>,
 }
 
-impl Ingestion {
+impl Ingestion<'_> {
     /// Whether no passage before it was the same record: the first of equal passages is kept, with
     /// its source.
     fn is_new(&mut self, document: &Document) -> bool {
         document.id.is_some() || self.seen.insert(content_hash(&document.content))
     }
 
-    async fn store(
-        &self,
-        documents: Vec<Document>,
-        summary: &mut Summary,
-    ) -> agent_memory::Result<()> {
+    async fn store(&self, mut documents: Vec<Document>, summary: &mut Summary) -> Result<()> {
         if documents.is_empty() {
             return Ok(());
         }
+        self.share(&mut documents).await?;
         for stored in self.documents.store(Some(&self.namespace), documents).await? {
             match stored.outcome {
                 Outcome::Inserted => summary.inserted += 1,
@@ -101,6 +113,20 @@ impl Ingestion {
                 Outcome::Unchanged => summary.unchanged += 1,
             }
         }
+        Ok(())
+    }
+
+    /// Leaves to other folders what they have as well.
+    async fn share(&self, documents: &mut [Document]) -> Result<()> {
+        let marked = documents.iter().filter(|document| is_marked(document));
+        let ids: Vec<String> = marked.filter_map(|document| document.id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let namespace = self.namespace.clone();
+        let request = GetRecords { namespace, ids, with_embeddings: false };
+        let stored = self.store.get(&self.scope, &request).await?;
+        self.folder.share(documents, &stored);
         Ok(())
     }
 }

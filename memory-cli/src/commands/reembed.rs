@@ -1,12 +1,13 @@
 //! `reembed`: a namespace moves to the space of another embedder.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use agent_memory::kinds::{Document, KindName, VectorDatabase};
+use agent_memory::kinds::{KindName, VectorDatabase};
 use agent_memory::{
-    DeleteRecords, EmbeddingSpace, Error, ErrorKind, Facet, Feature, GetRecords, Limits, Memory,
-    NamespaceSummary, PageRequest, Rebind, Record, Result, ScanRecords, Scope, Selection,
-    VectorStore, content_hash,
+    Embedder, EmbeddingSpace, Error, ErrorKind, Facet, Feature, GetRecords, Limits, Memory,
+    NamespaceSummary, PageRequest, Rebind, Record, RestoreRecords, Result, ScanRecords, Scope,
+    VectorStore, content_hash, embed_documents,
 };
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -26,8 +27,10 @@ const WALKS: usize = 20;
 
 pub(crate) async fn reembed(args: Reembed, session: &Session, output: Output) -> Done {
     let memory = session.memory().await?;
-    if !memory.backend(Facet::Vectors)?.capabilities().has(Feature::Rebinding) {
-        return Err(Error::unsupported("the store cannot rebind a namespace (rebinding)")
+    let capabilities = memory.backend(Facet::Vectors)?.capabilities();
+    let needed = [Feature::Rebinding, Feature::Restoring];
+    if let Some(missing) = needed.into_iter().find(|feature| !capabilities.has(*feature)) {
+        return Err(Error::unsupported(format!("the store cannot move a namespace ({missing})"))
             .with_hint("store the texts anew in another namespace")
             .into());
     }
@@ -65,7 +68,8 @@ pub(crate) async fn reembed(args: Reembed, session: &Session, output: Output) ->
 
 /// A namespace, and the one beside it that is filled and then takes its place.
 struct Moving {
-    store: std::sync::Arc<dyn VectorStore>,
+    store: Arc<dyn VectorStore>,
+    embedder: Arc<dyn Embedder>,
     scope: Scope,
     documents: VectorDatabase,
     namespace: String,
@@ -76,6 +80,7 @@ impl Moving {
     fn new(namespace: &str, session: &Session, memory: &Memory) -> Result<Self> {
         Ok(Self {
             store: memory.vectors()?.clone(),
+            embedder: memory.embedder().clone(),
             scope: session.scope(KindName::VectorDatabase)?,
             documents: documents(session, memory)?,
             namespace: namespace.to_owned(),
@@ -90,7 +95,8 @@ impl Moving {
         let mut walks = 0;
         loop {
             embedded += self.walk(bar).await?;
-            self.create_beside().await?;
+            // It has to be there, also where there is nothing to put into it.
+            self.put_beside(Vec::new()).await?;
             let rebind = Rebind { namespace: self.namespace.clone(), from: self.beside.clone() };
             walks += 1;
             match self.store.rebind(&self.scope, &rebind).await {
@@ -138,29 +144,37 @@ impl Moving {
         let there = self.store.get(&self.scope, &request).await?;
         let there: HashMap<&str, &Record> = there.iter().map(|r| (r.id.as_str(), r)).collect();
         let lacks = |record: &Record| {
-            there.get(record.id.as_str()).is_none_or(|there| !there.is_counterpart_of(record))
+            there.get(record.id.as_str()).is_none_or(|there| {
+                !there.is_counterpart_of(record) || there.expires_at != record.expires_at
+            })
         };
         Ok(records.into_iter().filter(lacks).collect())
     }
 
     async fn copy(&self, records: Vec<Record>) -> Result<()> {
-        let texts = self.texts(&records).await?;
-        let documents: Vec<Document> = records
-            .into_iter()
-            .zip(texts)
-            .map(|(record, embedded_text)| Document {
-                id: Some(record.id),
-                document_type: record.document_type,
-                metadata: record.metadata,
-                language: record.language,
-                embedded_text,
-                ..Document::new(record.content)
-            })
-            .collect();
-        if !documents.is_empty() {
-            self.documents.store(Some(&self.beside), documents).await?;
+        if records.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let texts = self.texts(&records).await?;
+        let texts = records.iter().zip(&texts);
+        let texts: Vec<&str> =
+            texts.map(|(record, text)| text.as_ref().unwrap_or(&record.content).as_str()).collect();
+        let embeddings = embed_documents(&*self.embedder, &texts).await?.into_iter().map(Some);
+        let copies = records.into_iter().zip(embeddings);
+        let copies = copies.map(|(record, embedding)| Record { embedding, ..record }).collect();
+        self.put_beside(copies).await
+    }
+
+    /// Puts copies into the namespace beside. They expire with their originals, to the millisecond
+    /// of the store's clock: none is left over where the move is given up, and none is missed.
+    async fn put_beside(&self, records: Vec<Record>) -> Result<()> {
+        let request = RestoreRecords {
+            namespace: self.beside.clone(),
+            space: self.embedder.space().clone(),
+            records,
+            overwrite: true,
+        };
+        self.store.restore(&self.scope, &request).await.map(drop)
     }
 
     /// What is embedded in place of the content, for records that were embedded together with those
@@ -181,18 +195,6 @@ impl Moving {
             }
         }
         Ok(texts)
-    }
-
-    /// The namespace beside, also where there is nothing to put into it.
-    async fn create_beside(&self) -> Result<()> {
-        if self.summary(&self.beside).await?.is_some() {
-            return Ok(());
-        }
-        let nothing = Document { id: Some("none".to_owned()), ..Document::new("none") };
-        self.documents.store(Some(&self.beside), vec![nothing]).await?;
-        let which = Selection::Ids(vec!["none".to_owned()]);
-        let delete = DeleteRecords { namespace: self.beside.clone(), which };
-        self.store.delete(&self.scope, &delete).await.map(drop)
     }
 
     async fn summary(&self, namespace: &str) -> Result<Option<NamespaceSummary>> {

@@ -1,5 +1,6 @@
 //! `search`: passages by meaning and by words.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use agent_memory::kinds::{
@@ -15,8 +16,10 @@ use crate::session::Session;
 
 /// How much of a passage is shown to people.
 const SHOWN: usize = 300;
-/// How many hits are looked through for each group that is wanted.
+/// How many hits are looked through at first for each group that is wanted.
 const HITS_PER_GROUP: usize = 20;
+/// How many times as many are looked through where these hold too few groups.
+const WIDER: usize = 10;
 /// How many hits of a group are shown.
 const SHOWN_OF_A_GROUP: usize = 3;
 
@@ -36,13 +39,9 @@ pub(super) fn documents(session: &Session, memory: &Memory) -> Result<VectorData
 
 pub(crate) async fn search(args: Search, session: &Session, output: Output) -> Done {
     let memory = session.memory().await?;
-    let limit = match args.group_by {
-        Some(_) => args.limit.saturating_mul(HITS_PER_GROUP).min(Limits::CONTRACT.page_items),
-        None => args.limit,
-    };
     let query = DocumentQuery {
         text: Some(args.text.clone()),
-        limit: Some(limit),
+        limit: Some(args.limit),
         min_similarity: args.min_similarity,
         filter: args.filter.clone(),
         namespace: Some(args.namespace.clone()),
@@ -57,7 +56,11 @@ pub(crate) async fn search(args: Search, session: &Session, output: Output) -> D
         neighbours: Some(args.neighbours),
         ..DocumentQuery::default()
     };
-    let found = documents(session, &memory)?.search(query).await?;
+    let documents = documents(session, &memory)?;
+    let found = match &args.group_by {
+        Some(key) => search_groups(&documents, query, key, args.limit).await?,
+        None => documents.search(query).await?,
+    };
     let mut answer = json!({
         "success": true,
         "search": args.mode.as_str(),
@@ -103,6 +106,63 @@ pub(crate) async fn search(args: Search, session: &Session, output: Output) -> D
         }
         ended(out, hits.is_empty(), &found, &args.namespace)
     })?)
+}
+
+/// Searches until the hits are of as many groups as wanted, or there are no more. A group may stand
+/// behind any number of another's hits.
+async fn search_groups(
+    documents: &VectorDatabase,
+    query: DocumentQuery,
+    key: &str,
+    wanted: usize,
+) -> Result<Found> {
+    let most = Limits::CONTRACT.page_items;
+    let first = wanted.saturating_mul(HITS_PER_GROUP).min(most);
+    let mut limit = first;
+    let mut found = loop {
+        // What stands beside them is read once it is known which are shown.
+        let query = DocumentQuery { limit: Some(limit), neighbours: Some(0), ..query.clone() };
+        let mut found = documents.search(query).await?;
+        let all = found.result.hits.len() < limit;
+        let groups = thin_out(&mut found.result.hits, key, first);
+        if all || groups >= wanted {
+            break found;
+        }
+        if limit == most {
+            found.result.complete = false;
+            break found;
+        }
+        limit = limit.saturating_mul(WIDER).min(most);
+    };
+    if let Some(reach) = query.neighbours.filter(|reach| *reach > 0) {
+        let records: Vec<&Record> = found.result.hits.iter().map(|hit| &hit.record).collect();
+        let namespace = query.namespace.as_deref();
+        found.neighbours = documents.neighbours(namespace, &records, reach).await?;
+        // A record stands once in an answer.
+        let mut shown: HashSet<String> = records.iter().map(|record| record.id.clone()).collect();
+        for beside in &mut found.neighbours {
+            for side in [&mut beside.before, &mut beside.after] {
+                side.retain(|record| shown.insert(record.id.clone()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Leaves out the hits without the key, and behind the `first` hits those of groups that have many:
+/// they were looked through for other groups alone. Returns how many groups there are.
+fn thin_out(hits: &mut Vec<Hit>, key: &str, first: usize) -> usize {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let mut rank = 0;
+    hits.retain(|hit| {
+        rank += 1;
+        hit.record.metadata.get(key).is_some_and(|value| {
+            let count = counts.entry(value.to_string()).or_default();
+            *count += 1;
+            rank <= first || *count <= HITS_PER_GROUP
+        })
+    });
+    counts.len()
 }
 
 /// A hit, and what stands beside it.

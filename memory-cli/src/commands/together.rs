@@ -6,6 +6,9 @@ use agent_memory::kinds::Document;
 /// The metadata that says how many texts on either side a record was embedded with.
 pub(super) const EMBEDDED_WITH: &str = "embedded_with";
 
+/// The most texts on either side, as `--embed-with` has it. A greater number is not of this program.
+const MOST: u64 = 100;
+
 /// Has each document embedded together with those up to `reach` before and behind it.
 pub(super) fn embed_together(documents: &mut [Document], reach: usize) {
     if reach == 0 {
@@ -28,5 +31,5 @@ pub(super) fn joined<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 /// How many texts on either side a record was embedded with.
 pub(super) fn reach(metadata: &Object) -> usize {
     let reach = metadata.get(EMBEDDED_WITH).and_then(serde_json::Value::as_u64);
-    reach.and_then(|reach| usize::try_from(reach).ok()).unwrap_or(0)
+    reach.filter(|reach| *reach <= MOST).and_then(|reach| reach.try_into().ok()).unwrap_or(0)
 }

@@ -44,24 +44,38 @@ impl Place {
         self.run_with_input(args, "")
     }
 
+    /// Runs in a folder of the place.
+    pub fn run_at<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        folder: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Run {
+        let mut child = self.command(args).current_dir(self.path().join(folder)).spawn().unwrap();
+        drop(child.stdin.take());
+        Run::of(child)
+    }
+
     /// Starts a run with environment variables, to be waited for or killed.
     pub fn start<S: AsRef<std::ffi::OsStr>>(
         &self,
         environment: &[(&str, &str)],
         args: impl IntoIterator<Item = S>,
     ) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_agent-memory"))
+        self.command(args).envs(environment.iter().copied()).spawn().unwrap()
+    }
+
+    fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-memory"));
+        command
             .args(args)
             .current_dir(self.path())
             .env_clear()
             .env("HOME", self.path())
             .env("XDG_DATA_HOME", self.path().join("data"))
-            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        command
     }
 
     pub fn run_with_input<S: AsRef<std::ffi::OsStr>>(
@@ -82,16 +96,20 @@ impl Place {
         let mut child = self.start(environment, args);
         // A command that reads no input closes the pipe.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Run::of(child)
+    }
+}
+
+impl Run {
+    fn of(child: Child) -> Self {
         let output = child.wait_with_output().unwrap();
-        Run {
+        Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
-}
 
-impl Run {
     /// The JSON of a run that ended with `code`.
     #[track_caller]
     pub fn json(&self, code: i32) -> Value {

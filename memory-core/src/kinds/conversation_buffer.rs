@@ -76,6 +76,19 @@ impl ConversationFormat {
             Self::Compact => "compact",
         }
     }
+
+    /// Writes a window of messages, and says which they are (C7, M5). The window's tokens are those
+    /// of the text as a whole; `complete` is as in [`Window::cut`]. `Summary` writes them as
+    /// `Conversation` does: its counts are those of a store.
+    pub fn window<'a>(
+        self,
+        messages: &'a [StoredMessage],
+        complete: bool,
+        window: Window,
+        counter: &dyn TokenCounter,
+    ) -> (Context, Vec<&'a StoredMessage>) {
+        render::window(messages, complete, window, self, counter)
+    }
 }
 
 /// Which part of the conversation a context shows, and how.
@@ -181,7 +194,7 @@ impl ConversationBuffer {
                 max_tokens: Some(max_tokens),
                 include_system: request.include_system,
             };
-            render::window(&messages, complete, window, request.format, &*self.counter)
+            request.format.window(&messages, complete, window, &*self.counter)
         };
         let messages = shown.into_iter().cloned().collect();
         Ok(ConversationContext { context, messages })

@@ -1,22 +1,26 @@
 //! Files as passages.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use agent_memory::json::{self, Object};
 use agent_memory::kinds::{Document, strict};
 use agent_memory::text::Language;
-use agent_memory::{Error, Result, content_hash};
+use agent_memory::{Error, Record, Result, content_hash};
 use serde::Deserialize;
 use serde_json::Value;
 use text_splitter::{MarkdownSplitter, TextSplitter};
 
+use super::folder::Folder;
 use crate::commands::squad::Squad;
 use crate::commands::together::embed_together;
 use crate::commands::{read_text, unreadable};
 
 /// The endings of the files that a folder is searched for.
 const ENDINGS: [&str; 5] = ["txt", "md", "markdown", "jsonl", "ndjson"];
+/// How many equal passages of a file are told from one another once it is gone.
+const EQUAL: u64 = 1_000;
 
 /// The files that were named, and those in the folders that were named, in a fixed order. Hidden
 /// files and links in folders are left out.
@@ -50,7 +54,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in entries {
         let (path, name) = (plain(&entry.path()), entry.file_name());
         let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
-        if name.as_encoded_bytes().starts_with(b".") {
+        if is_hidden(&name) {
             continue;
         }
         if kind.is_dir() {
@@ -62,12 +66,28 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn ending(path: &Path) -> String {
+/// Whether a search of `folder` finds a file of this name, where there is one and it is no link.
+pub(super) fn is_searched_for(folder: &Path, file: &Path) -> bool {
+    let within = if folder.as_os_str() == "." { Ok(file) } else { file.strip_prefix(folder) };
+    within.is_ok_and(|within| {
+        let mut parts = within.components();
+        parts.all(|part| matches!(part, Component::Normal(name) if !is_hidden(name)))
+            && ENDINGS.contains(&ending(file).as_str())
+    })
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+pub(super) fn ending(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
 /// How files become passages.
-pub(super) struct Passages {
+pub(super) struct Passages<'a> {
+    /// Where relative names of files begin.
+    pub(super) folder: &'a Folder,
     /// The most characters of a passage.
     pub(super) size: usize,
     pub(super) language: Option<Language>,
@@ -84,7 +104,7 @@ struct Line {
     metadata: Option<Object>,
 }
 
-impl Passages {
+impl Passages<'_> {
     /// The passages of a file, in its order.
     pub(super) fn read(&self, file: &Path) -> Result<Vec<Document>> {
         let text = read_text(file)?;
@@ -111,7 +131,7 @@ impl Passages {
         document_type: &str,
         chunks: impl Iterator<Item = (usize, &'a str)>,
     ) -> Vec<Document> {
-        let mut source = Source::new(file);
+        let mut source = Source::new(file, self.folder);
         let passage = |(offset, text): (usize, &'a str)| {
             let mut document = source.passage(text);
             document.metadata.insert("offset".to_owned(), offset.into());
@@ -123,7 +143,7 @@ impl Passages {
     }
 
     fn paragraphs(&self, file: &Path, squad: &Squad) -> Vec<Document> {
-        let mut source = Source::new(file);
+        let mut source = Source::new(file, self.folder);
         let mut documents = Vec::new();
         for article in &squad.data {
             for paragraph in &article.paragraphs {
@@ -166,29 +186,47 @@ impl Passages {
 }
 
 /// A file that is being taken apart.
-struct Source {
+struct Source<'a> {
+    file: &'a Path,
+    folder: &'a Folder,
     name: String,
     passages: usize,
     /// How often each text stood in it.
-    seen: HashMap<String, usize>,
+    seen: HashMap<String, u64>,
 }
 
-impl Source {
-    fn new(file: &Path) -> Self {
-        Self { name: file.display().to_string(), passages: 0, seen: HashMap::new() }
+impl<'a> Source<'a> {
+    fn new(file: &'a Path, folder: &'a Folder) -> Self {
+        Self { file, folder, name: file.display().to_string(), passages: 0, seen: HashMap::new() }
     }
 
-    /// The next passage. Its id is of the file, the text, and which of the equal texts it is, so
-    /// that it stays the same record while the text around it changes.
+    /// The next passage.
     fn passage(&mut self, text: &str) -> Document {
         let earlier = self.seen.entry(text.to_owned()).or_insert(0);
-        let id = content_hash(&format!("{}\0{text}\0{earlier}", self.name));
+        let id = passage_id(&self.name, text, *earlier);
         *earlier += 1;
-        let metadata = Object::from_iter([
+        let mut metadata = Object::from_iter([
             ("source".to_owned(), Value::from(self.name.clone())),
             ("passage".to_owned(), self.passages.into()),
         ]);
+        self.folder.mark(self.file, &mut metadata);
         self.passages += 1;
         Document { id: Some(id), metadata, ..Document::new(text) }
     }
+}
+
+/// The id of a passage. It is of the file, the text, and which of the equal texts it is, so that it
+/// stays the same record while the text around it changes.
+fn passage_id(source: &str, text: &str, earlier: u64) -> String {
+    content_hash(&format!("{source}\0{text}\0{earlier}"))
+}
+
+/// Whether a record is a passage of the file: its id is, whoever else writes the same metadata.
+pub(super) fn is_passage(record: &Record, source: &str) -> bool {
+    let number = record.metadata.get("passage").and_then(Value::as_u64);
+    // Before it stood no more equal passages than passages.
+    number.is_some_and(|number| {
+        let mut earlier = 0..=number.min(EQUAL);
+        earlier.any(|earlier| passage_id(source, &record.content, earlier) == record.id)
+    })
 }

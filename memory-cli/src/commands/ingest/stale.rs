@@ -10,24 +10,28 @@ use agent_memory::{
 };
 use serde_json::Value;
 
-use super::passages::plain;
+use super::folder::{Folder, source};
+use super::passages::{is_passage, is_searched_for, plain};
 
 /// How many files one filter names.
 const FILES: usize = 500;
 
 /// What this run has read, and so what the store should hold of it.
-pub(super) struct Sources {
+pub(super) struct Sources<'a> {
+    /// Where relative names begin.
+    folder: &'a Folder,
     /// Files that were read, by the names that passages bear.
     files: HashSet<String>,
-    /// Folders that were searched: a file of theirs that was not read is gone.
+    /// Folders that were searched.
     folders: Vec<PathBuf>,
     /// The passages that are there.
     ids: HashSet<String>,
 }
 
-impl Sources {
-    pub(super) fn new(paths: &[PathBuf], files: &[PathBuf]) -> Self {
+impl<'a> Sources<'a> {
+    pub(super) fn new(folder: &'a Folder, paths: &[PathBuf], files: &[PathBuf]) -> Self {
         Self {
+            folder,
             files: files.iter().map(|file| file.display().to_string()).collect(),
             folders: paths.iter().filter(|path| path.is_dir()).map(|path| plain(path)).collect(),
             ids: HashSet::new(),
@@ -72,28 +76,34 @@ impl Sources {
 
     /// What may be gone: passages of the files, or of any where a folder was named.
     fn filters(&self) -> Vec<Filter> {
-        let source = || Field::metadata(["source"]);
         let there = |key: &str| Filter::Field(Field::metadata([key]), Test::Exists(true));
-        let passages = || Filter::Or(vec![there("passage"), there("offset")]);
         if !self.folders.is_empty() {
-            return vec![Filter::And(vec![there("source"), passages()])];
+            return vec![Filter::And(vec![there("source"), there("passage")])];
         }
         let mut files: Vec<Value> = self.files.iter().map(|file| file.as_str().into()).collect();
         files.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
-        let of = |files: &[Value]| Filter::Field(source(), Test::In(files.to_vec()));
-        files.chunks(FILES).map(|files| Filter::And(vec![of(files), passages()])).collect()
+        let of =
+            |files: &[Value]| Filter::Field(Field::metadata(["source"]), Test::In(files.to_vec()));
+        files.chunks(FILES).map(|files| Filter::And(vec![of(files), there("passage")])).collect()
     }
 
-    /// Whether the passage was of something that was read, and is not there any more.
+    /// Whether the record is certainly a passage that is not there any more.
     fn lacks(&self, record: &Record) -> bool {
-        let Some(source) = record.metadata.get("source").and_then(Value::as_str) else {
-            return false;
-        };
-        let within = |folder: &PathBuf| {
-            folder.as_os_str() == "." && Path::new(source).is_relative()
-                || Path::new(source).starts_with(folder)
-        };
-        let read = self.files.contains(source) || self.folders.iter().any(within);
-        read && !self.ids.contains(&record.id)
+        source(&record.metadata).is_some_and(|source| {
+            !self.ids.contains(&record.id)
+                && (self.files.contains(source) || self.is_gone(source))
+                && is_passage(record, source)
+                && self.folder.alone_has(record, source)
+        })
+    }
+
+    /// Whether a file that was not read would have been if it were there, and is not. What else was
+    /// not read, such as a link, may well be there.
+    fn is_gone(&self, source: &str) -> bool {
+        let file = Path::new(source);
+        // A name that is not quite the file's says nothing of the file.
+        !source.contains(char::REPLACEMENT_CHARACTER)
+            && self.folders.iter().any(|folder| is_searched_for(folder, file))
+            && matches!(file.try_exists(), Ok(false))
     }
 }

@@ -1,0 +1,89 @@
+//! Whose passages are whose: a relative name is a file of one folder, and another folder's file of
+//! that name is another file.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use agent_memory::json::Object;
+use agent_memory::kinds::Document;
+use agent_memory::{Record, Result};
+use serde_json::Value;
+
+use super::passages::ending;
+use crate::commands::unreadable;
+
+/// The metadata that lists the folders whose file has the passage, each with its whole path.
+const INGESTED_IN: &str = "ingested_in";
+
+/// The folder that the program runs in, where relative names begin.
+pub(super) struct Folder(String);
+
+impl Folder {
+    pub(super) fn current() -> Result<Self> {
+        let here = Path::new(".");
+        let whole = here.canonicalize().map_err(|error| unreadable(here, &error))?;
+        Ok(Self(whole.display().to_string()))
+    }
+
+    /// Marks a passage of a file as this folder's, unless the file's name says it all.
+    pub(super) fn mark(&self, file: &Path, metadata: &mut Object) {
+        if file.is_relative() {
+            metadata.insert(INGESTED_IN.to_owned(), Value::from(vec![self.0.as_str()]));
+        }
+    }
+
+    /// Leaves passages that are stored already to the other folders, too, whose file is still there.
+    pub(super) fn share(&self, documents: &mut [Document], stored: &[Record]) {
+        let stored: HashMap<&str, &Record> = stored.iter().map(|r| (r.id.as_str(), r)).collect();
+        for document in documents.iter_mut().filter(|document| is_marked(document)) {
+            let record = document.id.as_deref().and_then(|id| stored.get(id));
+            let Some((record, source)) = record.and_then(|r| Some((r, source(&r.metadata)?)))
+            else {
+                continue;
+            };
+            // Others that are gone must not pile up.
+            let is_there =
+                |folder: &str| !matches!(Path::new(folder).join(source).try_exists(), Ok(false));
+            let mut all: Vec<&str> =
+                folders(record).filter(|folder| *folder == self.0 || is_there(folder)).collect();
+            if !all.contains(&self.0.as_str()) {
+                all.push(&self.0);
+            }
+            document.metadata.insert(INGESTED_IN.to_owned(), Value::from(all));
+        }
+    }
+
+    /// Whether the passage is this folder's, and certainly no other's as well.
+    pub(super) fn alone_has(&self, record: &Record, source: &str) -> bool {
+        Path::new(source).is_absolute()
+            || folders(record).any(|folder| folder == self.0)
+                && folders(record)
+                    .filter(|folder| *folder != self.0)
+                    .all(|other| lost(&Path::new(other).join(source), &record.content))
+    }
+}
+
+/// Whether a passage has the mark of a folder.
+pub(super) fn is_marked(document: &Document) -> bool {
+    document.metadata.contains_key(INGESTED_IN)
+}
+
+/// The file that a passage is of.
+pub(super) fn source(metadata: &Object) -> Option<&str> {
+    metadata.get("source").and_then(Value::as_str)
+}
+
+fn folders(record: &Record) -> impl Iterator<Item = &str> {
+    let listed = record.metadata.get(INGESTED_IN).and_then(Value::as_array);
+    listed.into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// Whether a file certainly does not have the text any more.
+fn lost(file: &Path, text: &str) -> bool {
+    match std::fs::read_to_string(file) {
+        // JSON writes a text in more ways than one.
+        Ok(whole) => ending(file) != "json" && !whole.contains(text),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
