@@ -1,13 +1,16 @@
 //! A folder of Qdrant Edge survives the death of its process at any moment (G6), and belongs to one
 //! process at a time: this test starts itself as a child that writes, kills it, and looks.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
+#![allow(clippy::print_stdout, reason = "children say what they do")]
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use backend_qdrant::driver;
+use backend_qdrant::edge::Local;
 use memory_core::{
     Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, GetRecords,
     NewRecord, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
@@ -182,4 +185,174 @@ async fn g6_a_journal_is_applied_to_what_has_all_of_it_already() {
     let count = CountRecords { namespace: "n".into(), filter: None };
     let held = backend.vectors().unwrap().count(&scope(), &count).await.unwrap();
     assert_eq!(held, KEPT * BATCH + 1);
+}
+
+/// Records that stay, and records that come and go so that Edge builds a segment without them.
+const STAYING: u64 = 700;
+const GOING: u64 = 500;
+
+/// So many kills are to meet two segments where there is to be one, of so many at most.
+const BUILD_KILLS_MET: usize = 2;
+const BUILD_KILLS: usize = 60;
+
+fn ids(name: &str, count: u64) -> Vec<String> {
+    (0..count).map(|at| format!("{name}-{at}")).collect()
+}
+
+async fn store_ids(backend: &Backend, ids: Vec<String>) {
+    let record = |id: String| NewRecord::new(format!("of {id}"), vec![1.0; 4]).with_id(id);
+    let records = ids.into_iter().map(record).collect();
+    let request = StoreRecords { namespace: "n".into(), space: space(), records };
+    backend.vectors().unwrap().store(&scope(), &request).await.unwrap();
+}
+
+async fn there_of(backend: &Backend, ids: Vec<String>) -> u64 {
+    let request = GetRecords { namespace: "n".into(), ids, with_embeddings: false };
+    backend.vectors().unwrap().get(&scope(), &request).await.unwrap().len() as u64
+}
+
+async fn delete_ids(backend: &Backend, ids: Vec<String>) -> u64 {
+    let request = DeleteRecords { namespace: "n".into(), which: Selection::Ids(ids) };
+    backend.vectors().unwrap().delete(&scope(), &request).await.unwrap()
+}
+
+/// The child: leaves so many deleted records that Edge builds a segment, and waits to be told to.
+#[tokio::test]
+async fn child_that_builds_until_it_is_killed() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let backend = open(Path::new(&folder)).await.unwrap();
+    let local = Local::open(Path::new(&folder)).unwrap();
+    let mut told = std::io::stdin().lines();
+    while told.next().is_some() {
+        store_ids(&backend, ids("going", GOING)).await;
+        delete_ids(&backend, ids("going", GOING)).await;
+        println!("\nready");
+        told.next().unwrap().unwrap();
+        local.optimize().unwrap();
+        println!("\nbuilt");
+    }
+}
+
+/// The segments of the records, and none that is being removed.
+fn segments(folder: &Path) -> HashSet<std::ffi::OsString> {
+    let Ok(entries) = std::fs::read_dir(folder.join("memory.4/segments")) else {
+        return HashSet::new();
+    };
+    let names = entries.map(|entry| entry.unwrap().file_name());
+    names.filter(|name| !name.to_string_lossy().contains('.')).collect()
+}
+
+/// Kills a child as soon as it has put a segment beside those that it is made of, which is the
+/// second new one: the first is for what is written meanwhile. Says whether it had removed none.
+fn killed_over_a_build(folder: &Path) -> bool {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child_that_builds_until_it_is_killed", "--exact", "--nocapture"])
+        .env(FOLDER, folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut told = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    told.write_all(b"\n").unwrap();
+    assert!(lines.any(|line| line == "ready"));
+    let before = segments(folder);
+    told.write_all(b"\n").unwrap();
+    let built = std::thread::spawn(move || lines.any(|line| line == "built"));
+    while segments(folder).difference(&before).count() < 2 && !built.is_finished() {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let found = segments(folder);
+    found.is_superset(&before) && found.len() >= before.len() + 2
+}
+
+/// Edge then has the same points in two segments, and must count, delete (G9) and erase (G12) each
+/// once.
+#[tokio::test]
+async fn g6_a_death_over_a_new_segment_leaves_no_record_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    store_ids(&backend, ids("staying", STAYING)).await;
+    drop(backend);
+    let mut met = 0;
+    for round in 0..BUILD_KILLS {
+        if met == BUILD_KILLS_MET {
+            break;
+        }
+        met += usize::from(killed_over_a_build(folder.path()));
+        let backend = open(folder.path()).await.unwrap();
+        assert_eq!(there_of(&backend, ids("going", GOING)).await, 0, "round {round}: deleted");
+        assert_eq!(there_of(&backend, ids("staying", STAYING)).await, STAYING, "round {round}");
+        let count = CountRecords { namespace: "n".into(), filter: None };
+        let counted = backend.vectors().unwrap().count(&scope(), &count).await.unwrap();
+        assert_eq!(counted, STAYING, "round {round}, {met} met");
+        let some = ids("staying", 10);
+        assert_eq!(delete_ids(&backend, some.clone()).await, 10, "round {round}");
+        store_ids(&backend, some).await;
+    }
+    assert_eq!(met, BUILD_KILLS_MET, "so many kills met two segments");
+    let backend = open(folder.path()).await.unwrap();
+    assert_eq!(backend.control().erase("ada").await.unwrap().records, STAYING);
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_file() {
+        std::fs::copy(from, to).unwrap();
+        return;
+    }
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+/// Kills a child that opens a folder, so long after it began to make one of each two points; says
+/// whether it was still at it.
+fn killed_over_mending(folder: &Path, life: Duration) -> bool {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child_that_builds_until_it_is_killed", "--exact"])
+        .env(FOLDER, folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let records = folder.join("memory.4");
+    let at_it = || std::fs::metadata(records.join("journal")).unwrap().len() > 0;
+    let mended = records.join("deduplicated");
+    while !at_it() && !mended.exists() {}
+    std::thread::sleep(life);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    !mended.exists()
+}
+
+#[tokio::test]
+async fn g6_a_death_while_one_is_made_of_two_loses_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let whole = place.path().join("whole");
+    let backend = open(&whole).await.unwrap();
+    store_ids(&backend, ids("staying", STAYING)).await;
+    drop(backend);
+    let records = whole.join("memory.4");
+    let segment = segments(&whole).into_iter().next().unwrap();
+    let twin = records.join("segments/00000000-0000-4000-8000-000000000000");
+    copy(&records.join("segments").join(segment), &twin);
+    let _ = std::fs::remove_file(records.join("deduplicated"));
+    let mut met = 0;
+    for round in 0..8 {
+        let folder = place.path().join(round.to_string());
+        copy(&whole, &folder);
+        met += usize::from(killed_over_mending(&folder, Duration::from_millis(round * 10)));
+        let backend = open(&folder).await.unwrap();
+        assert_eq!(there_of(&backend, ids("staying", STAYING)).await, STAYING, "round {round}");
+        let count = CountRecords { namespace: "n".into(), filter: None };
+        let counted = backend.vectors().unwrap().count(&scope(), &count).await.unwrap();
+        assert_eq!(counted, STAYING, "round {round}");
+        drop(backend);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    assert!(met > 0, "no kill met it");
 }

@@ -1,12 +1,12 @@
 //! One collection: a shard of Edge and the journal of what is not flushed yet.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
 use qdrant_client::qdrant as proto;
 use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_edge as edge;
@@ -14,37 +14,33 @@ use tonic::Status;
 
 use super::convert::{self, failed};
 use super::journal::{Entry, Journal};
-use crate::error::NO_ROOM;
-
-type Result<T> = std::result::Result<T, Status>;
+use super::shard::{
+    self, BYTES_UNFLUSHED, Result, apply, broken, has_room, named, unless_it_panics,
+};
 
 /// Points in one part of a walk.
 const PART: usize = 1_000;
 
-/// After so many written points or bytes indexes are built and everything is flushed.
+/// After so many written points indexes are built and everything is flushed, as after so many
+/// bytes.
 const POINTS_UNFLUSHED: usize = 2_000;
-const BYTES_UNFLUSHED: u64 = 32 << 20;
 
-/// What must be free on the disk before anything is written: Edge maps its files into memory, and
-/// where such a file finds no room the system kills the process (SIGBUS). It is a new part of its
-/// log (32 MiB), and what is written until the next flush.
-const ROOM: u64 = 128 << 20;
-
-/// How Edge begins its message where a point is not there.
-const MISSES_POINT: &str = "No point with id";
-/// More than operations can be lost from Edge's own log between two flushes.
-const ATTEMPTS: usize = 4 * POINTS_UNFLUSHED;
+/// More closed parts of Edge's own log than this, of 32 MiB each, are removed.
+const CLOSED_LOGS: usize = 4;
 
 /// A collection.
 ///
-/// Two locks keep order: `writing` is held by one writer, and by the flush; `applying` exclusively
-/// while a write is applied, so that no reader sees a part of it, and shared by readers.
+/// Three locks keep order, taken in this order: `building` by who builds indexes, and nobody
+/// flushes meanwhile; `writing` by one writer, and by the flush; `shard` exclusively while a write
+/// is applied, so that no reader sees a part of it, and shared by readers.
 #[derive(Debug)]
 pub(super) struct Collection {
     at: PathBuf,
-    shard: Arc<edge::EdgeShard>,
+    config: edge::EdgeConfig,
+    building: Mutex<()>,
     writing: Mutex<Writing>,
-    applying: RwLock<()>,
+    /// None where it could not be loaded anew; the next call tries again.
+    shard: RwLock<Option<Arc<edge::EdgeShard>>>,
 }
 
 #[derive(Debug)]
@@ -53,83 +49,87 @@ struct Writing {
     points: usize,
 }
 
-fn broken(error: std::io::Error) -> Status {
-    Status::internal(format!("the folder cannot be read or written: {error}"))
-}
-
-fn has_room(at: &Path) -> Result<()> {
-    let free = fs4::available_space(at).map_err(broken)?;
-    if free < ROOM {
-        let (free, needed) = (free >> 20, ROOM >> 20);
-        return Err(Status::internal(format!("{NO_ROOM}: {free} MiB free, {needed} needed")));
-    }
-    Ok(())
-}
-
-/// Edge panics where it cannot write.
-fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Status::internal("Edge could not write"))
-}
-
 impl Collection {
-    /// Makes a collection. Its journal comes last: a folder without one was left by a process that
-    /// died over it.
+    /// Makes a collection, in a folder that is not there yet.
     pub(super) fn create(at: &Path, config: edge::EdgeConfig) -> Result<Self> {
-        if at.exists() {
-            fs::remove_dir_all(at).map_err(broken)?;
+        // One that is there was made, but could not be opened then.
+        if !shard::is_collection(at) {
+            if at.symlink_metadata().is_ok() {
+                let at = at.display();
+                let taken = format!("{at} is in the way of a collection, and is none");
+                return Err(Status::failed_precondition(taken));
+            }
+            shard::create(at, config)?;
         }
-        fs::create_dir_all(at).map_err(broken)?;
-        has_room(at)?;
-        let shard = edge::EdgeShard::new(at, config).map_err(failed)?;
-        shard.flush();
-        let (journal, _) = Journal::open(&journal_of(at)).map_err(broken)?;
-        Ok(Self::with(shard, journal, at))
-    }
-
-    fn with(shard: edge::EdgeShard, journal: Journal, at: &Path) -> Self {
-        Self {
-            at: at.to_owned(),
-            shard: Arc::new(shard),
-            writing: Mutex::new(Writing { journal, points: 0 }),
-            applying: RwLock::new(()),
-        }
+        Self::open(at)
     }
 
     /// Opens a collection and applies what its last process had put down but not flushed.
     pub(super) fn open(at: &Path) -> Result<Self> {
-        forget_old_logs(&at.join("wal")).map_err(broken)?;
-        let shard = edge::EdgeShard::load(at, None).map_err(failed)?;
-        let (journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
-        if entries.is_empty() {
-            return Ok(Self::with(shard, journal, at));
+        let (shard, journal) = shard::load(at)?;
+        let config = shard.config().clone();
+        Ok(Self {
+            at: at.to_owned(),
+            config,
+            building: Mutex::default(),
+            writing: Mutex::new(Writing { journal, points: 0 }),
+            shard: RwLock::new(Some(Arc::new(shard))),
+        })
+    }
+
+    /// The shard, for a reader.
+    fn reading(&self) -> Result<MappedRwLockReadGuard<'_, edge::EdgeShard>> {
+        let there = |guard| RwLockReadGuard::try_map(guard, Option::as_deref);
+        if let Ok(shard) = there(self.shard.read()) {
+            return Ok(shard);
         }
-        if let Err(error) = replay(&shard, at, entries) {
-            // Not as a collection, whose drop would begin the journal anew.
-            let _ = unless_it_panics(|| drop(shard));
-            return Err(error);
+        self.loaded(&mut self.writing.lock())?;
+        there(self.shard.read()).map_err(|_| Status::internal("the collection is being loaded"))
+    }
+
+    /// The shard, for a writer.
+    fn loaded(&self, writing: &mut Writing) -> Result<Arc<edge::EdgeShard>> {
+        if let Some(shard) = &*self.shard.read() {
+            return Ok(Arc::clone(shard));
         }
-        let collection = Self::with(shard, journal, at);
-        collection.flush()?;
-        Ok(collection)
+        self.reload(writing)
+    }
+
+    /// Closes the shard, if it is open, and loads it as after the death of the process: what the
+    /// journal holds is applied again. Who reads waits.
+    fn reload(&self, writing: &mut Writing) -> Result<Arc<edge::EdgeShard>> {
+        let mut open = self.shard.write();
+        // Its drop flushes; the journal has what that fails to.
+        let _ = unless_it_panics(|| drop(open.take()));
+        let (shard, journal) = shard::load(&self.at).map_err(|error| self.unloaded(&error))?;
+        *writing = Writing { journal, points: 0 };
+        Ok(Arc::clone(open.insert(Arc::new(shard))))
+    }
+
+    fn unloaded(&self, error: &Status) -> Status {
+        let (at, why) = (self.at.display(), error.message());
+        Status::internal(format!(
+            "{at} cannot be loaded anew, which the next call tries again: {why}"
+        ))
     }
 
     pub(super) fn vector_size(&self, name: &str) -> Option<u64> {
-        self.shard.config().vectors.get(name).map(|params| params.size as u64)
+        self.config.vectors.get(name).map(|params| params.size as u64)
     }
 
     /// Makes an index, unless it is there.
     pub(super) fn create_index(&self, request: proto::CreateFieldIndexCollection) -> Result<bool> {
-        self.write(|| Ok(Some((Entry::CreateIndex(request), 0))))
+        self.write(|_| Ok(Some((Entry::CreateIndex(request), 0))))
     }
 
     /// Writes points, as far as mode and condition let it.
     pub(super) fn upsert(&self, mut request: proto::UpsertPoints) -> Result<bool> {
         let mode = request.update_mode();
         let condition = request.update_filter.take();
-        self.write(|| {
+        self.write(|shard| {
             let ids = request.points.iter().map(|point| convert::point_id(point.id.as_ref()));
             let ids: Vec<edge::PointId> = ids.collect::<Result<_>>()?;
-            let kept = self.kept(&ids, mode, condition)?;
+            let kept = kept(shard, &ids, mode, condition)?;
             let mut keep = ids.iter().map(|id| kept.as_ref().is_none_or(|kept| kept.contains(id)));
             request.points.retain(|_| keep.next().unwrap_or_default());
             request.update_mode = None;
@@ -138,41 +138,10 @@ impl Collection {
         })
     }
 
-    /// The points that mode and condition let be written; none where all may.
-    fn kept(
-        &self,
-        ids: &[edge::PointId],
-        mode: proto::UpdateMode,
-        condition: Option<proto::Filter>,
-    ) -> Result<Option<HashSet<edge::PointId>>> {
-        if mode == proto::UpdateMode::Upsert && condition.is_none() {
-            return Ok(None);
-        }
-        let no_payload = Some(edge::WithPayloadInterface::Bool(false));
-        let there = self.shard.retrieve(ids, no_payload, None).map_err(failed)?;
-        let there: HashSet<edge::PointId> = there.into_iter().map(|record| record.id).collect();
-        let matching = match condition {
-            None => there.clone(),
-            Some(condition) => {
-                let mut filter = convert::one_filter(condition)?;
-                let among = there.iter().copied().collect::<edge::HasIdCondition>();
-                filter.must.get_or_insert_default().push(edge::Condition::HasId(among));
-                self.matching(&filter)?.into_iter().collect()
-            }
-        };
-        let is_new = |id: &&edge::PointId| !there.contains(*id);
-        let new = ids.iter().filter(is_new).copied();
-        Ok(Some(match mode {
-            proto::UpdateMode::InsertOnly => new.collect(),
-            proto::UpdateMode::UpdateOnly => matching,
-            proto::UpdateMode::Upsert => new.chain(matching).collect(),
-        }))
-    }
-
     /// Sets fields of the selected points.
     pub(super) fn set_payload(&self, mut request: proto::SetPayloadPoints) -> Result<bool> {
-        self.write(|| {
-            let ids = self.selected(request.points_selector.take())?;
+        self.write(|shard| {
+            let ids = selected(shard, request.points_selector.take())?;
             let points = ids.len();
             request.points_selector = Some(named(ids));
             Ok((points > 0).then_some((Entry::SetPayload(request), points)))
@@ -181,8 +150,8 @@ impl Collection {
 
     /// Deletes the selected points.
     pub(super) fn delete(&self, mut request: proto::DeletePoints) -> Result<bool> {
-        self.write(|| {
-            let ids = self.selected(request.points.take())?;
+        self.write(|shard| {
+            let ids = selected(shard, request.points.take())?;
             let points = ids.len();
             request.points = Some(named(ids));
             Ok((points > 0).then_some((Entry::Delete(request), points)))
@@ -191,15 +160,19 @@ impl Collection {
 
     /// Resolves a write to the points it is about, puts it down and applies it. Says whether it is
     /// time to flush.
-    fn write(&self, resolve: impl FnOnce() -> Result<Option<(Entry, usize)>>) -> Result<bool> {
+    fn write(
+        &self,
+        resolve: impl FnOnce(&edge::EdgeShard) -> Result<Option<(Entry, usize)>>,
+    ) -> Result<bool> {
         let mut writing = self.writing.lock();
-        let Some((entry, points)) = resolve()? else { return Ok(false) };
+        let shard = self.loaded(&mut writing)?;
+        let Some((entry, points)) = resolve(&shard)? else { return Ok(false) };
         has_room(&self.at)?;
         let before = writing.journal.bytes();
         writing.journal.append(&entry).map_err(broken)?;
         let applied = {
-            let _applying = self.applying.write();
-            apply(&self.shard, entry)
+            let _applying = self.shard.write();
+            apply(&shard, entry)
         };
         if let Err(error) = applied {
             // It is told as failed, so it must not come back.
@@ -210,48 +183,40 @@ impl Collection {
         Ok(writing.points >= POINTS_UNFLUSHED || writing.journal.bytes() >= BYTES_UNFLUSHED)
     }
 
-    fn selected(&self, selector: Option<proto::PointsSelector>) -> Result<Vec<edge::PointId>> {
-        match selector.and_then(|selector| selector.points_selector_one_of) {
-            Some(PointsSelectorOneOf::Points(ids)) => convert::point_ids(&ids.ids),
-            Some(PointsSelectorOneOf::Filter(filter)) => {
-                self.matching(&convert::one_filter(filter)?)
-            }
-            None => Err(Status::invalid_argument("the request selects no points")),
-        }
-    }
-
-    /// All points that match.
-    fn matching(&self, filter: &edge::Filter) -> Result<Vec<edge::PointId>> {
-        let mut ids = Vec::new();
-        let mut offset = None;
-        loop {
-            let request = edge::ScrollRequest {
-                offset,
-                limit: Some(PART),
-                filter: Some(filter.clone()),
-                with_payload: Some(edge::WithPayloadInterface::Bool(false)),
-                ..edge::ScrollRequest::default()
-            };
-            let (part, next) = self.shard.scroll(request).map_err(failed)?;
-            ids.extend(part.into_iter().map(|record| record.id));
-            match next {
-                Some(next) => offset = Some(next),
-                None => return Ok(ids),
-            }
-        }
-    }
-
     /// Builds indexes, while others read and write; then flushes, while others read.
     pub(super) fn optimize(&self) -> Result<()> {
+        let _building = self.building.lock();
         has_room(&self.at)?;
-        unless_it_panics(|| self.shard.optimize())?.map_err(failed)?;
-        self.flush()
+        let before = self.segments()?;
+        let shard = self.loaded(&mut self.writing.lock())?;
+        shard::say_doubtful(&self.at)?;
+        let built = unless_it_panics(|| shard.optimize()).and_then(|built| built.map_err(failed));
+        drop(shard);
+        let mut writing = self.writing.lock();
+        if built.is_err() && self.segments()? != before {
+            // What it leaves would come back from the disk, unlike what was written meanwhile: the
+            // journal has that, and is not to begin anew before both are one again.
+            self.reload(&mut writing)?;
+        } else {
+            self.flush(&mut writing)?;
+            shard::say_deduplicated(&self.at)?;
+            if shard::closed_logs(&self.at)?.len() > CLOSED_LOGS {
+                self.reload(&mut writing)?;
+            }
+        }
+        built.map(drop)
+    }
+
+    /// The names of Edge's segments.
+    fn segments(&self) -> Result<HashSet<OsString>> {
+        let entries = fs::read_dir(shard::segments_of(&self.at)).map_err(broken)?;
+        entries.map(|entry| Ok(entry.map_err(broken)?.file_name())).collect()
     }
 
     /// Brings everything to disk and begins the journal anew.
-    pub(super) fn flush(&self) -> Result<()> {
-        let mut writing = self.writing.lock();
-        unless_it_panics(|| self.shard.flush())?;
+    fn flush(&self, writing: &mut Writing) -> Result<()> {
+        let shard = self.loaded(writing)?;
+        unless_it_panics(|| shard.flush())?;
         writing.points = 0;
         writing.journal.truncate(0).map_err(broken)
     }
@@ -260,8 +225,8 @@ impl Collection {
         let ids = convert::point_ids(&request.ids)?;
         let payload = convert::with_payload(request.with_payload)?;
         let vectors = convert::with_vectors(request.with_vectors);
-        let _reading = self.applying.read();
-        let records = self.shard.retrieve(&ids, Some(payload), Some(vectors)).map_err(failed)?;
+        let shard = self.reading()?;
+        let records = shard.retrieve(&ids, Some(payload), Some(vectors)).map_err(failed)?;
         Ok(records.into_iter().map(convert::retrieved).collect())
     }
 
@@ -275,8 +240,8 @@ impl Collection {
             with_vector: convert::with_vectors(request.with_vectors),
             order_by: None,
         };
-        let _reading = self.applying.read();
-        let (records, next) = self.shard.scroll(scroll).map_err(failed)?;
+        let shard = self.reading()?;
+        let (records, next) = shard.scroll(scroll).map_err(failed)?;
         Ok(proto::ScrollResponse {
             result: records.into_iter().map(convert::retrieved).collect(),
             next_page_offset: next.map(convert::to_point_id),
@@ -299,16 +264,16 @@ impl Collection {
             with_vector: convert::with_vectors(request.with_vectors),
             with_payload: convert::with_payload(request.with_payload)?,
         };
-        let _reading = self.applying.read();
-        let points = self.shard.query(query).map_err(failed)?;
+        let shard = self.reading()?;
+        let points = shard.query(query).map_err(failed)?;
         Ok(points.into_iter().map(convert::scored).collect())
     }
 
     pub(super) fn count(&self, request: proto::CountPoints) -> Result<u64> {
         let filter = convert::filter(request.filter)?;
         let exact = request.exact.unwrap_or(true);
-        let _reading = self.applying.read();
-        let count = self.shard.count(edge::CountRequest { filter, exact }).map_err(failed)?;
+        let shard = self.reading()?;
+        let count = shard.count(edge::CountRequest { filter, exact }).map_err(failed)?;
         Ok(count as u64)
     }
 
@@ -319,129 +284,94 @@ impl Collection {
             filter: convert::filter(request.filter)?,
             exact: request.exact.unwrap_or_default(),
         };
-        let _reading = self.applying.read();
-        let found = self.shard.facet(facet).map_err(failed)?;
+        let shard = self.reading()?;
+        let found = shard.facet(facet).map_err(failed)?;
         Ok(found.hits.into_iter().map(convert::facet_hit).collect())
     }
 }
 
-/// Applies what the journal holds to a shard as it was left.
-fn replay(shard: &edge::EdgeShard, at: &Path, entries: Vec<Entry>) -> Result<()> {
-    has_room(at)?;
-    entries.into_iter().try_for_each(|entry| apply_again(shard, entry))
-}
-
-/// Applies what the shard may have on disk already, with what came after it: fields are then to
-/// be set of points that are deleted further on in the journal, and are gone. Points may be
-/// passed over, since the numbers that Edge gives to operations can lag behind those of points
-/// on its disk, and it then misses them; each attempt takes the next number.
-fn apply_again(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
-    let Entry::SetPayload(mut request) = entry else {
-        for _ in 0..ATTEMPTS {
-            match apply(shard, entry.clone()) {
-                Err(status) if status.message().starts_with(MISSES_POINT) => {}
-                applied => return applied,
-            }
-        }
-        return apply(shard, entry);
-    };
-    let ids = ids_of(request.points_selector.take())?;
-    let no_payload = Some(edge::WithPayloadInterface::Bool(false));
-    let there = shard.retrieve(&ids, no_payload, None).map_err(failed)?;
-    if there.is_empty() {
-        return Ok(());
-    }
-    request.points_selector = Some(named(there.into_iter().map(|point| point.id).collect()));
-    apply(shard, Entry::SetPayload(request))
-}
-
-fn apply(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
-    let operation = match entry {
-        Entry::Upsert(request) => {
-            let points = request.points.into_iter().map(convert::point);
-            let points = edge::PointInsertOperations::PointsList(points.collect::<Result<_>>()?);
-            edge::UpdateOperation::PointOperation(edge::PointOperations::UpsertPoints(points))
-        }
-        Entry::Delete(request) => {
-            let ids = ids_of(request.points)?;
-            let delete = edge::PointOperations::DeletePoints { ids };
-            edge::UpdateOperation::PointOperation(delete)
-        }
-        Entry::SetPayload(request) => {
-            let set = edge::SetPayloadOp {
-                payload: convert::payload(request.payload),
-                points: Some(ids_of(request.points_selector)?),
-                filter: None,
-                key: None,
-            };
-            edge::UpdateOperation::PayloadOperation(edge::PayloadOps::SetPayload(set))
-        }
-        Entry::CreateIndex(request) => {
-            let index = edge::CreateIndex {
-                field_name: convert::path(&request.field_name)?,
-                field_schema: Some(convert::index(&request)?),
-            };
-            let index = edge::FieldIndexOperations::CreateIndex(index);
-            edge::UpdateOperation::FieldIndexOperation(index)
-        }
-    };
-    shard.update(operation).map_err(failed)
-}
-
 impl Drop for Collection {
     fn drop(&mut self) {
-        if let Err(error) = self.flush() {
+        let writing = self.writing.get_mut();
+        let Some(shard) = self.shard.get_mut().take() else { return };
+        let flushed = unless_it_panics(|| shard.flush());
+        if let Err(error) = flushed.and_then(|()| writing.journal.truncate(0).map_err(broken)) {
             // The journal has it. Edge's own drop would panic, so it is not let to.
             tracing::error!(%error, "a collection is left unflushed");
-            std::mem::forget(Arc::clone(&self.shard));
+            std::mem::forget(shard);
         }
     }
 }
 
-/// Where a collection has its journal.
-pub(super) fn journal_of(at: &Path) -> PathBuf {
-    at.join("journal")
+/// The points that mode and condition let be written; none where all may.
+fn kept(
+    shard: &edge::EdgeShard,
+    ids: &[edge::PointId],
+    mode: proto::UpdateMode,
+    condition: Option<proto::Filter>,
+) -> Result<Option<HashSet<edge::PointId>>> {
+    if mode == proto::UpdateMode::Upsert && condition.is_none() {
+        return Ok(None);
+    }
+    let no_payload = Some(edge::WithPayloadInterface::Bool(false));
+    let there = shard.retrieve(ids, no_payload, None).map_err(failed)?;
+    let there: HashSet<edge::PointId> = there.into_iter().map(|record| record.id).collect();
+    let matching = match condition {
+        None => there.clone(),
+        Some(condition) => {
+            let mut filter = convert::one_filter(condition)?;
+            let among = there.iter().copied().collect::<edge::HasIdCondition>();
+            filter.must.get_or_insert_default().push(edge::Condition::HasId(among));
+            matching(shard, &filter)?.into_iter().collect()
+        }
+    };
+    let is_new = |id: &&edge::PointId| !there.contains(*id);
+    let new = ids.iter().filter(is_new).copied();
+    Ok(Some(match mode {
+        proto::UpdateMode::InsertOnly => new.collect(),
+        proto::UpdateMode::UpdateOnly => matching,
+        proto::UpdateMode::Upsert => new.chain(matching).collect(),
+    }))
 }
 
-fn named(ids: Vec<edge::PointId>) -> proto::PointsSelector {
-    let ids = ids.into_iter().map(convert::to_point_id).collect();
-    let ids = PointsSelectorOneOf::Points(proto::PointsIdsList { ids });
-    proto::PointsSelector { points_selector_one_of: Some(ids) }
-}
-
-fn ids_of(selector: Option<proto::PointsSelector>) -> Result<Vec<edge::PointId>> {
+fn selected(
+    shard: &edge::EdgeShard,
+    selector: Option<proto::PointsSelector>,
+) -> Result<Vec<edge::PointId>> {
     match selector.and_then(|selector| selector.points_selector_one_of) {
         Some(PointsSelectorOneOf::Points(ids)) => convert::point_ids(&ids.ids),
-        _ => Err(Status::data_loss("the journal holds a write that names no points")),
+        Some(PointsSelectorOneOf::Filter(filter)) => matching(shard, &convert::one_filter(filter)?),
+        None => Err(Status::invalid_argument("the request selects no points")),
     }
 }
 
-/// Edge never removes the closed parts of its own log, nor reads them; only the newest says where
-/// its numbers go on.
-fn forget_old_logs(folder: &Path) -> std::io::Result<()> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-    let mut closed = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let begins = name.to_str().and_then(|name| name.strip_prefix("closed-")?.parse().ok());
-        if let Some(begins) = begins {
-            closed.push((begins, entry.path()));
+/// All points that match.
+fn matching(shard: &edge::EdgeShard, filter: &edge::Filter) -> Result<Vec<edge::PointId>> {
+    let mut ids = Vec::new();
+    let mut offset = None;
+    loop {
+        let request = edge::ScrollRequest {
+            offset,
+            limit: Some(PART),
+            filter: Some(filter.clone()),
+            with_payload: Some(edge::WithPayloadInterface::Bool(false)),
+            ..edge::ScrollRequest::default()
+        };
+        let (part, next) = shard.scroll(request).map_err(failed)?;
+        ids.extend(part.into_iter().map(|record| record.id));
+        match next {
+            Some(next) => offset = Some(next),
+            None => return Ok(ids),
         }
     }
-    closed.sort_unstable_by_key(|(begins, _): &(u64, PathBuf)| *begins);
-    closed.pop();
-    closed.iter().try_for_each(|(_, path)| fs::remove_file(path))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::shard::journal_of;
     use super::*;
 
-    #[test]
-    fn g6_a_journal_that_cannot_be_applied_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().join("collection");
+    fn made(at: &Path) -> Collection {
         let dense = proto::VectorParams {
             size: 2,
             distance: proto::Distance::Dot.into(),
@@ -453,7 +383,14 @@ mod tests {
             vectors_config: Some(proto::VectorsConfig { config: Some(config) }),
             ..proto::CreateCollection::default()
         };
-        drop(Collection::create(&at, convert::config(&request).unwrap()).unwrap());
+        Collection::create(at, convert::config(&request).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn g6_a_journal_that_cannot_be_applied_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("collection");
+        drop(made(&at));
         let (mut journal, _) = Journal::open(&journal_of(&at)).unwrap();
         // One that names no points, as if it came from a version to come.
         let entry = Entry::Delete(proto::DeletePoints::default());
@@ -461,5 +398,66 @@ mod tests {
         Collection::open(&at).unwrap_err();
         let (_, entries) = Journal::open(&journal_of(&at)).unwrap();
         assert_eq!(entries, [entry]);
+    }
+
+    fn point(
+        id: u64,
+        fields: impl Into<std::collections::HashMap<String, proto::Value>>,
+    ) -> proto::PointStruct {
+        let dense = proto::Vector::from(vec![1.0, 0.5]);
+        let named = std::collections::HashMap::from([(crate::layout::DENSE.to_owned(), dense)]);
+        proto::PointStruct {
+            id: Some(id.into()),
+            payload: fields.into(),
+            vectors: Some(named.into()),
+        }
+    }
+
+    /// As where Edge has put the new segment beside the old one, and then fails: the new one is on
+    /// the disk, with what was deleted while it was built.
+    #[test]
+    fn g6_a_build_that_fails_brings_nothing_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("collection");
+        let collection = made(&at);
+        let points = (1..=300).map(|id| point(id, [("n".to_owned(), 1.into())])).collect();
+        collection.upsert(proto::UpsertPoints { points, ..Default::default() }).unwrap();
+        collection.optimize().unwrap();
+        let segments = shard::segments_of(&at);
+        let old = fs::read_dir(&segments).unwrap().next().unwrap().unwrap().path();
+        copy(&old, &segments.join("00000000-0000-4000-8000-000000000000"));
+        shard::say_doubtful(&at).unwrap();
+        let points = Some(named(vec![1.into(), 2.into()]));
+        collection.delete(proto::DeletePoints { points, ..Default::default() }).unwrap();
+        let points = vec![point(3, [("n".to_owned(), 2.into())])];
+        collection.upsert(proto::UpsertPoints { points, ..Default::default() }).unwrap();
+
+        collection.reload(&mut collection.writing.lock()).unwrap();
+        let all = proto::ScrollPoints {
+            limit: Some(1_000),
+            with_payload: Some(true.into()),
+            with_vectors: Some(true.into()),
+            ..Default::default()
+        };
+        let found = collection.scroll(all.clone()).unwrap().result;
+        assert_eq!(found.len(), 298);
+        assert_eq!(found[0].payload["n"], 2.into());
+        assert_eq!(found[1].payload["n"], 1.into());
+        let count = proto::CountPoints { exact: Some(true), ..Default::default() };
+        assert_eq!(collection.count(count).unwrap(), 298);
+        drop(collection);
+        assert_eq!(Collection::open(&at).unwrap().scroll(all).unwrap().result, found);
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        if from.is_file() {
+            fs::copy(from, to).unwrap();
+            return;
+        }
+        fs::create_dir(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
     }
 }

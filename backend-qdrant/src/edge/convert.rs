@@ -165,6 +165,37 @@ pub(super) fn retrieved(record: edge::Record) -> proto::RetrievedPoint {
     }
 }
 
+/// A point as it is stored, to be written again.
+pub(super) fn stored(record: edge::Record) -> proto::PointStruct {
+    let named = match record.vector {
+        Some(edge::VectorStructInternal::Named(named)) => named,
+        _ => HashMap::new(),
+    };
+    let vectors = named.into_iter().filter_map(|(name, vector)| {
+        let vector = match vector {
+            edge::VectorInternal::Dense(data) => {
+                proto::vector::Vector::Dense(proto::DenseVector { data })
+            }
+            edge::VectorInternal::Sparse(sparse) => {
+                proto::vector::Vector::Sparse(proto::SparseVector {
+                    values: sparse.values,
+                    indices: sparse.indices,
+                })
+            }
+            // None is ever written.
+            edge::VectorInternal::MultiDense(_) => return None,
+        };
+        Some((name, proto::Vector { vector: Some(vector), ..proto::Vector::default() }))
+    });
+    let named = proto::NamedVectors { vectors: vectors.collect() };
+    let named = proto::vectors::VectorsOptions::Vectors(named);
+    proto::PointStruct {
+        id: Some(to_point_id(record.id)),
+        payload: to_payload(record.payload),
+        vectors: Some(proto::Vectors { vectors_options: Some(named) }),
+    }
+}
+
 pub(super) fn scored(point: edge::ScoredPoint) -> proto::ScoredPoint {
     proto::ScoredPoint {
         id: Some(to_point_id(point.id)),

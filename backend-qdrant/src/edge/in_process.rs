@@ -58,6 +58,13 @@ fn died(error: impl std::error::Error + Send + Sync + 'static) -> Error {
         .with_source(error)
 }
 
+fn in_the_way(status: &Status) -> Error {
+    Error::config(status.message().to_owned()).with_hint(
+        "move it away, or choose another folder or prefix; if it holds wal and segments but no \
+         journal, an older version died while making it: remove it",
+    )
+}
+
 #[async_trait]
 impl Transport for InProcess {
     async fn version(&self) -> Result<String> {
@@ -72,10 +79,13 @@ impl Transport for InProcess {
 
     async fn create_collection(&self, request: CreateCollection) -> Result<()> {
         let create = move |local: &Local| match local.create(&request) {
-            Err(status) if status.code() == Code::AlreadyExists => Ok(()),
-            answer => answer,
+            Err(status) if status.code() == Code::AlreadyExists => Ok(Ok(())),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                Ok(Err(in_the_way(&status)))
+            }
+            answer => answer.map(Ok),
         };
-        self.call(Effect::Write, create).await
+        self.call(Effect::Write, create).await?
     }
 
     async fn create_index(&self, request: CreateFieldIndexCollection) -> Result<()> {

@@ -13,8 +13,9 @@ use parking_lot::{Mutex, RwLock};
 use qdrant_client::qdrant as proto;
 use tonic::Status;
 
-use super::collection::{Collection, journal_of};
+use super::collection::Collection;
 use super::convert;
+use super::shard::{UNFINISHED, is_collection};
 use crate::error::{Effect, has_no_room, translate};
 
 /// How long a folder is waited for that this process is about to close.
@@ -64,7 +65,9 @@ impl Local {
         if let Some(local) = known.and_then(|(_, local)| local.upgrade()) {
             return Ok(local);
         }
-        let lock = File::create(root.join("lock")).map_err(denied)?;
+        // What is in it may be another's.
+        let lock = File::options().write(true).create(true).truncate(false).open(root.join("lock"));
+        let lock = lock.map_err(denied)?;
         let start = Instant::now();
         loop {
             match lock.try_lock() {
@@ -96,9 +99,10 @@ impl Local {
             let entry = entry.map_err(unreadable)?;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
             let path = entry.path();
-            if path.is_dir() && !journal_of(&path).exists() {
+            if name.starts_with(UNFINISHED) && path.is_dir() {
+                // A process died over it.
                 fs::remove_dir_all(path).map_err(unreadable)?;
-            } else if path.is_dir() {
+            } else if is_collection(&path) {
                 let collection =
                     Collection::open(&path).map_err(|status| unopened(&name, status))?;
                 collections.insert(name, Arc::new(collection));
@@ -167,7 +171,8 @@ impl Local {
         Some(proto::CollectionInfo { config: Some(config), ..proto::CollectionInfo::default() })
     }
 
-    /// Creates a collection; `AlreadyExists` if it does.
+    /// Creates a collection; `AlreadyExists` if it does, `FailedPrecondition` where something else
+    /// has its name in the folder.
     pub fn create(&self, request: &proto::CreateCollection) -> std::result::Result<(), Status> {
         let name = &request.collection_name;
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
