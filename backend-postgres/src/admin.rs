@@ -16,7 +16,7 @@ use crate::error::{During, translate};
 use crate::indexing::Builder;
 
 /// The steps of the schema, in their order. What stands here is never changed, only added to.
-pub(crate) const STEPS: [(&str, &str); 20] = [
+pub(crate) const STEPS: [(&str, &str); 21] = [
     ("tables", include_str!("../migrations/0001_tables.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
@@ -37,6 +37,7 @@ pub(crate) const STEPS: [(&str, &str); 20] = [
     ("growing_versions", include_str!("../migrations/0018_growing_versions.sql")),
     ("record_numbers", include_str!("../migrations/0019_record_numbers.sql")),
     ("quick_batches", include_str!("../migrations/0020_quick_batches.sql")),
+    ("waiting", include_str!("../migrations/0021_waiting.sql")),
 ];
 
 /// The lock that migrations hold against each other; its number is never changed.
@@ -78,10 +79,12 @@ impl Administration {
         AssertSqlSafe(self.config.schema.fill(sql))
     }
 
-    /// The server, once its schema is this driver's.
+    /// The server, once its schema is this driver's and the role is one that sees all rows.
     async fn ready(&self) -> Result<PgConnection> {
         let mut connection = self.connection().await?;
-        self.server(&mut connection).await?.check_schema(&self.config.schema)?;
+        let server = self.server(&mut connection).await?;
+        server.check_schema(&self.config.schema)?;
+        server.check_administrator()?;
         Ok(connection)
     }
 
@@ -93,7 +96,7 @@ impl Administration {
 
     async fn apply(&self, connection: &mut PgConnection) -> Result<Vec<String>> {
         let server = self.server(connection).await?;
-        server.check_versions()?;
+        server.check_server()?;
         let done = server.steps()?;
         if done > STEPS.len() {
             server.check_schema(&self.config.schema)?; // says that it is newer
@@ -105,7 +108,7 @@ impl Administration {
                 "install pgvector on the server, and let a superuser run CREATE EXTENSION vector",
             )
         })?;
-        self.server(connection).await?.check_versions()?;
+        self.server(connection).await?.check_server()?;
         let row = connection.fetch_one(VECTOR_SCHEMA).await.map_err(failed)?;
         let vector: String = row.try_get(0).map_err(failed)?;
         for (_, sql) in &STEPS[done..] {
@@ -138,17 +141,27 @@ impl Administration {
         run(connection, &grants).await
     }
 
-    /// Calls a purging function until it finds nothing more.
-    async fn purge(&self, connection: &mut PgConnection, sql: &str) -> Result<u64> {
-        let mut purged = 0;
+    /// Calls a purging function until it finds nothing more, and counts what is gone.
+    async fn purge(
+        &self,
+        connection: &mut PgConnection,
+        sql: &str,
+        purged: &mut u64,
+    ) -> Result<()> {
         loop {
             let query = sqlx::query(self.fill(sql)).bind(PURGE_BATCH);
             let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
             match get_count(one(&rows)?, "purged")? {
-                0 => return Ok(purged),
-                more => purged += more,
+                0 => return Ok(()),
+                more => *purged += more,
             }
         }
+    }
+
+    async fn purge_all(&self, receipt: &mut PurgeReceipt) -> Result<()> {
+        let mut connection = self.ready().await?;
+        self.purge(&mut connection, PURGE_RECORDS, &mut receipt.records).await?;
+        self.purge(&mut connection, PURGE_ENTRIES, &mut receipt.entries).await
     }
 }
 
@@ -175,11 +188,13 @@ impl Admin for Administration {
     }
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
-        let mut connection = self.ready().await?;
-        Ok(PurgeReceipt {
-            records: self.purge(&mut connection, PURGE_RECORDS).await?,
-            entries: self.purge(&mut connection, PURGE_ENTRIES).await?,
-        })
+        let mut receipt = PurgeReceipt::default();
+        match self.purge_all(&mut receipt).await {
+            Ok(()) => Ok(receipt),
+            // Every batch is kept as it is done: what fails later takes none of it back (E1).
+            Err(error) if receipt != PurgeReceipt::default() => Err(error.with_maybe_applied(true)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn build_indexes(&self) -> Result<Indexing> {

@@ -74,6 +74,7 @@ impl FromStr for Schema {
 
 impl Config {
     pub(crate) fn read(url: &StoreUrl) -> Result<Self> {
+        check_place(url.expose())?;
         let mut parsed = Url::parse(url.expose()).map_err(|error| {
             Error::config(format!("{url} is not a URL: {error}")).with_hint(
                 "write it as postgres://user:password@host:5432/database, with reserved \
@@ -84,6 +85,8 @@ impl Config {
             .query_pairs()
             .map(|(key, value)| (key.into_owned(), value.into_owned()))
             .partition(|(key, _)| OWN.contains(&key.as_str()));
+        check_once(&own)?;
+        check_once(&rest)?;
         if let Some((unknown, _)) = rest.iter().find(|(key, _)| !SQLX.contains(&key.as_str())) {
             let known = OWN.iter().chain(&SQLX).copied();
             let hint = did_you_mean(unknown, known.clone()).unwrap_or_else(|| {
@@ -146,6 +149,30 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses an `@` behind the host: then the host is a piece of the password, or may be, and nothing
+/// of the URL may be repeated (E3).
+fn check_place(url: &str) -> Result<()> {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let behind = place.find(['/', '?', '#']).map_or("", |at| &place[at..]);
+    if behind.contains('@') {
+        return Err(Error::config("an @ stands behind the host").with_hint(
+            "escape / ? # @ and : in a user, password, database or option as %2F %3F %23 %40 %3A",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses an option that is given twice: one of the two would be ignored (G10).
+fn check_once(options: &[(String, String)]) -> Result<()> {
+    let mut keys: Vec<&str> = options.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(Error::config(format!("the option {} stands twice in the URL", pair[0]))
+            .with_hint("keep the one that is meant")),
     }
 }
 
@@ -266,6 +293,35 @@ mod tests {
         assert!(!format!("{config:?}").contains("CANARY"));
         let error = read("postgres://u:CAN#ARY@local host/x").unwrap_err();
         assert!(!format!("{error:?} {error}").contains("ARY"), "{error:?}");
+    }
+
+    #[test]
+    fn e3_what_may_be_a_piece_of_a_password_is_not_repeated() {
+        for url in [
+            "postgres://u:?CANARY@host/db",
+            "postgres://u:12?CANARY&more@host/db",
+            "postgres://u:12/CANARY@host/db",
+            "postgres://u:12?schema=CANARY!@host/db",
+            "postgres://u:12#CANARY@host/db",
+            "postgres://u@host/db?user=CANARY@server",
+        ] {
+            let error = read(url).unwrap_err();
+            assert_eq!(error.code(), "config", "{url}");
+            assert!(error.hint().unwrap().contains("%40"), "{error:?}");
+            assert!(!format!("{error:?} {error}").contains("CANARY"), "{error:?}");
+        }
+        let config = read("postgres://u:%3FCAN%40ARY@host/a%40b?user=a%40server").unwrap();
+        assert_eq!(config.connect.get_username(), "a@server");
+        assert_eq!(config.connect.get_database(), Some("a@b"));
+    }
+
+    #[test]
+    fn g10_an_option_that_stands_twice_is_refused() {
+        for twice in ["schema=a&schema=b", "role=a&role=a", "sslmode=disable&sslmode=verify-full"] {
+            let error = read(&format!("postgres://u@localhost/x?{twice}")).unwrap_err();
+            assert_eq!(error.code(), "config", "{twice}");
+            assert!(error.message().contains("twice"), "{error}");
+        }
     }
 
     #[test]

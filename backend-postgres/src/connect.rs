@@ -1,7 +1,7 @@
 //! What is found out at connect: the server, the extension, the schema, and whether row level
 //! security binds the role that is to work on the data.
 
-use memory_core::{Durability, Error, Result};
+use memory_core::{Durability, Error, ErrorKind, Result};
 use sqlx::postgres::PgRow;
 
 use crate::admin::STEPS;
@@ -16,9 +16,13 @@ pub(crate) const SERVER: &str = "
 SELECT
     current_setting('server_version_num')::int AS version_number,
     current_setting('server_version') AS version,
+    current_setting('server_encoding') AS encoding,
     current_setting('fsync')::bool AND current_setting('full_page_writes')::bool
         AND current_setting('synchronous_commit') <> 'off' AS survives_crash,
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS vector_version,
+    (SELECT me.rolname::text FROM pg_roles AS me
+        WHERE me.rolname = current_user AND NOT me.rolsuper AND NOT me.rolbypassrls
+            AND NOT pg_has_role(me.oid, head.relowner, 'USAGE')) AS no_administrator,
     coalesce($2, session_user) AS role_name,
     CASE
         WHEN worker.oid IS NULL THEN 'is not there'
@@ -49,9 +53,12 @@ const OLDEST_VECTOR: (u32, u32) = (0, 8);
 pub(crate) struct Server {
     version_number: i32,
     version: String,
+    encoding: String,
     /// Whether what is acknowledged is on the disk, and no torn page can take it back.
     survives_crash: bool,
     vector_version: Option<String>,
+    /// The connection's own role, where it does not see the rows of all users to administer them.
+    no_administrator: Option<String>,
     role_name: String,
     /// Why the role is none that row level security binds and data work can be done by.
     unfit: Option<String>,
@@ -66,8 +73,10 @@ impl Server {
         Ok(Self {
             version_number: get(row, "version_number")?,
             version: get(row, "version")?,
+            encoding: get(row, "encoding")?,
             survives_crash: get(row, "survives_crash")?,
             vector_version: get(row, "vector_version")?,
+            no_administrator: get(row, "no_administrator")?,
             role_name: get(row, "role_name")?,
             unfit: get(row, "unfit")?,
             migrated: get(row, "migrated")?,
@@ -88,7 +97,7 @@ impl Server {
 
     /// Refuses what data work cannot or must not be done on.
     pub(crate) fn check_for_data(&self, schema: &Schema, role: Option<&str>) -> Result<()> {
-        self.check_versions()?;
+        self.check_server()?;
         self.check_role(schema, role)?;
         self.check_schema(schema)?;
         if self.vector_version.is_none() {
@@ -99,10 +108,14 @@ impl Server {
         self.check_rights(schema)
     }
 
-    pub(crate) fn check_versions(&self) -> Result<()> {
+    pub(crate) fn check_server(&self) -> Result<()> {
         if self.version_number < OLDEST_SERVER {
             return Err(Error::config(format!("PostgreSQL {} is too old", self.version))
                 .with_hint("use PostgreSQL 15 or newer"));
+        }
+        if self.encoding != "UTF8" {
+            return Err(Error::config(format!("the database is encoded in {}", self.encoding))
+                .with_hint("use one made by CREATE DATABASE … ENCODING UTF8 TEMPLATE template0"));
         }
         let Some(vector) = &self.vector_version else { return Ok(()) };
         let mut parts = vector.split('.').map(|part| part.parse().unwrap_or(0));
@@ -126,6 +139,17 @@ impl Server {
             "name a role to step down to with ?role={name}, made by: {}",
             create_role(schema, name)
         )))
+    }
+
+    /// Only the owner's policy, or none at all, lets a role see the rows of all users: any other
+    /// would find nothing, and succeed.
+    pub(crate) fn check_administrator(&self) -> Result<()> {
+        let Some(name) = &self.no_administrator else { return Ok(()) };
+        Err(Error::new(
+            ErrorKind::PermissionDenied,
+            format!("the role {name:?} does not see the rows of all users"),
+        )
+        .with_hint("administer with the URL of the tables' owner, who ran `agent-memory migrate`"))
     }
 
     pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {

@@ -22,9 +22,13 @@ pub(crate) enum During {
     Call,
 }
 
-/// Whether the server asks for the same statement again.
+/// The code of a deadlock that the server ended by undoing the call: a put under conditions holds
+/// what is there before it adds what is not, and so may wait for one that goes by the keys.
+const DEADLOCK: &str = "40P01";
+
+/// Whether the call was undone for another's sake and is to be repeated.
 pub(crate) fn came_between(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|e| e.code().as_deref() == Some(CAME_BETWEEN))
+    postgres(error).is_some_and(|e| matches!(e.code(), CAME_BETWEEN | DEADLOCK))
 }
 
 /// Whether the connection can serve another call after this.
@@ -127,7 +131,7 @@ fn from_server(error: &PgDatabaseError) -> Error {
         "26000" => unavailable(
             "a pooler lost a prepared statement; PgBouncer needs max_prepared_statements > 0",
         ),
-        "40001" | "40P01" | "55P03" => unavailable("another call was in the way; repeat it"),
+        "40001" | DEADLOCK | "55P03" => unavailable("another call was in the way; repeat it"),
         code if code.starts_with("53") => unavailable("the server is short of resources"),
         code if code.starts_with("57P") || code.starts_with("08") => {
             unavailable("the server is stopping or starting; repeat the call in a moment")

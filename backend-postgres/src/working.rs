@@ -1,5 +1,5 @@
-//! Working memory. The statements are in `migrations/0005_working.sql` and
-//! `migrations/0014_restored_entries.sql`; that of a plain read in `migrations/0015_lean.sql`.
+//! Working memory. The statements are in `migrations/0005_working.sql`, and where they were
+//! replaced, in the migrations behind it.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -87,20 +87,10 @@ impl<'a> Columns<'a> {
         self.scaled.push(scaled);
     }
 
-    /// Words have no spaces in them.
     fn push_words(&mut self, record: &NewRecord) {
         let words = words(&record.content, record.language);
         self.word_counts.push(i32::try_from(words.len()).unwrap_or(i32::MAX));
-        let (mut distinct, mut frequencies) = (String::new(), String::new());
-        for (word, frequency) in term_frequencies(words) {
-            if !distinct.is_empty() {
-                distinct.push(' ');
-                frequencies.push(' ');
-            }
-            distinct.push_str(&word);
-            // Writing to a string cannot fail.
-            let _ = write!(frequencies, "{frequency}");
-        }
+        let (distinct, frequencies) = joined(term_frequencies(words));
         self.words.push(distinct);
         self.frequencies.push(frequencies);
     }
@@ -133,6 +123,21 @@ impl<'a> Columns<'a> {
             .bind(&self.frequencies)
             .bind(&self.word_counts)
     }
+}
+
+/// Words, and how often each occurs, both parted by spaces: words have none in them.
+fn joined(words: impl IntoIterator<Item = (String, u32)>) -> (String, String) {
+    let (mut distinct, mut frequencies) = (String::new(), String::new());
+    for (at, (word, frequency)) in words.into_iter().enumerate() {
+        if at > 0 {
+            distinct.push(' ');
+            frequencies.push(' ');
+        }
+        distinct.push_str(&word);
+        // Writing to a string cannot fail.
+        let _ = write!(frequencies, "{frequency}");
+    }
+    (distinct, frequencies)
 }
 
 /// The SHA-256 of all that makes a record the same but its expiry (V1): equal exactly for content,
@@ -179,6 +184,12 @@ mod tests {
         assert_eq!(columns.ids.len(), 1);
         assert_eq!(columns.word_counts, [3]);
         assert_eq!(columns.words[0].split(' ').count(), 2);
+    }
+
+    #[test]
+    fn v9_every_word_has_a_frequency_of_its_own() {
+        let words = ["", "a", "b"].map(str::to_owned).into_iter().zip([3, 1, 2]);
+        assert_eq!(joined(words), (" a b".into(), "3 1 2".into()));
     }
 
     #[test]

@@ -101,3 +101,13 @@ pub(crate) async fn an_owner_without_other_rights_administers(server: Arc<Server
     let purged = admin.purge_expired().await.unwrap();
     assert_eq!((purged.records, purged.entries), (0, 0));
 }
+
+pub(crate) async fn a_database_of_another_encoding_is_refused(server: Arc<Server>) {
+    let name = fresh_name();
+    let create = format!("CREATE DATABASE {name} ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0");
+    run_sql(&server.url("postgres"), &create).await.unwrap();
+    let url: StoreUrl = format!("{}?role={name}", server.url(&name)).parse().unwrap();
+    let error = driver().admin(&url).await.unwrap().migrate().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.hint().unwrap().contains("UTF8"), "{error}");
+}

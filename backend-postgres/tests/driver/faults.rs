@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use backend_postgres::driver;
 use memory_conformance::Faults as _;
-use memory_core::{Append, Backend, Error, ErrorKind, Get, HealthStatus, Message, Put, Scope};
+use memory_core::{
+    Append, Backend, Error, ErrorKind, Get, HealthStatus, Message, Put, PutCondition, Scope,
+};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
@@ -137,7 +139,7 @@ pub(crate) async fn a_call_that_another_came_between_is_to_be_repeated(server: A
     append(&backend).await.unwrap();
 }
 
-pub(crate) async fn a_deadlock_is_to_be_repeated(server: Arc<Server>) {
+pub(crate) async fn a_deadlock_is_repeated(server: Arc<Server>) {
     let fixture = fixture(&server).await;
     let Fixture { schema, superuser, .. } = &fixture;
     let backend = connect(&fixture.data).await;
@@ -155,13 +157,42 @@ pub(crate) async fn a_deadlock_is_to_be_repeated(server: Arc<Server>) {
         other.execute(sqlx::raw_sql(AssertSqlSafe(lock("a")))).await.unwrap();
         other.execute("ROLLBACK").await.unwrap();
     });
+    answer.unwrap();
+}
+
+pub(crate) async fn w3_a_conditional_batch_that_another_came_between_is_decided_anew(
+    server: Arc<Server>,
+) {
+    let fixture = fixture(&server).await;
+    let Fixture { schema, superuser, .. } = &fixture;
+    let backend = connect(&fixture.data).await;
+    let (scope, working) = (scope(), backend.working().unwrap());
+    let held = working.put(&scope, &Put::new("b", 1)).await.unwrap();
+    let mut other = PgConnection::connect(superuser).await.unwrap();
+    // As an unconditional batch of both would: `a` first, which is not there yet.
+    let copy = format!(
+        "SET deadlock_timeout = '10min'; BEGIN; INSERT INTO {schema}.memory_data
+         SELECT user_id, node_id, 'a', value, metadata, version, created_at, updated_at, expires_at
+         FROM {schema}.memory_data WHERE key = 'b'"
+    );
+    other.execute(sqlx::raw_sql(AssertSqlSafe(copy))).await.unwrap();
+    let absent = Put::new("a", 2).with_condition(PutCondition::IfAbsent);
+    let known = Put::new("b", 2).with_condition(PutCondition::IfVersion(held.version));
+    let put_many = memory_core::PutMany { entries: vec![absent, known] };
+    let (answer, ()) = tokio::join!(working.put_many(&scope, &put_many), async {
+        waits_for_a_lock(superuser).await;
+        let lock = format!("SELECT FROM {schema}.memory_data WHERE key = 'b' FOR UPDATE");
+        other.execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
+        other.execute("COMMIT").await.unwrap();
+    });
     let error = answer.unwrap_err();
-    assert_eq!(facts(&error), (ErrorKind::Unavailable, true, false), "{error}");
-    working.put_many(&scope, &put_many).await.unwrap();
+    assert_eq!(facts(&error), (ErrorKind::Conflict, false, false), "{error}");
+    let b = working.get(&scope, &Get::new("b")).await.unwrap().unwrap();
+    assert_eq!((b.version, b.value), (held.version, 1.into()));
 }
 
 /// Returns once a statement in the database waits for another.
-async fn waits_for_a_lock(superuser: &str) {
+pub(crate) async fn waits_for_a_lock(superuser: &str) {
     let mut connection = PgConnection::connect(superuser).await.unwrap();
     let waiting = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";

@@ -3,6 +3,7 @@
 //! what each fault of a server becomes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod administering;
 mod broken_servers;
 mod connecting;
 mod faults;
@@ -20,6 +21,7 @@ mod secure;
 mod support;
 mod upgrading;
 mod versions;
+mod waiting;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -42,6 +44,8 @@ macro_rules! tests {
 }
 
 const TESTS: &[Test] = &tests![
+    administering::a_role_that_sees_no_rows_does_not_administer,
+    administering::e1_a_purge_that_breaks_off_says_that_it_has_done_something,
     broken_servers::a_full_disk_is_unavailable_until_there_is_space,
     broken_servers::a_server_without_pgvector_is_told_what_to_install,
     broken_servers::g6_a_crash_is_survived_only_where_the_settings_say_so,
@@ -49,6 +53,7 @@ const TESTS: &[Test] = &tests![
     connecting::what_is_missing_is_named_with_what_to_run,
     connecting::g13_sixteen_migrations_at_once_leave_one_schema,
     connecting::an_owner_without_other_rights_administers,
+    connecting::a_database_of_another_encoding_is_refused,
     faults::wrong_credentials_are_permission_denied,
     faults::a_lost_connection_is_unavailable_and_the_next_call_works,
     faults::a_statement_that_waits_too_long_is_a_timeout,
@@ -57,7 +62,8 @@ const TESTS: &[Test] = &tests![
     faults::a_restarted_server_is_used_again,
     faults::a_server_that_stands_still_is_a_timeout,
     faults::a_call_that_another_came_between_is_to_be_repeated,
-    faults::a_deadlock_is_to_be_repeated,
+    faults::a_deadlock_is_repeated,
+    faults::w3_a_conditional_batch_that_another_came_between_is_decided_anew,
     faults::g7_a_dropped_call_leaves_the_handle_usable,
     growth::no_write_reads_more_the_more_is_stored,
     outgrown::v7_an_index_serves_what_exact_search_has_outgrown,
@@ -81,6 +87,11 @@ const TESTS: &[Test] = &tests![
     upgrading::g13_a_store_that_the_first_version_filled_is_upgraded,
     upgrading::g13_the_first_version_works_on_beside_a_newer_one,
     versions::w3_a_put_that_waited_has_a_greater_version_than_whom_it_waited_for,
+    waiting::g9_a_delete_during_a_rebinding_deletes_what_took_the_name,
+    waiting::g6_a_rebinding_behind_another_loses_nothing,
+    waiting::w2_a_delete_that_waited_does_not_count_what_has_expired,
+    waiting::w4_a_sliding_read_that_waited_extends_what_lives,
+    waiting::w4_a_sliding_read_that_waited_revives_nothing,
 ];
 
 fn main() -> ExitCode {

@@ -31,6 +31,7 @@ SELECT r.records::text FROM rebind_namespace('bob', NULL, 'bot', 'to', 'from') A
 SELECT r.records::text FROM rebind_namespace('bob', NULL, 'bot', 'swap', 'fresh') AS r
 SELECT c.records::text FROM count_records('bob', NULL, 'bot', 'swap', 'true', '{}') AS c
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'notes', ARRAY['r1', 'hers'], NULL, NULL) AS d
+SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'hers', ARRAY['r1'], NULL, NULL) AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'other', NULL, 'true', '{}') AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'third', NULL, NULL, NULL) AS d
 SELECT e.key || ' ' || e.value FROM get_entries('bob', NULL, 'bot', ARRAY['a', 'due', 'hers'], 600000) AS e
