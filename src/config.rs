@@ -301,13 +301,7 @@ fn tokens(reader: &Reader<'_>) -> Result<Tokens> {
 fn nodes(reader: &Reader<'_>) -> Result<BTreeMap<String, Node>> {
     let mut nodes = BTreeMap::new();
     for (name, reader) in reader.entries(NODES)? {
-        // A variable is text, and a number or a truth only where no text is wanted.
-        let read = Node::from_json(&reader.json(false)?);
-        let read = read.or_else(|error| match reader.json(true) {
-            Ok(typed) => Node::from_json(&typed),
-            Err(_) => Err(error),
-        });
-        let mut node = read.map_err(|error| reader.shown(&error))?;
+        let mut node = reader.json_as(Node::from_json)?;
         node.id.get_or_insert_with(|| name.to_owned());
         nodes.insert(name.to_owned(), node);
     }

@@ -172,7 +172,7 @@ BEGIN
     IF p_extend IS NOT NULL THEN
         PERFORM FROM {schema}.memory_data AS d
         WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
-            AND d.expires_at IS NOT NULL
+            AND d.expires_at < {schema}.now_ms() + make_interval(secs => p_extend / 1000.0)
         ORDER BY d.key
         FOR UPDATE;
     END IF;
@@ -181,7 +181,7 @@ BEGIN
         wanted := now + make_interval(secs => p_extend / 1000.0);
         UPDATE {schema}.memory_data AS d SET expires_at = wanted
         WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
-            AND d.expires_at > now AND d.expires_at < wanted;
+            AND d.expires_at > {schema}.now_ms() AND d.expires_at < wanted;
     END IF;
     RETURN QUERY
     SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,

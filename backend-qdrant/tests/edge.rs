@@ -290,11 +290,10 @@ fn edges_own_log_does_not_grow_with_all_that_was_ever_written() {
                 assert_eq!(rounds, vec![rounds[0]; POINTS], "a write is seen whole");
             }
         });
-        for round in 1..=WRITES {
-            large.write(round).unwrap();
-        }
-        large.0.optimize().unwrap();
+        let written = (1..=WRITES).try_for_each(|round| large.write(round));
+        let built = written.and_then(|()| large.0.optimize());
         ended.store(true, Ordering::Relaxed);
+        built.unwrap();
         reader.join().unwrap();
     });
     let closed = closed_logs(folder.path());

@@ -322,7 +322,9 @@ fn killed_over_mending(folder: &Path, life: Duration) -> bool {
     let records = folder.join("memory.4");
     let at_it = || std::fs::metadata(records.join("journal")).unwrap().len() > 0;
     let mended = records.join("deduplicated");
-    while !at_it() && !mended.exists() {}
+    while !at_it() && !mended.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
     std::thread::sleep(life);
     child.kill().unwrap();
     child.wait().unwrap();

@@ -215,13 +215,15 @@ fn patience(timeout: Duration) -> u64 {
 }
 
 /// Whether so many replicas have a write, given the answers to what was sent behind it. Any other
-/// answer than their number says nothing of them.
+/// answer than their number says nothing of them. While the slot moves the mark may be refused, which
+/// is a new key; the write itself was done here, and is waited for without it.
 fn confirmed(answers: impl Iterator<Item = Value>, replicas: usize) -> Result<(), Failure> {
     let mut have = 0;
     for answer in answers {
         match answer.extract_error() {
             Ok(Value::Int(count)) => have = usize::try_from(count).unwrap_or(0),
             Ok(_) => {}
+            Err(error) if matches!(error.code(), Some("ASK" | "TRYAGAIN")) => {}
             Err(error) => return Err(Failure::unreplicated(Some(&error))),
         }
     }

@@ -215,7 +215,7 @@ impl Control for SqliteControl {
             let forgotten = sqlx::query(text).execute(&mut *writer).await;
             // What was erased is gone from the tables, and not yet from the file's free pages.
             forgotten.map_err(|error| {
-                sql(error).with_maybe_applied(true).with_hint("make room, and repeat the erasure")
+                sql(error).with_maybe_applied(true).with_hint("mend that, and repeat the erasure")
             })?;
         }
         let [messages, records, entries] = counts;

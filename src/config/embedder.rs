@@ -168,7 +168,7 @@ impl EmbedderConfig {
     /// Reads text as [`FromStr`], or an object with a `type`.
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self> {
         if reader.is_text() {
-            return reader.text()?.parse().map_err(|error| reader.shown(&error));
+            return reader.text()?.parse().map_err(|error| reader.shown(&error, None));
         }
         Self::read_object(reader)?.map_err(|error| reader.located(&error))
     }

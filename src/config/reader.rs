@@ -54,9 +54,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As [`Reader::located`], of a value that may be shown: one that holds no variable.
-    pub(super) fn shown(&self, error: &Error) -> Error {
-        if !self.item.tree.has_variable() {
+    /// As [`Reader::located`], unless the error may tell what a variable held: it is the same with
+    /// the variables' names in their place, or there is none.
+    pub(super) fn shown(&self, error: &Error, unexpanded: Option<&Error>) -> Error {
+        let same = unexpanded.is_some_and(|other| other.message() == error.message());
+        if same || !self.item.tree.has_variable() {
             return self.located(error);
         }
         let problem = self.problem("this is not right as the environment's variables make it");
@@ -152,33 +154,66 @@ impl<'a> Reader<'a> {
         boolean.ok_or_else(|| self.problem("expected true or false"))
     }
 
-    /// The value as JSON. Text that a variable makes a number, `true` or `false` is that, if `typed`.
-    pub(super) fn json(&self, typed: bool) -> Result<Value> {
+    /// The value as JSON, with what `text` makes of the texts that hold variables.
+    pub(super) fn json(
+        &self,
+        text: &mut impl FnMut(&Self, &str) -> Result<Value>,
+    ) -> Result<Value> {
         Ok(match &self.item.tree {
             Tree::Null => Value::Null,
             Tree::Bool(value) => Value::Bool(*value),
             Tree::Number(number) => Value::Number(number.clone()),
-            Tree::Text(raw) => {
-                let text = self.expand(raw)?;
-                let scalar = || serde_json::from_str(&text).ok().filter(is_scalar);
-                let scalar = if typed && raw.contains("${") { scalar() } else { None };
-                scalar.unwrap_or_else(|| Value::String(text.into_owned()))
+            Tree::Text(raw) if raw.contains('$') => text(self, raw)?,
+            Tree::Text(raw) => Value::String(raw.clone()),
+            Tree::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for (at, item) in items.iter().enumerate() {
+                    list.push(self.child(&at.to_string(), item).json(text)?);
+                }
+                list.into()
             }
-            Tree::List(items) => items
-                .iter()
-                .enumerate()
-                .map(|(at, item)| self.child(&at.to_string(), item).json(typed))
-                .collect::<Result<_>>()?,
-            Tree::Map(entries) => entries
-                .iter()
-                .map(|(key, item)| Ok((key.text.clone(), self.child(&key.text, item).json(typed)?)))
-                .collect::<Result<Object>>()?
-                .into(),
+            Tree::Map(entries) => {
+                let mut object = Object::new();
+                for (key, item) in entries {
+                    object.insert(key.text.clone(), self.child(&key.text, item).json(text)?);
+                }
+                object.into()
+            }
         })
     }
 
+    /// Reads the value as what `read` takes. A text that a variable makes a number, `true` or
+    /// `false` is text, or that, whichever is taken; of several, any of them may be either.
+    pub(super) fn json_as<T>(&self, read: impl Fn(&Value) -> Result<T>) -> Result<T> {
+        let mut first = None;
+        let mut choices = 1_u32;
+        let mut choice = 0;
+        while choice < choices {
+            let mut seen = 0;
+            let value = self.json(&mut |reader, raw| {
+                let text = reader.expand(raw)?.into_owned();
+                let scalar = serde_json::from_str(&text).ok().filter(is_scalar);
+                let Some(scalar) = scalar.filter(|_| raw.contains("${") && seen < CHOICES) else {
+                    return Ok(Value::String(text));
+                };
+                let typed = choice >> seen & 1 == 1;
+                seen += 1;
+                Ok(if typed { scalar } else { Value::String(text) })
+            })?;
+            choices = 1 << seen;
+            match read(&value) {
+                Ok(read) => return Ok(read),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+            choice += 1;
+        }
+        let unexpanded = self.json(&mut |_, raw| Ok(Value::from(raw)))?;
+        let error = first.unwrap_or_else(|| self.problem("this cannot be read"));
+        Err(self.shown(&error, read(&unexpanded).err().as_ref()))
+    }
+
     /// Replaces `${NAME}` and `${NAME:-default}` by the environment's values and `$$` by a dollar.
-    fn expand(&self, raw: &'a str) -> Result<Cow<'a, str>> {
+    fn expand<'r>(&self, raw: &'r str) -> Result<Cow<'r, str>> {
         if !raw.contains('$') {
             return Ok(Cow::Borrowed(raw));
         }
@@ -248,6 +283,9 @@ impl<'a> Fields<'a> {
         self.get(name).ok_or_else(|| self.of.problem(&format!("the key {name:?} is missing")))
     }
 }
+
+/// So many texts may be either.
+const CHOICES: u32 = 8;
 
 fn is_scalar(value: &Value) -> bool {
     value.is_number() || value.is_boolean()

@@ -21,6 +21,9 @@ use super::shard::{
 /// Points in one part of a walk.
 const PART: usize = 1_000;
 
+/// What Edge says where it does not even begin to build.
+const NO_ROOM_TO_BUILD: &str = "Not enough space available for optimization";
+
 /// After so many written points indexes are built and everything is flushed, as after so many
 /// bytes.
 const POINTS_UNFLUSHED: usize = 2_000;
@@ -193,9 +196,12 @@ impl Collection {
         let built = unless_it_panics(|| shard.optimize()).and_then(|built| built.map_err(failed));
         drop(shard);
         let mut writing = self.writing.lock();
-        if built.is_err() && self.segments()? != before {
-            // What it leaves would come back from the disk, unlike what was written meanwhile: the
-            // journal has that, and is not to begin anew before both are one again.
+        let never_begun = |error: &Status| error.message().contains(NO_ROOM_TO_BUILD);
+        let never_begun = built.as_ref().is_err_and(never_begun) && self.segments()? == before;
+        if built.is_err() && !never_begun {
+            // What was deleted meanwhile may be there again, since what it leaves on the disk, and
+            // the segments that it was to replace, do not know of it: the journal does, and is not
+            // to begin anew before all are one again.
             self.reload(&mut writing)?;
         } else {
             self.flush(&mut writing)?;

@@ -3,6 +3,7 @@
 -- Cost: O(entries). Versions go on.
 local expired = redis.call('ZCOUNT', KEYS[2], '-inf', digits(now_ms()))
 local live = redis.call('ZCARD', KEYS[1]) - expired
-unlink_all(KEYS[1], ARGV[1])
+on_all('EXISTS', KEYS[1], ARGV[1])
+on_all('UNLINK', KEYS[1], ARGV[1])
 redis.call('UNLINK', KEYS[1], KEYS[2])
 return live

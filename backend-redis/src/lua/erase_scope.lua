@@ -15,7 +15,9 @@ while true do
     messages = messages + redis.call('XLEN', ARGV[3] .. name)
   end
 end
-unlink_all(KEYS[2], ARGV[1])
-unlink_all(KEYS[4], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+for _, command in ipairs({'EXISTS', 'UNLINK'}) do
+  on_all(command, KEYS[2], ARGV[1])
+  on_all(command, KEYS[4], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+end
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return {messages, entries}

@@ -52,8 +52,8 @@ async fn g6_a_write_that_a_demotion_undoes_is_not_acknowledged() {
 
 async fn g6_a_repeat_waits_for_what_was_written_over_another_connection() {
     let pair = Pair::start().await;
-    let one = waiting(&pair.url(), "timeout_ms=1000").await;
-    let other = waiting(&pair.url(), "timeout_ms=1000").await;
+    let one = waiting(&pair.url(), "timeout_ms=4000").await;
+    let other = waiting(&pair.url(), "timeout_ms=4000").await;
     for backend in [&one, &other] {
         until_ok(|| put(backend, "k", "v")).await;
     }

@@ -13,7 +13,7 @@ use agent_memory::kinds::{Document, KindName, VectorDatabase};
 use agent_memory::{GetRecords, Outcome, Result, Scope, VectorStore, content_hash};
 use serde_json::json;
 
-use self::folder::{Folder, is_marked};
+use self::folder::Folder;
 use self::passages::{Passages, files};
 use self::stale::Sources;
 use super::progress;
@@ -118,7 +118,7 @@ impl Ingestion<'_> {
 
     /// Leaves to other folders what they have as well.
     async fn share(&self, documents: &mut [Document]) -> Result<()> {
-        let marked = documents.iter().filter(|document| is_marked(document));
+        let marked = documents.iter().filter(|document| self.folder.is_marked(document));
         let ids: Vec<String> = marked.filter_map(|document| document.id.clone()).collect();
         if ids.is_empty() {
             return Ok(());

@@ -119,6 +119,8 @@ async fn search_groups(
     let most = Limits::CONTRACT.page_items;
     let first = wanted.saturating_mul(HITS_PER_GROUP).min(most);
     let mut limit = first;
+    // To choose what is unlike compares each hit with each: it is not to be of thousands.
+    let unlike = query.diversity.is_some_and(|diversity| diversity > 0.0);
     let mut found = loop {
         // What stands beside them is read once it is known which are shown.
         let query = DocumentQuery { limit: Some(limit), neighbours: Some(0), ..query.clone() };
@@ -128,7 +130,7 @@ async fn search_groups(
         if all || groups >= wanted {
             break found;
         }
-        if limit == most {
+        if limit == most || unlike {
             found.result.complete = false;
             break found;
         }

@@ -33,10 +33,15 @@ impl Folder {
         }
     }
 
+    /// Whether a passage has this folder's mark, and no metadata of its own in its place.
+    pub(super) fn is_marked(&self, document: &Document) -> bool {
+        document.metadata.get(INGESTED_IN) == Some(&Value::from(vec![self.0.as_str()]))
+    }
+
     /// Leaves passages that are stored already to the other folders, too, whose file is still there.
     pub(super) fn share(&self, documents: &mut [Document], stored: &[Record]) {
         let stored: HashMap<&str, &Record> = stored.iter().map(|r| (r.id.as_str(), r)).collect();
-        for document in documents.iter_mut().filter(|document| is_marked(document)) {
+        for document in documents.iter_mut().filter(|document| self.is_marked(document)) {
             let record = document.id.as_deref().and_then(|id| stored.get(id));
             let Some((record, source)) = record.and_then(|r| Some((r, source(&r.metadata)?)))
             else {
@@ -62,11 +67,6 @@ impl Folder {
                     .filter(|folder| *folder != self.0)
                     .all(|other| lost(&Path::new(other).join(source), &record.content))
     }
-}
-
-/// Whether a passage has the mark of a folder.
-pub(super) fn is_marked(document: &Document) -> bool {
-    document.metadata.contains_key(INGESTED_IN)
 }
 
 /// The file that a passage is of.
