@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::Value;
@@ -22,9 +23,21 @@ pub(crate) struct Server {
     process: Option<(Child, u32)>,
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on, and that this process gives to nobody else: a server that is dead
+/// for a while finds its own free again. The system gives out none of these by itself.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Each process begins somewhere else.
+        let begin = std::process::id().wrapping_mul(7_919);
+        let at = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + at % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Whether the machine has the binary.
