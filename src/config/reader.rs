@@ -155,10 +155,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value as JSON, with what `text` makes of the texts that hold variables.
-    pub(super) fn json(
-        &self,
-        text: &mut impl FnMut(&Self, &str) -> Result<Value>,
-    ) -> Result<Value> {
+    fn json(&self, text: &mut impl FnMut(&Self, &str) -> Result<Value>) -> Result<Value> {
         Ok(match &self.item.tree {
             Tree::Null => Value::Null,
             Tree::Bool(value) => Value::Bool(*value),

@@ -164,15 +164,19 @@ fn record(record: &NewRecord, limits: &Limits) -> Result<()> {
     ttl(record.ttl)
 }
 
-/// What can be told of a batch before its texts are embedded. An embedding that is there is checked.
-pub(crate) fn without_embeddings(request: &StoreRecords, limits: &Limits) -> Result<()> {
+/// A batch, its embeddings aside.
+fn records_of(request: &StoreRecords, limits: &Limits) -> Result<()> {
     identifier("namespace", &request.namespace)?;
     space(&request.space, limits)?;
     batch("records", request.records.len(), limits)?;
-    request.records.iter().try_for_each(|new| {
-        record(new, limits)?;
-        if new.embedding.is_empty() { Ok(()) } else { embedding(&new.embedding, &request.space) }
-    })
+    request.records.iter().try_for_each(|new| record(new, limits))
+}
+
+/// What can be told of a batch before its texts are embedded. An embedding that is there is checked.
+pub(crate) fn without_embeddings(request: &StoreRecords, limits: &Limits) -> Result<()> {
+    records_of(request, limits)?;
+    let mut there = request.records.iter().filter(|new| !new.embedding.is_empty());
+    there.try_for_each(|new| embedding(&new.embedding, &request.space))
 }
 
 /// What can be told of a query before its text is embedded.
@@ -191,7 +195,7 @@ pub(crate) fn query(
 }
 
 pub(super) fn store_records(request: &StoreRecords, limits: &Limits) -> Result<()> {
-    without_embeddings(request, limits)?;
+    records_of(request, limits)?;
     request.records.iter().try_for_each(|r| embedding(&r.embedding, &request.space))?;
     if request.records.len() == 1 {
         return Ok(());
