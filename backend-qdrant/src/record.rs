@@ -149,7 +149,10 @@ pub(crate) fn point(
     let texts = texts.into_iter().map(|(key, text)| {
         payload::object([("k", payload::text(key)), ("s", payload::text(text))])
     });
-    put(field::ORDER, payload::list(numbers.chain(texts)));
+    let order: Vec<_> = numbers.chain(texts).collect();
+    if !order.is_empty() {
+        put(field::ORDER, payload::list(order));
+    }
     let words = words(draft.content, draft.language);
     let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
     put(field::LENGTH, payload::integer(length.into()));

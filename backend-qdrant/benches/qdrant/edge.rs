@@ -12,7 +12,7 @@ use qdrant_edge::{
 use serde_json::json;
 
 use super::raw::VECTOR;
-use super::{DIMENSIONS, RawPoint, TEXT};
+use super::{DIMENSIONS, RawPoint};
 
 /// A shard.
 pub(crate) struct Edge(EdgeShard);
@@ -75,8 +75,8 @@ impl Edge {
     }
 }
 
-fn point((number, user, vector): RawPoint) -> PointStructPersisted {
-    let payload = json!({"user": format!("user-{user}"), "content": TEXT});
+fn point(RawPoint { number, user, text, vector }: RawPoint) -> PointStructPersisted {
+    let payload = json!({"user": format!("user-{user}"), "content": text});
     let serde_json::Value::Object(payload) = payload else { unreachable!() };
     let vector = [(VECTOR.to_owned(), VectorPersisted::Dense(vector))];
     PointStructPersisted {

@@ -5,7 +5,8 @@
 //! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
 //! sides alike, and compares the medians and the best. By hand is what the documentation shows: one
 //! collection, a tenant index on a user, an upsert that waits; it tells neither what a write did nor
-//! keeps spaces apart. `BENCH_RECORDS` says how many records the 1,000 users of the filtered search
+//! keeps spaces apart. On a server, the driver's own records are searched by hand too, for what the
+//! driver itself adds. `BENCH_RECORDS` says how many records the 1,000 users of the filtered search
 //! have together, 100,000 unless it is set.
 #![allow(
     clippy::unwrap_used,
@@ -31,8 +32,9 @@ mod raw;
 
 const DIMENSIONS: usize = 384;
 const USERS: usize = 1_000;
-const TEXT: &str =
-    "The quick brown fox jumps over the lazy dog, again and again and again. 1234567";
+/// Words in a text, and different words in all texts.
+const WORDS: usize = 13;
+const VOCABULARY: f64 = 20_000.0;
 
 /// Takes turns between two calls and prints medians, best and their ratios.
 macro_rules! compare {
@@ -78,6 +80,31 @@ impl Vectors {
         let mut centre = Self(0x9E37_79B9 + cluster as u64 % 50);
         normalize((0..DIMENSIONS).map(|_| centre.noise() + 0.5 * self.noise()).collect())
     }
+
+    /// A text of words that are as frequent as those of a language (Zipf's law).
+    fn text(&mut self) -> String {
+        let mut word = || {
+            let uniform = f64::from(self.noise().midpoint(1.0));
+            format!("word{:x}", VOCABULARY.powf(uniform) as u32)
+        };
+        (0..WORDS).map(|_| word()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn raw_points(first: u64, user: usize, texts: &[String], vectors: &[Vec<f32>]) -> Vec<RawPoint> {
+    let both = texts.iter().cloned().zip(vectors.iter().cloned());
+    both.zip(first..)
+        .map(|((text, vector), number)| RawPoint { number, user, text, vector })
+        .collect()
+}
+
+fn records_of(first: u64, texts: &[String], vectors: &[Vec<f32>]) -> Vec<NewRecord> {
+    let both = texts.iter().zip(vectors);
+    both.zip(first..)
+        .map(|((text, vector), number)| {
+            NewRecord::new(text.as_str(), vector.clone()).with_id(number.to_string())
+        })
+        .collect()
 }
 
 struct Bench {
@@ -91,8 +118,13 @@ fn scope(user: usize) -> Scope {
     Scope::new(format!("user-{user}"), "bot").unwrap()
 }
 
-/// What is written by hand: a number, a user and a vector, with the same content for all.
-type RawPoint = (u64, usize, Vec<f32>);
+/// What is written by hand.
+struct RawPoint {
+    number: u64,
+    user: usize,
+    text: String,
+    vector: Vec<f32>,
+}
 
 impl Bench {
     /// On a server, or in a folder.
@@ -128,18 +160,13 @@ impl Bench {
         let mut kept = Vec::new();
         for user in 0..USERS {
             let vectors: Vec<Vec<f32>> = (0..each).map(|n| self.vectors.next(n)).collect();
-            let points = vectors
-                .iter()
-                .zip(0..)
-                .map(|(vector, n): (_, u64)| ((user * each) as u64 + n, user, vector.clone()));
-            self.raw.upsert(points.collect()).await;
+            let texts: Vec<String> = (0..each).map(|_| self.vectors.text()).collect();
+            let first = (user * each) as u64;
+            self.raw.upsert(raw_points(first, user, &texts, &vectors)).await;
             if user * each / 2_000 != (user + 1) * each / 2_000 {
                 self.raw.settle();
             }
-            let records = vectors.iter().enumerate().map(|(n, vector)| {
-                NewRecord::new(format!("{TEXT} {n}"), vector.clone()).with_id(format!("{n}"))
-            });
-            self.store(user, records.collect()).await;
+            self.store(user, records_of(0, &texts, &vectors)).await;
             if user < 50 {
                 let of_user = vectors.into_iter().enumerate();
                 kept.push(of_user.map(|(n, vector)| (format!("{n}"), vector)).collect());
@@ -180,7 +207,8 @@ async fn main() {
     let before = resident();
     let start = Instant::now();
     let kept = bench.fill(records).await;
-    bench.raw.quiet(&format!("bench-{}.{DIMENSIONS}", std::process::id())).await;
+    let drivers = format!("bench-{}.{DIMENSIONS}", std::process::id());
+    bench.raw.quiet(&drivers).await;
     println!("{records} records of {USERS} users, twice, in {:.0?}", start.elapsed());
     if server.is_none() {
         let own = records * DIMENSIONS * 4;
@@ -207,35 +235,44 @@ async fn main() {
             turn += 1;
         }
     );
+    if let Some(same) = bench.raw.same(drivers).await {
+        compare!(
+            "the driver's own query by hand",
+            1_000,
+            same.search(turn * 7 % USERS, &queries[turn % 200]).await,
+            {
+                bench.search(turn * 7 % USERS, &queries[turn % 200]).await;
+                turn += 1;
+            }
+        );
+    }
     println!("recall at 10: {:.4}", bench.recall(&kept).await);
+    let texts: Vec<String> = (0..1_000).map(|_| bench.vectors.text()).collect();
+    let vectors: Vec<Vec<f32>> = (0..1_000).map(|n| bench.vectors.next(n)).collect();
     let mut number = 1_000_000_000_u64;
     compare!(
         "upsert of one",
         300,
         {
+            let at = number as usize % 1_000..=number as usize % 1_000;
+            bench.raw.upsert(raw_points(number, 0, &texts[at.clone()], &vectors[at])).await;
             number += 1;
-            bench.raw.upsert(vec![(number, 0, queries[0].clone())]).await;
         },
         {
+            let at = number as usize % 1_000..=number as usize % 1_000;
+            bench.store(1, records_of(number, &texts[at.clone()], &vectors[at])).await;
             number += 1;
-            let record = NewRecord::new(TEXT, queries[0].clone()).with_id(format!("{number}"));
-            bench.store(1, vec![record]).await;
         }
     );
     compare!(
         "batch of 1,000",
         10,
         {
-            let points = (0..1_000).map(|n| (number + n, 2, queries[n as usize % 200].clone()));
-            bench.raw.upsert(points.collect()).await;
+            bench.raw.upsert(raw_points(number, 2, &texts, &vectors)).await;
             number += 1_000;
         },
         {
-            let records = (0..1_000_u64).map(|n| {
-                let vector = queries[n as usize % 200].clone();
-                NewRecord::new(TEXT, vector).with_id(format!("{}", number + n))
-            });
-            bench.store(3, records.collect()).await;
+            bench.store(3, records_of(number, &texts, &vectors)).await;
             number += 1_000;
         }
     );

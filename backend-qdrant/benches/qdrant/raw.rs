@@ -6,12 +6,12 @@ use std::time::Duration;
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{
     CollectionStatus, Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder,
-    Distance, FieldType, Filter, HnswConfigDiffBuilder, KeywordIndexParamsBuilder, NamedVectors,
-    PointStruct, QueryPointsBuilder, UpsertPointsBuilder, Value, VectorParamsBuilder,
-    VectorsConfigBuilder,
+    Distance, FacetCountsBuilder, FieldType, Filter, HnswConfigDiffBuilder,
+    KeywordIndexParamsBuilder, NamedVectors, PointStruct, QueryPointsBuilder, UpsertPointsBuilder,
+    Value, VectorParamsBuilder, VectorsConfigBuilder, facet_value,
 };
 
-use super::{DIMENSIONS, RawPoint, TEXT};
+use super::{DIMENSIONS, RawPoint, USERS};
 
 /// The name of the vectors.
 pub(crate) const VECTOR: &str = "vector";
@@ -92,13 +92,7 @@ impl Raw {
     pub(crate) async fn search(&self, user: usize, query: &[f32]) {
         match self {
             Self::Server { client, collection } => {
-                let own = Filter::must([Condition::matches("user", format!("user-{user}"))]);
-                let query = QueryPointsBuilder::new(collection)
-                    .query(query.to_vec())
-                    .using(VECTOR)
-                    .filter(own)
-                    .limit(10)
-                    .with_payload(true);
+                let query = best(collection, VECTOR, query, "user", format!("user-{user}"));
                 client.query(query).await.unwrap();
             }
             #[cfg(feature = "edge")]
@@ -107,8 +101,61 @@ impl Raw {
     }
 }
 
-fn point((number, user, vector): RawPoint) -> PointStruct {
+/// The driver's own records on a server, searched by hand: the same records, index and payloads.
+pub(crate) struct Same<'a> {
+    client: &'a Qdrant,
+    collection: String,
+    /// Each user's place.
+    places: Vec<String>,
+}
+
+impl Same<'_> {
+    pub(crate) async fn search(&self, user: usize, query: &[f32]) {
+        let place = self.places[user].clone();
+        let query = best(&self.collection, "dense", query, "place", place);
+        assert_eq!(self.client.query(query).await.unwrap().result.len(), 10);
+    }
+}
+
+impl Raw {
+    /// Finds out where a server has the driver's records, whose collection is named.
+    pub(crate) async fn same(&self, drivers: String) -> Option<Same<'_>> {
+        let Self::Server { client, .. } = self else { return None };
+        let facets = FacetCountsBuilder::new(&drivers, "place").limit(10 * USERS as u64);
+        let found = client.facet(facets).await.unwrap().hits.into_iter();
+        let found: Vec<String> = found
+            .filter_map(|hit| match hit.value?.variant? {
+                facet_value::Variant::StringValue(place) => Some(place),
+                _ => None,
+            })
+            .collect();
+        let of_user = |user: usize| {
+            let user = format!("user-{user}");
+            let named = format!(":{}:{user}3:bot1:n", user.len());
+            found.iter().find(|place| place.contains(&named)).unwrap().clone()
+        };
+        let places = (0..USERS).map(of_user).collect();
+        Some(Same { client, collection: drivers, places })
+    }
+}
+
+fn best(
+    collection: &str,
+    vector: &str,
+    query: &[f32],
+    field: &str,
+    value: String,
+) -> QueryPointsBuilder {
+    QueryPointsBuilder::new(collection)
+        .query(query.to_vec())
+        .using(vector)
+        .filter(Filter::must([Condition::matches(field, value)]))
+        .limit(10)
+        .with_payload(true)
+}
+
+fn point(RawPoint { number, user, text, vector }: RawPoint) -> PointStruct {
     let payload: [(&str, Value); 2] =
-        [("user", format!("user-{user}").into()), ("content", TEXT.into())];
+        [("user", format!("user-{user}").into()), ("content", text.into())];
     PointStruct::new(number, NamedVectors::default().add_vector(VECTOR, vector), payload)
 }

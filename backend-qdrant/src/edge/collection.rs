@@ -406,6 +406,20 @@ mod tests {
         assert_eq!(entries, [entry]);
     }
 
+    #[test]
+    fn a_folder_that_was_made_for_fewer_segments_is_kept_in_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("collection");
+        drop(made(&at));
+        let segments = |shard: &edge::EdgeShard| shard.config().optimizers.default_segment_number;
+        let old = edge::EdgeShard::load(&at, None).unwrap();
+        old.set_optimizers_config(edge::EdgeOptimizersConfig::default()).unwrap();
+        drop(old);
+        drop(Collection::open(&at).unwrap());
+        let now = edge::EdgeShard::load(&at, None).unwrap();
+        assert_eq!(segments(&now), Some(shard::SEGMENTS));
+    }
+
     fn point(
         id: u64,
         fields: impl Into<std::collections::HashMap<String, proto::Value>>,

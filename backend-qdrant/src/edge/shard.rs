@@ -28,6 +28,10 @@ const DEDUPLICATED: &str = "deduplicated";
 /// log (32 MiB), and what is written until the next flush.
 const ROOM: u64 = 128 << 20;
 
+/// How many segments Edge aims at. With its usual two on a small machine, everything is written
+/// anew, and parsed once for each index, with every 10 MB of vectors that are added.
+pub(super) const SEGMENTS: usize = 8;
+
 /// So many bytes in the journal are reason to flush.
 pub(super) const BYTES_UNFLUSHED: u64 = 32 << 20;
 
@@ -102,6 +106,7 @@ pub(super) fn load(at: &Path) -> Result<(edge::EdgeShard, Journal)> {
     // Of a build that was not ended.
     remove(&at.join("temp_segments"))?;
     let shard = unless_it_panics(|| edge::EdgeShard::load(at, None))?.map_err(failed)?;
+    aim_at_segments(&shard);
     match settle(&shard, at) {
         Ok(journal) => Ok((shard, journal)),
         Err(error) => {
@@ -109,6 +114,18 @@ pub(super) fn load(at: &Path) -> Result<(edge::EdgeShard, Journal)> {
             let _ = unless_it_panics(|| drop(shard));
             Err(error)
         }
+    }
+}
+
+fn aim_at_segments(shard: &edge::EdgeShard) {
+    let mut optimizers = shard.config().optimizers.clone();
+    if optimizers.default_segment_number == Some(SEGMENTS) {
+        return;
+    }
+    optimizers.default_segment_number = Some(SEGMENTS);
+    if let Err(error) = shard.set_optimizers_config(optimizers) {
+        // It is slower then, and the next opening tries again.
+        tracing::warn!(%error, "the number of Edge's segments could not be set");
     }
 }
 
