@@ -73,7 +73,8 @@ pub(crate) struct Global {
         long,
         global = true,
         value_name = "LEVEL",
-        default_value = "warn",
+        // Edge warns of flags that only its own server sets.
+        default_value = "warn,qdrant_edge=error",
         env = "AGENT_MEMORY_LOG",
         help_heading = "Global options"
     )]
