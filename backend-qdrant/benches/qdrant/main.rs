@@ -36,6 +36,8 @@ const USERS: usize = 1_000;
 /// Words in a text, and different words in all texts.
 const WORDS: usize = 13;
 const VOCABULARY: f64 = 20_000.0;
+/// Records of the one user who has many.
+const LARGE: usize = 50_000;
 
 /// Takes turns between two calls and prints medians, best and their ratios.
 macro_rules! compare {
@@ -236,7 +238,7 @@ async fn main() {
             turn += 1;
         }
     );
-    if let Some(same) = bench.raw.same(drivers).await {
+    if let Some(same) = bench.raw.same(&drivers).await {
         compare!(
             "the driver's own query by hand",
             1_000,
@@ -275,6 +277,23 @@ async fn main() {
         {
             bench.store(3, records_of(number, &texts, &vectors)).await;
             number += 1_000;
+        }
+    );
+    for _ in 0..LARGE / 1_000 {
+        let vectors: Vec<Vec<f32>> = (0..1_000).map(|n| bench.vectors.next(n)).collect();
+        bench.raw.upsert(raw_points(number, USERS, &texts, &vectors)).await;
+        bench.store(USERS, records_of(number, &texts, &vectors)).await;
+        number += 1_000;
+    }
+    bench.raw.settle();
+    bench.raw.quiet(&drivers).await;
+    compare!(
+        "filtered top 10 among 50,000 of one",
+        200,
+        bench.raw.search(USERS, &queries[turn % 200]).await,
+        {
+            bench.search(USERS, &queries[turn % 200]).await;
+            turn += 1;
         }
     );
 }

@@ -113,15 +113,15 @@ impl Same<'_> {
     pub(crate) async fn search(&self, user: usize, query: &[f32]) {
         let place = self.places[user].clone();
         let query = best(&self.collection, "dense", query, "place", place);
-        assert_eq!(self.client.query(query).await.unwrap().result.len(), 10);
+        assert!(!self.client.query(query).await.unwrap().result.is_empty());
     }
 }
 
 impl Raw {
     /// Finds out where a server has the driver's records, whose collection is named.
-    pub(crate) async fn same(&self, drivers: String) -> Option<Same<'_>> {
+    pub(crate) async fn same(&self, drivers: &str) -> Option<Same<'_>> {
         let Self::Server { client, .. } = self else { return None };
-        let facets = FacetCountsBuilder::new(&drivers, "place").limit(10 * USERS as u64);
+        let facets = FacetCountsBuilder::new(drivers, "place").limit(10 * USERS as u64);
         let found = client.facet(facets).await.unwrap().hits.into_iter();
         let found: Vec<String> = found
             .filter_map(|hit| match hit.value?.variant? {
@@ -135,7 +135,7 @@ impl Raw {
             found.iter().find(|place| place.contains(&named)).unwrap().clone()
         };
         let places = (0..USERS).map(of_user).collect();
-        Some(Same { client, collection: drivers, places })
+        Some(Same { client, collection: drivers.to_owned(), places })
     }
 }
 
