@@ -1,11 +1,11 @@
 //! What batches gain where documents are stored: 1,000 of them, embedded by hashing, in a SQLite
-//! file that survives a crash. `cargo bench -p agent-memory --bench documents`.
+//! file that survives a crash. `cargo bench -p memquill --bench documents`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use std::time::{Duration, Instant};
 
-use agent_memory::kinds::{Document, VectorDatabase, VectorDatabaseConfig};
-use agent_memory::{Memory, Scope};
+use memquill::kinds::{Document, VectorDatabase, VectorDatabaseConfig};
+use memquill::{Memory, Scope};
 
 const DOCUMENTS: usize = 1_000;
 

@@ -1,5 +1,5 @@
 //! What layers cost before stores on a network, and what moving data costs, as ratios within one
-//! run: `TEST_POSTGRES_URL=… TEST_REDIS_URL=… cargo bench -p agent-memory --bench network --features
+//! run: `MEMQUILL_TEST_POSTGRES_URL=… MEMQUILL_TEST_REDIS_URL=… cargo bench -p memquill --bench network --features
 //! postgres,redis`. A store whose variable is not set is left out.
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use agent_memory::transfer::{Side, Whose, copy};
-use agent_memory::{
+use memquill::transfer::{Side, Whose, copy};
+use memquill::{
     Append, Backend, CircuitBreaker, ConcurrencyLimit, EmbeddingSpace, Get, Layers, Message,
     NewRecord, PageRequest, Put, ReadMessages, Registry, Retries, ScanRecords, Scope, StoreRecords,
     StoreUrl, text,
@@ -165,13 +165,13 @@ struct Raw {
 }
 
 const RECORDS_BY_HAND: &str = "
-    INSERT INTO agent_memory.embeddings (user_id, namespace_number, id, record_number, content,
+    INSERT INTO memquill.embeddings (user_id, namespace_number, id, record_number, content,
         document_type, attributes, digest, created_at, updated_at, embedding, words, word_count)
     SELECT 'by hand', 0, id, -$6 - n, content, 'text', '{}', '\\x00', now(), now(),
         $3[(n - 1) * $5 + 1 : n * $5]::vector, string_to_array(words, ' '), 0
     FROM unnest($1::text[], $2::text[], $4::text[]) WITH ORDINALITY AS t (id, content, words, n)";
 const WORDS_BY_HAND: &str = "
-    INSERT INTO agent_memory.embedding_words (user_id, namespace_number, word, record_number,
+    INSERT INTO memquill.embedding_words (user_id, namespace_number, word, record_number,
         frequency)
     SELECT 'by hand', 0, w.word, -$3 - n, w.frequency
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t (words, frequencies, n)
@@ -209,7 +209,7 @@ impl Raw {
 
     async fn remove(mut self) {
         for table in ["embeddings", "embedding_words"] {
-            let sql = format!("DELETE FROM agent_memory.{table} WHERE user_id = 'by hand'");
+            let sql = format!("DELETE FROM memquill.{table} WHERE user_id = 'by hand'");
             self.connection.execute(AssertSqlSafe(sql)).await.unwrap();
         }
     }
@@ -218,7 +218,7 @@ impl Raw {
 /// Moving from SQLite, against reading there and writing the same records in batches by hand, or
 /// storing them by the driver.
 async fn moving() {
-    let Some((url, to)) = store("TEST_POSTGRES_URL").await else { return };
+    let Some((url, to)) = store("MEMQUILL_TEST_POSTGRES_URL").await else { return };
     let mut by_hand = Raw::connect(&url).await;
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}?synchronous=normal", folder.path().join("from.db").display());
@@ -264,8 +264,8 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        layers("TEST_POSTGRES_URL").await;
-        layers("TEST_REDIS_URL").await;
+        layers("MEMQUILL_TEST_POSTGRES_URL").await;
+        layers("MEMQUILL_TEST_REDIS_URL").await;
         moving().await;
     });
 }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use memory_core::{Error, Facet, Result, StoreUrl, did_you_mean};
-use memory_layers::Layers;
+use memquill_core::{Error, Facet, Result, StoreUrl, did_you_mean};
+use memquill_layers::Layers;
 
 pub use self::embedder::EmbedderConfig;
 pub(crate) use self::layers::usual as usual_layers;
@@ -22,9 +22,9 @@ use crate::node::Node;
 /// It is written in YAML, or in JSON, which is a part of YAML. Every key is optional but `stores`:
 ///
 /// ```
-/// # use agent_memory::{Config, Facet};
+/// # use memquill::{Config, Facet};
 /// let config = Config::from_text(
-///     "agent-memory.yaml",
+///     "memquill.yaml",
 ///     r#"
 /// stores:                          # any number, by names of your choice
 ///   main: "memory:${TEAM:-main}"   # a URL,
@@ -43,7 +43,7 @@ use crate::node::Node;
 /// assert_eq!(config.stores["main"].to_string(), "memory:main");
 /// assert_eq!(config.binding(Facet::Vectors), Some("vectors"));
 /// assert_eq!(config.binding(Facet::Working), Some("main"));
-/// # Ok::<(), agent_memory::Error>(())
+/// # Ok::<(), memquill::Error>(())
 /// ```
 ///
 /// In every text value, `${NAME}` stands for an environment variable, `${NAME:-default}` for one
@@ -74,7 +74,7 @@ pub struct Config {
     pub nodes: BTreeMap<String, Node>,
 }
 
-/// A cache around a facet; `memory_core::cache` says what it promises. Needs the cargo feature
+/// A cache around a facet; `memquill_core::cache` says what it promises. Needs the cargo feature
 /// `cache`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {

@@ -4,7 +4,7 @@
 //! same on all of them. [`Memory`] binds each facet to a store and executes workflow nodes:
 //!
 //! ```
-//! use agent_memory::{ExecutionContext, Memory, Node};
+//! use memquill::{ExecutionContext, Memory, Node};
 //! use serde_json::json;
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -25,7 +25,7 @@
 //!     answer["context"],
 //!     "User: My parcel is late.\nAssistant: I am sorry! Which order is it?"
 //! );
-//! # Ok::<(), agent_memory::Error>(()) }).unwrap();
+//! # Ok::<(), memquill::Error>(()) }).unwrap();
 //! ```
 //!
 //! What one store holds is moved to another, exported and compared by [`transfer`].
@@ -44,18 +44,18 @@ mod memory;
 mod node;
 mod registry;
 
-#[cfg(feature = "postgres")]
-pub use backend_postgres::url_from_environment as postgres_from_environment;
-pub use memory_core::*;
+pub use memquill_core::*;
+pub use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 #[cfg(any(feature = "fastembed", feature = "openai"))]
-pub use memory_embed::CachingEmbedder;
+pub use memquill_models::CachingEmbedder;
 #[cfg(feature = "openai")]
-pub use memory_embed::OpenAiEmbedder;
-pub use memory_embed::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
+pub use memquill_models::OpenAiEmbedder;
+pub use memquill_models::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
 #[cfg(feature = "fastembed")]
-pub use memory_embed::{FastembedEmbedder, models_folder};
-pub use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
-pub use memory_transfer as transfer;
+pub use memquill_models::{FastembedEmbedder, models_folder};
+#[cfg(feature = "postgres")]
+pub use memquill_postgres::url_from_environment as postgres_from_environment;
+pub use memquill_transfer as transfer;
 
 pub use self::config::{CacheConfig, Config, EmbedderConfig, Tokens};
 pub use self::memory::{Memory, MemoryBuilder};

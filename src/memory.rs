@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::kinds::{self, ConversationBuffer, MemoryKind, VectorDatabase, WorkingMemory};
-use memory_core::{
+use memquill_core::kinds::{self, ConversationBuffer, MemoryKind, VectorDatabase, WorkingMemory};
+use memquill_core::{
     Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Result,
     TokenCounter, VectorStore, WorkingStore,
 };
-use memory_transfer::Side;
+use memquill_transfer::Side;
 use serde_json::Value;
 use tracing::Instrument as _;
 

@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use memory_core::json::{self, Object};
-use memory_core::kinds::{
+use memquill_core::json::{self, Object};
+use memquill_core::kinds::{
     ConversationBufferConfig, KindName, Operation, SearchMode, VectorDatabaseConfig,
     WorkingMemoryConfig, strict,
 };
-use memory_core::{Error, Facet, Feature, Result, Scope, did_you_mean};
+use memquill_core::{Error, Facet, Feature, Result, Scope, did_you_mean};
 use serde_json::Value;
 
 const KEYS: [&str; 5] = ["type", "subtype", "configurations", "id", "name"];
@@ -32,14 +32,14 @@ const ANONYMOUS: &str = "anonymous";
 /// Any other key is `InvalidInput` with the nearest name as the hint.
 ///
 /// ```
-/// use agent_memory::Node;
+/// use memquill::Node;
 /// let node: Node = r#"{
 ///     "type": "MEMORY",
 ///     "subtype": "CONVERSATION_BUFFER",
 ///     "configurations": {"operation": "store", "max_messages": 100, "max_tokens": 4000}
 /// }"#.parse()?;
 /// assert!(node.persistent);
-/// # Ok::<(), agent_memory::Error>(())
+/// # Ok::<(), memquill::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

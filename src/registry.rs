@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use memory_core::{Admin, Backend, Driver, Error, Result, StoreUrl, did_you_mean, operation};
+use memquill_core::{Admin, Backend, Driver, Error, Result, StoreUrl, did_you_mean, operation};
 
 /// The schemes of the project's own drivers, and the cargo feature that brings each.
 const FEATURES: [(&str, &str); 12] = [
@@ -23,7 +23,7 @@ const FEATURES: [(&str, &str); 12] = [
 /// The drivers at hand, by URL scheme. A value like any other: there is no global registry.
 ///
 /// ```
-/// use agent_memory::Registry;
+/// use memquill::Registry;
 /// let registry = Registry::with_compiled_drivers();
 /// let schemes: Vec<_> = registry.drivers().iter().flat_map(|d| d.schemes()).collect();
 /// assert!(schemes.contains(&&"memory"));
@@ -44,15 +44,15 @@ impl Registry {
     pub fn with_compiled_drivers() -> Self {
         let mut registry = Self::new();
         #[cfg(feature = "inmemory")]
-        registry.register(backend_inmemory::driver());
+        registry.register(memquill_inmemory::driver());
         #[cfg(feature = "postgres")]
-        registry.register(backend_postgres::driver());
+        registry.register(memquill_postgres::driver());
         #[cfg(feature = "qdrant")]
-        registry.register(Arc::new(backend_qdrant::driver()));
+        registry.register(Arc::new(memquill_qdrant::driver()));
         #[cfg(feature = "redis")]
-        registry.register(Arc::new(backend_redis::driver()));
+        registry.register(Arc::new(memquill_redis::driver()));
         #[cfg(feature = "sqlite")]
-        registry.register(Arc::new(backend_sqlite::driver()));
+        registry.register(Arc::new(memquill_sqlite::driver()));
         registry
     }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_memory::kinds::{KindName, Operation};
-use agent_memory::{
+use memquill::kinds::{KindName, Operation};
+use memquill::{
     Backend, Config, ErrorKind, ExecutionContext, Facet, Faults, Feature, HealthStatus, Layers,
     Memory, Message, Node, Registry, Retries, Scope, StoreUrl,
 };
-use backend_inmemory::InMemory;
+use memquill_inmemory::InMemory;
 use serde_json::{Value, json};
 
 fn node(subtype: &str, configurations: &Value) -> Node {
@@ -329,7 +329,7 @@ async fn g14_every_store_reports_its_health() {
 async fn a_scheme_nobody_answers_to_is_told_with_the_feature_that_would_bring_it() {
     // Whatever else is compiled in.
     let mut registry = Registry::new();
-    registry.register(backend_inmemory::driver());
+    registry.register(memquill_inmemory::driver());
     let connect = async |url: &str| registry.connect(&url.parse::<StoreUrl>().unwrap()).await;
     let error = connect("qdrant://u:CANARY@h").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -345,7 +345,7 @@ async fn a_scheme_nobody_answers_to_is_told_with_the_feature_that_would_bring_it
 #[test]
 fn the_driver_registered_last_is_asked_first() {
     let mut registry = Registry::new();
-    registry.register(backend_inmemory::driver()).register(backend_inmemory::driver());
+    registry.register(memquill_inmemory::driver()).register(memquill_inmemory::driver());
     let url = "memory:".parse().unwrap();
     let last = Arc::as_ptr(&registry.drivers()[1]).cast::<()>();
     assert_eq!(std::ptr::from_ref(registry.driver(&url).unwrap()).cast::<()>(), last);
@@ -359,20 +359,20 @@ async fn clones_share_the_stores_and_cross_threads() {
     let memory = shared(memory().await);
     let scope = Scope::new("ada", "n").unwrap();
     let other = memory.clone();
-    let append = agent_memory::Append::new("c", vec![Message::user("x")]);
+    let append = memquill::Append::new("c", vec![Message::user("x")]);
     let task = {
         let scope = scope.clone();
         tokio::spawn(async move { other.conversations()?.append(&scope, &append).await })
     };
     task.await.unwrap().unwrap();
-    let read = agent_memory::ReadMessages::all("c");
+    let read = memquill::ReadMessages::all("c");
     assert_eq!(memory.conversations().unwrap().read(&scope, &read).await.unwrap().total, 1);
 }
 
 #[cfg(feature = "cache")]
 #[tokio::test]
 async fn a_cache_stands_before_the_store_it_is_bound_to() {
-    use agent_memory::{CacheConfig, Get, Put};
+    use memquill::{CacheConfig, Get, Put};
 
     let hour = Duration::from_hours(1);
     let cached = CacheConfig { max_age: hour, ..CacheConfig::default() };

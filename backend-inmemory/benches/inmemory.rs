@@ -1,6 +1,6 @@
 //! What the in-memory driver costs through core's checks and trait objects, as a caller meets it.
 //!
-//! `cargo bench -p backend-inmemory` prints criterion's figures, then two ratios: an exact search
+//! `cargo bench -p memquill-inmemory` prints criterion's figures, then two ratios: an exact search
 //! to a plain read of the same bytes, and the memory in use to the vectors' own size. Targets and
 //! the figures reached stand in `docs/benchmarks.md`.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -9,15 +9,15 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use backend_inmemory::InMemory;
 use criterion::{BatchSize, Criterion};
 use futures_util::FutureExt as _;
-use memory_core::fusion::Fusion;
-use memory_core::json::Object;
-use memory_core::{
+use memquill_core::fusion::Fusion;
+use memquill_core::json::Object;
+use memquill_core::{
     Append, Backend, EmbeddingSpace, Get, Hit, Message, NewRecord, Put, ReadMessages, Record,
     Result, Retention, Scope, StoreRecords, Timestamp, VectorSearch, content_hash,
 };
+use memquill_inmemory::InMemory;
 
 const DIMENSIONS: usize = 384;
 const RECORDS: usize = 100_000;

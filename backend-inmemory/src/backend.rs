@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, Durability, ErasureReceipt,
     Feature, Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result,
     Scope, StoreUrl, SystemClock, checked_admin, operation as op,
@@ -148,7 +148,7 @@ impl Admin for Store {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use memory_core::{Get, Put};
+    use memquill_core::{Get, Put};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! What a URL says.
 
-use memory_core::{Error, Result, StoreUrl};
+use memquill_core::{Error, Result, StoreUrl};
 
 /// The name of the store that `memory:NAME` means; empty for `memory:`.
 pub(crate) fn store_name(url: &StoreUrl) -> Result<String> {

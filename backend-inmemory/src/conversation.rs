@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error, Kept,
     Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages,
     Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,

@@ -2,11 +2,11 @@
 //! reference that the other drivers are compared with.
 //!
 //! It keeps every clause of the contract, `docs/semantics.md`, except that nothing outlives the
-//! process ([`Durability::Process`](memory_core::Durability::Process)). Searches are exact.
+//! process ([`Durability::Process`](memquill_core::Durability::Process)). Searches are exact.
 //!
 //! ```
-//! use backend_inmemory::InMemory;
-//! use memory_core::{Append, Message, ReadMessages, Scope};
+//! use memquill_inmemory::InMemory;
+//! use memquill_core::{Append, Message, ReadMessages, Scope};
 //!
 //! # futures_util::future::FutureExt::now_or_never(async {
 //! let backend = InMemory::new().backend();
@@ -15,7 +15,7 @@
 //! conversations.append(&scope, &Append::new("today", vec![Message::user("Hello")])).await?;
 //! let read = conversations.read(&scope, &ReadMessages::all("today")).await?;
 //! assert_eq!(read.messages[0].message.text(), "Hello");
-//! # Ok::<(), memory_core::Error>(()) }).unwrap().unwrap();
+//! # Ok::<(), memquill_core::Error>(()) }).unwrap().unwrap();
 //! ```
 //!
 //! How it is laid out: the store maps each user to nodes and each node to a scope's memory, which

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use memory_core::{Clock, ErasureReceipt, PurgeReceipt, Scope, Timestamp};
+use memquill_core::{Clock, ErasureReceipt, PurgeReceipt, Scope, Timestamp};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::conversation::Conversations;
@@ -278,7 +278,7 @@ impl fmt::Debug for Store {
 mod tests {
     use std::time::Duration;
 
-    use memory_core::{Append, ManualClock, Message, Put, SystemClock};
+    use memquill_core::{Append, ManualClock, Message, Put, SystemClock};
 
     use super::*;
     use crate::conversation::append;

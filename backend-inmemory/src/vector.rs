@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, NamespaceSummary, Page,
     PageRequest, Rebind, Record, RestoreRecords, Restored, Result, ScanRecords, Scope,
     SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
@@ -208,7 +208,7 @@ impl VectorStore for Store {
 mod tests {
     use std::time::Duration;
 
-    use memory_core::{EmbeddingSpace, NewRecord};
+    use memquill_core::{EmbeddingSpace, NewRecord};
     use proptest::prelude::*;
 
     use super::*;

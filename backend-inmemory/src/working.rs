@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory_core::json::Object;
-use memory_core::{
+use memquill_core::json::Object;
+use memquill_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutMany,
     RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written,
     operation as op,

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_conformance::main_with;
-use memory_core::cache::{Cache, CacheOptions, SharedLevel};
-use memory_core::{Backend, Clock, Facet};
+use memquill_conformance::main_with;
+use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
+use memquill_core::{Backend, Clock, Facet};
 use support::shared::Shared;
 use support::{Around, Stores};
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::process::ExitCode;
 
-use memory_conformance::main_with;
+use memquill_conformance::main_with;
 use support::Stores;
 
 fn main() -> ExitCode {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
-use memory_conformance::{Harness, Report, TestStore, Verdict, async_trait, run, scenarios};
-use memory_core::{
+use memquill_conformance::{Harness, Report, TestStore, Verdict, async_trait, run, scenarios};
+use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Facet, Feature, ManualClock, Result, Timestamp,
 };
+use memquill_inmemory::InMemory;
 
 /// Makes stores that offer some facets and features of the in-memory driver.
 struct Less {

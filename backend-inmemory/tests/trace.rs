@@ -4,10 +4,10 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use backend_inmemory::InMemory;
 use futures_util::FutureExt as _;
-use memory_core::layer::Trace;
-use memory_core::{Append, Delete, Message, Put, Scope};
+use memquill_core::layer::Trace;
+use memquill_core::{Append, Delete, Message, Put, Scope};
+use memquill_inmemory::InMemory;
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::format::FmtSpan;
 

@@ -13,7 +13,7 @@
 //! - *unscoped* is less: a superuser's bare statement, which no row level security binds and which
 //!   knows of no users but what its WHERE clause names.
 //!
-//! `cargo bench -p backend-postgres`, on the server of `TEST_POSTGRES_URL` or in a container.
+//! `cargo bench -p memquill-postgres`, on the server of `MEMQUILL_TEST_POSTGRES_URL` or in a container.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -28,11 +28,11 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     Append, Backend, EmbeddingSpace, Field, Filter, Get, Message, Put, ReadMessages, Scope,
     VectorSearch,
 };
+use memquill_postgres::driver;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgConnection, PgRow, PgTypeInfo, PgValueRef};
 use sqlx::{AssertSqlSafe, Connection as _, Decode, Executor as _, Postgres, Row as _, Type};

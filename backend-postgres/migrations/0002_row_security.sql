@@ -53,6 +53,6 @@ BEGIN
             USING (user_id = (SELECT {schema}.current_user_id()))
             WITH CHECK (user_id = (SELECT {schema}.current_user_id()))', name);
         EXECUTE format('CREATE POLICY administration ON {schema}.%I TO CURRENT_USER
-            USING ((SELECT current_setting(''agent_memory.administration'', true)) = ''on'')', name);
+            USING ((SELECT current_setting(''memquill.administration'', true)) = ''on'')', name);
     END LOOP;
 END $$;

@@ -88,7 +88,7 @@ END $$;
 CREATE FUNCTION {schema}.administer() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM set_config('agent_memory.administration', 'on', true);
+    PERFORM set_config('memquill.administration', 'on', true);
 END $$;
 
 -- A page of the users who have something, behind `p_behind`: from one user to the next by index,

@@ -1,4 +1,4 @@
--- Namespaces that outgrow exact search. `agent-memory index` puts their records into an index of
+-- Namespaces that outgrow exact search. `memquill index` puts their records into an index of
 -- their dimensions, `embeddings_nearest_N`, which holds nothing else: what is small is searched
 -- exactly, and costs no index anything.
 
@@ -293,7 +293,7 @@ BEGIN
     END IF;
 END $$;
 
--- Administration: what `agent-memory index` does.
+-- Administration: what `memquill index` does.
 
 -- The namespaces that have outgrown exact search and are not indexed. Half precision takes 4,000
 -- dimensions; beyond them a search stays exact.

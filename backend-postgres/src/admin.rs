@@ -2,7 +2,7 @@
 //! its own, so that no data call can go through it by accident.
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Admin, Error, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op,
 };
 use sqlx::postgres::{PgConnection, PgRow};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Feature, Health,
     HealthStatus, Page, PageRequest, Result, Scope, StoreUrl, VectorQuality, checked_admin,
     operation as op,
@@ -45,7 +45,7 @@ impl Driver for PostgresDriver {
 
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
         let located =
-            |error: memory_core::Error| error.with_backend(NAME).with_operation(op::CONNECT);
+            |error: memquill_core::Error| error.with_backend(NAME).with_operation(op::CONNECT);
         let (store, server) = Store::connect(url).await.map_err(located)?;
         let store = Arc::new(store);
         let quality = VectorQuality { exact_up_to: Some(FEW), similarity_tolerance: 1e-4 };
@@ -126,7 +126,7 @@ pub(crate) type Call = Query<'static, Postgres, PgArguments>;
 
 /// The row of a function that always gives one.
 pub(crate) fn one(rows: &[PgRow]) -> Result<&PgRow> {
-    rows.first().ok_or_else(|| memory_core::Error::internal("Postgres answered without a row"))
+    rows.first().ok_or_else(|| memquill_core::Error::internal("Postgres answered without a row"))
 }
 
 #[async_trait]

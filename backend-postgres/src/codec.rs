@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use memory_core::json::{Object, parse};
-use memory_core::{Error, Result, Timestamp};
+use memquill_core::json::{Object, parse};
+use memquill_core::{Error, Result, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;

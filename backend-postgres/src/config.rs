@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use memory_core::{Error, Result, StoreUrl, did_you_mean};
+use memquill_core::{Error, Result, StoreUrl, did_you_mean};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::{Host, Url};
@@ -111,11 +111,11 @@ impl Config {
             connect = connect.ssl_mode(PgSslMode::VerifyFull);
         }
         if !named {
-            connect = connect.application_name("agent-memory");
+            connect = connect.application_name("memquill");
         }
         let mut config = Self {
             connect,
-            schema: Schema("agent_memory".to_owned()),
+            schema: Schema("memquill".to_owned()),
             role: None,
             max_connections: 10,
             acquire_timeout: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! What is found out at connect: the server, the extension, the schema, and whether row level
 //! security binds the role that is to work on the data.
 
-use memory_core::{Durability, Error, ErrorKind, Result};
+use memquill_core::{Durability, Error, ErrorKind, Result};
 use sqlx::postgres::PgRow;
 
 use crate::admin::STEPS;
@@ -42,7 +42,7 @@ LEFT JOIN pg_namespace AS home ON home.nspname = $1
 LEFT JOIN pg_class AS head ON head.relnamespace = home.oid AND head.relname = 'conversations'";
 
 /// What the schema's comment starts with; the number of its steps follows.
-pub(crate) const VERSION_PREFIX: &str = "agent-memory schema ";
+pub(crate) const VERSION_PREFIX: &str = "memquill schema ";
 
 /// The versions of Postgres and pgvector that the driver is for.
 const OLDEST_SERVER: i32 = 150_000;
@@ -130,7 +130,7 @@ impl Server {
     /// Only a role that row level security binds may work on the data.
     fn check_role(&self, schema: &Schema, role: Option<&str>) -> Result<()> {
         let Some(why) = &self.unfit else { return Ok(()) };
-        let name = role.unwrap_or("agent_memory_data");
+        let name = role.unwrap_or("memquill_data");
         Err(Error::config(format!(
             "data work needs a role that row level security binds; {:?} {why}",
             self.role_name
@@ -149,13 +149,13 @@ impl Server {
             ErrorKind::PermissionDenied,
             format!("the role {name:?} does not see the rows of all users"),
         )
-        .with_hint("administer with the URL of the tables' owner, who ran `agent-memory migrate`"))
+        .with_hint("administer with the URL of the tables' owner, who ran `memquill migrate`"))
     }
 
     pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {
         if !self.migrated {
             return Err(Error::config(format!("the schema {:?} is not there", schema.name()))
-                .with_hint("run `agent-memory migrate` with an administrator's URL"));
+                .with_hint("run `memquill migrate` with an administrator's URL"));
         }
         let steps = self.steps()?;
         if steps > STEPS.len() {
@@ -164,7 +164,7 @@ impl Server {
                 schema.name(),
                 STEPS.len()
             ))
-            .with_hint("use the version of agent-memory that migrated it, or a newer one"));
+            .with_hint("use the version of memquill that migrated it, or a newer one"));
         }
         if steps < STEPS.len() {
             return Err(Error::config(format!(
@@ -172,7 +172,7 @@ impl Server {
                 schema.name(),
                 STEPS.len()
             ))
-            .with_hint("run `agent-memory migrate` with an administrator's URL"));
+            .with_hint("run `memquill migrate` with an administrator's URL"));
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Server {
         }
         let number = self.schema_version.strip_prefix(VERSION_PREFIX);
         number.and_then(|number| number.parse().ok()).ok_or_else(|| {
-            Error::config("the schema has no version; it is not agent-memory's")
+            Error::config("the schema has no version; it is not memquill's")
                 .with_hint("choose another schema with ?schema=NAME")
         })
     }
@@ -199,7 +199,7 @@ impl Server {
             schema.name()
         ))
         .with_hint(format!(
-            "run `agent-memory migrate` with an administrator's URL and ?role={}",
+            "run `memquill migrate` with an administrator's URL and ?role={}",
             self.role_name
         )))
     }
@@ -223,7 +223,7 @@ fn create_role(schema: &Schema, name: &str) -> String {
         "CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role} \
-         (or run `agent-memory migrate` with ?role={name})"
+         (or run `memquill migrate` with ?role={name})"
     )
 }
 

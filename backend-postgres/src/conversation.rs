@@ -2,7 +2,7 @@
 //! replaced, in the migrations behind it.
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
     Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages,
     Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use memory_core::{Error, ErrorKind, Retry};
+use memquill_core::{Error, ErrorKind, Retry};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// The code that the schema's functions raise for a wrong embedding space (V3).
@@ -105,14 +105,14 @@ fn from_server(error: &PgDatabaseError) -> Error {
             .with_hint("check user and password of the URL, and the server's pg_hba.conf"),
         "3D000" => config("create the database, or correct its name in the URL"),
         "42501" => Error::new(ErrorKind::PermissionDenied, text()).with_hint(
-            "grant the role its rights: run `agent-memory migrate` with an administrator's URL \
+            "grant the role its rights: run `memquill migrate` with an administrator's URL \
              and ?role=NAME",
         ),
         "22023" if error.message().contains("role") => {
             config("create the role, or correct ?role= in the URL")
         }
         "3F000" | "42P01" | "42883" | "42704" => {
-            config("run `agent-memory migrate` with an administrator's URL")
+            config("run `memquill migrate` with an administrator's URL")
         }
         "25006" => Error::new(ErrorKind::PermissionDenied, text())
             .with_hint("the server is read only; connect to the primary"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use memory_core::{Error, Result};
+use memquill_core::{Error, Result};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 

@@ -2,7 +2,7 @@
 //! kept apart by row level security besides the driver's own conditions (G1).
 //!
 //! A URL is `postgres://user:password@host/database?role=NAME`; the options are those of
-//! [`options`](crate#options). The store is prepared by `agent-memory migrate` with an
+//! [`options`](crate#options). The store is prepared by `memquill migrate` with an
 //! administrator's URL; data work is done by a role that row level security binds.
 //!
 //! # How it works
@@ -24,11 +24,11 @@
 //!
 //! | option | default | meaning |
 //! |---|---|---|
-//! | `schema` | `agent_memory` | the schema that holds the tables and functions |
+//! | `schema` | `memquill` | the schema that holds the tables and functions |
 //! | `role` | none | the role to step down to for every call; on an administrator's URL, the role to create and to grant data work to |
 //! | `sslmode` | `verify-full`; on this machine `prefer` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` |
 //! | `sslrootcert`, `sslcert`, `sslkey` | | certificates, as libpq means them |
-//! | `application_name` | `agent-memory` | what the server shows for the connections |
+//! | `application_name` | `memquill` | what the server shows for the connections |
 //! | `max_connections` | 10 | the most connections open at once |
 //! | `acquire_timeout` | `10s` | how long a call waits for a connection |
 //! | `statement_timeout` | `30s` | how long a call waits for its answer; where it is given, the server stops by itself |

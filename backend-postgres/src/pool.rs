@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-use memory_core::{Error, ErrorKind, Result};
+use memquill_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;

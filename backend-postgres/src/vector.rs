@@ -5,8 +5,8 @@ mod columns;
 mod filter;
 
 use async_trait::async_trait;
-use memory_core::text::{Language, bm25, query_words};
-use memory_core::{
+use memquill_core::text::{Language, bm25, query_words};
+use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, Hit, NamespaceSummary,
     NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords, Restored, Result,
     ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
     PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
     WorkingStore, Written, json::parse, operation as op,

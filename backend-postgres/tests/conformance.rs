@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_conformance::{Faults, Harness, TestStore, async_trait, main_with};
-use memory_core::{Admin, Backend, Error, Result};
+use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
+use memquill_core::{Admin, Backend, Error, Result};
+use memquill_postgres::driver;
 use support::gate::Gate;
 use support::server::{self, Server};
 use support::{fresh_name, run_sql};
@@ -132,7 +132,7 @@ fn main() -> ExitCode {
         role,
     };
     let codes = [
-        suite(&server, harness("postgres", credentials, "agent_memory_data"), ""),
+        suite(&server, harness("postgres", credentials, "memquill_data"), ""),
         suite(
             &server,
             harness("postgres (supabase)", "authenticator:secret", "authenticated"),

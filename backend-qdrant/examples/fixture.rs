@@ -1,6 +1,6 @@
 //! A fixture, and no Qdrant: the server of the tests, on a port of its own, to try the command line
 //! on where no Qdrant is at hand.
-//! `cargo run -p backend-qdrant --features edge --example fixture -- FOLDER` says its address.
+//! `cargo run -p memquill-qdrant --features edge --example fixture -- FOLDER` says its address.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

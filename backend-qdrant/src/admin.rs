@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use memory_core::{
+use memquill_core::{
     Admin, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Timestamp, operation as op,
 };
 use qdrant_client::qdrant::Filter;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use memory_core::{
+use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Clock as _, Control, Driver, Durability,
     ErasureReceipt, Error, Feature, Health, HealthStatus, Page, PageRequest, Result, Scope,
     StoreUrl, SystemClock, TimeSource, Timestamp, VectorQuality, checked_admin, operation as op,
@@ -129,7 +129,7 @@ async fn folder(path: std::path::PathBuf) -> Result<Arc<dyn Transport>> {
 #[cfg(not(feature = "edge"))]
 async fn folder(_: std::path::PathBuf) -> Result<Arc<dyn Transport>> {
     Err(Error::config("this program was built without Qdrant Edge")
-        .with_hint("build with the cargo feature \"qdrant-edge\" (\"edge\" of backend-qdrant)"))
+        .with_hint("build with the cargo feature \"qdrant-edge\" (\"edge\" of memquill-qdrant)"))
 }
 
 /// The present moment, by this machine's clock: a server tells none.
@@ -265,7 +265,7 @@ impl Store {
 pub(crate) fn other_layout(version: i64) -> Error {
     if version > layout::VERSION {
         Error::config(format!("the store has layout {version}, newer than {}", layout::VERSION))
-            .with_hint("use a newer agent-memory, or another prefix")
+            .with_hint("use a newer memquill, or another prefix")
     } else {
         Error::config(format!("the store has layout {version}, of before the first release"))
             .with_hint("take another prefix, and store the texts anew")

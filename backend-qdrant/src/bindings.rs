@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use memory_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope, Timestamp};
+use memquill_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope, Timestamp};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::{
     Condition, DeletePoints, FacetCounts, Filter, GetPoints, NamedVectors, PointId, PointStruct,
@@ -397,5 +397,5 @@ fn unprepared(error: Error) -> Error {
 
 pub(crate) fn never_migrated() -> Error {
     Error::config("the store was never prepared")
-        .with_hint("run `agent-memory migrate` with a key that may create collections")
+        .with_hint("run `memquill migrate` with a key that may create collections")
 }

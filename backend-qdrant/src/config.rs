@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memory_core::{Error, Result, SecretString, StoreUrl, did_you_mean};
+use memquill_core::{Error, Result, SecretString, StoreUrl, did_you_mean};
 use url::{Url, form_urlencoded};
 
 pub(crate) const EDGE_SCHEME: &str = "qdrant-edge";

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use memory_core::{Error, ErrorKind};
+use memquill_core::{Error, ErrorKind};
 use tonic::{Code, Status};
 
 /// How the system says that a disk is full (ENOSPC).
@@ -168,7 +168,7 @@ impl StdError for Cause {}
 
 #[cfg(test)]
 mod tests {
-    use memory_core::Retry;
+    use memquill_core::Retry;
     use tonic::metadata::MetadataMap;
 
     use super::*;

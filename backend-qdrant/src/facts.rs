@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use memory_core::Field;
-use memory_core::json::Object;
+use memquill_core::Field;
+use memquill_core::json::Object;
 use serde_json::{Number, Value};
 use sha2::{Digest as _, Sha256};
 

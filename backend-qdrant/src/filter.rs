@@ -1,6 +1,6 @@
 //! Filters as the store's conditions.
 
-use memory_core::{Error, Field, Filter, Result, Test, Timestamp};
+use memquill_core::{Error, Field, Filter, Result, Test, Timestamp};
 use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::{Condition, FieldCondition, Filter as Native, Match, Range};

@@ -1,6 +1,6 @@
 //! How the store is laid out: collections, places, ids, fields.
 
-use memory_core::Scope;
+use memquill_core::Scope;
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::vectors_config::Config as Vectors;
 use qdrant_client::qdrant::{

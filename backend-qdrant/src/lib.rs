@@ -2,11 +2,11 @@
 //! this process with no server (`qdrant-edge:PATH`, cargo feature `edge`).
 //!
 //! ```no_run
-//! use memory_core::Driver as _;
-//! # async fn example() -> memory_core::Result<()> {
+//! use memquill_core::Driver as _;
+//! # async fn example() -> memquill_core::Result<()> {
 //! let url = "qdrant://localhost:6334?prefix=agents".parse()?;
-//! backend_qdrant::driver().admin(&url).await?.migrate().await?;
-//! let backend = backend_qdrant::driver().connect(&url).await?;
+//! memquill_qdrant::driver().admin(&url).await?.migrate().await?;
+//! let backend = memquill_qdrant::driver().connect(&url).await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use memory_core::{Error, Result, Timestamp};
+use memquill_core::{Error, Result, Timestamp};
 use qdrant_client::qdrant::value::Kind;
 use qdrant_client::qdrant::{ListValue, Struct, Value};
 

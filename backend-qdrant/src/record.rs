@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use memory_core::json::Object;
-use memory_core::text::{Language, bm25, term_frequencies, words};
-use memory_core::{Error, NewRecord, Record, Result, Timestamp, content_hash, json, normalize};
+use memquill_core::json::Object;
+use memquill_core::text::{Language, bm25, term_frequencies, words};
+use memquill_core::{Error, NewRecord, Record, Result, Timestamp, content_hash, json, normalize};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::vectors_output::VectorsOptions as OutputOptions;
 use qdrant_client::qdrant::{
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn g3_an_embedding_keeps_its_bits() {
-        let scope = memory_core::Scope::new("u", "n").unwrap();
+        let scope = memquill_core::Scope::new("u", "n").unwrap();
         let place = Place::new("c".into(), &Namespace::of(&scope, "x"), "g");
         let now = Timestamp::default();
         let times = Times { created: now, updated: now, expires: None };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use memory_core::{ErrorKind, Result};
+use memquill_core::{ErrorKind, Result};
 use qdrant_client::qdrant::{
     CollectionInfo, CountPoints, CreateCollection, CreateFieldIndexCollection, DeletePoints,
     FacetCounts, FacetHit, GetPoints, QueryPoints, RetrievedPoint, ScoredPoint, ScrollPoints,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use memory_core::{
+use memquill_core::{
     CountRecords, DeleteRecords, Filter, GetRecords, NamespaceSummary, Page, PageRequest, Rebind,
     Record, RestoreRecords, Restored, Result, ScanRecords, Scope, SearchResult, StoreRecords,
     StoredRecord, TextSearch, VectorSearch, VectorStore, operation as op,
@@ -277,7 +277,7 @@ impl VectorStore for Store {
         };
         let part = self.read(&namespace, read, |part| part.taken || part.items.is_empty()).await?;
         let Part { items, next, .. } = part.map(|(part, _)| part).unwrap_or_default();
-        let cursor = |id| memory_core::Cursor::new(op::SCAN_RECORDS, id_text(&id));
+        let cursor = |id| memquill_core::Cursor::new(op::SCAN_RECORDS, id_text(&id));
         Ok(Page { items, next: next.map(cursor) })
     }
 

@@ -12,10 +12,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_qdrant::driver;
-use backend_qdrant::edge::Local;
-use memory_conformance::{Faults, Harness, TestStore, async_trait, main_with};
-use memory_core::{Admin, Backend, Driver as _, Error, Result};
+use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
+use memquill_core::{Admin, Backend, Driver as _, Error, Result};
+use memquill_qdrant::driver;
+use memquill_qdrant::edge::Local;
 use qdrant_client::qdrant::points_client::PointsClient;
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 use support::fresh_prefix;

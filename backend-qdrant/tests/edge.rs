@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use backend_qdrant::driver;
-use backend_qdrant::edge::Local;
-use memory_core::{
+use memquill_core::{
     Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, GetRecords,
     NewRecord, PageRequest, Result, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
 };
+use memquill_qdrant::driver;
+use memquill_qdrant::edge::Local;
 use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
 use qdrant_client::qdrant::{
     CreateCollection, Distance, PayloadIncludeSelector, PointStruct, RetrievedPoint, ScrollPoints,
@@ -132,7 +132,7 @@ async fn g13_the_journal_of_another_is_none_of_the_stores() {
 #[tokio::test]
 async fn g13_a_collection_is_not_made_over_what_is_not_the_stores() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |error: memory_core::Error, name: &str| {
+    let refused = |error: memquill_core::Error, name: &str| {
         assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
         assert!(error.message().contains(name), "{error}");
         assert!(error.hint().unwrap().contains("remove"), "{error:?}");

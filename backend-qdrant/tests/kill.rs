@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use backend_qdrant::driver;
-use backend_qdrant::edge::Local;
-use memory_core::{
+use memquill_core::{
     Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, GetRecords,
     NewRecord, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
 };
+use memquill_qdrant::driver;
+use memquill_qdrant::edge::Local;
 
-const FOLDER: &str = "KILL_TEST_FOLDER";
-const FROM: &str = "KILL_TEST_FROM";
+const FOLDER: &str = "MEMQUILL_KILL_FOLDER";
+const FROM: &str = "MEMQUILL_KILL_FROM";
 const KILLS: u64 = 200;
 
 /// Records of one step, and how many steps' records are kept.
@@ -33,7 +33,7 @@ fn space() -> EmbeddingSpace {
     EmbeddingSpace::new("model", 4)
 }
 
-async fn open(folder: &Path) -> memory_core::Result<Backend> {
+async fn open(folder: &Path) -> memquill_core::Result<Backend> {
     driver().connect(&format!("qdrant-edge:{}", folder.display()).parse()?).await
 }
 

@@ -6,13 +6,13 @@ mod support;
 use std::collections::HashSet;
 use std::path::Path;
 
-use backend_qdrant::driver;
-use backend_qdrant::edge::Local;
-use memory_core::{
+use memquill_core::{
     Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, Filter,
     NewRecord, Outcome, PageRequest, Rebind, Scope, SearchResult, Selection, StoreRecords,
     StoreUrl, TextSearch, VectorSearch,
 };
+use memquill_qdrant::driver;
+use memquill_qdrant::edge::Local;
 use serde_json::{Value, json};
 use support::fixture::Fixture;
 
@@ -119,7 +119,7 @@ impl Directions {
             (self.0 >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
         };
         let few: [f32; 8] = std::array::from_fn(|_| number());
-        memory_core::normalize((0..DIMENSIONS).map(|at| few[at % 8]).collect())
+        memquill_core::normalize((0..DIMENSIONS).map(|at| few[at % 8]).collect())
     }
 }
 

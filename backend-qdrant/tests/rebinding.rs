@@ -6,13 +6,13 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use backend_qdrant::driver;
-use backend_qdrant::edge::Local;
-use memory_core::{
+use memquill_core::{
     Admin, Backend, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, NewRecord, Outcome,
     PageRequest, Rebind, Result, Retry, ScanRecords, Scope, Selection, StoreRecords, StoredRecord,
     VectorSearch,
 };
+use memquill_qdrant::driver;
+use memquill_qdrant::edge::Local;
 use qdrant_client::qdrant::{Condition, CountPoints, Filter, SetPayloadPoints, Value};
 use support::fixture::{Fixture, Moment, Mood};
 use tonic::Status;
@@ -74,7 +74,7 @@ impl Mortal {
         Self { fixture, fault, _folder: folder }
     }
 
-    fn url(&self) -> memory_core::StoreUrl {
+    fn url(&self) -> memquill_core::StoreUrl {
         format!("qdrant://{}", self.fixture.address).parse().unwrap()
     }
 

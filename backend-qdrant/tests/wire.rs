@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use backend_qdrant::driver;
-use backend_qdrant::edge::Local;
-use memory_conformance::Faults as _;
-use memory_core::{
+use memquill_conformance::Faults as _;
+use memquill_core::{
     Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, Error, ErrorKind,
     GetRecords, NewRecord, Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord,
     VectorSearch,
 };
+use memquill_qdrant::driver;
+use memquill_qdrant::edge::Local;
 use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints, Value};
 use support::fixture::{Fixture, Moment, Mood, obliging};
 use support::gate::Gate;
@@ -260,7 +260,7 @@ async fn both_transports_find_the_same() {
             let hits = vectors.search(&scope, &search).await.unwrap().hits;
             let own = format!("of {at},");
             assert!(hits.iter().all(|hit| hit.record.content.starts_with(&own)), "{user}");
-            let words = memory_core::TextSearch::new("n", "number 7", 15);
+            let words = memquill_core::TextSearch::new("n", "number 7", 15);
             let by_words = vectors.search_text(&scope, &words).await.unwrap().hits;
             assert_eq!(by_words[0].record.id, "7");
             of_all.push(hits.into_iter().map(|hit| (hit.record.id, hit.score)).collect::<Vec<_>>());

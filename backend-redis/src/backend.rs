@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Error, Feature,
     Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
     SharedCache as _, StoreUrl, checked_admin, operation as op,
@@ -113,15 +113,15 @@ async fn check_schema(store: &Store) -> Result<()> {
             "the store was never prepared for the prefix {:?}",
             store.prefix
         ))
-        .with_hint("run `agent-memory migrate` with the same URL")),
+        .with_hint("run `memquill migrate` with the same URL")),
         found => match reply::number::<u32>(&found) {
             Ok(SCHEMA) => Ok(()),
             Ok(newer) if newer > SCHEMA => Err(Error::config(format!(
                 "the store has schema {newer}, this driver knows {SCHEMA}"
             ))
-            .with_hint("use a version of agent-memory at least as new as the one that wrote it")),
+            .with_hint("use a version of memquill at least as new as the one that wrote it")),
             _ => Err(Error::config("the store has an older schema")
-                .with_hint("run `agent-memory migrate` with the same URL")),
+                .with_hint("run `memquill migrate` with the same URL")),
         },
     }
 }

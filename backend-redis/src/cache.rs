@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory_core::{Error, Lease, LookedUp, Result, Scope, SharedCache, SharedKey};
+use memquill_core::{Error, Lease, LookedUp, Result, Scope, SharedCache, SharedKey};
 use redis::Value;
 
 use crate::connection::Script;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{Error, ExposeSecret as _, Result, SecretString, StoreUrl, did_you_mean};
+use memquill_core::{Error, ExposeSecret as _, Result, SecretString, StoreUrl, did_you_mean};
 use percent_encoding::percent_decode_str;
 use redis::{ClientTlsConfig, TlsCertificates};
 use url::form_urlencoded;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use memory_core::Result;
+use memquill_core::Result;
 use redis::{Arg, Cmd, Value};
 
 use crate::cluster::Cluster;

@@ -1,6 +1,6 @@
 //! The client's errors as ours (section E).
 
-use memory_core::{Error, ErrorKind, Retry};
+use memquill_core::{Error, ErrorKind, Retry};
 use redis::RedisError;
 
 const UNREPLICATED: &str = "too few replicas confirmed the write in time";

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use memory_core::Scope;
+use memquill_core::Scope;
 
 /// The names of one scope's keys.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! Working memory and conversations on Redis 7 and later, Valkey, and Redis Cluster.
 //!
 //! ```no_run
-//! use memory_core::Driver as _;
-//! # async fn example() -> memory_core::Result<()> {
+//! use memquill_core::Driver as _;
+//! # async fn example() -> memquill_core::Result<()> {
 //! let url = "redis://localhost/0?prefix=agents".parse()?;
-//! backend_redis::driver().admin(&url).await?.migrate().await?;
-//! let backend = backend_redis::driver().connect(&url).await?;
+//! memquill_redis::driver().admin(&url).await?.migrate().await?;
+//! let backend = memquill_redis::driver().connect(&url).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -47,7 +47,7 @@
 //! | `P:schema` | the version of all this |
 //!
 //! An acknowledged write survives what the server is configured for, which is found out at connect
-//! and said by [`Capabilities`](memory_core::Capabilities) and by health: nothing, snapshots or an
+//! and said by [`Capabilities`](memquill_core::Capabilities) and by health: nothing, snapshots or an
 //! append-only file. A failover loses what had not reached the replica yet, unless `replicas` has
 //! every write wait for it; a write that waits in vain is an error that may have been applied.
 //!

@@ -8,7 +8,7 @@
 //! stands under an enlisted name, wherever a process dies; at worst a name outlives its data, and
 //! is not shown.
 
-use memory_core::{ErasureReceipt, Error, Result, Scope};
+use memquill_core::{ErasureReceipt, Error, Result, Scope};
 use redis::Value;
 
 use crate::connection::{Connection, Script};

@@ -1,6 +1,6 @@
 //! Reading what the server answers.
 
-use memory_core::{Error, Result, Timestamp};
+use memquill_core::{Error, Result, Timestamp};
 use redis::Value;
 
 use crate::error::unreadable;

@@ -3,7 +3,7 @@
 //! A script that meets a command which its user may not run ends there, and what it wrote before
 //! stays. So every command is tried before the first script runs (G5).
 
-use memory_core::{Error, ErrorKind, Result};
+use memquill_core::{Error, ErrorKind, Result};
 
 use crate::connection::Script;
 use crate::keys::probe;

@@ -1,6 +1,6 @@
 //! What the server says of itself: version, durability, and what is wrong.
 
-use memory_core::{Durability, Result};
+use memquill_core::{Durability, Result};
 use redis::Value;
 
 use crate::connection::Connection;

@@ -1,6 +1,6 @@
 //! What both facets share: the connection, and the names of keys.
 
-use memory_core::{Error, Result, Scope};
+use memquill_core::{Error, Result, Scope};
 use redis::{Cmd, Value};
 
 use crate::connection::{Connection, Script};

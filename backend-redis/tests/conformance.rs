@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use backend_redis::driver;
 use libtest_mimic::{Arguments, Failed, Trial};
-use memory_conformance::{Faults, Harness, TestStore, async_trait, main_with};
-use memory_core::cache::{Cache, CacheOptions, SharedLevel};
-use memory_core::{
+use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
+use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
+use memquill_core::{
     Admin, Backend, Clock, Driver as _, Error, Facet, Result, SystemClock, Timestamp,
 };
+use memquill_redis::driver;
 use support::cluster::Cluster;
 use support::fresh_prefix;
 use support::gate::Gate;

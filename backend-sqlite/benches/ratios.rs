@@ -2,13 +2,13 @@
 //! stored against little.
 //!
 //! Both sides of a ratio take turns within one run, so that a busy machine slows both; the median
-//! of the turns' ratios is printed. `cargo bench -p backend-sqlite`.
+//! of the turns' ratios is printed. `cargo bench -p memquill-sqlite`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use memory_core::{
+use memquill_core::{
     Append, Backend, Driver as _, EmbeddingSpace, Message, NewRecord, ReadMessages, Retention,
     Scope, StoreRecords, TextSearch, VectorSearch,
 };
@@ -24,7 +24,7 @@ fn scope() -> Scope {
 
 async fn driver(folder: &Path, name: &str, options: &str) -> Backend {
     let url = format!("sqlite:{}/{name}.db?{options}", folder.display()).parse().unwrap();
-    backend_sqlite::driver().connect(&url).await.unwrap()
+    memquill_sqlite::driver().connect(&url).await.unwrap()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -1,5 +1,5 @@
 -- Times are milliseconds since 1970. JSON is compact text, NULL for an empty object or list.
--- Roles are numbered as in memory_core::Role::ALL: 0 system, 1 user, 2 assistant, 3 tool.
+-- Roles are numbered as in memquill_core::Role::ALL: 0 system, 1 user, 2 assistant, 3 tool.
 
 -- One row per conversation: its figures, changed in the transaction that changes its messages, so
 -- that neither statistics nor retention reads the messages (C8, C10).

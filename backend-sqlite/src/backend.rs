@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, ErasureReceipt, Error,
     Feature, Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result,
     Scope, StoreUrl, SystemClock, operation as op,
@@ -96,7 +96,7 @@ impl Driver for SqliteDriver {
     }
 }
 
-fn located(operation: &'static str) -> impl Fn(memory_core::Error) -> memory_core::Error {
+fn located(operation: &'static str) -> impl Fn(memquill_core::Error) -> memquill_core::Error {
     move |error| error.with_backend(NAME).with_operation(operation)
 }
 

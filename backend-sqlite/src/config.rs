@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use memory_core::{Durability, Error, Result, StoreUrl, did_you_mean};
+use memquill_core::{Durability, Error, Result, StoreUrl, did_you_mean};
 
 const OPTIONS: [&str; 3] = ["synchronous", "busy_timeout_ms", "readers"];
 const MAX_READERS: u32 = 64;

@@ -7,7 +7,7 @@ mod retention;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
     Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,

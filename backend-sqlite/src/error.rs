@@ -1,6 +1,6 @@
 //! SQLite's errors as ours (contract, section E).
 
-use memory_core::{Error, ErrorKind};
+use memquill_core::{Error, ErrorKind};
 
 /// What SQLite's primary result codes mean here: <https://www.sqlite.org/rescode.html>.
 mod code {
@@ -84,7 +84,7 @@ fn of_code(primary: i32, message: &str) -> Error {
             .with_hint("check the path; choose a new file to start afresh"),
         code::ERROR if message.starts_with("no such ") => {
             Error::config(format!("the database lacks its schema: {message}"))
-                .with_hint("run `agent-memory migrate`")
+                .with_hint("run `memquill migrate`")
         }
         _ => Error::internal(format!("SQLite failed: {message}")),
     }

@@ -3,7 +3,7 @@
 //! sqlx hands each row from SQLite's thread to the caller's, at some microseconds a row. With these
 //! functions a search looks at every record within SQLite and hands over its hits alone.
 
-use memory_core::{Filter, Subject, Timestamp, cosine_similarity, json};
+use memquill_core::{Filter, Subject, Timestamp, cosine_similarity, json};
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, Error, Result, ffi};
@@ -74,6 +74,6 @@ fn metadata(text: ValueRef<'_>) -> Result<json::Object> {
 }
 
 /// Only what something else wrote into the file fails here.
-fn failed(error: memory_core::Error) -> Error {
+fn failed(error: memquill_core::Error) -> Error {
     Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(error.to_string()))
 }

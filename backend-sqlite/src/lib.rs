@@ -1,9 +1,9 @@
 //! The embedded, durable driver: conversations, vectors and working memory in one SQLite file.
 //!
 //! ```no_run
-//! use memory_core::Driver as _;
-//! # async fn example() -> memory_core::Result<()> {
-//! let backend = backend_sqlite::driver().connect(&"sqlite:memory/agent.db".parse()?).await?;
+//! use memquill_core::Driver as _;
+//! # async fn example() -> memquill_core::Result<()> {
+//! let backend = memquill_sqlite::driver().connect(&"sqlite:memory/agent.db".parse()?).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -27,7 +27,7 @@
 //! more than one statement is one `BEGIN IMMEDIATE` transaction, so any number of processes may
 //! open one file. The store is this machine, so the store's clock is the machine's (G8).
 //!
-//! An embedded store has no separate administrator: [`connect`](memory_core::Driver::connect)
+//! An embedded store has no separate administrator: [`connect`](memquill_core::Driver::connect)
 //! brings an empty or older file to the current schema by itself. A file of another program or of
 //! a newer version is refused and left alone.
 //!
@@ -39,16 +39,16 @@
 //! - **Words in a table of postings, not FTS5.** `bm25()` of FTS5 reckons with the whole table:
 //!   the rank of a user's records would depend on, and so tell of, other users' records. An FTS5
 //!   table per namespace would make tables from input. With postings per namespace the ranking is
-//!   exactly [`bm25`](memory_core::text::bm25) over the namespace's live records (V9, G1).
+//!   exactly [`bm25`](memquill_core::text::bm25) over the namespace's live records (V9, G1).
 //! - **Search reads every embedding of the namespace** within SQLite, by functions of ours, and is
 //!   always exact (V7).
 //! - **Erasing a user overwrites** what it deletes and empties the log (G12); other deletes leave
 //!   their bytes in the file until new ones take their place, or `VACUUM`.
 //! - **Batches are few statements** of many rows: an append of 100 messages takes half as long, or
-//!   less, as the same rows inserted one by one in a transaction (`cargo bench -p backend-sqlite`).
+//!   less, as the same rows inserted one by one in a transaction (`cargo bench -p memquill-sqlite`).
 //!
-//! [`Durability::Crash`]: memory_core::Durability::Crash
-//! [`Durability::Restart`]: memory_core::Durability::Restart
+//! [`Durability::Crash`]: memquill_core::Durability::Crash
+//! [`Durability::Restart`]: memquill_core::Durability::Restart
 
 mod backend;
 mod config;

@@ -1,7 +1,7 @@
 //! Between SQLite's values and ours.
 
-use memory_core::json::{self, Object};
-use memory_core::{Result, Timestamp};
+use memquill_core::json::{self, Object};
+use memquill_core::{Result, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row as _, Sqlite, Type};
@@ -51,7 +51,7 @@ pub(crate) fn object_text(object: &Object) -> Result<Option<String>> {
 /// Compact JSON.
 pub(crate) fn text(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
-        memory_core::Error::internal("a value has no JSON form").with_source(error)
+        memquill_core::Error::internal("a value has no JSON form").with_source(error)
     })
 }
 

@@ -5,7 +5,7 @@
 //! process that dies in the middle leaves the file as it was, and of several processes one does
 //! the work. (sqlx's own migrator takes no lock on SQLite.)
 
-use memory_core::{Error, Migration, Result};
+use memquill_core::{Error, Migration, Result};
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::error::sql;
@@ -50,12 +50,12 @@ pub(crate) async fn state(connection: &mut SqliteConnection) -> Result<State> {
 pub(crate) fn refuse_alien(state: State) -> Result<()> {
     match state {
         State::Foreign => Err(Error::config("the file is an SQLite database of another program")
-            .with_hint("name a file of its own for agent-memory; it is made if it is not there")),
+            .with_hint("name a file of its own for memquill; it is made if it is not there")),
         State::Ours(version) if version > STEPS.len() => Err(Error::config(format!(
             "the database has schema {version}, this program knows schemas up to {}",
             STEPS.len()
         ))
-        .with_hint("upgrade agent-memory")),
+        .with_hint("upgrade memquill")),
         State::Ours(_) | State::Empty => Ok(()),
     }
 }
@@ -68,7 +68,7 @@ pub(crate) async fn require_current(connection: &mut SqliteConnection) -> Result
         return Ok(());
     }
     Err(Error::config("the database was never brought to this program's schema")
-        .with_hint("run `agent-memory migrate`"))
+        .with_hint("run `memquill migrate`"))
 }
 
 /// Applies the steps that are due.

@@ -9,8 +9,8 @@ mod store;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use memory_core::text::Language;
-use memory_core::{
+use memquill_core::text::Language;
+use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
     PageRequest, Rebind, Record, RestoreRecords, Restored, Result, ScanRecords, Scope,
     SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,

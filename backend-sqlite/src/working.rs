@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutCondition,
     PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore,
     Written, operation as op,

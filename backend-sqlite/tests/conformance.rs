@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_sqlite::SqliteDriver;
-use memory_conformance::{Harness, TestStore, async_trait, main_with};
-use memory_core::{Admin, Backend, Driver as _, Error, ManualClock, Result, StoreUrl, Timestamp};
+use memquill_conformance::{Harness, TestStore, async_trait, main_with};
+use memquill_core::{Admin, Backend, Driver as _, Error, ManualClock, Result, StoreUrl, Timestamp};
+use memquill_sqlite::SqliteDriver;
 use tempfile::TempDir;
 
 struct Files {
@@ -29,7 +29,7 @@ impl Harness for Files {
         let clock = self.manual_clock.then(|| Arc::new(ManualClock::new(start)));
         let driver = match &clock {
             Some(clock) => SqliteDriver::with_clock(Arc::clone(clock) as _),
-            None => backend_sqlite::driver(),
+            None => memquill_sqlite::driver(),
         };
         Ok(Arc::new(File { folder, options: self.options, clock, driver }))
     }

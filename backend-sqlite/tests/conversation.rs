@@ -4,7 +4,7 @@
 mod common;
 
 use common::{in_file, in_memory, scope};
-use memory_core::{
+use memquill_core::{
     Append, ConversationStore, ErrorKind, Message, PageRequest, ReadMessages, Retention, Role, Trim,
 };
 use proptest::prelude::*;
@@ -79,7 +79,7 @@ async fn c5_messages_come_back_as_they_went_in() {
     let read = store.read(&scope(), &ReadMessages::all("c")).await.unwrap();
     assert_eq!(read.messages[0].message, message);
     assert_eq!(read.messages[1].message, answer);
-    assert_eq!(read.messages[0].created_at, memory_core::Clock::now(&*clock));
+    assert_eq!(read.messages[0].created_at, memquill_core::Clock::now(&*clock));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{in_file, scope};
-use memory_core::{Append, Backend, ErrorKind, Message, Put, ReadMessages, Result};
+use memquill_core::{Append, Backend, ErrorKind, Message, Put, ReadMessages, Result};
 
 const DISK: &str = "DISK_FULL_TEST_DISK";
 const MOUNT: &str = r#"mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@""#;

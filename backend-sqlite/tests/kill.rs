@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::scope;
-use memory_core::{
+use memquill_core::{
     Append, Backend, CountRecords, Driver as _, EmbeddingSpace, Get, GetMany, Message, NewRecord,
     Put, PutMany, ReadMessages, Retention, StoreRecords, TextSearch,
 };
 
-const FILE: &str = "KILL_TEST_FILE";
-const FROM: &str = "KILL_TEST_FROM";
+const FILE: &str = "MEMQUILL_KILL_FILE";
+const FROM: &str = "MEMQUILL_KILL_FROM";
 
 /// Kills while the child writes, and while it makes the file and its schema.
 const KILLS: u64 = 170;
@@ -28,7 +28,7 @@ const KEPT: u64 = 30;
 async fn open(file: &Path, round: u64) -> Backend {
     let synchronous = if round.is_multiple_of(4) { "full" } else { "normal" };
     let url = format!("sqlite:{}?synchronous={synchronous}", file.display()).parse().unwrap();
-    backend_sqlite::driver().connect(&url).await.unwrap()
+    memquill_sqlite::driver().connect(&url).await.unwrap()
 }
 
 /// The step of this number: each is one call, a batch.
@@ -95,7 +95,7 @@ async fn applied(backend: &Backend) -> [Option<u64>; 3] {
     let statistics = conversations.statistics(&scope(), "c").await.unwrap();
     assert_eq!(statistics.message_count, read.messages.len() as u64);
     assert!(statistics.message_count <= KEPT);
-    let number = |m: &memory_core::StoredMessage| m.message.text()[4..].parse::<u64>().unwrap();
+    let number = |m: &memquill_core::StoredMessage| m.message.text()[4..].parse::<u64>().unwrap();
     for batch in read.messages.chunks(3) {
         assert!(batch.len() == 3 && batch.iter().all(|m| number(m) == number(&batch[0])));
     }

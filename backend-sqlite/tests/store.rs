@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{in_file, in_memory, scope, url};
-use memory_core::{
+use memquill_core::{
     Append, Driver as _, EmbeddingSpace, ErasureReceipt, ErrorKind, Get, HealthStatus, ListEntries,
     Message, NewRecord, PageRequest, Put, PutMany, ReadMessages, Scope, StoreRecords, TextSearch,
 };
@@ -41,7 +41,7 @@ fn record(content: &str, ttl: Option<Duration>) -> StoreRecords {
 async fn g13_connecting_makes_folder_file_and_schema_and_migrating_again_does_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a/b/x.db");
-    let driver = backend_sqlite::driver();
+    let driver = memquill_sqlite::driver();
     let admin = driver.admin(&url(&file)).await.unwrap();
     let error = admin.purge_expired().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -61,7 +61,7 @@ async fn g13_many_may_migrate_at_once() {
     let tasks: Vec<_> = (0..8)
         .map(|_| {
             let url = url(&file);
-            tokio::spawn(async move { backend_sqlite::driver().connect(&url).await.map(drop) })
+            tokio::spawn(async move { memquill_sqlite::driver().connect(&url).await.map(drop) })
         })
         .collect();
     for task in tasks {
@@ -75,7 +75,7 @@ async fn g13_a_newer_schema_is_refused_and_says_to_upgrade() {
     let file = folder.path().join("x.db");
     let backend = in_file(&file).await;
     run(&file, "PRAGMA user_version = 1000").await;
-    let error = backend_sqlite::driver().connect(&url(&file)).await.unwrap_err();
+    let error = memquill_sqlite::driver().connect(&url(&file)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint().unwrap().contains("upgrade"));
     let health = backend.control().health(Duration::from_secs(5)).await;
@@ -91,7 +91,7 @@ async fn files_of_other_programs_are_refused_and_left_alone() {
     std::fs::write(&text, "not a database, but longer than a header of one".repeat(100)).unwrap();
     for (file, kind) in [(&other, ErrorKind::Config), (&text, ErrorKind::Corrupted)] {
         let before = std::fs::read(file).unwrap();
-        let error = backend_sqlite::driver().connect(&url(file)).await.unwrap_err();
+        let error = memquill_sqlite::driver().connect(&url(file)).await.unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(error.message().contains(file.to_str().unwrap()), "{error}");
         assert!(error.hint().is_some());
@@ -102,7 +102,7 @@ async fn files_of_other_programs_are_refused_and_left_alone() {
 #[tokio::test]
 async fn e1_a_path_that_cannot_be_a_file_is_a_config_error_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
-    let error = backend_sqlite::driver().connect(&url(folder.path())).await.unwrap_err();
+    let error = memquill_sqlite::driver().connect(&url(folder.path())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert_eq!((error.backend(), error.operation()), (Some("sqlite"), Some("connect")));
     assert!(error.hint().is_some());
@@ -113,7 +113,7 @@ async fn e1_a_locked_database_is_unavailable_and_worth_a_retry() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.db");
     let url = format!("sqlite:{}?busy_timeout_ms=20", file.display()).parse().unwrap();
-    let backend = backend_sqlite::driver().connect(&url).await.unwrap();
+    let backend = memquill_sqlite::driver().connect(&url).await.unwrap();
     let working = backend.working().unwrap();
     let mut other = plain(&file).await;
     let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
@@ -209,8 +209,8 @@ async fn w8_purging_removes_what_has_expired_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.db");
     let start = "2026-01-01T00:00:00Z".parse().unwrap();
-    let clock = std::sync::Arc::new(memory_core::ManualClock::new(start));
-    let driver = backend_sqlite::SqliteDriver::with_clock(clock.clone());
+    let clock = std::sync::Arc::new(memquill_core::ManualClock::new(start));
+    let driver = memquill_sqlite::SqliteDriver::with_clock(clock.clone());
     let backend = driver.connect(&url(&file)).await.unwrap();
     let working = backend.working().unwrap();
     let second = Duration::from_secs(1);

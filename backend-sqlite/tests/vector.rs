@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use common::{in_memory, scope};
-use memory_core::text::{bm25, term_frequencies, words};
-use memory_core::{
+use memquill_core::text::{bm25, term_frequencies, words};
+use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, ErrorKind, Filter, GetRecords, NewRecord, Outcome,
     PageRequest, QueryEmbedding, ScanRecords, Scope, Selection, StoreRecords, TextSearch,
     VectorSearch, VectorStore, cosine_similarity,

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{in_file, in_memory, scope};
-use memory_core::{
+use memquill_core::{
     Delete, ErrorKind, Get, GetMany, Increment, ListEntries, PageRequest, Put, PutCondition,
     PutMany, WorkingStore,
 };

@@ -1,7 +1,7 @@
 //! Any text is a cursor or an error; a cursor has one text.
 #![no_main]
 
-use agent_memory::Cursor;
+use memquill::Cursor;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

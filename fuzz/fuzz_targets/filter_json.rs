@@ -1,7 +1,7 @@
 //! Any text is a filter or an error; a filter survives its own JSON form and can be evaluated.
 #![no_main]
 
-use agent_memory::{Filter, Subject, Timestamp, json};
+use memquill::{Filter, Subject, Timestamp, json};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

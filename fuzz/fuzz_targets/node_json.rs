@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use agent_memory::{ExecutionContext, Memory, Node, json};
+use memquill::{ExecutionContext, Memory, Node, json};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -6,26 +6,26 @@ mod transfer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_memory::Filter;
-use agent_memory::text::Language;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use memquill::Filter;
+use memquill::text::Language;
 
 const EXAMPLES: &str = "\
 Examples:
-  agent-memory quickstart
-  agent-memory chat import transcripts.jsonl
-  agent-memory chat show dlg-42 --max-tokens 2000
-  agent-memory ingest docs/ && agent-memory search \"how do I migrate?\"
-  agent-memory run node.json --user ada --input - <<< '{\"operation\": \"get_statistics\"}'
-  agent-memory --store postgres://localhost/agents health
+  memquill quickstart
+  memquill chat import transcripts.jsonl
+  memquill chat show dlg-42 --max-tokens 2000
+  memquill ingest docs/ && memquill search \"how do I migrate?\"
+  memquill run node.json --user ada --input - <<< '{\"operation\": \"get_statistics\"}'
+  memquill --store postgres://localhost/agents health
 
 Answers go to stdout: tables at a terminal, JSON with --json or in a pipe. Logs go to stderr.
 Exit codes: 0 done, 1 the operation failed, 2 the command line is wrong.";
 
 /// Memory for LLM agents, in the store of your choice.
 #[derive(Debug, Parser)]
-#[command(name = "agent-memory", version, after_help = EXAMPLES)]
+#[command(name = "memquill", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -39,7 +39,7 @@ pub(crate) struct Global {
     /// The configuration, in YAML or JSON: stores, facets, embedder, nodes
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
-    /// The one store of all facets; or set AGENT_MEMORY_STORE, which keeps a password off the
+    /// The one store of all facets; or set MEMQUILL_STORE, which keeps a password off the
     /// command line [default: the Postgres of DATABASE_URL or SUPABASE_DB_URL where that is
     /// compiled in, else a file in your data directory]
     #[arg(
@@ -53,7 +53,7 @@ pub(crate) struct Global {
     /// What turns text into vectors: hashing, fastembed:MODEL (a model's name or folder) or
     /// openai:MODEL (with OPENAI_API_KEY, and OPENAI_BASE_URL where it is not OpenAI's)
     /// [default: hashing, which finds like wording, not like meaning; or what the configuration
-    /// says; or, without one, AGENT_MEMORY_EMBEDDER]
+    /// says; or, without one, MEMQUILL_EMBEDDER]
     #[arg(long, global = true, value_name = "EMBEDDER", help_heading = "Global options")]
     pub(crate) embedder: Option<String>,
     /// Whose memory [default: local; `run` and `erase` have no default]
@@ -61,21 +61,21 @@ pub(crate) struct Global {
         long,
         global = true,
         value_name = "ID",
-        env = "AGENT_MEMORY_USER",
+        env = "MEMQUILL_USER",
         help_heading = "Global options"
     )]
     pub(crate) user: Option<String>,
     /// Which memory node [default: the one that nodes without an id share]
     #[arg(long, global = true, value_name = "ID", help_heading = "Global options")]
     pub(crate) node: Option<String>,
-    /// What to log: error, warn, info, debug, trace, or a filter such as memory_core=debug
+    /// What to log: error, warn, info, debug, trace, or a filter such as memquill_core=debug
     #[arg(
         long,
         global = true,
         value_name = "LEVEL",
         // Edge warns of flags that only its own server sets.
         default_value = "warn,qdrant_edge=error",
-        env = "AGENT_MEMORY_LOG",
+        env = "MEMQUILL_LOG",
         help_heading = "Global options"
     )]
     pub(crate) log: String,
@@ -163,7 +163,7 @@ Example:
   cat > node.json <<'END'
   {\"type\": \"MEMORY\", \"subtype\": \"WORKING_MEMORY\", \"configurations\": {\"operation\": \"store\"}}
   END
-  agent-memory run node.json --user ada --input - <<< '{\"key\": \"plan\", \"value\": {\"step\": 1}}'
+  memquill run node.json --user ada --input - <<< '{\"key\": \"plan\", \"value\": {\"step\": 1}}'
 
 The exit code is 1 where the answer says \"success\": false.")]
 pub(crate) struct Run {
@@ -203,8 +203,8 @@ metadata \"conversation_id\", \"seq\", \"turn\", \"role\" and \"date\": the \"da
 that has one, else when the message was stored.
 
 Example:
-  agent-memory chat import transcripts.jsonl --index
-  agent-memory search \"a table for four\" --namespace turns --group-by conversation_id")]
+  memquill chat import transcripts.jsonl --index
+  memquill search \"a table for four\" --namespace turns --group-by conversation_id")]
 pub(crate) struct Import {
     /// The file, or - for stdin
     #[arg(value_name = "FILE.jsonl|-")]
@@ -261,7 +261,7 @@ pub(crate) enum Format {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  agent-memory search \"retry after a timeout\" --limit 3 \\
+  memquill search \"retry after a timeout\" --limit 3 \\
     --filter '{\"metadata.source\": {\"contains\": \"operations\"}}'")]
 pub(crate) struct Search {
     /// What to look for
@@ -358,7 +358,7 @@ step at the end. Until then the namespace answers as before; afterwards it answe
 embedder alone. A run that was interrupted goes on where it stopped when it is repeated.
 
 Example:
-  agent-memory reembed --namespace default --embedder fastembed:all-MiniLM-L6-v2")]
+  memquill reembed --namespace default --embedder fastembed:all-MiniLM-L6-v2")]
 pub(crate) struct Reembed {
     /// The namespace
     #[arg(long)]
@@ -380,7 +380,7 @@ paragraphs are stored in a namespace of their own, which is removed at the end, 
 the command line names.
 
 Example:
-  agent-memory --store memory: eval retrieval xquad.en.json --language en --plot figures.svg")]
+  memquill --store memory: eval retrieval xquad.en.json --language en --plot figures.svg")]
 pub(crate) struct Retrieval {
     /// Questions and passages
     #[arg(value_name = "FILE")]
@@ -432,7 +432,7 @@ fn passage_size(text: &str) -> Result<usize, String> {
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
-    let value = agent_memory::json::parse(text).map_err(|error| said(&error))?;
+    let value = memquill::json::parse(text).map_err(|error| said(&error))?;
     Filter::from_json(&value).map_err(|error| said(&error))
 }
 
@@ -444,7 +444,7 @@ fn language(code: &str) -> Result<Language, String> {
 }
 
 /// Message and hint, without the code: what clap prints behind the argument's name.
-fn said(error: &agent_memory::Error) -> String {
+fn said(error: &memquill::Error) -> String {
     match error.hint() {
         Some(hint) => format!("{} ({hint})", error.message()),
         None => error.message().to_owned(),

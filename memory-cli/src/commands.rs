@@ -17,8 +17,8 @@ pub(crate) mod transfer;
 use std::io::Read as _;
 use std::path::Path;
 
-use agent_memory::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use memquill::{Error, Result};
 
 /// Reads a file, or stdin for `-`.
 fn read_text(path: &Path) -> Result<String> {

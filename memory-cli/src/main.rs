@@ -1,4 +1,4 @@
-//! The `agent-memory` command: memory for LLM agents, from a shell.
+//! The `memquill` command: memory for LLM agents, from a shell.
 //!
 //! Every command opens a session (the stores that the command line names), does its work through
 //! the facade, and prints an answer.
@@ -11,8 +11,8 @@ mod session;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
-use agent_memory::Error;
 use clap::{CommandFactory as _, Parser as _};
+use memquill::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -93,7 +93,7 @@ fn log(global: &Global) -> Done {
 fn start(cli: Cli, output: Output) -> Done {
     if let Command::Completions { shell } = cli.command {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "agent-memory", &mut script);
+        clap_complete::generate(shell, &mut Cli::command(), "memquill", &mut script);
         io::Write::write_all(&mut io::stdout().lock(), &script)?;
         return Ok(());
     }

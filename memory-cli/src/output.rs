@@ -2,10 +2,10 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use agent_memory::{Error, kinds};
 use anstyle::{AnsiColor, Style};
 pub(crate) use comfy_table::Color;
 use comfy_table::{Cell, ContentArrangement, LineStyle, Row, Table, TableStyle};
+use memquill::{Error, kinds};
 use serde_json::Value;
 
 pub(crate) const BOLD: Style = Style::new().bold();

@@ -3,9 +3,9 @@
 #[cfg(feature = "postgres")]
 use std::io::Write as _;
 
-use agent_memory::kinds::KindName;
-use agent_memory::{Config, Error, ExecutionContext, Memory, Registry, Result, Scope, StoreUrl};
 use directories::ProjectDirs;
+use memquill::kinds::KindName;
+use memquill::{Config, Error, ExecutionContext, Memory, Registry, Result, Scope, StoreUrl};
 
 use crate::args::{Global, Secret};
 use crate::{Done, Failure};
@@ -29,7 +29,7 @@ impl Session {
         let mut config = match (&global.config, &global.store) {
             (Some(file), _) => Config::from_file(file)?,
             (None, Some(Secret(url))) => Config::of_store(url.parse()?),
-            (None, None) => match std::env::var("AGENT_MEMORY_STORE") {
+            (None, None) => match std::env::var("MEMQUILL_STORE") {
                 Ok(url) => Config::of_store(url.parse()?),
                 Err(_) => Config::of_store(match store_of_environment()? {
                     Some(url) => url,
@@ -40,7 +40,7 @@ impl Session {
         if let Some(embedder) = &global.embedder {
             config.embedder = embedder.parse()?;
         } else if global.config.is_none()
-            && let Ok(embedder) = std::env::var("AGENT_MEMORY_EMBEDDER")
+            && let Ok(embedder) = std::env::var("MEMQUILL_EMBEDDER")
         {
             config.embedder = embedder.parse()?;
         }
@@ -120,7 +120,7 @@ fn flags(global: &Global, config: &Config) -> String {
 /// meant another program.
 #[cfg(feature = "postgres")]
 fn store_of_environment() -> Result<Option<StoreUrl>> {
-    let named = agent_memory::postgres_from_environment(|name| std::env::var(name).ok())?;
+    let named = memquill::postgres_from_environment(|name| std::env::var(name).ok())?;
     Ok(named.map(|(variable, url)| {
         // A reader that is gone wants no note.
         let _ = writeln!(std::io::stderr(), "store: {url}, of {variable}");
@@ -140,7 +140,7 @@ fn default_store(registry: &Registry) -> Result<StoreUrl> {
     if !registry.drivers().iter().any(|driver| driver.schemes().contains(&"sqlite")) {
         return "memory:".parse();
     }
-    let directories = ProjectDirs::from("", "", "agent-memory").ok_or_else(|| {
+    let directories = ProjectDirs::from("", "", "memquill").ok_or_else(|| {
         Error::config("there is no home directory to keep a default store in")
             .with_hint("name a store, as in --store sqlite:agent.db")
     })?;

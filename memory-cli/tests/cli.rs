@@ -269,7 +269,7 @@ fn a_reader_that_stops_early_is_no_failure() {
     let place = Place::new();
     let status = std::process::Command::new("sh")
         .arg("-c")
-        .arg(format!("{} completions bash | head -c 1", env!("CARGO_BIN_EXE_agent-memory")))
+        .arg(format!("{} completions bash | head -c 1", env!("CARGO_BIN_EXE_memquill")))
         .current_dir(place.path())
         .output()
         .unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use agent_memory::{Config, Node, json};
+use memquill::{Config, Node, json};
 
 /// A fenced block of a document.
 struct Block {
@@ -139,25 +139,25 @@ fn furnish(place: &Path, file: &str) {
     fs::write(place.join("docs/session.md"), "# Sessions\n\nA session lasts 20 minutes.\n")
         .unwrap();
     fs::create_dir(place.join("bin")).unwrap();
-    let binary = env!("CARGO_BIN_EXE_agent-memory");
-    std::os::unix::fs::symlink(binary, place.join("bin/agent-memory")).unwrap();
+    let binary = env!("CARGO_BIN_EXE_memquill");
+    std::os::unix::fs::symlink(binary, place.join("bin/memquill")).unwrap();
 }
 
 fn run(place: &Path, command: &str) -> Result<(), String> {
     // `cargo run` is this very binary. The chores of `cargo xtask` would run this test again, so
     // only their being there is checked.
     let command = match command.strip_prefix("cargo run -- ") {
-        Some(arguments) => format!("agent-memory {arguments}"),
+        Some(arguments) => format!("memquill {arguments}"),
         None => command.to_owned(),
     };
     let mut shell = Command::new("sh");
     if command.starts_with("cargo xtask ") {
         shell.args(["-c", &format!("{command} --help")]).current_dir(root());
-    } else if command.starts_with("agent-memory ") {
+    } else if command.starts_with("memquill ") {
         let path = format!("{}/bin:{}", place.display(), std::env::var("PATH").unwrap());
         shell.args(["-c", &command]).current_dir(place).env("PATH", path);
         shell.env("HOME", place).env("XDG_DATA_HOME", place.join("data"));
-        shell.env_remove("AGENT_MEMORY_STORE").env_remove("AGENT_MEMORY_USER");
+        shell.env_remove("MEMQUILL_STORE").env_remove("MEMQUILL_USER");
     } else {
         return Err("this test knows no such command".into());
     }

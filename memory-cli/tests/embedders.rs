@@ -1,17 +1,17 @@
 //! Embedders as a person selects them: a service by its API, and a real model.
 //!
 //! The model is all-MiniLM-L6-v2, which `cargo xtask models` makes. Without it its test is ignored,
-//! or fails where `MEMORY_REQUIRE` names fastembed.
+//! or fails where `MEMQUILL_REQUIRE` names fastembed.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
 
 mod common;
-#[path = "../../memory-embed/tests/support/server.rs"]
+#[path = "../../memory-models/tests/support/server.rs"]
 mod server;
 
 use std::process::ExitCode;
 
-use agent_memory::models_folder;
 use libtest_mimic::{Arguments, Trial};
+use memquill::models_folder;
 use serde_json::{Value, json};
 
 use self::common::Place;
@@ -21,7 +21,7 @@ const MODEL: &str = "all-MiniLM-L6-v2";
 
 fn main() -> ExitCode {
     let there = models_folder().is_some_and(|models| models.join(MODEL).is_dir());
-    let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default().contains("fastembed");
+    let required = std::env::var("MEMQUILL_REQUIRE").unwrap_or_default().contains("fastembed");
     let kind = if there { "" } else { "no model: cargo xtask models" };
     let trial = |name: &str, test: fn()| {
         Trial::test(name, move || {
@@ -51,7 +51,7 @@ fn service() {
     let environment = [
         ("OPENAI_BASE_URL", url.as_str()),
         ("OPENAI_API_KEY", "sk-CANARY"),
-        ("AGENT_MEMORY_EMBEDDER", "openai:text-embedding-3-small"),
+        ("MEMQUILL_EMBEDDER", "openai:text-embedding-3-small"),
     ];
     let place = Place::new();
     let long = "a passage ".repeat(40);
@@ -88,10 +88,8 @@ fn refused() {
 fn meaning() {
     let place = Place::new();
     let models = models_folder().unwrap().display().to_string();
-    let environment = [
-        ("AGENT_MEMORY_MODELS", models.as_str()),
-        ("AGENT_MEMORY_EMBEDDER", "fastembed:all-MiniLM-L6-v2"),
-    ];
+    let environment =
+        [("MEMQUILL_MODELS", models.as_str()), ("MEMQUILL_EMBEDDER", "fastembed:all-MiniLM-L6-v2")];
     let passages = [
         "The vehicle refuses to start when its battery is flat.",
         "Simmer the tomatoes for twenty minutes, then add basil.",

@@ -1,4 +1,4 @@
-//! Which store is taken: what the command line says, else `AGENT_MEMORY_STORE`, else what the
+//! Which store is taken: what the command line says, else `MEMQUILL_STORE`, else what the
 //! environment names for everybody where its driver is compiled in, else a file.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,7 +26,7 @@ fn taken(run: &Run) -> String {
 
 #[test]
 fn the_command_line_and_our_own_variable_come_first() {
-    let ours = ("AGENT_MEMORY_STORE", "memory:ours");
+    let ours = ("MEMQUILL_STORE", "memory:ours");
     for (variables, flags, store) in [
         (vec![DATABASE, ours], vec!["--store=memory:line"], "memory:line"),
         (vec![DATABASE, SUPABASE, ours], vec![], "memory:ours"),

@@ -52,7 +52,7 @@ fn a_password_is_printed_nowhere() {
                 assert!(!printed.contains(PASSWORD), "{args:?} of {url}: {printed}");
             }
         }
-        let in_environment = place.run_in(&[("AGENT_MEMORY_STORE", url)], ["health"], "");
+        let in_environment = place.run_in(&[("MEMQUILL_STORE", url)], ["health"], "");
         assert!(!format!("{}{}", in_environment.stdout, in_environment.stderr).contains(PASSWORD));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory_core::{Admin, Backend, Error, Result};
+use memquill_core::{Admin, Backend, Error, Result};
 
 /// Gives the suite stores to test on.
 #[async_trait]

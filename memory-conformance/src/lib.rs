@@ -6,11 +6,11 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use memory_conformance::{Harness, TestStore, async_trait, main_with};
-//! use memory_core::{Admin, Backend, Result};
+//! use memquill_conformance::{Harness, TestStore, async_trait, main_with};
+//! use memquill_core::{Admin, Backend, Result};
 //! # mod my_driver {
-//! #     pub async fn connect() -> memory_core::Result<memory_core::Backend> { unimplemented!() }
-//! #     pub async fn admin() -> memory_core::Result<std::sync::Arc<dyn memory_core::Admin>> { unimplemented!() }
+//! #     pub async fn connect() -> memquill_core::Result<memquill_core::Backend> { unimplemented!() }
+//! #     pub async fn admin() -> memquill_core::Result<std::sync::Arc<dyn memquill_core::Admin>> { unimplemented!() }
 //! # }
 //!
 //! struct MyHarness;

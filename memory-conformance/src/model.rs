@@ -13,7 +13,7 @@ mod working;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use memory_core::{Clock, ManualClock, Timestamp};
+use memquill_core::{Clock, ManualClock, Timestamp};
 
 pub(crate) use self::conversations::Conversations;
 pub(crate) use self::vectors::{Vectors, relevance};

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use memory_core::text::Language;
-use memory_core::{
+use memquill_core::text::Language;
+use memquill_core::{
     Append, Backend, DeleteRecords, EmbeddingSpace, Facet, Feature, Message, NewRecord, Put,
     Result, Retention, Role, Scope, Selection, StoreRecords, Trim,
 };
-use memory_transfer::{Side, Whose, copy, count, verify};
+use memquill_transfer::{Side, Whose, copy, count, verify};
 use serde_json::json;
 
 use crate::support::{batch_with_ids, object};

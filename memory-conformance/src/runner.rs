@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use memory_core::{Backend, Facet};
+use memquill_core::{Backend, Facet};
 
 use crate::harness::Harness;
 use crate::scenario::{Scenario, Test};
@@ -87,7 +87,7 @@ pub async fn run_one(scenario: &Scenario, harness: &dyn Harness) -> Verdict {
     }
 }
 
-async fn prepare(harness: &dyn Harness) -> memory_core::Result<Test> {
+async fn prepare(harness: &dyn Harness) -> memquill_core::Result<Test> {
     let store = harness.store().await?;
     let backend = store.connect().await?;
     Ok(Test::new(store, backend))

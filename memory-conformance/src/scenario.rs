@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use memory_core::{
+use memquill_core::{
     Admin, Backend, ConversationStore, Facet, Feature, Scope, VectorStore, WorkingStore,
 };
 
@@ -89,7 +89,7 @@ macro_rules! scenarios {
             family: $family,
             clause: stringify!($clause),
             what: stringify!($what),
-            needs: &[$($(memory_core::Feature::$feature),+)?],
+            needs: &[$($(memquill_core::Feature::$feature),+)?],
             run: |test| Box::pin($what(test)),
         }),+];
     };

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use memory_core::json::Object;
-use memory_core::{
+use memquill_core::json::Object;
+use memquill_core::{
     Append, Appended, Backend, ConversationStatistics, ConversationStore, Delete, Entry, Error,
     ErrorKind, Get, Increment, Incremented, ListEntries, Message, Messages, PageRequest, Put,
     PutCondition, ReadMessages, Result, Retention, Role, Scope, StoredMessage, Trim,

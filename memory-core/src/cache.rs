@@ -3,7 +3,7 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use memory_core::{Backend, Facet, cache::{Cache, CacheOptions}};
+//! # use memquill_core::{Backend, Facet, cache::{Cache, CacheOptions}};
 //! # fn example(store: Backend) -> Backend {
 //! let cache = Cache::new(CacheOptions::default());
 //! cache.around(store, [Facet::Conversations, Facet::Working])

@@ -77,7 +77,7 @@ impl<S: ?Sized> Checked<S> {
             return Ok(());
         }
         Err(Error::unsupported(format!("{} does not offer {feature}", self.backend))
-            .with_hint("`agent-memory capabilities` shows which store offers it"))
+            .with_hint("`memquill capabilities` shows which store offers it"))
     }
 
     /// Completes an error with where it happened.

@@ -93,7 +93,7 @@ pub fn check_batch(limits: EmbedderLimits, texts: &[&str]) -> Result<()> {
             texts.len(),
             limits.texts
         ))
-        .with_hint("split them, or call memory_core::embed_documents, which does"));
+        .with_hint("split them, or call memquill_core::embed_documents, which does"));
     }
     Ok(())
 }

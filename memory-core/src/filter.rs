@@ -6,7 +6,7 @@
 //! or an object of tests. Several keys combine with *and*.
 //!
 //! ```
-//! use memory_core::Filter;
+//! use memquill_core::Filter;
 //! use serde_json::json;
 //! let filter = Filter::from_json(&json!({
 //!     "document_type": {"in": ["faq", "manual"]},
@@ -14,7 +14,7 @@
 //!     "not": {"metadata.draft": true},
 //! }))?;
 //! assert_eq!(Filter::from_json(&filter.to_json())?, filter);
-//! # Ok::<(), memory_core::Error>(())
+//! # Ok::<(), memquill_core::Error>(())
 //! ```
 
 mod json;

@@ -25,8 +25,8 @@ const SURPLUS: f64 = 0.4;
 /// whichever is more, within what a search may return.
 ///
 /// ```
-/// assert_eq!(memory_core::fusion::candidates(10), 100);
-/// assert_eq!(memory_core::fusion::candidates(50), 250);
+/// assert_eq!(memquill_core::fusion::candidates(10), 100);
+/// assert_eq!(memquill_core::fusion::candidates(50), 250);
 /// ```
 pub fn candidates(limit: usize) -> usize {
     limit.saturating_mul(5).clamp(100, Limits::CONTRACT.page_items).max(limit)

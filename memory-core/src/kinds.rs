@@ -6,11 +6,11 @@
 //! an operation does not know is refused, with the nearest that it knows (G10).
 //!
 //! ```
-//! use memory_core::kinds::{KindName, Operation};
+//! use memquill_core::kinds::{KindName, Operation};
 //! assert_eq!("key_value_store".parse::<KindName>()?, KindName::WorkingMemory);
 //! let error = "get_kontext".parse::<Operation>().unwrap_err();
 //! assert_eq!(error.hint(), Some(r#"did you mean "get_context"?"#));
-//! # Ok::<(), memory_core::Error>(())
+//! # Ok::<(), memquill_core::Error>(())
 //! ```
 
 mod context;

@@ -1,4 +1,4 @@
-//! The meaning of agent-memory: what is stored, what every operation promises, and the traits that
+//! The meaning of memquill: what is stored, what every operation promises, and the traits that
 //! a driver implements.
 //!
 //! Start at [`Backend`], a connected store; at the facet traits [`ConversationStore`],

@@ -13,11 +13,11 @@ use crate::error::Result;
 /// built from an illegal identifier (G2).
 ///
 /// ```
-/// use memory_core::Scope;
+/// use memquill_core::Scope;
 /// let scope = Scope::new("alice", "support-bot")?;
 /// assert_eq!(scope.user(), "alice");
 /// assert!(Scope::new("", "support-bot").is_err());
-/// # Ok::<(), memory_core::Error>(())
+/// # Ok::<(), memquill_core::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]

@@ -3,7 +3,7 @@
 /// `did you mean "…"?`, for the known name nearest to `unknown`, if one is near.
 ///
 /// ```
-/// use memory_core::did_you_mean;
+/// use memquill_core::did_you_mean;
 /// assert_eq!(did_you_mean("max_mesages", ["max_messages"]).unwrap(), r#"did you mean "max_messages"?"#);
 /// assert_eq!(did_you_mean("colour", ["max_messages"]), None);
 /// ```

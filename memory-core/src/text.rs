@@ -140,7 +140,7 @@ impl Language {
 /// character itself. Where a `language` is given, words are stemmed with its Snowball stemmer.
 ///
 /// ```
-/// use memory_core::text::{Language, words};
+/// use memquill_core::text::{Language, words};
 /// assert_eq!(words("Crème BRÛLÉE!", None), ["creme", "brulee"]);
 /// assert_eq!(words("running shoes", Some(Language::English)), ["run", "shoe"]);
 /// assert_eq!(words("东京塔", None), ["东京", "京塔"]);
@@ -158,7 +158,7 @@ pub fn words(text: &str, language: Option<Language>) -> Vec<String> {
 /// Who", or a stop word of one language that is a name in another.
 ///
 /// ```
-/// use memory_core::text::{Language, query_words};
+/// use memquill_core::text::{Language, query_words};
 /// assert_eq!(query_words("Where is the castle?", Some(Language::English)), ["castl"]);
 /// assert_eq!(query_words("to be or to be", Some(Language::English)), ["to", "be", "or"]);
 /// assert_eq!(query_words("the castle", None), ["the", "castle"]);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use memory_core::json::{canonical, compare_numbers, equal, identical, parse};
-use memory_core::{Cursor, Filter, Message, StoreUrl, Timestamp};
+use memquill_core::json::{canonical, compare_numbers, equal, identical, parse};
+use memquill_core::{Cursor, Filter, Message, StoreUrl, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Number, Value, json};
 
@@ -92,7 +92,7 @@ proptest! {
     #[test]
     fn v8_not_is_the_exact_negation(filter in filter(), metadata in value(), kind in ".{0,4}") {
         let metadata = match metadata { Value::Object(m) => m, other => [("a".to_owned(), other)].into_iter().collect() };
-        let subject = memory_core::Subject {
+        let subject = memquill_core::Subject {
             metadata: &metadata,
             document_type: &kind,
             created_at: Timestamp::default(),
@@ -169,7 +169,7 @@ proptest! {
 
     #[test]
     fn any_text_has_words_that_are_short_and_not_empty(text in any::<String>()) {
-        for word in memory_core::text::words(&text, Some(memory_core::text::Language::English)) {
+        for word in memquill_core::text::words(&text, Some(memquill_core::text::Language::English)) {
             prop_assert!(!word.is_empty() && word.len() <= 128);
         }
     }

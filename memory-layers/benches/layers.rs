@@ -1,14 +1,14 @@
 //! What each layer adds to a call that succeeds: a read of one key from the in-memory driver.
 //!
 //! Bare and layered calls take turns within one run; the median of the turns' differences is
-//! printed. `cargo bench -p memory-layers`.
+//! printed. `cargo bench -p memquill-layers`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use std::time::{Duration, Instant};
 
-use backend_inmemory::InMemory;
-use memory_core::{Backend, Get, Put, Scope};
-use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
+use memquill_core::{Backend, Get, Put, Scope};
+use memquill_inmemory::InMemory;
+use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 
 const TURNS: usize = 500;
 const CALLS: u32 = 1_000;

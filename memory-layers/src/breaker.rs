@@ -6,8 +6,8 @@ use std::time::Duration;
 use failsafe::backoff::{Exponential, exponential};
 use failsafe::failure_policy::{ConsecutiveFailures, consecutive_failures};
 use failsafe::{Config, StateMachine};
-use memory_core::layer::{Call, Policy};
-use memory_core::{Error, ErrorKind, Result};
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{Error, ErrorKind, Result};
 
 /// Stops calling a store that does not answer (M. Nygard, *Release It!*, 2007).
 ///

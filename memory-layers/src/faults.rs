@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use memory_core::layer::{Call, Policy};
-use memory_core::{Error, Result};
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{Error, Result};
 use parking_lot::Mutex;
 
 /// Makes calls fail, by chance but replayable: for tests of what stands above.

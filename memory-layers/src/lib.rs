@@ -1,6 +1,6 @@
 //! Layers that need a runtime: retry, circuit breaker, concurrency limit, timeout, metrics and
-//! fault injection, each a small [`Policy`](memory_core::layer::Policy) around every operation of a
-//! backend. (`memory-core`, which has no runtime, holds the mechanism and the tracing layer.)
+//! fault injection, each a small [`Policy`](memquill_core::layer::Policy) around every operation of a
+//! backend. (`memquill-core`, which has no runtime, holds the mechanism and the tracing layer.)
 //!
 //! [`Layers`] puts them around a backend in the one order that makes sense:
 //!
@@ -13,10 +13,10 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use memory_layers::{Layers, Retries};
+//! # use memquill_layers::{Layers, Retries};
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> memory_core::Result<()> {
-//! let backend = backend_inmemory::InMemory::new().backend();
+//! # async fn main() -> memquill_core::Result<()> {
+//! let backend = memquill_inmemory::InMemory::new().backend();
 //! let layers = Layers::new().retry(Retries::new(5)).timeout(Duration::from_secs(2));
 //! let backend = layers.around(backend);
 //! # assert!(backend.working().is_ok());
@@ -33,8 +33,8 @@ mod timeout;
 
 use std::time::Duration;
 
-use memory_core::Backend;
-use memory_core::layer::Trace;
+use memquill_core::Backend;
+use memquill_core::layer::Trace;
 
 pub use self::breaker::CircuitBreaker;
 pub use self::faults::Faults;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use memory_core::layer::{Call, Policy};
-use memory_core::{Error, ErrorKind, Result};
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{Error, ErrorKind, Result};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bounds how many calls are under way at once; others wait their turn, first come, first served.

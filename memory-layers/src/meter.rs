@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use memory_core::Result;
-use memory_core::layer::{Call, Policy};
+use memquill_core::Result;
+use memquill_core::layer::{Call, Policy};
 use metrics::Histogram;
 
 /// As [`Layers::metrics`](crate::Layers::metrics) says.

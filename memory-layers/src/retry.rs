@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use memory_core::layer::{Call, Policy};
-use memory_core::{Error, Result};
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{Error, Result};
 
 use crate::meter::{BACKEND, OPERATION, RETRIES};
 

@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use memory_core::layer::{Call, Policy};
-use memory_core::{Error, ErrorKind, Result};
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 use tokio::task::coop::unconstrained;

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
-use memory_conformance::{Harness, TestStore, async_trait, main_with};
-use memory_core::{Admin, Backend, ManualClock, Result, Timestamp};
-use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
+use memquill_conformance::{Harness, TestStore, async_trait, main_with};
+use memquill_core::{Admin, Backend, ManualClock, Result, Timestamp};
+use memquill_inmemory::InMemory;
+use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 
 struct Layered {
     name: &'static str,

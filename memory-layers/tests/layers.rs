@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
-use memory_core::layer::{Call, Policy};
-use memory_core::{
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{
     Append, Backend, Error, ErrorKind, Get, GetMany, Increment, Message, Put, PutCondition,
     ReadMessages, Result, Scope,
 };
-use memory_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
+use memquill_inmemory::InMemory;
+use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -83,7 +83,7 @@ fn retrying(attempts: u32) -> Layers {
 
 const DOWN: Fate = Lost(ErrorKind::Unavailable);
 
-async fn get(backend: &Backend) -> Result<Option<memory_core::Entry>> {
+async fn get(backend: &Backend) -> Result<Option<memquill_core::Entry>> {
     backend.working().unwrap().get(&scope(), &Get::new("k")).await
 }
 

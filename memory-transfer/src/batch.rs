@@ -1,6 +1,6 @@
 //! What is moved at once, and how much has been.
 
-use memory_core::{
+use memquill_core::{
     Error, Facet, Limits, Message, Record, RestoreEntries, RestoreMessages, RestoreRecords,
     Restored, Result, Scope, json,
 };
@@ -158,6 +158,6 @@ pub(crate) fn record_bytes(record: &Record) -> usize {
     256 + record.content.len() + embedding + json::size(&record.metadata)
 }
 
-pub(crate) fn entry_bytes(entry: &memory_core::Entry) -> usize {
+pub(crate) fn entry_bytes(entry: &memquill_core::Entry) -> usize {
     128 + entry.key.len() + json::size(&entry.value) + json::size(&entry.metadata)
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use memory_core::{Error, Facet, Restored, Result, Scope};
+use memquill_core::{Error, Facet, Restored, Result, Scope};
 use tokio::sync::mpsc;
 
 use crate::batch::{Batch, Moved, Progress};

@@ -8,9 +8,9 @@ use std::io::{BufRead, Write};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use memory_core::json::{self, Object};
-use memory_core::text::Language;
-use memory_core::{
+use memquill_core::json::{self, Object};
+use memquill_core::text::Language;
+use memquill_core::{
     EmbeddingSpace, Entry, Error, Message, Record, Result, Scope, StoredMessage, Timestamp, hex,
 };
 use serde::{Deserialize, Serialize};

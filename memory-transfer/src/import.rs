@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use memory_core::{Error, Facet, RestoreEntries, RestoreMessages, RestoreRecords, Result, Scope};
+use memquill_core::{Error, Facet, RestoreEntries, RestoreMessages, RestoreRecords, Result, Scope};
 
 use crate::batch::{Batch, Moved, Progress, entry_bytes, is_full, message_bytes, record_bytes};
 use crate::copy::set_overwrite;

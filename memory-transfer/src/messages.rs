@@ -1,6 +1,6 @@
 //! A conversation's messages, oldest first and a part at a time, whatever holes retention left.
 
-use memory_core::{ConversationStore, ReadMessages, Result, Scope, StoredMessage};
+use memquill_core::{ConversationStore, ReadMessages, Result, Scope, StoredMessage};
 
 /// One conversation to read.
 pub(crate) struct Reading<'a> {

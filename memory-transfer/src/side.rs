@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use memory_core::{Admin, Backend, Error, Facet, Feature, Result};
+use memquill_core::{Admin, Backend, Error, Facet, Feature, Result};
 
 /// One side of a transfer: each of its facets on a backend.
 #[derive(Debug, Clone, Default)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     ConversationStatistics, Entry, Facet, GetMany, GetRecords, NamespaceSummary, PageRequest,
     ReadMessages, Record, Result, Scope, StoredMessage,
 };
@@ -397,7 +397,7 @@ fn unequal_records(ours: &Record, theirs: &Record) -> String {
         ("content", ours.content == theirs.content),
         ("document_type", ours.document_type == theirs.document_type),
         ("language", ours.language == theirs.language),
-        ("metadata", memory_core::json::identical_objects(&ours.metadata, &theirs.metadata)),
+        ("metadata", memquill_core::json::identical_objects(&ours.metadata, &theirs.metadata)),
         ("created_at", ours.created_at == theirs.created_at),
         ("updated_at", ours.updated_at == theirs.updated_at),
         ("expires_at", ours.expires_at == theirs.expires_at),
@@ -407,8 +407,8 @@ fn unequal_records(ours: &Record, theirs: &Record) -> String {
 
 fn unequal_entries(ours: &Entry, theirs: &Entry) -> String {
     differs(&[
-        ("value", memory_core::json::identical(&ours.value, &theirs.value)),
-        ("metadata", memory_core::json::identical_objects(&ours.metadata, &theirs.metadata)),
+        ("value", memquill_core::json::identical(&ours.value, &theirs.value)),
+        ("metadata", memquill_core::json::identical_objects(&ours.metadata, &theirs.metadata)),
         ("version", ours.version == theirs.version),
         ("created_at", ours.created_at == theirs.created_at),
         ("updated_at", ours.updated_at == theirs.updated_at),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Admin, Backend, ConversationSummary, EmbeddingSpace, Error, Facet, ListEntries,
     NamespaceSummary, PageRequest, RestoreEntries, RestoreMessages, RestoreRecords, Result,
     ScanRecords, Scope, StoredMessage, WorkingStatistics,

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
-use memory_core::json::Object;
-use memory_core::layer::{Call, Policy};
-use memory_core::text::Language;
-use memory_core::{
+use memquill_core::json::Object;
+use memquill_core::layer::{Call, Policy};
+use memquill_core::text::Language;
+use memquill_core::{
     Append, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, Facet, Message, NewRecord, Put,
     ReadMessages, Rebind, Retention, Scope, Selection, StoreRecords, Timestamp, Trim, operation,
 };
-use memory_transfer::{
+use memquill_inmemory::InMemory;
+use memquill_transfer::{
     Counts, Import, Moved, Side, Verification, Whose, check, copy, count, export, import, verify,
 };
 use serde_json::json;
@@ -236,7 +236,7 @@ async fn every_difference_is_told() {
     vectors.store(&scope, &store("empty", "surplus")).await.unwrap();
     vectors.store(&scope, &store("besides", "x")).await.unwrap();
     working.put(&scope, &Put::new("plain", 1.5)).await.unwrap();
-    working.delete(&scope, &memory_core::Delete::new("k:{}")).await.unwrap();
+    working.delete(&scope, &memquill_core::Delete::new("k:{}")).await.unwrap();
 
     let found = compared(&from, &to, &alice(), &alice()).await;
     let told: Vec<String> = found
@@ -293,7 +293,7 @@ async fn a_damaged_file_is_told_before_it_is_taken_for_whole() {
 
 #[tokio::test]
 async fn a_file_of_a_newer_format_is_refused() {
-    let body = "{\"agent_memory_export\":{\"version\":2}";
+    let body = "{\"memquill_export\":{\"version\":2}";
     let line = format!("{body},\"crc32\":\"{:08x}\"}}\n", crc32fast::hash(body.as_bytes()));
     let error = check(&mut line.as_bytes()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -305,10 +305,10 @@ async fn a_file_of_a_newer_format_is_refused() {
 struct Counting(Arc<AtomicU64>);
 
 impl Policy for Counting {
-    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> memory_core::Result<T>
+    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> memquill_core::Result<T>
     where
         T: Send,
-        F: Future<Output = memory_core::Result<T>> + Send,
+        F: Future<Output = memquill_core::Result<T>> + Send,
         N: Fn() -> F + Send + Sync,
     {
         if call.operation == operation::READ_MESSAGES {
@@ -342,9 +342,10 @@ async fn a_wide_gap_costs_few_reads() {
 
 #[tokio::test]
 async fn what_expires_meanwhile_is_no_difference() {
-    let clock =
-        Arc::new(memory_core::ManualClock::new(Timestamp::from_millis(1_800_000_000_000).unwrap()));
-    let at = || InMemory::with_clock(Arc::clone(&clock) as Arc<dyn memory_core::Clock>).backend();
+    let clock = Arc::new(memquill_core::ManualClock::new(
+        Timestamp::from_millis(1_800_000_000_000).unwrap(),
+    ));
+    let at = || InMemory::with_clock(Arc::clone(&clock) as Arc<dyn memquill_core::Clock>).backend();
     let (from, to) = (at(), at());
     let scope = scope("alice", "bot");
     let put = Put::new("k", 1).with_ttl(Duration::from_secs(1));
@@ -380,10 +381,10 @@ async fn the_documented_example_is_a_whole_file() {
 struct Rebound(Backend);
 
 impl Policy for Rebound {
-    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> memory_core::Result<T>
+    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> memquill_core::Result<T>
     where
         T: Send,
-        F: Future<Output = memory_core::Result<T>> + Send,
+        F: Future<Output = memquill_core::Result<T>> + Send,
         N: Fn() -> F + Send + Sync,
     {
         let done = next().await?;

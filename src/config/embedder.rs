@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::{Embedder, Error, Limits, Result, SecretString, did_you_mean};
-use memory_embed::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
+use memquill_core::{Embedder, Error, Limits, Result, SecretString, did_you_mean};
+use memquill_models::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
 
 use super::reader::{Fields, Reader};
 
@@ -15,13 +15,13 @@ use super::reader::{Fields, Reader};
 /// In one line it is `TYPE` or `TYPE:MODEL`, as the command takes it:
 ///
 /// ```
-/// use agent_memory::EmbedderConfig;
+/// use memquill::EmbedderConfig;
 ///
 /// assert!(matches!("hashing".parse()?, EmbedderConfig::Hashing { dimensions: 512 }));
 /// assert!(matches!("hashing:64".parse()?, EmbedderConfig::Hashing { dimensions: 64 }));
 /// let error = "hasing".parse::<EmbedderConfig>().unwrap_err();
 /// assert_eq!(error.hint(), Some("did you mean \"hashing\"?"));
-/// # Ok::<(), agent_memory::Error>(())
+/// # Ok::<(), memquill::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -127,12 +127,12 @@ impl EmbedderConfig {
             Self::Hashing { dimensions } => Ok(Arc::new(HashingEmbedder::new(*dimensions)?)),
             #[cfg(feature = "fastembed")]
             Self::Fastembed(config) => {
-                let embedder = memory_embed::FastembedEmbedder::new(config.clone())?;
+                let embedder = memquill_models::FastembedEmbedder::new(config.clone())?;
                 Ok(cached(Arc::new(embedder), config.cache_mib))
             }
             #[cfg(feature = "openai")]
             Self::OpenAi(config) => {
-                let embedder = memory_embed::OpenAiEmbedder::new(config.clone())?;
+                let embedder = memquill_models::OpenAiEmbedder::new(config.clone())?;
                 Ok(cached(Arc::new(embedder), config.cache_mib))
             }
             #[allow(unreachable_patterns, reason = "with all features there is no other")]
@@ -258,7 +258,7 @@ fn cached(embedder: Arc<dyn Embedder>, mib: u32) -> Arc<dyn Embedder> {
     if mib == 0 {
         return embedder;
     }
-    Arc::new(memory_embed::CachingEmbedder::new(embedder, u64::from(mib) << 20))
+    Arc::new(memquill_models::CachingEmbedder::new(embedder, u64::from(mib) << 20))
 }
 
 fn hashing(dimensions: usize) -> Result<EmbedderConfig> {

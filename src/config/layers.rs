@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use memory_core::Result;
-use memory_layers::{CircuitBreaker, ConcurrencyLimit, Layers, Retries};
+use memquill_core::Result;
+use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Layers, Retries};
 
 use super::reader::{Fields, Reader};
 

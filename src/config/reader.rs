@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use memory_core::json::Object;
-use memory_core::{Error, Result, did_you_mean};
+use memquill_core::json::Object;
+use memquill_core::{Error, Result, did_you_mean};
 use serde_json::Value;
 
 use super::tree::{Item, Key, Tree};

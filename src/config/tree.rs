@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use memory_core::Result;
+use memquill_core::Result;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_saphyr::Spanned;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use memory_core::layer::Trace;
-use memory_core::{
+use memquill_core::layer::Trace;
+use memquill_core::{
     Backend, Embedder, Error, Facet, HeuristicCounter, Result, Retry, StoreUrl, TokenCounter,
     operation,
 };
-use memory_layers::Layers;
+use memquill_layers::Layers;
 
 use super::{Inner, Memory};
 use crate::config::{CacheConfig, Config, EmbedderConfig, Tokens, usual_layers};
@@ -296,7 +296,7 @@ impl Gaps<'_> {
             return Ok(());
         }
         Err(Error::config(self.found.join("; "))
-            .with_hint("`agent-memory capabilities` shows which store offers what"))
+            .with_hint("`memquill capabilities` shows which store offers what"))
     }
 }
 
@@ -307,7 +307,7 @@ fn cache(
     facets: &BTreeMap<Facet, String>,
     caches: &BTreeMap<Facet, CacheConfig>,
 ) -> Result<()> {
-    use memory_core::cache::{Cache, CacheOptions, SharedLevel};
+    use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
 
     for (facet, config) in caches {
         let shared = config.shared.as_ref().map(|name| {
@@ -347,8 +347,8 @@ fn cache(
 fn counter(tokens: Tokens) -> Result<Arc<dyn TokenCounter>> {
     Ok(match tokens {
         Tokens::Heuristic => Arc::new(HeuristicCounter),
-        Tokens::O200kBase => Arc::new(memory_core::TiktokenCounter::new("o200k_base")?),
-        Tokens::Cl100kBase => Arc::new(memory_core::TiktokenCounter::new("cl100k_base")?),
+        Tokens::O200kBase => Arc::new(memquill_core::TiktokenCounter::new("o200k_base")?),
+        Tokens::Cl100kBase => Arc::new(memquill_core::TiktokenCounter::new("cl100k_base")?),
     })
 }
 
@@ -364,7 +364,7 @@ fn counter(tokens: Tokens) -> Result<Arc<dyn TokenCounter>> {
 /// The store of what is not to be kept, where its driver is there.
 fn transient(trace: bool) -> Option<Backend> {
     #[cfg(feature = "inmemory")]
-    let backend = Some(backend_inmemory::InMemory::new().backend());
+    let backend = Some(memquill_inmemory::InMemory::new().backend());
     #[cfg(not(feature = "inmemory"))]
     let backend: Option<Backend> = None;
     backend.map(|backend| if trace { backend.layered(Trace) } else { backend })

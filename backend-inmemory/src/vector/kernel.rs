@@ -1,6 +1,6 @@
 //! Similarity at the speed of memory.
 
-use memory_core::{cosine_similarity, normalize};
+use memquill_core::{cosine_similarity, normalize};
 
 /// How far an approximate similarity may be from the exact one. Sums of 16,000 products in
 /// [`LANES`] lanes lose less than this even where all rounding goes one way; usually it is a

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use memory_core::text::{query_words, words};
-use memory_core::{
+use memquill_core::text::{query_words, words};
+use memquill_core::{
     EmbeddingSpace, Error, Filter, Hit, NewRecord, Outcome, Record, RestoreRecords, Restored,
     Result, SearchResult, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
     content_hash,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use memory_core::text::{bm25, term_frequencies};
+use memquill_core::text::{bm25, term_frequencies};
 
 /// An inverted index. Documents are numbered as the namespace's rows, densely.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use memory_conformance::async_trait;
-use memory_core::{
+use memquill_conformance::async_trait;
+use memquill_core::{
     Control, ErasureReceipt, Health, ListEntries, Page, PageRequest, Put, Result, Scope,
 };
 

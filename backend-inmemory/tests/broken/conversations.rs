@@ -1,7 +1,7 @@
 //! Conversations with faults.
 
-use memory_conformance::async_trait;
-use memory_core::{
+use memquill_conformance::async_trait;
+use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Message,
     Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored, Result,
     Retention, Scope, Timestamp, Trim,
@@ -108,7 +108,7 @@ impl ConversationStore for Broken {
                     ReadMessages { limit: asked.limit, ..ReadMessages::all(asked.conversation) };
             }
             Fault::TakesSinceAsExclusive => {
-                let later = |since: Timestamp| since.saturating_add(memory_core::MIN_TTL);
+                let later = |since: Timestamp| since.saturating_add(memquill_core::MIN_TTL);
                 asked.since = asked.since.map(later);
             }
             _ => {}

@@ -1,6 +1,6 @@
 //! The faults, and which scenario guards against each.
 
-use memory_core::Facet;
+use memquill_core::Facet;
 
 /// One way to be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

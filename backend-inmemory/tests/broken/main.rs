@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
-use memory_conformance::{Family, Harness, Scenario, TestStore, async_trait, run};
-use memory_core::{
+use memquill_conformance::{Family, Harness, Scenario, TestStore, async_trait, run};
+use memquill_core::{
     Admin, Backend, BackendParts, Clock, ConversationStore, Error, ErrorKind, Facet, ManualClock,
     Result, Scope, Timestamp, VectorStore, WorkingStore,
 };
+use memquill_inmemory::InMemory;
 use tokio::sync::{Mutex, Semaphore};
 
 use self::faults::{FAULTS, Fault};
@@ -42,7 +42,7 @@ struct State {
     /// The version before each key's first.
     bases: BTreeMap<(Scope, String), u64>,
     /// Batches of records that have not reached the stale store.
-    late: Vec<(Scope, memory_core::StoreRecords)>,
+    late: Vec<(Scope, memquill_core::StoreRecords)>,
 }
 
 impl Broken {
@@ -160,7 +160,7 @@ impl TestStore for Store {
             format!("the store refused user:{told}@localhost"),
         );
         let denied = denied.with_hint("check the credentials").with_backend("inmemory");
-        Some(denied.with_operation(memory_core::operation::CONNECT))
+        Some(denied.with_operation(memquill_core::operation::CONNECT))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use memory_conformance::async_trait;
-use memory_core::json::Object;
-use memory_core::{
+use memquill_conformance::async_trait;
+use memquill_core::json::Object;
+use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, IDENTIFIER_BYTES,
     NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
     Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,

@@ -1,7 +1,7 @@
 //! Working memory with faults.
 
-use memory_conformance::async_trait;
-use memory_core::{
+use memquill_conformance::async_trait;
+use memquill_core::{
     Cursor, Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page,
     PageRequest, Put, PutCondition, PutMany, RestoreEntries, Restored, Result, Scope,
     WorkingStatistics, WorkingStore, Written, operation,
@@ -22,7 +22,7 @@ impl Broken {
             Fault::IgnoresTtls => put.ttl = None,
             Fault::KeepsOldTtls if put.ttl.is_none() => {
                 let before = self.read(scope, &put.key).await?;
-                put.ttl = before.and_then(|entry| entry.expires_at).map(|_| memory_core::MAX_TTL);
+                put.ttl = before.and_then(|entry| entry.expires_at).map(|_| memquill_core::MAX_TTL);
             }
             Fault::RoundsLargeIntegers => round(&mut put.value),
             Fault::ChecksBeforeItPuts => {

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
 use futures_util::FutureExt as _;
-use memory_core::cache::{Cache, CacheOptions, SharedLevel};
-use memory_core::layer::{Call, Policy};
-use memory_core::{
+use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{
     Append, Backend, Delete, Entry, Facet, Get, GetMany, Increment, ManualClock, Message, Messages,
     Put, PutCondition, PutMany, ReadMessages, Result, Retention, Scope, Timestamp, Trim,
 };
+use memquill_inmemory::InMemory;
 use proptest::prelude::*;
 
 use crate::shared::Shared;

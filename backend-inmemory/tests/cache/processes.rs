@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
 use futures_util::FutureExt as _;
-use memory_core::cache::{Cache, CacheOptions, SharedLevel};
-use memory_core::layer::{Call, Policy};
-use memory_core::{
+use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
+use memquill_core::layer::{Call, Policy};
+use memquill_core::{
     Append, Backend, Error, Facet, Get, GetMany, ManualClock, Message, Put, PutMany, ReadMessages,
     Result, Retention, Scope, Timestamp,
 };
+use memquill_inmemory::InMemory;
 
 use crate::shared::Shared;
 

@@ -1,6 +1,6 @@
 //! What must hold for any input at all (M1, G10).
 
-use memory_core::kinds::{
+use memquill_core::kinds::{
     ConversationBufferConfig, KindName, MemoryKind, Operation, VectorDatabaseConfig,
     WorkingMemoryConfig,
 };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::kinds::{ConversationBuffer, ConversationBufferConfig};
-use memory_core::{HeuristicCounter, TokenCounter};
+use memquill_core::kinds::{ConversationBuffer, ConversationBufferConfig};
+use memquill_core::{HeuristicCounter, TokenCounter};
 use serde_json::{Value, json};
 
 use crate::support::{

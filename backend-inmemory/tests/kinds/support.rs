@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use backend_inmemory::InMemory;
 use futures_util::FutureExt as _;
-use memory_core::kinds::{
+use memquill_core::kinds::{
     ConversationBuffer, ConversationBufferConfig, MemoryKind, Operation, VectorDatabase,
     VectorDatabaseConfig, WorkingMemory, WorkingMemoryConfig,
 };
-use memory_core::{
+use memquill_core::{
     Backend, Embedder, EmbedderLimits, EmbeddingSpace, HeuristicCounter, ManualClock, Result,
     Scope, Timestamp, TokenCounter,
 };
+use memquill_inmemory::InMemory;
 use serde_json::Value;
 
 /// 2026-11-22T20:31:00.000Z, where the clock of every test starts.
@@ -116,7 +116,7 @@ impl Toy {
                 vector[at] = 1.0;
             }
         }
-        memory_core::normalize(vector)
+        memquill_core::normalize(vector)
     }
 }
 

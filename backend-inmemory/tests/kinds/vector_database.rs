@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::kinds::{VectorDatabase, VectorDatabaseConfig};
-use memory_core::{Backend, BackendParts, Capabilities, Durability, Feature, content_hash};
+use memquill_core::kinds::{VectorDatabase, VectorDatabaseConfig};
+use memquill_core::{Backend, BackendParts, Capabilities, Durability, Feature, content_hash};
 use serde_json::{Value, json};
 
 use crate::support::{Toy, backend, fails, ok, texts, try_vectors, vectors};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::kinds::{WorkingMemory, WorkingMemoryConfig, strict};
-use memory_core::{HeuristicCounter, ManualClock};
+use memquill_core::kinds::{WorkingMemory, WorkingMemoryConfig, strict};
+use memquill_core::{HeuristicCounter, ManualClock};
 use serde_json::{Value, json};
 
 use crate::support::{backend, fails, ok, scope, working};

@@ -5,9 +5,9 @@ pub(crate) mod shared;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_inmemory::InMemory;
-use memory_conformance::{Harness, TestStore, async_trait};
-use memory_core::{Admin, Backend, Clock, ManualClock, Result, Timestamp};
+use memquill_conformance::{Harness, TestStore, async_trait};
+use memquill_core::{Admin, Backend, Clock, ManualClock, Result, Timestamp};
+use memquill_inmemory::InMemory;
 
 /// A store and a clock for every scenario; `around` makes, for each store and its clock, what
 /// stands around every connection.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use memory_core::{Error, Lease, LookedUp, Result, Scope, SharedCache, SharedKey};
+use memquill_core::{Error, Lease, LookedUp, Result, Scope, SharedCache, SharedKey};
 
 /// Keeps all it is given until it is forgotten, as if no `ttl` ever passed.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ fn owned(key: SharedKey<'_>) -> (Option<Scope>, String) {
     (key.scope.cloned(), key.name.to_owned())
 }
 
-#[memory_conformance::async_trait]
+#[memquill_conformance::async_trait]
 impl SharedCache for Shared {
     async fn look_up(&self, key: SharedKey<'_>) -> Result<LookedUp> {
         self.step(|state| match state.items.get(&owned(key)) {

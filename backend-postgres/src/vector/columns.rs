@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use memory_core::json::canonical;
-use memory_core::text::{Language, term_frequencies, words};
-use memory_core::{NewRecord, Result, normalize};
+use memquill_core::json::canonical;
+use memquill_core::text::{Language, term_frequencies, words};
+use memquill_core::{NewRecord, Result, normalize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -158,7 +158,7 @@ fn digest(record: &NewRecord) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use memory_core::json::Object;
+    use memquill_core::json::Object;
     use serde_json::json;
 
     use super::*;

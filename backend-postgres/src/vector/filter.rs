@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use memory_core::{Field, Filter, Test};
+use memquill_core::{Field, Filter, Test};
 use serde_json::{Number, Value};
 
 /// A condition over a record `e` and the operands `$1`.

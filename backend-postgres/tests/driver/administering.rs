@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::{Admin, ErrorKind, PageRequest};
+use memquill_core::{Admin, ErrorKind, PageRequest};
+use memquill_postgres::driver;
 
 use crate::faults::facts;
 use crate::support::server::Server;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::{Durability, ErrorKind, Get, Put, Scope};
+use memquill_core::{Durability, ErrorKind, Get, Put, Scope};
+use memquill_postgres::driver;
 
 use crate::faults::facts;
 use crate::support::server::Server;

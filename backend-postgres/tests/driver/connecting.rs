@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::{Error, ErrorKind, PageRequest, StoreUrl};
+use memquill_core::{Error, ErrorKind, PageRequest, StoreUrl};
+use memquill_postgres::driver;
 use tokio::task::JoinSet;
 
 use crate::support::server::Server;
@@ -54,18 +54,18 @@ pub(crate) async fn what_is_missing_is_named_with_what_to_run(server: Arc<Server
         async move { run_sql(&superuser, &sql).await.unwrap() }
     };
     let unmigrated = fixture.data.replace(&format!("schema={schema}"), "schema=elsewhere");
-    assert!(refused(&unmigrated).await.hint().unwrap().contains("agent-memory migrate"));
+    assert!(refused(&unmigrated).await.hint().unwrap().contains("memquill migrate"));
 
     run(format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {schema}_data")).await;
     let error = refused(&fixture.data).await;
     assert!(error.hint().unwrap().contains(&format!("?role={schema}_data")), "{error}");
 
     for (version, said) in [("999", "newer"), ("1", "older")] {
-        run(format!("COMMENT ON SCHEMA {schema} IS 'agent-memory schema {version}'")).await;
+        run(format!("COMMENT ON SCHEMA {schema} IS 'memquill schema {version}'")).await;
         assert!(refused(&fixture.data).await.message().contains(said));
     }
     let admin = driver().admin(&fixture.owner.parse().unwrap()).await.unwrap();
-    run(format!("COMMENT ON SCHEMA {schema} IS 'agent-memory schema 999'")).await;
+    run(format!("COMMENT ON SCHEMA {schema} IS 'memquill schema 999'")).await;
     for error in [admin.migrate().await.err(), admin.purge_expired().await.err()] {
         assert_eq!(error.unwrap().kind(), ErrorKind::Config);
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_conformance::Faults as _;
-use memory_core::{
+use memquill_conformance::Faults as _;
+use memquill_core::{
     Append, Backend, Error, ErrorKind, Get, HealthStatus, Message, Put, PutCondition, Scope,
 };
+use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
@@ -23,11 +23,11 @@ async fn connect(url: &str) -> Backend {
     driver().connect(&url.parse().unwrap()).await.unwrap()
 }
 
-async fn put(backend: &Backend) -> memory_core::Result<()> {
+async fn put(backend: &Backend) -> memquill_core::Result<()> {
     backend.working()?.put(&scope(), &Put::new("key", 1)).await.map(drop)
 }
 
-async fn append(backend: &Backend) -> memory_core::Result<()> {
+async fn append(backend: &Backend) -> memquill_core::Result<()> {
     let append = Append::new("talk", vec![Message::user("x")]);
     backend.conversations()?.append(&scope(), &append).await.map(drop)
 }
@@ -144,7 +144,7 @@ pub(crate) async fn a_deadlock_is_repeated(server: Arc<Server>) {
     let Fixture { schema, superuser, .. } = &fixture;
     let backend = connect(&fixture.data).await;
     let entries = ["a", "b"].map(|key| Put::new(key, 1)).to_vec();
-    let put_many = memory_core::PutMany { entries };
+    let put_many = memquill_core::PutMany { entries };
     let (scope, working) = (scope(), backend.working().unwrap());
     working.put_many(&scope, &put_many).await.unwrap();
     let mut other = PgConnection::connect(superuser).await.unwrap();
@@ -178,7 +178,7 @@ pub(crate) async fn w3_a_conditional_batch_that_another_came_between_is_decided_
     other.execute(sqlx::raw_sql(AssertSqlSafe(copy))).await.unwrap();
     let absent = Put::new("a", 2).with_condition(PutCondition::IfAbsent);
     let known = Put::new("b", 2).with_condition(PutCondition::IfVersion(held.version));
-    let put_many = memory_core::PutMany { entries: vec![absent, known] };
+    let put_many = memquill_core::PutMany { entries: vec![absent, known] };
     let (answer, ()) = tokio::join!(working.put_many(&scope, &put_many), async {
         waits_for_a_lock(superuser).await;
         let lock = format!("SELECT FROM {schema}.memory_data WHERE key = 'b' FOR UPDATE");

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     Append, Backend, Delete, DeleteRecords, EmbeddingSpace, Get, GetMany, GetRecords, Increment,
     Message, NewRecord, Put, PutMany, ReadMessages, Result, Retention, Scope, Selection,
     StoreRecords,
 };
+use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _, Row as _};
 

@@ -4,11 +4,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     Backend, DeleteRecords, EmbeddingSpace, Field, Filter, NewRecord, Scope, SearchResult,
     Selection, StoreRecords, VectorSearch,
 };
+use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tokio::sync::OnceCell;
@@ -128,8 +128,8 @@ pub(crate) async fn v7_an_index_serves_what_exact_search_has_outgrown(server: Ar
         let request = VectorSearch::new("large", space(DIMENSIONS), embedding.clone(), 10);
         let result = search(backend, "bob", &request).await;
         assert!(result.complete);
-        let in_order = |pair: &[memory_core::Hit]| {
-            let key = |hit: &memory_core::Hit| (-hit.score, hit.record.id.clone());
+        let in_order = |pair: &[memquill_core::Hit]| {
+            let key = |hit: &memquill_core::Hit| (-hit.score, hit.record.id.clone());
             key(&pair[0]) <= key(&pair[1])
         };
         assert!(result.hits.windows(2).all(in_order), "V6: {:?}", ids(&result));

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     Append, Backend, DeleteRecords, EmbeddingSpace, Get, GetRecords, Message, NewRecord, Put,
     ReadMessages, Result, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
 };
+use memquill_postgres::driver;
 
 use crate::support::server::Server;
 use crate::support::{fixture, run_sql};
@@ -24,7 +24,7 @@ CREATE POLICY own_rows ON SCHEMA.TABLE_NAME
     USING (user_id = (SELECT SCHEMA.current_user_id()))
     WITH CHECK (user_id = (SELECT SCHEMA.current_user_id()));
 CREATE POLICY administration ON SCHEMA.TABLE_NAME TO SCHEMA_owner
-    USING ((SELECT current_setting('agent_memory.administration', true)) = 'on');
+    USING ((SELECT current_setting('memquill.administration', true)) = 'on');
 INSERT INTO SCHEMA.TABLE_NAME SELECT * FROM SCHEMA.TABLE_NAME_before;
 DROP TABLE SCHEMA.TABLE_NAME_before;
 ALTER TABLE SCHEMA.TABLE_NAME OWNER TO SCHEMA_owner;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     Append, Backend, CountRecords, DeleteRecords, EmbeddingSpace, Get, GetRecords, Increment,
     ListEntries, Message, NewRecord, Put, PutMany, ReadMessages, Result, Retention, Scope,
     Selection, StoreRecords, TextSearch, VectorSearch,
 };
+use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::{Append, Get, Increment, Message, PageRequest, ReadMessages, Result, Scope};
+use memquill_core::{Append, Get, Increment, Message, PageRequest, ReadMessages, Result, Scope};
+use memquill_postgres::driver;
 use tokio::task::JoinSet;
 
 use crate::support::server::Server;
@@ -45,7 +45,7 @@ async fn pooled(server: &Arc<Server>) -> (Fixture, String) {
 pub(crate) async fn many_users_share_two_connections_and_nothing_else(_shared: Arc<Server>) {
     let Some(server) = Server::for_one(|| Server::of_own_image(&[])).await else { return };
     let (_fixture, url) = pooled(&server).await;
-    let url: memory_core::StoreUrl = url.parse().unwrap();
+    let url: memquill_core::StoreUrl = url.parse().unwrap();
     let mut users: JoinSet<Result<()>> = JoinSet::new();
     for user in 0..8 {
         // A process each, with statements of its own.

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::json::{Object, parse};
-use memory_core::{
+use memquill_core::json::{Object, parse};
+use memquill_core::{
     Entry, ErrorKind, Message, Put, Rebind, Record, RestoreEntries, RestoreMessages,
     RestoreRecords, Restored, Result, Scope, StoredMessage, Timestamp, content_hash,
 };
+use memquill_postgres::driver;
 
 use crate::support::server::Server;
 use crate::support::{fixture, run_sql};
@@ -48,7 +48,7 @@ fn records(metadata: &str) -> RestoreRecords {
     };
     RestoreRecords {
         namespace: "n".into(),
-        space: memory_core::EmbeddingSpace::new("m", 2),
+        space: memquill_core::EmbeddingSpace::new("m", 2),
         records: vec![record],
         overwrite: false,
     }

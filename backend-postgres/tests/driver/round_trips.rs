@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_conformance::async_trait;
-use memory_core::json::Object;
-use memory_core::{
+use memquill_conformance::async_trait;
+use memquill_core::json::Object;
+use memquill_core::{
     Append, Backend, CountRecords, Delete, DeleteRecords, EmbeddingSpace, Entry, Field, Filter,
     Get, GetMany, GetRecords, Increment, ListEntries, Message, NewRecord, PageRequest, Put,
     PutCondition, PutMany, QueryEmbedding, ReadMessages, Record, RestoreEntries, RestoreMessages,
     RestoreRecords, Retention, ScanRecords, Scope, Selection, StoreRecords, StoredMessage,
     TextSearch, Timestamp, Trim, VectorSearch, content_hash,
 };
+use memquill_postgres::driver;
 
 use crate::support::gate::Gate;
 use crate::support::server::Server;
@@ -30,7 +30,7 @@ trait Operation: Sync {
 impl<F, N> Operation for F
 where
     F: Fn(Backend, Scope) -> N + Sync,
-    N: Future<Output = memory_core::Result<()>> + Send,
+    N: Future<Output = memquill_core::Result<()>> + Send,
 {
     async fn call(&self, backend: &Backend, scope: &Scope) {
         self(backend.clone(), scope.clone()).await.unwrap();
@@ -144,7 +144,7 @@ fn operations() -> Vec<(&'static str, Box<dyn Operation + Send>)> {
         "working statistics": |b, s| b.working()?.statistics(&s),
         "clear working": |b, s| b.working()?.clear(&s),
         "scopes": |b, s| b.control().scopes(s.user(), &page()),
-        "health": |b, _s| async { memory_core::Result::Ok(b.control().health(Duration::from_secs(5)).await) },
+        "health": |b, _s| async { memquill_core::Result::Ok(b.control().health(Duration::from_secs(5)).await) },
         "erase": |b, s| b.control().erase(s.user()),
     ]
 }

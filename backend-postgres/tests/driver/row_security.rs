@@ -34,7 +34,7 @@ const CHECKS: [(&str, &str, bool); 5] = [
     ),
     ("SET LOCAL ROLE DATA; SET LOCAL request.jwt.claims = ''", "true", false),
     ("SET LOCAL ROLE OWNER", "true", false),
-    ("SET LOCAL ROLE OWNER; SET LOCAL agent_memory.administration = 'on'", "true", true),
+    ("SET LOCAL ROLE OWNER; SET LOCAL memquill.administration = 'on'", "true", true),
 ];
 
 /// What each of these does to a table, some check has to notice.

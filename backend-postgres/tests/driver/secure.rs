@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::{ErrorKind, Result};
+use memquill_core::{ErrorKind, Result};
+use memquill_postgres::driver;
 use tempfile::TempDir;
 
 use crate::faults::facts;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     EmbeddingSpace, ErrorKind, Get, GetRecords, ReadMessages, Scope, StoreUrl, TextSearch,
     VectorSearch,
 };
+use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
@@ -49,14 +49,14 @@ async fn first_version(server: &Server) -> (String, StoreUrl) {
     let name = fresh_name();
     run_sql(&server.url("postgres"), &format!("CREATE DATABASE {name}")).await.unwrap();
     let superuser = server.url(&name);
-    let steps = FIRST.concat().replace("{schema}", "agent_memory").replace("{vector}", "public");
+    let steps = FIRST.concat().replace("{schema}", "memquill").replace("{vector}", "public");
     let make = format!(
-        "CREATE SCHEMA agent_memory; CREATE EXTENSION vector; {steps};
-         COMMENT ON SCHEMA agent_memory IS 'agent-memory schema 6'"
+        "CREATE SCHEMA memquill; CREATE EXTENSION vector; {steps};
+         COMMENT ON SCHEMA memquill IS 'memquill schema 6'"
     );
     run_sql(&superuser, &make).await.unwrap();
     let fill = FILL.split("-- As outgrown").next().unwrap();
-    run_sql(&superuser, &format!("SET search_path = agent_memory, public; {fill}")).await.unwrap();
+    run_sql(&superuser, &format!("SET search_path = memquill, public; {fill}")).await.unwrap();
     let url = format!("{superuser}?role={name}_data").parse().unwrap();
     (superuser, url)
 }
@@ -74,7 +74,7 @@ pub(crate) async fn g13_a_store_that_the_first_version_filled_is_upgraded(server
     let (_, url) = first_version(&server).await;
     let error = driver().connect(&url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.hint().unwrap().contains("agent-memory migrate"), "{error}");
+    assert!(error.hint().unwrap().contains("memquill migrate"), "{error}");
     let admin = driver().admin(&url).await.unwrap();
     let applied = admin.migrate().await.unwrap().applied;
     assert_eq!(applied.first().map(String::as_str), Some("outgrown"));
@@ -127,7 +127,7 @@ async fn answers(connection: &mut PgConnection) -> Vec<String> {
 pub(crate) async fn g13_the_first_version_works_on_beside_a_newer_one(server: Arc<Server>) {
     let (superuser, url) = first_version(&server).await;
     let mut first = PgConnection::connect(&superuser).await.unwrap();
-    first.execute("SET search_path = agent_memory, public").await.unwrap();
+    first.execute("SET search_path = memquill, public").await.unwrap();
     let before = answers(&mut first).await;
     assert!(before.len() > 30, "{before:#?}");
     driver().admin(&url).await.unwrap().migrate().await.unwrap();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_core::{Put, Scope};
+use memquill_core::{Put, Scope};
+use memquill_postgres::driver;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::support::fixture;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     Backend, Delete, DeleteRecords, EmbeddingSpace, ErrorKind, Field, Filter, Get, GetRecords,
     NewRecord, Put, Rebind, Scope, Selection, StoreRecords,
 };
+use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
@@ -48,7 +48,7 @@ async fn waited<T>(
     fixture: &Fixture,
     other: &mut PgConnection,
     meanwhile: &'static str,
-    call: impl Future<Output = memory_core::Result<T>>,
+    call: impl Future<Output = memquill_core::Result<T>>,
 ) -> T {
     let (answer, ()) = tokio::join!(call, async {
         waits_for_a_lock(&fixture.superuser).await;

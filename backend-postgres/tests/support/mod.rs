@@ -6,10 +6,10 @@ pub(crate) mod server;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use backend_postgres::driver;
-use memory_core::{
+use memquill_core::{
     Append, Backend, EmbeddingSpace, Message, NewRecord, Put, Result, Scope, StoreRecords, StoreUrl,
 };
+use memquill_postgres::driver;
 use server::Server;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};

@@ -14,7 +14,7 @@ use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt as _};
 
 /// The official image, and the one that `cargo xtask images` builds.
 const OFFICIAL: (&str, &str) = ("pgvector/pgvector", "0.8.1-pg17");
-const OWN: (&str, &str) = ("agent-memory/stores", "trixie-2");
+const OWN: (&str, &str) = ("memquill/stores", "trixie-2");
 
 /// The size of the file system at `/tiny`, in bytes: there to be filled.
 const TINY: i64 = 32 << 20;
@@ -37,9 +37,9 @@ pub(crate) struct Server {
     container: Option<Container<GenericImage>>,
 }
 
-/// Says why the tests cannot run: ignored, or failed where `MEMORY_REQUIRE` names Postgres.
+/// Says why the tests cannot run: ignored, or failed where `MEMQUILL_REQUIRE` names Postgres.
 pub(crate) fn missing(test: &str, why: String) -> ExitCode {
-    let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default();
+    let required = std::env::var("MEMQUILL_REQUIRE").unwrap_or_default();
     let wanted = required.split(',').any(|name| name.trim() == "postgres");
     let message = why.clone();
     let trial = Trial::test(test, move || Err(Failed::from(message)));
@@ -50,7 +50,7 @@ pub(crate) fn missing(test: &str, why: String) -> ExitCode {
 impl Server {
     /// A server that other tests may use too, or why there is none.
     pub(crate) fn any() -> Result<Self, String> {
-        match std::env::var("TEST_POSTGRES_URL") {
+        match std::env::var("MEMQUILL_TEST_POSTGRES_URL") {
             Ok(url) => {
                 let at = url.find("://").and_then(|at| url[at + 3..].find('/').map(|n| at + 3 + n));
                 Ok(Self {
@@ -86,7 +86,7 @@ impl Server {
         match tokio::task::spawn_blocking(start).await.unwrap() {
             Ok(server) => Some(Arc::new(server)),
             Err(why) => {
-                assert!(std::env::var("TEST_POSTGRES_URL").is_ok(), "{why}");
+                assert!(std::env::var("MEMQUILL_TEST_POSTGRES_URL").is_ok(), "{why}");
                 eprintln!("not tested, since no server can be started: {why}");
                 None
             }

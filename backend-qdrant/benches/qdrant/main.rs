@@ -1,6 +1,6 @@
 //! The driver against Qdrant's own client on one server, or against Qdrant Edge called directly:
-//! `BENCH_QDRANT_URL=qdrant://127.0.0.1:6334 cargo bench -p backend-qdrant`, or without a URL
-//! `cargo bench -p backend-qdrant --features edge`.
+//! `BENCH_QDRANT_URL=qdrant://127.0.0.1:6334 cargo bench -p memquill-qdrant`, or without a URL
+//! `cargo bench -p memquill-qdrant --features edge`.
 //!
 //! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
 //! sides alike, and compares the medians and the best. By hand is what the documentation shows: one
@@ -21,10 +21,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use backend_qdrant::driver;
-use memory_core::{
+use memquill_core::{
     Backend, Driver as _, EmbeddingSpace, NewRecord, Scope, StoreRecords, VectorSearch, normalize,
 };
+use memquill_qdrant::driver;
 use raw::Raw;
 
 #[cfg(feature = "edge")]

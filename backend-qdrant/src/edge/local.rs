@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use memory_core::{Error, Result};
+use memquill_core::{Error, Result};
 use parking_lot::{Mutex, RwLock};
 use qdrant_client::qdrant as proto;
 use tonic::Status;

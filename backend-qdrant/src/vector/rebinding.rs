@@ -17,7 +17,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use memory_core::{Error, Rebind, Record, Result, Retry, Scope, Timestamp};
+use memquill_core::{Error, Rebind, Record, Result, Retry, Scope, Timestamp};
 use qdrant_client::qdrant::{
     PointId, PointStruct, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpdateMode, Value,
 };

@@ -6,7 +6,7 @@
 //! and the other finds nothing. What has been moved is counted and removed. A deleter that dies in
 //! between leaves records at no place, which a purge removes.
 
-use memory_core::{DeleteRecords, Result, Scope, Selection};
+use memquill_core::{DeleteRecords, Result, Scope, Selection};
 use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints};
 
 use super::store::{ROUNDS, contended};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use memory_core::{Error, ErrorKind, Hit, Result, Scope, SearchResult, VectorSearch};
+use memquill_core::{Error, ErrorKind, Hit, Result, Scope, SearchResult, VectorSearch};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
     CountPoints, DenseVector, Filter, Query, QueryPoints, ScoredPoint, SearchParams, VectorInput,

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use memory_core::{
+use memquill_core::{
     EmbeddingSpace, Error, Outcome, Record, RestoreRecords, Restored, Result, Scope, StoreRecords,
     StoredRecord, Timestamp,
 };

@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use memory_core::text::{bm25, query_words};
-use memory_core::{Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch};
+use memquill_core::text::{bm25, query_words};
+use memquill_core::{Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
     Condition, FacetCounts, Filter, GetPoints, PointId, QueryPoints, ScoredPoint, SparseVector,

@@ -13,7 +13,7 @@ use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer
 use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
 use ::qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
 use ::qdrant_client::qdrant::*;
-use backend_qdrant::edge::Local;
+use memquill_qdrant::edge::Local;
 use tonic::service::Interceptor;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};

@@ -18,7 +18,7 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) fn find() -> Self {
-        if let Ok(url) = std::env::var("TEST_QDRANT_URL") {
+        if let Ok(url) = std::env::var("MEMQUILL_TEST_QDRANT_URL") {
             return Self::Url(url);
         }
         Self::container().unwrap_or_else(Self::fixture)
@@ -66,7 +66,7 @@ impl Place {
     /// Which of the three it is, for the report.
     pub(crate) fn what(&self) -> &'static str {
         match self {
-            Self::Url(_) => "the server of TEST_QDRANT_URL",
+            Self::Url(_) => "the server of MEMQUILL_TEST_QDRANT_URL",
             Self::Container { .. } => "a container of the official image",
             Self::Fixture { .. } => "a fixture on loopback, answered by Edge",
         }

@@ -1,4 +1,4 @@
-//! The driver against the raw client, in one run on one server: `cargo bench -p backend-redis`, with
+//! The driver against the raw client, in one run on one server: `cargo bench -p memquill-redis`, with
 //! the names of some of the parts behind `--` if not all of them are wanted.
 //!
 //! Each comparison takes turns, call by call, so that whatever else the machine does falls on both
@@ -21,11 +21,11 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use backend_redis::driver;
 use futures_util::future::join_all;
-use memory_core::{
+use memquill_core::{
     Append, Backend, Driver as _, Get, Message, Put, PutMany, ReadMessages, Retention, Scope,
 };
+use memquill_redis::driver;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd};
 

@@ -1,10 +1,10 @@
 //! A call happens whole or not at all, also where the server lets only some of its steps through
 //! (G5).
 
-use backend_redis::driver;
-use memory_core::{
+use memquill_core::{
     Append, Driver as _, ListEntries, Message, Page, PageRequest, Put, PutMany, StoreUrl,
 };
+use memquill_redis::driver;
 
 use crate::support::connect;
 use crate::support::server::Server;
@@ -63,7 +63,7 @@ async fn g5_a_user_without_one_of_the_commands_is_denied_at_connect() {
     assert_eq!(probes, [""; 0]);
 }
 
-async fn listed(backend: &memory_core::Backend) -> Vec<String> {
+async fn listed(backend: &memquill_core::Backend) -> Vec<String> {
     let all = ListEntries::default();
     let Page { items, .. } = backend.working().unwrap().list(&scope(), &all).await.unwrap();
     items.into_iter().map(|entry| entry.key).collect()
@@ -94,7 +94,7 @@ async fn g5_rights_that_are_taken_later_leave_nothing_half_done() {
             "set" => {
                 assert_eq!((halves, listed(&backend).await.len()), ((new.clone(), new), 2));
                 put(&backend, "k", "before").await.unwrap();
-                let delete = memory_core::Delete::new("new");
+                let delete = memquill_core::Delete::new("new");
                 backend.working().unwrap().delete(&scope(), &delete).await.unwrap();
             }
             _ => assert_eq!((halves, listed(&backend).await), ((old, None), vec!["k".into()])),

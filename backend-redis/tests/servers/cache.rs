@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::cache::{Cache, CacheOptions, SharedLevel};
-use memory_core::{Backend, Facet, LookedUp, Scope, SharedCache, SharedKey};
+use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
+use memquill_core::{Backend, Facet, LookedUp, Scope, SharedCache, SharedKey};
 
 use crate::support::cluster::Cluster;
 use crate::support::connect;
@@ -20,7 +20,7 @@ crate::cases! {
 
 const LONG: Duration = Duration::from_mins(1);
 
-async fn missing(cache: &Arc<dyn SharedCache>, key: SharedKey<'_>) -> memory_core::Lease {
+async fn missing(cache: &Arc<dyn SharedCache>, key: SharedKey<'_>) -> memquill_core::Lease {
     match cache.look_up(key).await.unwrap() {
         LookedUp::Missing(lease) => lease,
         LookedUp::Found(found) => panic!("{found:?} is there"),
@@ -116,16 +116,16 @@ async fn a_shared_level_on_a_cluster_keeps_and_forgets() {
     for user in 0..12 {
         let scope = Scope::new(format!("user {user}"), "n").unwrap();
         for value in 0..3 {
-            let put = memory_core::Put::new("k", value);
+            let put = memquill_core::Put::new("k", value);
             one.working().unwrap().put(&scope, &put).await.unwrap();
             for reader in [&other, &one] {
-                let get = memory_core::Get::new("k");
+                let get = memquill_core::Get::new("k");
                 let entry = reader.working().unwrap().get(&scope, &get).await.unwrap();
                 assert_eq!(entry.unwrap().value, value);
             }
         }
         one.control().erase(scope.user()).await.unwrap();
-        let get = memory_core::Get::new("k");
+        let get = memquill_core::Get::new("k");
         assert_eq!(other.working().unwrap().get(&scope, &get).await.unwrap(), None);
     }
 }

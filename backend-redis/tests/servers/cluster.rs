@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use memory_core::{Append, Backend, Message, Put, PutMany, ReadMessages, Scope, StoredMessage};
+use memquill_core::{Append, Backend, Message, Put, PutMany, ReadMessages, Scope, StoredMessage};
 
 use crate::support::cluster::{Cluster, text, until};
 use crate::support::connect;

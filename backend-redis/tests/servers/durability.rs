@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{Append, Durability, HealthStatus, Message, ReadMessages};
+use memquill_core::{Append, Durability, HealthStatus, Message, ReadMessages};
 
 use crate::support::connect;
 use crate::support::server::Server;

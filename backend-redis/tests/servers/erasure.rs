@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use memory_core::{Append, Backend, Message, PageRequest, Put, PutCondition, Scope};
+use memquill_core::{Append, Backend, Message, PageRequest, Put, PutCondition, Scope};
 
 use crate::support::connect;
 use crate::support::server::Server;
@@ -59,7 +59,10 @@ async fn g12_what_is_written_during_an_erasure_is_found_by_the_next() {
             while !over.load(Ordering::Relaxed) {
                 // An erasure that comes between registration and write each time is an error.
                 let put = backend.working().unwrap().put(&scope, &Put::new("k", at)).await;
-                assert!(put.as_ref().err().is_none_or(memory_core::Error::is_transient), "{put:?}");
+                assert!(
+                    put.as_ref().err().is_none_or(memquill_core::Error::is_transient),
+                    "{put:?}"
+                );
                 written += 1;
             }
             written

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::Increment;
+use memquill_core::Increment;
 use redis::Value;
 
 use crate::scope;

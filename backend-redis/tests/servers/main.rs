@@ -20,7 +20,7 @@ mod tls;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use memory_core::{Backend, Error, Get, Put, Result, Scope, Written};
+use memquill_core::{Backend, Error, Get, Put, Result, Scope, Written};
 
 /// A test: its name, and what it does. It fails by panicking.
 type Case = (&'static str, fn());

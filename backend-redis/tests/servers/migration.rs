@@ -1,11 +1,11 @@
 //! What an earlier schema wrote is read, changed and kept (G13). The scripts that write it here are
 //! those of its time.
 
-use backend_redis::driver;
-use memory_core::{
+use memquill_core::{
     Append, Backend, Delete, Driver as _, ErrorKind, Get, ListEntries, Message, PageRequest, Put,
     PutCondition, ReadMessages, Retention, Role, StoreUrl, Trim,
 };
+use memquill_redis::driver;
 use redis::Value;
 
 use crate::support::server::Server;
@@ -87,7 +87,7 @@ fn message(role: &str, text: &str) -> Message {
 async fn texts(backend: &Backend, conversation: &str) -> Vec<(u64, String, String)> {
     let read = ReadMessages::newest(conversation, 100);
     let read = backend.conversations().unwrap().read(&scope(), &read).await.unwrap();
-    let text = |message: memory_core::StoredMessage| {
+    let text = |message: memquill_core::StoredMessage| {
         let Message { role, content, .. } = message.message;
         (message.seq, role.as_str().to_owned(), content.unwrap())
     };

@@ -3,8 +3,8 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use backend_redis::driver;
-use memory_core::{Append, Driver as _, HealthStatus, Message, Put, StoreUrl};
+use memquill_core::{Append, Driver as _, HealthStatus, Message, Put, StoreUrl};
+use memquill_redis::driver;
 use serde_json::Value;
 
 use crate::support::cluster::{Cluster, text, until};
@@ -211,7 +211,7 @@ async fn a_flushed_script_is_sent_again() {
     }
     let puts = vec![Put::new("a", Value::Null), Put::new("b", Value::Null)];
     server.command(&["SCRIPT", "FLUSH"]);
-    let many = memory_core::PutMany { entries: puts };
+    let many = memquill_core::PutMany { entries: puts };
     assert_eq!(backend.working().unwrap().put_many(&scope(), &many).await.unwrap().len(), 2);
 }
 
@@ -220,7 +220,7 @@ async fn g13_an_unprepared_or_newer_store_is_a_config_error() {
     let url: StoreUrl = server.url().parse().unwrap();
     let error = driver().connect(&url).await.unwrap_err();
     assert_eq!(facts(&error), ("config", false, false), "{error:?}");
-    assert!(error.hint().unwrap().contains("agent-memory migrate"));
+    assert!(error.hint().unwrap().contains("memquill migrate"));
     let admin = driver().admin(&url).await.unwrap();
     assert_eq!(admin.purge_expired().await.unwrap_err().code(), "config");
     assert_eq!(admin.migrate().await.unwrap().applied.len(), 1);

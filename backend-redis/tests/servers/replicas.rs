@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_redis::driver;
-use memory_core::{Append, Backend, Delete, Driver as _, Error, HealthStatus, Message};
+use memquill_core::{Append, Backend, Delete, Driver as _, Error, HealthStatus, Message};
+use memquill_redis::driver;
 
 use crate::support::cluster::{Cluster, text, until};
 use crate::support::connect;
@@ -102,7 +102,7 @@ async fn g6_on_a_cluster_every_write_waits() {
     let backend = connect(&url).await.unwrap();
     // The keys of the schema, the registry, the scopes and the cache are in slots of their own.
     for node in 0..12 {
-        let scope = memory_core::Scope::new("alice", format!("node {node}")).unwrap();
+        let scope = memquill_core::Scope::new("alice", format!("node {node}")).unwrap();
         let append = Append::new("c", vec![Message::user("x").with_id("1")]);
         let conversations = backend.conversations().unwrap();
         for replayed in [false, true] {

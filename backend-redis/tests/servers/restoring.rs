@@ -1,7 +1,7 @@
 //! Restoring where texts differ and what they say does not, and at the ends of what is counted (C11,
 //! W9).
 
-use memory_core::{
+use memquill_core::{
     Append, Backend, Entry, ErrorKind, Get, Message, Put, ReadMessages, RestoreEntries,
     RestoreMessages, Restored, Result, Retention, StoredMessage, Timestamp, Trim,
 };

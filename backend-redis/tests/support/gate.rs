@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex as Lock};
 
-use memory_conformance::{Faults, async_trait};
+use memquill_conformance::{Faults, async_trait};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;

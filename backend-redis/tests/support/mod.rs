@@ -9,8 +9,8 @@ pub(crate) mod server;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use backend_redis::driver;
-use memory_core::{Backend, Driver as _, Result, StoreUrl};
+use memquill_core::{Backend, Driver as _, Result, StoreUrl};
+use memquill_redis::driver;
 
 /// A prefix that no other store of this machine uses.
 pub(crate) fn fresh_prefix() -> String {
@@ -26,8 +26,8 @@ pub(crate) async fn connect(url: &str) -> Result<Backend> {
     driver().connect(&url).await
 }
 
-/// Whether `MEMORY_REQUIRE` names Redis.
+/// Whether `MEMQUILL_REQUIRE` names Redis.
 pub(crate) fn required() -> bool {
-    let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default();
+    let required = std::env::var("MEMQUILL_REQUIRE").unwrap_or_default();
     required.split(',').any(|name| name.trim() == "redis")
 }

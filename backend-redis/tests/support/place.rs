@@ -7,7 +7,7 @@ use testcontainers::{Container, GenericImage, ImageExt as _};
 use super::server::{Server, has};
 
 /// The image that `cargo xtask images` builds.
-pub(crate) const OWN_IMAGE: (&str, &str) = ("agent-memory/stores", "trixie-2");
+pub(crate) const OWN_IMAGE: (&str, &str) = ("memquill/stores", "trixie-2");
 
 /// A store that is there as long as this value.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Place {
 impl Place {
     /// A Redis, or why there is none.
     pub(crate) fn redis() -> Result<Self, String> {
-        if let Ok(url) = std::env::var("TEST_REDIS_URL") {
+        if let Ok(url) = std::env::var("MEMQUILL_TEST_REDIS_URL") {
             return Ok(Self::Url(url));
         }
         Self::container(("redis", "8.2"), "redis-server")

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use memory_core::{Error, Message, Numbered, Result};
+use memquill_core::{Error, Message, Numbered, Result};
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::retention::Range;

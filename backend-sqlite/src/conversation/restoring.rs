@@ -1,6 +1,6 @@
 //! Putting messages back, within the caller's transaction (C11).
 
-use memory_core::{Message, Numbered, RestoreMessages, Restored, Result, Scope, StoredMessage};
+use memquill_core::{Message, Numbered, RestoreMessages, Restored, Result, Scope, StoredMessage};
 use sqlx::SqliteConnection;
 
 use super::{Figures, add, find, ids, insert, stored_message};

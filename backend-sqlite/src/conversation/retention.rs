@@ -4,7 +4,7 @@
 //! the rest is within them. The conversation's row says what the rest amounts to, so this reads
 //! only what it evicts.
 
-use memory_core::{Kept, Result, Retention, Role};
+use memquill_core::{Kept, Result, Retention, Role};
 use sqlx::SqliteConnection;
 
 use super::{Figures, ids};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
-use memory_core::text::bm25;
-use memory_core::{Result, Timestamp};
+use memquill_core::text::bm25;
+use memquill_core::{Result, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::Namespace;

@@ -1,6 +1,6 @@
 //! Binding a namespace to another space, within the caller's transaction (V13).
 
-use memory_core::{Error, Rebind, Result, Scope, Timestamp};
+use memquill_core::{Error, Rebind, Result, Scope, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::Namespace;

@@ -1,6 +1,6 @@
 //! Putting records back, within the caller's transaction (V14).
 
-use memory_core::{Record, RestoreRecords, Restored, Result, Scope, Timestamp};
+use memquill_core::{Record, RestoreRecords, Restored, Result, Scope, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::store::{Row, Words, Writes, bind, existing};

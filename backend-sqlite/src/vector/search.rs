@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use futures_util::TryStreamExt as _;
-use memory_core::text::query_words;
-use memory_core::{
+use memquill_core::text::query_words;
+use memquill_core::{
     Filter, Hit, QueryEmbedding, Result, Scope, TextSearch, Timestamp, VectorSearch,
 };
 use sqlx::SqliteConnection;

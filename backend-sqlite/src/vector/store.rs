@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use memory_core::json::Object;
-use memory_core::text::{Language, term_frequencies, words};
-use memory_core::{
+use memquill_core::json::Object;
+use memquill_core::text::{Language, term_frequencies, words};
+use memquill_core::{
     EmbeddingSpace, NewRecord, Outcome, Record, Result, Scope, StoreRecords, StoredRecord,
     Timestamp, content_hash,
 };

@@ -1,6 +1,6 @@
 //! Writing entries, within the caller's transaction.
 
-use memory_core::{
+use memquill_core::{
     Entry, Error, Increment, Incremented, Put, PutCondition, Result, Scope, Timestamp, Written,
 };
 use serde_json::Value;

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_sqlite::SqliteDriver;
-use memory_core::{Backend, Driver as _, ManualClock, Scope, StoreUrl, Timestamp};
+use memquill_core::{Backend, Driver as _, ManualClock, Scope, StoreUrl, Timestamp};
+use memquill_sqlite::SqliteDriver;
 
 /// The URL of a file; the options make commits cheap.
 pub(crate) fn url(file: &Path) -> StoreUrl {
@@ -22,7 +22,7 @@ pub(crate) async fn in_memory() -> (Backend, Arc<ManualClock>) {
 
 /// A database in a file.
 pub(crate) async fn in_file(file: &Path) -> Backend {
-    backend_sqlite::driver().connect(&url(file)).await.unwrap()
+    memquill_sqlite::driver().connect(&url(file)).await.unwrap()
 }
 
 /// Some scope.

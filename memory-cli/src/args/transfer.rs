@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use agent_memory::Facet;
 use clap::Args;
+use memquill::Facet;
 
 use super::Secret;
 
@@ -24,7 +24,7 @@ pub(crate) struct Which {
 The file holds a line of JSON for each item, with a checksum: docs/export-format.md.
 
 Example:
-  agent-memory export --all-users everything.jsonl")]
+  memquill export --all-users everything.jsonl")]
 pub(crate) struct Export {
     /// The file, or - for stdout
     #[arg(value_name = "FILE|-")]
@@ -41,7 +41,7 @@ are taken. A file is checked as a whole before anything is written (stdin is not
 again changes nothing; an import that was interrupted is completed by repeating it.
 
 Example:
-  agent-memory --store postgres://localhost/agents import everything.jsonl")]
+  memquill --store postgres://localhost/agents import everything.jsonl")]
 pub(crate) struct ImportExport {
     /// The file, or - for stdin
     #[arg(value_name = "FILE|-")]
@@ -75,8 +75,8 @@ already and identical stays as it is, so that a copy that was interrupted is com
 it; what is there and differs stops it, unless --overwrite.
 
 Examples:
-  agent-memory copy --from sqlite:agent.db --to postgres://localhost/agents
-  agent-memory copy --from sqlite:agent.db --to qdrant://localhost:6334 --facets vectors --all-users")]
+  memquill copy --from sqlite:agent.db --to postgres://localhost/agents
+  memquill copy --from sqlite:agent.db --to qdrant://localhost:6334 --facets vectors --all-users")]
 pub(crate) struct Copy {
     #[command(flatten)]
     pub(crate) sides: Sides,
@@ -91,7 +91,7 @@ pub(crate) struct Copy {
 The exit code is 1 where anything differs.
 
 Example:
-  agent-memory verify --from sqlite:agent.db --to postgres://localhost/agents")]
+  memquill verify --from sqlite:agent.db --to postgres://localhost/agents")]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) sides: Sides,

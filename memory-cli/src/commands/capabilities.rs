@@ -1,7 +1,7 @@
 //! `capabilities`: what the stores can do.
 
-use agent_memory::{Backend, Driver, Facet, Feature, StoreUrl};
 use comfy_table::Cell;
+use memquill::{Backend, Driver, Facet, Feature, StoreUrl};
 use serde_json::{Map, Value, json};
 
 use crate::Done;

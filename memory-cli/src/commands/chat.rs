@@ -2,10 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use agent_memory::kinds::{
+use memquill::kinds::{
     ConversationBuffer, ConversationBufferConfig, ConversationFormat, ConversationWindow, KindName,
 };
-use agent_memory::{
+use memquill::{
     ConversationStore, ConversationSummary, Limits, Memory, PageRequest, ReadMessages, Result,
     Scope, StoredMessage, Window,
 };
@@ -126,11 +126,9 @@ pub(super) async fn read(
     }
 }
 
-fn nothing(conversation: &str) -> agent_memory::Error {
-    agent_memory::Error::not_found(format!(
-        "there is no message in the conversation {conversation:?}"
-    ))
-    .with_hint("`agent-memory chat list` shows the conversations; check --user and --node too")
+fn nothing(conversation: &str) -> memquill::Error {
+    memquill::Error::not_found(format!("there is no message in the conversation {conversation:?}"))
+        .with_hint("`memquill chat list` shows the conversations; check --user and --node too")
 }
 
 pub(crate) async fn list(limit: Option<usize>, session: &Session, output: Output) -> Done {

@@ -7,10 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agent_memory::kinds::{
-    Document, DocumentQuery, SearchMode, VectorDatabase, VectorDatabaseConfig,
-};
-use agent_memory::{Embedder, EmbedderConfig, Error, Memory, Result, Scope, Selection};
+use memquill::kinds::{Document, DocumentQuery, SearchMode, VectorDatabase, VectorDatabaseConfig};
+use memquill::{Embedder, EmbedderConfig, Error, Memory, Result, Scope, Selection};
 use serde_json::{Value, json};
 
 use self::figures::Figures;
@@ -22,7 +20,7 @@ use crate::session::Session;
 use crate::{Done, Failure};
 
 /// Where passages are kept while they are searched: a node of its own, and so apart from all else.
-const NODE: &str = "agent-memory-eval";
+const NODE: &str = "memquill-eval";
 /// How many passages are embedded and stored at once.
 const BATCH: usize = 256;
 /// How many hits are looked at.

@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agent_memory::kinds::{KindName, strict};
-use agent_memory::{
+use indicatif::ProgressBar;
+use memquill::kinds::{KindName, strict};
+use memquill::{
     Append, ConversationStore, Error, ErrorKind, Limits, Message, ReadMessages, Result, Scope,
     content_hash, json,
 };
-use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

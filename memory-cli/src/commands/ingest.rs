@@ -9,8 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agent_memory::kinds::{Document, KindName, VectorDatabase};
-use agent_memory::{GetRecords, Outcome, Result, Scope, VectorStore, content_hash};
+use memquill::kinds::{Document, KindName, VectorDatabase};
+use memquill::{GetRecords, Outcome, Result, Scope, VectorStore, content_hash};
 use serde_json::json;
 
 use self::folder::Folder;

@@ -2,10 +2,8 @@
 
 use std::io;
 
-use agent_memory::kinds::Operation;
-use agent_memory::{
-    ConversationStatistics, Durability, Error, ExecutionContext, Facet, Memory, Node,
-};
+use memquill::kinds::Operation;
+use memquill::{ConversationStatistics, Durability, Error, ExecutionContext, Facet, Memory, Node};
 use serde_json::{Value, json};
 
 use crate::output::{self, BOLD, CALL, DIM, GOOD, Output, printable};
@@ -33,7 +31,7 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
     let store = store_of(session);
     if !output.is_json() {
         output::people(|out| {
-            writeln!(out, "{BOLD}agent-memory quickstart{BOLD:#} on {}", printable(&store))?;
+            writeln!(out, "{BOLD}memquill quickstart{BOLD:#} on {}", printable(&store))?;
             match before.message_count {
                 0 => writeln!(out, "This is your first run here: the memory is empty."),
                 n => writeln!(
@@ -83,7 +81,7 @@ pub(crate) async fn quickstart(session: &Session, output: Output) -> Done {
 }
 
 /// Every facet has a store: it would be a pity to find out halfway.
-fn complete(memory: &Memory, store: &str) -> agent_memory::Result<()> {
+fn complete(memory: &Memory, store: &str) -> memquill::Result<()> {
     let missing: Vec<&str> = Facet::ALL
         .into_iter()
         .filter(|facet| memory.backend(*facet).is_err())
@@ -108,7 +106,7 @@ fn complete(memory: &Memory, store: &str) -> agent_memory::Result<()> {
 async fn remembered(
     memory: &Memory,
     context: &ExecutionContext,
-) -> agent_memory::Result<ConversationStatistics> {
+) -> memquill::Result<ConversationStatistics> {
     let node: Node = r#"{"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#.parse()?;
     let scope = node.scope(context)?;
     memory.conversations()?.statistics(&scope, "default").await
@@ -204,7 +202,7 @@ fn farewell(
     writeln!(out, "as user {:?} at node {NODE:?}.", session.user())?;
     // Cargo says so where it runs the command, which then need not be installed.
     let cargo = std::env::var_os("CARGO").is_some();
-    let program = if cargo { "cargo run --" } else { "agent-memory" };
+    let program = if cargo { "cargo run --" } else { "memquill" };
     let here = |command: &str| format!("{program}{} {command}", session.flags());
     let next = if stays {
         vec![

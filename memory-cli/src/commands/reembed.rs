@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use agent_memory::kinds::{KindName, VectorDatabase};
-use agent_memory::{
+use indicatif::ProgressBar;
+use memquill::kinds::{KindName, VectorDatabase};
+use memquill::{
     Embedder, EmbeddingSpace, Error, ErrorKind, Facet, Feature, GetRecords, Limits, Memory,
     NamespaceSummary, PageRequest, Rebind, Record, RestoreRecords, Result, ScanRecords, Scope,
     VectorStore, content_hash, embed_documents,
 };
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::progress;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent_memory::{Node, Result, json, kinds};
+use memquill::{Node, Result, json, kinds};
 use serde_json::{Value, json};
 
 use super::read_text;

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use agent_memory::kinds::{
+use memquill::kinds::{
     DocumentQuery, Found, KindName, Neighbours, SearchMode, VectorDatabase, VectorDatabaseConfig,
 };
-use agent_memory::{Hit, Limits, Memory, Record, Result};
+use memquill::{Hit, Limits, Memory, Record, Result};
 use serde_json::{Value, json};
 
 use crate::Done;
@@ -223,7 +223,7 @@ fn text(record: &Record) -> String {
 
 fn ended(out: &mut dyn io::Write, none: bool, found: &Found, namespace: &str) -> io::Result<()> {
     if none {
-        let hint = "`agent-memory ingest` stores passages";
+        let hint = "`memquill ingest` stores passages";
         return writeln!(out, "nothing found in {namespace:?}; {hint}");
     }
     if found.result.complete { Ok(()) } else { writeln!(out, "more match than were found") }

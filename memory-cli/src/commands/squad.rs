@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent_memory::{Error, Result};
+use memquill::{Error, Result};
 use serde::Deserialize;
 
 use super::read_text;

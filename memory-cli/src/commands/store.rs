@@ -3,8 +3,8 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use agent_memory::{ErasureReceipt, Error, Health, HealthStatus, StoreUrl};
 use comfy_table::Cell;
+use memquill::{ErasureReceipt, Error, Health, HealthStatus, StoreUrl};
 use serde_json::{Map, Value, json};
 
 use crate::output::{Color, Output, coloured, printable, table};

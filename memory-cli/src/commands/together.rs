@@ -1,7 +1,7 @@
 //! Embedding a text together with those beside it.
 
-use agent_memory::json::Object;
-use agent_memory::kinds::Document;
+use memquill::json::Object;
+use memquill::kinds::Document;
 
 /// The metadata that says how many texts on either side a record was embedded with.
 pub(super) const EMBEDDED_WITH: &str = "embedded_with";

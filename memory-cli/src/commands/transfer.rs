@@ -6,9 +6,9 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use agent_memory::transfer::{self, Counts, Import, Moved, Side, Verification, Whose};
-use agent_memory::{Config, Error, Facet, Memory, Result};
 use indicatif::ProgressBar;
+use memquill::transfer::{self, Counts, Import, Moved, Side, Verification, Whose};
+use memquill::{Config, Error, Facet, Memory, Result};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -73,7 +73,7 @@ fn check(which: &Which, session: &Session) -> Done {
     match session.named_user() {
         Some(user) if which.all_users => Err(Failure::Usage(
             Error::invalid_input(format!("both --all-users and the user {user:?} are named"))
-                .with_hint("leave one out; AGENT_MEMORY_USER names a user, too"),
+                .with_hint("leave one out; MEMQUILL_USER names a user, too"),
         )),
         _ => Ok(()),
     }

@@ -65,7 +65,7 @@ impl Place {
     }
 
     fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-memory"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_memquill"));
         command
             .args(args)
             .current_dir(self.path())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary, Error,
     Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Role, Scope, StoredMessage, Trim, operation,
@@ -53,7 +53,7 @@ impl Conversations {
 }
 
 impl Conversation {
-    fn append(&mut self, request: &Append, now: memory_core::Timestamp) -> Result<Appended> {
+    fn append(&mut self, request: &Append, now: memquill_core::Timestamp) -> Result<Appended> {
         let known: Vec<Option<&(Message, Numbered)>> = request
             .messages
             .iter()

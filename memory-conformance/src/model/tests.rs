@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Clock, Control, Durability, ErasureReceipt,
     Feature, Health, HealthStatus, Indexing, ManualClock, Migration, Page, PageRequest,
     PurgeReceipt, Result, Scope, Timestamp, operation,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use memory_core::text::{bm25, query_words, term_frequencies, words};
-use memory_core::{
+use memquill_core::text::{bm25, query_words, term_frequencies, words};
+use memquill_core::{
     Clock, CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, Hit,
     NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
     Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,

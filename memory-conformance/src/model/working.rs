@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory_core::{
+use memquill_core::{
     Clock, Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
     PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
     WorkingStore, Written, operation,

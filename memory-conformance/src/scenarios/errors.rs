@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use memory_core::{
+use memquill_core::{
     Append, Backend, CountRecords, Delete, Error, ErrorKind, Feature, Get, GetMany, GetRecords,
     HealthStatus, ListEntries, Message, PageRequest, Put, PutCondition, ReadMessages, Rebind,
     RestoreEntries, RestoreMessages, RestoreRecords, Result, Retry, Scope, TextSearch,
@@ -54,7 +54,7 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
     if let Ok(store) = backend.vectors() {
         let get = GetRecords { namespace: String::new(), ids: vec![], with_embeddings: false };
         let count = CountRecords { namespace: "\0".into(), filter: None };
-        let space = memory_core::EmbeddingSpace::new("m", 2);
+        let space = memquill_core::EmbeddingSpace::new("m", 2);
         let search = VectorSearch::new("n", space, vec![0.0, 0.0], 1);
         answers.extend([
             (op::GET_RECORDS, store.get(scope, &get).await.map(drop)),
@@ -63,7 +63,7 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
             (op::LIST_NAMESPACES, store.namespaces(scope, &page).await.map(drop)),
         ]);
         if backend.capabilities().has(Feature::Restoring) {
-            let space = memory_core::EmbeddingSpace::new("", 2);
+            let space = memquill_core::EmbeddingSpace::new("", 2);
             let restore =
                 RestoreRecords { namespace: "n".into(), space, records: vec![], overwrite: false };
             answers.push((op::RESTORE_RECORDS, store.restore(scope, &restore).await.map(drop)));

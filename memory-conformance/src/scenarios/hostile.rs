@@ -5,7 +5,7 @@ mod scopes;
 mod vectors;
 mod working;
 
-use memory_core::{IDENTIFIER_BYTES, Scope};
+use memquill_core::{IDENTIFIER_BYTES, Scope};
 
 use crate::scenario::{Scenario, Test};
 

@@ -9,7 +9,7 @@ mod working;
 use std::fmt::Debug;
 use std::future::Future;
 
-use memory_core::{Error, Result, Timestamp};
+use memquill_core::{Error, Result, Timestamp};
 use proptest::collection::vec;
 use proptest::strategy::{Just, Strategy};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
@@ -21,7 +21,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     [conversations::ALL, working::ALL, vectors::ALL, filters::ALL, windows::ALL].concat()
 }
 
-/// How many random cases a property is tried on, unless `MEMORY_CONFORMANCE_CASES` says otherwise.
+/// How many random cases a property is tried on, unless `MEMQUILL_CONFORMANCE_CASES` says otherwise.
 const CASES: u32 = 24;
 
 /// Tries the property on random values, and panics with the simplest that it does not hold for.
@@ -34,7 +34,7 @@ async fn holds<S, V, F>(
     V: Debug + Send + 'static,
     F: Future<Output = std::result::Result<(), String>>,
 {
-    let cases = std::env::var("MEMORY_CONFORMANCE_CASES");
+    let cases = std::env::var("MEMQUILL_CONFORMANCE_CASES");
     let config = Config {
         cases: cases.ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES),
         failure_persistence: None,

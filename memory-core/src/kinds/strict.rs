@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 /// The struct must not flatten others into itself: serde does not tell the keys of such.
 ///
 /// ```
-/// use memory_core::kinds::{ConversationBufferConfig, strict};
+/// use memquill_core::kinds::{ConversationBufferConfig, strict};
 /// let object = serde_json::json!({"max_mesages": 5});
 /// let error = strict::from_object::<ConversationBufferConfig>("config", object.as_object().unwrap())
 ///     .unwrap_err();

@@ -1,6 +1,6 @@
 //! What is there in the end.
 
-use agent_memory::{Facet, Memory, Result};
+use memquill::{Facet, Memory, Result};
 
 use crate::operation::{Answer, CONVERSATION, Operation, Seen, WINDOW, scope, scopes};
 use crate::perform::perform;

@@ -2,7 +2,7 @@
 //! everything that was asked and answered is checked against what is there (contract: G1, G5 to
 //! G8, C1, C3, W2, W3, W6, V12).
 //!
-//! A [`Workload`] does seeded random operations through a [`Memory`](agent_memory::Memory) and puts
+//! A [`Workload`] does seeded random operations through a [`Memory`](memquill::Memory) and puts
 //! each into a [`History`]; the [`Proxy`] breaks the network at a chosen phase of a request; and
 //! [`check`] says which promises the history shows broken. `tests/main.rs` has the stores, the
 //! faults, and a test for each pair of them.

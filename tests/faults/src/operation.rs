@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use agent_memory::{EmbeddingSpace, Scope};
+use memquill::{EmbeddingSpace, Scope};
 use serde::{Deserialize, Serialize};
 
 /// How many scopes there are: two nodes of one user, another user, and one of whom everything is

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_memory::{
+use memquill::{
     Append, Delete, DeleteRecords, Entry, Get, GetMany, GetRecords, Increment, ListEntries, Memory,
     Message, NewRecord, PageRequest, Put, PutCondition, PutMany, ReadMessages, Record, Result,
     Retention, Scope, Selection, StoreRecords, StoredMessage, TextSearch, Timestamp, Trim,

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use agent_memory::Facet;
 use fastrand::Rng;
+use memquill::Facet;
 
 use crate::operation::{Answer, CLEARED, Condition, Operation, Tag, scopes};
 

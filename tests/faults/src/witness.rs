@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent_memory::Result;
-use agent_memory::layer::{Call, Policy};
+use memquill::Result;
+use memquill::layer::{Call, Policy};
 
 tokio::task_local! {
     /// Of the call that this task makes.
@@ -25,7 +25,7 @@ impl Policy for Witness {
         N: Fn() -> F + Send + Sync,
     {
         let result = next().await;
-        if result.as_ref().is_err_and(agent_memory::Error::maybe_applied) {
+        if result.as_ref().is_err_and(memquill::Error::maybe_applied) {
             let _ = UNCERTAIN.try_with(|uncertain| uncertain.store(true, Ordering::Relaxed));
         }
         result

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use agent_memory::{Facet, Memory};
+use memquill::{Facet, Memory};
 use tokio::task::JoinSet;
 
 use crate::history::{History, Outcome, Progress};

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use agent_memory::Layers;
-use memory_faults::{History, Workload};
+use memquill::Layers;
+use memquill_faults::{History, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Fill;
 use crate::trial::{Places, layers};
 
 /// Holds the errand of a child, as JSON.
-pub(crate) const ERRAND: &str = "MEMORY_FAULTS_ERRAND";
+pub(crate) const ERRAND: &str = "MEMQUILL_FAULTS_ERRAND";
 /// Holds a time in seconds, where the child's clock was set back to before it.
-pub(crate) const BEFORE: &str = "MEMORY_FAULTS_BEFORE";
+pub(crate) const BEFORE: &str = "MEMQUILL_FAULTS_BEFORE";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Errand {

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use memory_faults::Expected;
+use memquill_faults::Expected;
 use tempfile::TempDir;
 
 use crate::child::BEFORE;

@@ -1,7 +1,7 @@
 //! Memories composed of several stores: a client that is killed leaves each of them whole.
 
-use agent_memory::Facet;
-use memory_faults::Expected;
+use memquill::Facet;
+use memquill_faults::Expected;
 
 use crate::process::kill_clients;
 use crate::trial::Places;

@@ -1,7 +1,7 @@
 //! A test for each store, fault and phase, as in `postgres::reset::after_the_request`.
 //!
-//! Every test prints the seed that all its dice come from; `MEMORY_FAULTS_SEED` gives one. With
-//! `MEMORY_FAULTS_MINUTES`, tests are drawn at random until the time is over, as `cargo xtask soak`
+//! Every test prints the seed that all its dice come from; `MEMQUILL_FAULTS_SEED` gives one. With
+//! `MEMQUILL_FAULTS_MINUTES`, tests are drawn at random until the time is over, as `cargo xtask soak`
 //! does.
 #![allow(
     clippy::unwrap_used,
@@ -59,7 +59,7 @@ impl Test {
 
     /// Runs it, and gives the message of its panic.
     fn run(&self, runtime: &Runtime, seed: u64) -> Result<(), String> {
-        eprintln!("{}: MEMORY_FAULTS_SEED={seed}", self.name);
+        eprintln!("{}: MEMQUILL_FAULTS_SEED={seed}", self.name);
         let run = AssertUnwindSafe(|| runtime.block_on((self.run)(seed)));
         std::panic::catch_unwind(run).map_err(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -118,7 +118,7 @@ fn once(runtime: &Arc<Runtime>, tests: Vec<Test>, mut arguments: Arguments) -> E
     let trials = tests.into_iter().map(|test| {
         let (name, missing) = (test.name.clone(), test.missing.clone());
         let store = name.split("::").next().unwrap_or_default();
-        let required = std::env::var("MEMORY_REQUIRE").unwrap_or_default();
+        let required = std::env::var("MEMQUILL_REQUIRE").unwrap_or_default();
         let required = required.split(',').any(|name| name.trim() == store);
         let (why, runtime) = (missing.clone(), Arc::clone(runtime));
         let trial = Trial::test(name, move || match &why {

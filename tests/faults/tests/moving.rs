@@ -1,8 +1,8 @@
 //! What one store holds is the same once it was copied to another: every ordered pair of stores that
 //! share a facet.
 
-use agent_memory::Backend;
-use memory_conformance::moves;
+use memquill::Backend;
+use memquill_conformance::moves;
 
 use crate::Test;
 #[cfg(feature = "postgres")]

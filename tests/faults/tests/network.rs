@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_faults::{Phase, Proxy, Trouble};
+use memquill_faults::{Phase, Proxy, Trouble};
 
 use crate::Test;
 use crate::trial::Trial;

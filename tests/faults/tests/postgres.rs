@@ -4,8 +4,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_memory::ErrorKind;
-use memory_faults::{Expected, Proxy, Running};
+use memquill::ErrorKind;
+use memquill_faults::{Expected, Proxy, Running};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -143,7 +143,7 @@ async fn two_schemas(seed: u64) {
     trial
         .run(async |running| {
             let before = comment().await;
-            mark("agent-memory schema 999").await;
+            mark("memquill schema 999").await;
             running.ended(60).await;
             let error = registry().connect(&url.parse().unwrap()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{error}");

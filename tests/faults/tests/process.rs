@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use memory_faults::{Expected, History};
+use memquill_faults::{Expected, History};
 
 use crate::child::{ERRAND, Errand, Work};
 use crate::trial::{Places, verify};

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
 
-use agent_memory::ErrorKind;
-use memory_faults::{Expected, Proxy};
+use memquill::ErrorKind;
+use memquill_faults::{Expected, Proxy};
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 
 use self::fixture::{Fixture, obliging};

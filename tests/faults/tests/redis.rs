@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use agent_memory::ErrorKind;
-use memory_faults::{Expected, Proxy, Running};
+use memquill::ErrorKind;
+use memquill_faults::{Expected, Proxy, Running};
 use parking_lot::Mutex;
 
 use self::server::{Server, has};

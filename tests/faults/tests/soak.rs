@@ -10,13 +10,13 @@ use crate::trial::seed;
 
 /// How long, if at all.
 pub(crate) fn minutes() -> Option<u64> {
-    std::env::var("MEMORY_FAULTS_MINUTES").ok()?.parse().ok()
+    std::env::var("MEMQUILL_FAULTS_MINUTES").ok()?.parse().ok()
 }
 
 pub(crate) fn run(runtime: &Runtime, tests: &[Test], minutes: u64) -> ExitCode {
     let (start, length) = (Instant::now(), Duration::from_mins(minutes));
     let seed = seed();
-    println!("soak: {minutes} minutes, MEMORY_FAULTS_SEED={seed}");
+    println!("soak: {minutes} minutes, MEMQUILL_FAULTS_SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let here: Vec<&Test> = tests.iter().filter(|test| test.missing.is_none()).collect();
     let mut runs = 0;

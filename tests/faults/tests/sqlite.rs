@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use agent_memory::ErrorKind;
-use memory_faults::Expected;
+use memquill::ErrorKind;
+use memquill_faults::Expected;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tempfile::TempDir;

@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agent_memory::{Facet, Layers, Memory, Registry, Result, Retries};
-use memory_faults::{Event, Expected, Found, History, Running, Witness, Workload, check};
+use memquill::{Facet, Layers, Memory, Registry, Result, Retries};
+use memquill_faults::{Event, Expected, Found, History, Running, Witness, Workload, check};
 use serde::{Deserialize, Serialize};
 
 /// The seed that was asked for, or any.
 pub(crate) fn seed() -> u64 {
-    let asked = std::env::var("MEMORY_FAULTS_SEED").ok();
+    let asked = std::env::var("MEMQUILL_FAULTS_SEED").ok();
     asked.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..))
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use agent_memory::json::Object;
-use agent_memory::kinds::{Document, VectorDatabase};
-use agent_memory::text::Language;
-use agent_memory::{Message, Result, Role, StoredMessage, content_hash};
+use memquill::json::Object;
+use memquill::kinds::{Document, VectorDatabase};
+use memquill::text::Language;
+use memquill::{Message, Result, Role, StoredMessage, content_hash};
 use serde_json::Value;
 
 use crate::args;

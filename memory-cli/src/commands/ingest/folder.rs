@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use agent_memory::json::Object;
-use agent_memory::kinds::Document;
-use agent_memory::{Record, Result};
+use memquill::json::Object;
+use memquill::kinds::Document;
+use memquill::{Record, Result};
 use serde_json::Value;
 
 use super::passages::ending;

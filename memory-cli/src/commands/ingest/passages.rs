@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use agent_memory::json::{self, Object};
-use agent_memory::kinds::{Document, strict};
-use agent_memory::text::Language;
-use agent_memory::{Error, Record, Result, content_hash};
+use memquill::json::{self, Object};
+use memquill::kinds::{Document, strict};
+use memquill::text::Language;
+use memquill::{Error, Record, Result, content_hash};
 use serde::Deserialize;
 use serde_json::Value;
 use text_splitter::{MarkdownSplitter, TextSplitter};

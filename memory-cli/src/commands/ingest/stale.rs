@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use agent_memory::kinds::{Document, VectorDatabase};
-use agent_memory::{
+use memquill::kinds::{Document, VectorDatabase};
+use memquill::{
     Field, Filter, Limits, PageRequest, Record, Result, ScanRecords, Scope, Selection, Test,
     VectorStore, content_hash,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use memory_core::{Backend, Facet, Message, ReadMessages, Retention};
+use memquill_core::{Backend, Facet, Message, ReadMessages, Retention};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{
@@ -209,7 +209,7 @@ async fn read_while_appending(
     test: &Test,
     items: usize,
     retention: Option<Retention>,
-    check: fn(&memory_core::Messages),
+    check: fn(&memquill_core::Messages),
 ) {
     let writer = Conversation::new(test);
     let reader = writer.over(&test.connect().await);

@@ -1,6 +1,6 @@
 //! Numbering, order and clearing (C1, C2, C9).
 
-use memory_core::{Facet, Message, PageRequest};
+use memquill_core::{Facet, Message, PageRequest};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{Conversation, batch, batch_with_ids, conflict, numbers, seqs};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{
+use memquill_core::{
     Facet, HeuristicCounter, Message, ReadMessages, Role, StoredMessage, Timestamp,
     TokenCounter as _, Window,
 };

@@ -1,6 +1,6 @@
 //! C11: messages are put back as they were elsewhere.
 
-use memory_core::{
+use memquill_core::{
     ErrorKind, Facet, Message, ReadMessages, RestoreMessages, Restored, Result, Retention, Role,
     StoredMessage, Timestamp,
 };
@@ -85,7 +85,7 @@ async fn messages_come_back_with_their_numbers_and_times(test: Test) {
         stored(7, silent),
         stored(8, Message::new(Role::Tool, "42")),
     ];
-    if test.has(memory_core::Feature::SafeRetry) {
+    if test.has(memquill_core::Feature::SafeRetry) {
         all.push(stored(11, rich()));
     }
     let restored = restore(&conversation, all.clone()).await;
@@ -139,7 +139,7 @@ async fn a_conversation_without_messages_keeps_its_numbering(test: Test) {
     assert_eq!((statistics.message_count, statistics.last_seq), (0, 6));
     let listed = conversation
         .store()
-        .list(conversation.scope(), &memory_core::PageRequest::default())
+        .list(conversation.scope(), &memquill_core::PageRequest::default())
         .await
         .unwrap();
     assert_eq!(listed.items.len(), 1, "it is listed, as a cleared one is");

@@ -1,6 +1,6 @@
 //! Retention (C4).
 
-use memory_core::{Facet, HeuristicCounter, Message, Retention, Role, TokenCounter as _};
+use memquill_core::{Facet, HeuristicCounter, Message, Retention, Role, TokenCounter as _};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{Conversation, Dice, batch, numbers, weighted};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{Facet, Message, Retention, Role};
+use memquill_core::{Facet, Message, Retention, Role};
 use serde_json::json;
 
 use crate::scenario::{Family, Test, scenarios};

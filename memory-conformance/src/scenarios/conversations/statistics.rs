@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{ConversationStatistics, Facet, PageRequest, Retention, Role, StoredMessage};
+use memquill_core::{ConversationStatistics, Facet, PageRequest, Retention, Role, StoredMessage};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{Conversation, batch, batch_with_ids, weighted};

@@ -1,6 +1,6 @@
 //! Administration: migration, the listing of users, purging of records (G13, W8).
 
-use memory_core::{
+use memquill_core::{
     Backend, CountRecords, ErrorKind, Feature, NewRecord, PageRequest, Result, Scope,
 };
 

@@ -1,6 +1,6 @@
 //! Dropped futures (G7).
 
-use memory_core::CountRecords;
+use memquill_core::CountRecords;
 
 use super::traces::{look, plant, record, records};
 use crate::scenario::{Family, Test, scenarios};
@@ -15,7 +15,7 @@ scenarios! {
 
 async fn a_store_of_records_that_is_dropped_is_done_or_not_done(test: Test) {
     let Ok(vectors) = test.backend().vectors() else { return };
-    if !test.has(memory_core::Feature::AtomicRecords) {
+    if !test.has(memquill_core::Feature::AtomicRecords) {
         return;
     }
     let scope = test.scope();

@@ -1,6 +1,6 @@
 //! Acknowledged writes (G6).
 
-use memory_core::Scope;
+use memquill_core::Scope;
 
 use super::traces::{look, plant, uproot};
 use crate::scenario::{Family, Test, scenarios};

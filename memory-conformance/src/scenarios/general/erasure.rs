@@ -1,6 +1,6 @@
 //! Erasure of a user (G12).
 
-use memory_core::{
+use memquill_core::{
     Append, DeleteRecords, EmbeddingSpace, ErasureReceipt, Feature, NewRecord, PageRequest, Put,
     Scope, Selection, StoreRecords,
 };

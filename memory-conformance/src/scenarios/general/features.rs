@@ -1,7 +1,7 @@
 //! What is claimed and what is not (G10).
 
-use memory_core::json::Object;
-use memory_core::{
+use memquill_core::json::Object;
+use memquill_core::{
     Append, CountRecords, Delete, Entry, ErrorKind, Facet, Feature, Filter, Get, Message, Put,
     PutCondition, Rebind, RestoreEntries, RestoreMessages, RestoreRecords, Result, Retention,
     Scope, StoreRecords, TextSearch, Timestamp, Trim,

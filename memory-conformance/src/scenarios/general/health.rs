@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use memory_core::HealthStatus;
+use memquill_core::HealthStatus;
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::together;

@@ -1,6 +1,6 @@
 //! Identifiers (G2).
 
-use memory_core::{
+use memquill_core::{
     Append, EmbeddingSpace, ErrorKind, Facet, Feature, GetRecords, ListEntries, Message, NewRecord,
     PageRequest, Put, ReadMessages, Result, Scope, StoreRecords,
 };

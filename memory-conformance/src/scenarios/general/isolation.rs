@@ -1,6 +1,6 @@
 //! Isolation of scopes (G1).
 
-use memory_core::{Delete, DeleteRecords, PageRequest, Scope, Selection};
+use memquill_core::{Delete, DeleteRecords, PageRequest, Scope, Selection};
 
 use super::traces::{look, plant, uproot};
 use crate::scenario::{Family, Test, scenarios};

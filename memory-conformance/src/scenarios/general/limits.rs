@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use memory_core::{
+use memquill_core::{
     Append, CountRecords, EmbeddingSpace, ErrorKind, FILTER_DEPTH, Feature, Field, Filter, Get,
     GetRecords, Limits, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, Result,
     StoreRecords, VectorSearch,
@@ -173,9 +173,9 @@ async fn an_empty_batch_is_refused(test: Test) {
         refused(vectors.store(&scope, &records(vec![])).await, ErrorKind::InvalidInput);
     }
     if let Ok(working) = test.backend().working() {
-        let request = memory_core::PutMany { entries: vec![] };
+        let request = memquill_core::PutMany { entries: vec![] };
         refused(working.put_many(&scope, &request).await, ErrorKind::InvalidInput);
-        let request = memory_core::GetMany { keys: vec![], extend: None };
+        let request = memquill_core::GetMany { keys: vec![], extend: None };
         refused(working.get_many(&scope, &request).await, ErrorKind::InvalidInput);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use memory_core::{
+use memquill_core::{
     Append, Backend, Cursor, Delete, DeleteRecords, ErrorKind, ListEntries, Message, Page,
     PageRequest, Put, Result, ScanRecords, Scope, Selection, StoreRecords,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{Append, Message, Put, Timestamp};
+use memquill_core::{Append, Message, Put, Timestamp};
 
 use super::traces::{record, records};
 use crate::scenario::{Family, Test, scenarios};

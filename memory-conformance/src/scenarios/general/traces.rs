@@ -1,6 +1,6 @@
 //! Leaving something in every facet of a scope, and looking for it in every way of reading.
 
-use memory_core::{
+use memquill_core::{
     Append, Backend, ConversationStore, CountRecords, DeleteRecords, EmbeddingSpace, Feature, Get,
     GetMany, GetRecords, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, Result,
     ScanRecords, Scope, Selection, StoreRecords, TextSearch, VectorSearch, VectorStore,

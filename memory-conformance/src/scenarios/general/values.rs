@@ -1,7 +1,7 @@
 //! Values (G3).
 
-use memory_core::json::{Object, identical};
-use memory_core::{
+use memquill_core::json::{Object, identical};
+use memquill_core::{
     Append, Entry, ErrorKind, Get, GetRecords, ListEntries, Message, NewRecord, Put, ReadMessages,
     Result,
 };

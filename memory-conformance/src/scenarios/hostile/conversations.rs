@@ -1,7 +1,7 @@
 //! Hostile conversations and messages.
 
-use memory_core::json::identical;
-use memory_core::{
+use memquill_core::json::identical;
+use memquill_core::{
     Append, Facet, Message, PageRequest, ReadMessages, Retention, Role, Scope, Trim,
 };
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use memory_core::{
+use memquill_core::{
     Append, CountRecords, EmbeddingSpace, Get, Message, NewRecord, PageRequest, Put, ReadMessages,
     Scope, StoreRecords,
 };

@@ -1,6 +1,6 @@
 //! Hostile records, filters and queries.
 
-use memory_core::{
+use memquill_core::{
     EmbeddingSpace, Facet, Feature, Field, Filter, NewRecord, PageRequest, Selection,
     Test as Check, text,
 };

@@ -1,7 +1,9 @@
 //! Hostile keys and values.
 
-use memory_core::json::{identical, identical_objects};
-use memory_core::{Delete, Facet, Get, GetMany, Increment, ListEntries, PageRequest, Put, PutMany};
+use memquill_core::json::{identical, identical_objects};
+use memquill_core::{
+    Delete, Facet, Get, GetMany, Increment, ListEntries, PageRequest, Put, PutMany,
+};
 use serde_json::{Value, json};
 
 use super::strings;

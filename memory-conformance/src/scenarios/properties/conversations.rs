@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::{
+use memquill_core::{
     Append, ConversationStore as _, Facet, Feature, ManualClock, Message, PageRequest,
     ReadMessages, RestoreMessages, Retention, Role, StoredMessage, Timestamp, Trim,
 };

@@ -1,8 +1,8 @@
 //! Random filters on random records, compared with core's evaluator.
 
-use memory_core::Test as Check;
-use memory_core::json::Object;
-use memory_core::{Facet, Feature, Field, Filter, NewRecord, Selection};
+use memquill_core::Test as Check;
+use memquill_core::json::Object;
+use memquill_core::{Facet, Feature, Field, Filter, NewRecord, Selection};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;

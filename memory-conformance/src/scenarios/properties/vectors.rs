@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::text::Language;
-use memory_core::{
+use memquill_core::text::Language;
+use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Facet, Feature, GetRecords, Hit, ManualClock,
     NewRecord, Outcome, PageRequest, QueryEmbedding, Rebind, Result, ScanRecords, Scope,
     SearchResult, Selection, StoreRecords, TextSearch, Timestamp, VectorSearch, VectorStore,

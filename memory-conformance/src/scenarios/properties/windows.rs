@@ -1,6 +1,6 @@
 //! Windows cut from what a store returns (C7), on random conversations.
 
-use memory_core::{Append, Facet, Message, ReadMessages, Role, StoredMessage, Window};
+use memquill_core::{Append, Facet, Message, ReadMessages, Role, StoredMessage, Window};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Strategy, any, prop_oneof};

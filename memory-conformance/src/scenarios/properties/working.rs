@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory_core::{
+use memquill_core::{
     Delete, Entry, Facet, Feature, Get, GetMany, Increment, Incremented, ListEntries, ManualClock,
     PageRequest, Put, PutCondition, PutMany, RestoreEntries, Result, Scope, Timestamp,
     WorkingStore, Written,
@@ -79,7 +79,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn long() -> impl Strategy<Value = Duration> {
-    select(vec![Duration::from_hours(1), Duration::from_hours(48), memory_core::MAX_TTL])
+    select(vec![Duration::from_hours(1), Duration::from_hours(48), memquill_core::MAX_TTL])
 }
 
 fn which() -> impl Strategy<Value = Which> {

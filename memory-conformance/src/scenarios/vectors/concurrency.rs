@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use memory_core::{
+use memquill_core::{
     EmbeddingSpace, ErrorKind, Facet, Feature, NewRecord, Outcome, PageRequest, Selection,
 };
 use serde_json::json;

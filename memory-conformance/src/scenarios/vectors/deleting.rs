@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{Facet, Outcome, Selection};
+use memquill_core::{Facet, Outcome, Selection};
 use serde_json::json;
 
 use super::support::{HALF, MINUS_X, Namespace, X, Y, filter, ids, record, tagged, text};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{Facet, Feature, NewRecord, Outcome, PageRequest, Selection, TextSearch};
+use memquill_core::{Facet, Feature, NewRecord, Outcome, PageRequest, Selection, TextSearch};
 use serde_json::json;
 
 use super::support::{HALF, Namespace, X, Y, filter, ids, record, text};
@@ -158,14 +158,14 @@ async fn a_ttl_is_from_a_millisecond_to_a_hundred_years(test: Test) {
     for refused in [
         Duration::ZERO,
         Duration::from_micros(999),
-        memory_core::MAX_TTL + Duration::from_millis(1),
+        memquill_core::MAX_TTL + Duration::from_millis(1),
         Duration::MAX,
     ] {
         notes.try_store(vec![with(refused)]).await.unwrap_err();
     }
-    notes.put(with(memory_core::MAX_TTL)).await;
+    notes.put(with(memquill_core::MAX_TTL)).await;
     assert_eq!(notes.count(None).await, 1);
-    notes.put(with(memory_core::MIN_TTL)).await;
+    notes.put(with(memquill_core::MIN_TTL)).await;
     test.pass(Duration::from_millis(2)).await;
     notes.assert_empty(&test).await;
 }

@@ -1,6 +1,6 @@
 //! V7: what does not match takes no place in a result.
 
-use memory_core::{Facet, Filter, Record, cosine_similarity};
+use memquill_core::{Facet, Filter, Record, cosine_similarity};
 use serde_json::json;
 
 use super::support::{

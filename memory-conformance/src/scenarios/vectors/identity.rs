@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use memory_core::text::Language;
-use memory_core::{ErrorKind, Facet, NewRecord, Outcome, content_hash};
+use memquill_core::text::Language;
+use memquill_core::{ErrorKind, Facet, NewRecord, Outcome, content_hash};
 use serde_json::json;
 
 use super::support::{HALF, Namespace, X, Y, object, record, tagged, text};

@@ -1,6 +1,6 @@
 //! V8: the filter language, compared with core's evaluator by every operation that filters.
 
-use memory_core::{Facet, Feature, Filter, NewRecord, Record, Selection};
+use memquill_core::{Facet, Feature, Filter, NewRecord, Record, Selection};
 use serde_json::{Value, json};
 
 use super::support::{HALF, Namespace, X, Y, filter, ids, object, sorted, tagged};

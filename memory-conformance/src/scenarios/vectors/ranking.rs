@@ -1,6 +1,6 @@
 //! V9: in what order a text finds records.
 
-use memory_core::{Facet, TextSearch};
+use memquill_core::{Facet, TextSearch};
 
 use super::support::{Namespace, X, ids, text};
 use crate::model;

@@ -1,6 +1,6 @@
 //! Reading by id, walking and listing (G1, G11), and what stays apart.
 
-use memory_core::{Facet, GetRecords, NamespaceSummary, PageRequest, ScanRecords, Scope};
+use memquill_core::{Facet, GetRecords, NamespaceSummary, PageRequest, ScanRecords, Scope};
 use serde_json::json;
 
 use super::support::{HALF, Namespace, X, Y, filter, noise_vectors, record, tagged};

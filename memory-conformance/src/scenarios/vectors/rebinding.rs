@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use memory_core::text::Language;
-use memory_core::{
+use memquill_core::text::Language;
+use memquill_core::{
     EmbeddingSpace, ErrorKind, Facet, NewRecord, PageRequest, Rebind, Result, Selection,
 };
 use serde_json::{Value, json};
@@ -89,8 +89,8 @@ async fn what_is_not_an_embedding_stays_as_it_was(test: Test) {
     assert_eq!(notes.get(&["a"]).await, before);
     let again = NewRecord { embedding: vec![3.0, 4.0], ..whole };
     let stored = rebound(&notes, &other).put(again).await;
-    assert_eq!(stored.outcome, memory_core::Outcome::Unchanged, "to the bit");
-    if test.has(memory_core::Feature::Filters) {
+    assert_eq!(stored.outcome, memquill_core::Outcome::Unchanged, "to the bit");
+    if test.has(memquill_core::Feature::Filters) {
         assert_eq!(notes.count(Some(filter(json!({"metadata.n": 1})))).await, 1);
     }
 }

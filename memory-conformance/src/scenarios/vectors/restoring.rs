@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use memory_core::text::Language;
-use memory_core::{
+use memquill_core::text::Language;
+use memquill_core::{
     EmbeddingSpace, ErrorKind, Facet, Feature, NewRecord, Outcome, PageRequest, Record,
     RestoreRecords, Restored, Result, Timestamp, content_hash,
 };
@@ -176,8 +176,10 @@ async fn words_find_what_was_restored(test: Test) {
     let notes = Namespace::new(&test);
     restore(&notes, vec![rich(), saying("b", "apples and pears")]).await;
     assert_eq!(notes.found("pears").await, ["b"]);
-    let stemmed =
-        memory_core::TextSearch { language: Some(Language::English), ..notes.words("runner run") };
+    let stemmed = memquill_core::TextSearch {
+        language: Some(Language::English),
+        ..notes.words("runner run")
+    };
     assert_eq!(ids(&notes.search_text(&stemmed).await), ["rich"]);
 }
 

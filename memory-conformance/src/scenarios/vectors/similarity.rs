@@ -1,6 +1,6 @@
 //! V4 to V6: how near, how near at least, and in what order.
 
-use memory_core::{Facet, Hit, QueryEmbedding, cosine_similarity};
+use memquill_core::{Facet, Hit, QueryEmbedding, cosine_similarity};
 
 use super::support::{HALF, MINUS_HALF, MINUS_X, Namespace, X, Y, ids, noise_vectors, record};
 use crate::scenario::{Family, Test, scenarios};

@@ -1,6 +1,6 @@
 //! V3: the embedding space that a namespace is bound to.
 
-use memory_core::{
+use memquill_core::{
     EmbeddingSpace, ErrorKind, Facet, NamespaceSummary, PageRequest, QueryEmbedding, Result,
     Selection,
 };

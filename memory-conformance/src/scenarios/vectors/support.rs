@@ -1,7 +1,7 @@
 //! A namespace to store into and search in, and vectors whose similarities are exact.
 
-use memory_core::json::Object;
-use memory_core::{
+use memquill_core::json::Object;
+use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Feature, Filter, GetRecords, NewRecord, Page,
     PageRequest, Record, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
     StoredRecord, TextSearch, VectorSearch, VectorStore,

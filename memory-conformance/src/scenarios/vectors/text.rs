@@ -1,7 +1,7 @@
 //! V9: which records a text finds.
 
-use memory_core::text::Language;
-use memory_core::{Facet, NewRecord, QueryEmbedding};
+use memquill_core::text::Language;
+use memquill_core::{Facet, NewRecord, QueryEmbedding};
 
 use super::support::{HALF, Namespace, X, ids, record, sorted, text};
 use crate::scenario::{Family, Test, scenarios};
@@ -246,9 +246,9 @@ async fn numbers_and_marks_are_words_as_the_analyzer_says(test: Test) {
     let records: Vec<NewRecord> = contents.iter().map(|content| text(content, content)).collect();
     notes.store(records).await;
     for query in contents {
-        let words = memory_core::text::words(query, None);
+        let words = memquill_core::text::words(query, None);
         let expected = contents.into_iter().filter(|content| {
-            memory_core::text::words(content, None).iter().any(|word| words.contains(word))
+            memquill_core::text::words(content, None).iter().any(|word| words.contains(word))
         });
         let expected = sorted(expected.map(String::from).collect());
         assert_eq!(sorted(notes.found(query).await), expected, "{query}");

@@ -1,6 +1,6 @@
 //! G3 to G6 and G12 for records: values, limits, whole batches, and what is kept.
 
-use memory_core::{
+use memquill_core::{
     ErrorKind, Facet, Filter, Limits, NewRecord, PageRequest, Record, Result, Scope, Selection,
     json,
 };
@@ -188,13 +188,13 @@ async fn filters_are_taken_to_their_limits(test: Test) {
     assert_eq!(notes.count(Some(any_of(limit - 1))).await, 1);
     let deep =
         |depth| (0..depth).fold(filter(json!({"metadata.v": 7})), |f, _| Filter::Not(Box::new(f)));
-    assert_eq!(notes.count(Some(deep(memory_core::FILTER_DEPTH))).await, 1);
+    assert_eq!(notes.count(Some(deep(memquill_core::FILTER_DEPTH))).await, 1);
     let found = notes.search(&notes.query(X, 10).with_filter(any_of(limit - 1))).await;
     assert_eq!(found.hits.len(), 1);
     for (wrong, names) in [
         (one_of(limit + 1), vec![limit, limit + 1]),
         (any_of(limit), vec![limit, limit + 1]),
-        (deep(memory_core::FILTER_DEPTH + 1), vec![memory_core::FILTER_DEPTH]),
+        (deep(memquill_core::FILTER_DEPTH + 1), vec![memquill_core::FILTER_DEPTH]),
     ] {
         let request = notes.query(X, 10).with_filter(wrong);
         assert_refused(notes.vectors.search(&notes.scope, &request).await, &names);
@@ -236,7 +236,7 @@ async fn what_is_stored_is_found_by_every_connection_at_once(test: Test) {
         assert_eq!(other.nearest(X, 100).await.len(), n + 1, "no window without it");
         assert_eq!(other.count(None).await, n as u64 + 1);
         assert_eq!(other.get(&[&id]).await.len(), 1);
-        if test.has(memory_core::Feature::TextSearch) {
+        if test.has(memquill_core::Feature::TextSearch) {
             assert_eq!(other.found("common").await.len(), n + 1);
         }
     }
@@ -264,8 +264,10 @@ async fn erasure_removes_the_users_records_and_counts_them(test: Test) {
         assert_eq!(listed.items, []);
     }
     assert_eq!(neighbour.nearest(X, 10).await, ["a"]);
-    let anew =
-        Namespace { space: memory_core::EmbeddingSpace::new("another-model", 2), ..notes.clone() };
+    let anew = Namespace {
+        space: memquill_core::EmbeddingSpace::new("another-model", 2),
+        ..notes.clone()
+    };
     anew.put(record("a", [1.0, 0.0])).await;
     assert_eq!(neighbour.delete(Selection::Namespace).await, 1);
     assert_eq!(anew.nearest([1.0, 0.0], 10).await, ["a"]);

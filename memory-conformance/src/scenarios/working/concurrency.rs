@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use memory_core::{Backend, Delete, Facet, GetMany, Put, PutCondition, PutMany};
+use memquill_core::{Backend, Delete, Facet, GetMany, Put, PutCondition, PutMany};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{LONG, Working, polled_at_most, together};
@@ -65,7 +65,7 @@ async fn of_many_puts_if_absent_one_wins(test: Test) {
 /// One answer is `Ok` and is what is stored; the others are conflicts that say its version.
 async fn assert_one_won(
     working: &Working,
-    answers: &[memory_core::Result<memory_core::Written>],
+    answers: &[memquill_core::Result<memquill_core::Written>],
     round: usize,
 ) {
     let winners: Vec<usize> =
@@ -74,7 +74,7 @@ async fn assert_one_won(
     let entry = working.get("key").await.expect("an entry");
     assert_eq!(entry.value, winners[0]);
     for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-        assert_eq!(error.kind(), memory_core::ErrorKind::Conflict, "{error:?}");
+        assert_eq!(error.kind(), memquill_core::ErrorKind::Conflict, "{error:?}");
         assert_eq!(error.current_version(), Some(entry.version), "{error:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use memory_core::{Facet, Put, PutCondition};
+use memquill_core::{Facet, Put, PutCondition};
 use serde_json::json;
 
 use crate::scenario::{Family, Test, scenarios};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use memory_core::{ErrorKind, Facet, MAX_TTL, Put};
+use memquill_core::{ErrorKind, Facet, MAX_TTL, Put};
 use serde_json::{Value, json};
 
 use crate::scenario::{Family, Test, scenarios};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{
+use memquill_core::{
     ErrorKind, Facet, MAX_TTL, MIN_TTL, Put, PutCondition, Timestamp, WorkingStatistics, Written,
 };
 use serde_json::json;
@@ -125,7 +125,7 @@ async fn an_expired_entry_is_absent_for_every_purpose(test: Test) {
     let working = expired(&test).await;
     assert_eq!(working.get("a").await, None);
     let keys = ["a", "b", "c"].map(String::from).to_vec();
-    let request = memory_core::GetMany { keys, extend: None };
+    let request = memquill_core::GetMany { keys, extend: None };
     let found = working.store().get_many(working.scope(), &request).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(working.keys("").await, ["c"]);

@@ -1,6 +1,6 @@
 //! Listings (W5).
 
-use memory_core::{Entry, Facet, ListEntries, PageRequest};
+use memquill_core::{Entry, Facet, ListEntries, PageRequest};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{AFTER_SHORT, LONG, SHORT, Working};

@@ -1,6 +1,6 @@
 //! Many entries in one step (W7, G5).
 
-use memory_core::{ErrorKind, Facet, GetMany, Put, PutCondition, PutMany};
+use memquill_core::{ErrorKind, Facet, GetMany, Put, PutCondition, PutMany};
 use serde_json::json;
 
 use crate::scenario::{Family, Test, scenarios};

@@ -1,6 +1,6 @@
 //! W9: entries are put back as they were elsewhere.
 
-use memory_core::{
+use memquill_core::{
     Entry, ErrorKind, Facet, ListEntries, MAX_RESTORED, PageRequest, PutCondition, RestoreEntries,
     Restored, Result, Timestamp,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memory_core::{Entry, ErrorKind, Facet, Get, GetMany, MAX_TTL};
+use memquill_core::{Entry, ErrorKind, Facet, Get, GetMany, MAX_TTL};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{AFTER_SHORT, LONG, SHORT, Working, refused};

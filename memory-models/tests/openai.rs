@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use memory_core::{Embedder as _, Error, ErrorKind, SecretString, normalize};
-use memory_embed::{OpenAiConfig, OpenAiEmbedder};
+use memquill_core::{Embedder as _, Error, ErrorKind, SecretString, normalize};
+use memquill_models::{OpenAiConfig, OpenAiEmbedder};
 use serde_json::json;
 
 use self::server::{Reply, Server, Stream, vector};

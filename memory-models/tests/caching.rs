@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future;
-use memory_core::{
+use memquill_core::{
     Embedder, EmbedderLimits, EmbeddingSpace, Error, ErrorKind, Result, check_batch,
 };
-use memory_embed::{CachingEmbedder, HashingEmbedder};
+use memquill_models::{CachingEmbedder, HashingEmbedder};
 use tokio::sync::Semaphore;
 
 /// Hashes, remembers what it was asked, and does nothing before it is let.

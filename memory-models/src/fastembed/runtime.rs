@@ -4,7 +4,7 @@
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 
-use memory_core::{Error, Result};
+use memquill_core::{Error, Result};
 
 /// Loads the library that is named, else the first one in `folders`, else the system's. The first
 /// one that was loaded serves the whole process.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use memory_core::text::words;
-use memory_core::{
+use memquill_core::text::words;
+use memquill_core::{
     Embedder, EmbedderLimits, EmbeddingSpace, Error, Limits, Result, check_batch, normalize,
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -36,7 +36,7 @@ enum Feature {
 /// any language; it knows nothing of meaning, and `car` is as far from `automobile` as from
 /// `banana`. Use it for tests, offline, or where word overlap is what is wanted.
 ///
-/// The words of a text (those of [`memory_core::text::words`]) and their runs of 3 to 5 characters
+/// The words of a text (those of [`memquill_core::text::words`]) and their runs of 3 to 5 characters
 /// are hashed to the numbers of the vector, each with a sign from a further bit of the hash, so
 /// that features that meet cancel out on average (Weinberger et al. 2009, "Feature Hashing for
 /// Large Scale Multitask Learning"). A feature that occurs n times weighs 1 + ln n. Vectors have
@@ -44,8 +44,8 @@ enum Feature {
 /// another way of hashing will have another model name.
 ///
 /// ```
-/// use memory_core::{Embedder, cosine_similarity};
-/// use memory_embed::HashingEmbedder;
+/// use memquill_core::{Embedder, cosine_similarity};
+/// use memquill_models::HashingEmbedder;
 ///
 /// let embedder = HashingEmbedder::default();
 /// assert_eq!(embedder.space().dimensions, 512);
@@ -161,7 +161,7 @@ impl Embedder for HashingEmbedder {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use memory_core::cosine_similarity;
+    use memquill_core::cosine_similarity;
     use proptest::prelude::*;
 
     use super::*;

@@ -4,14 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memory_core::SecretString;
+use memquill_core::SecretString;
 
 /// A model that runs in this process, by the feature `fastembed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FastembedConfig {
     /// The model: a folder with `model.onnx` and the tokenizer's files; else the name of such a
-    /// folder in `AGENT_MEMORY_MODELS` or in `agent-memory/models` of the user's cache folder; else
+    /// folder in `MEMQUILL_MODELS` or in `memquill/models` of the user's cache folder; else
     /// the name of a model that fastembed knows and fetches from its hub.
     pub model: String,
     /// What the model is called in embedding spaces, where it is not to be the folder's name or

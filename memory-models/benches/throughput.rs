@@ -1,5 +1,5 @@
 //! What the embedder costs over the model itself, and what batches gain:
-//! `cargo bench -p memory-embed --features fastembed`, with the model of `cargo xtask models`.
+//! `cargo bench -p memquill-models --features fastembed`, with the model of `cargo xtask models`.
 //!
 //! Both sides of a ratio take turns within one run, so that a busy machine slows both; printed are
 //! the ratio of the fastest turns and the median of the turns' ratios.
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use fastembed::{
     InitOptionsUserDefined, Pooling, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel,
 };
-use memory_core::Embedder as _;
-use memory_embed::{FastembedConfig, FastembedEmbedder, models_folder};
+use memquill_core::Embedder as _;
+use memquill_models::{FastembedConfig, FastembedEmbedder, models_folder};
 
 const MODEL: &str = "all-MiniLM-L6-v2";
 const WORDS: [&str; 16] = [

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fastembed::{InitOptionsUserDefined, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
-use memory_core::{Error, Result};
+use memquill_core::{Error, Result};
 use serde_json::Value;
 
 use crate::config::Pooling;

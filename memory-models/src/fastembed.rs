@@ -12,7 +12,7 @@ use ::fastembed::{
 };
 use async_trait::async_trait;
 use directories::ProjectDirs;
-use memory_core::{
+use memquill_core::{
     Embedder, EmbedderLimits, EmbeddingSpace, Error, Limits, Result, Retry, check_batch, normalize,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -226,7 +226,7 @@ impl Loader {
             Source::Hub(model) => {
                 let cache = models.ok_or_else(|| {
                     Error::config("there is no folder to fetch a model to")
-                        .with_hint("set AGENT_MEMORY_MODELS to one")
+                        .with_hint("set MEMQUILL_MODELS to one")
                 })?;
                 let mut options = TextInitOptions::new(model.clone())
                     .with_cache_dir(cache.join("hub"))
@@ -241,12 +241,12 @@ impl Loader {
     }
 }
 
-/// Where models are looked for by name and fetched to: `AGENT_MEMORY_MODELS`, else
-/// `agent-memory/models` in the user's cache folder. None without a home directory.
+/// Where models are looked for by name and fetched to: `MEMQUILL_MODELS`, else
+/// `memquill/models` in the user's cache folder. None without a home directory.
 pub fn models_folder() -> Option<PathBuf> {
-    match std::env::var_os("AGENT_MEMORY_MODELS").filter(|folder| !folder.is_empty()) {
+    match std::env::var_os("MEMQUILL_MODELS").filter(|folder| !folder.is_empty()) {
         Some(folder) => Some(folder.into()),
-        None => Some(ProjectDirs::from("", "", "agent-memory")?.cache_dir().join("models")),
+        None => Some(ProjectDirs::from("", "", "memquill")?.cache_dir().join("models")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A real model: all-MiniLM-L6-v2, which `cargo xtask models` makes.
 //!
-//! Without it these tests are ignored, or fail where `MEMORY_REQUIRE` names fastembed.
+//! Without it these tests are ignored, or fail where `MEMQUILL_REQUIRE` names fastembed.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 use std::num::NonZeroUsize;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use memory_core::{Embedder as _, ErrorKind, cosine_similarity, embed_documents};
-use memory_embed::{FastembedConfig, FastembedEmbedder, Pooling, models_folder};
+use memquill_core::{Embedder as _, ErrorKind, cosine_similarity, embed_documents};
+use memquill_models::{FastembedConfig, FastembedEmbedder, Pooling, models_folder};
 
 const MODEL: &str = "all-MiniLM-L6-v2";
 
@@ -18,8 +18,8 @@ type Test = fn(FastembedEmbedder);
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let there = models_folder().is_some_and(|models| models.join(MODEL).is_dir());
-    if !there && std::env::var("MEMORY_REQUIRE").unwrap_or_default().contains("fastembed") {
-        eprintln!("MEMORY_REQUIRE names fastembed, and there is no model: cargo xtask models");
+    if !there && std::env::var("MEMQUILL_REQUIRE").unwrap_or_default().contains("fastembed") {
+        eprintln!("MEMQUILL_REQUIRE names fastembed, and there is no model: cargo xtask models");
         return ExitCode::FAILURE;
     }
     let tests: [(&str, Test); 8] = [

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use memory_core::{Embedder, EmbedderLimits, EmbeddingSpace, Error, Result, check_batch};
+use memquill_core::{Embedder, EmbedderLimits, EmbeddingSpace, Error, Result, check_batch};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;

@@ -10,7 +10,7 @@ use async_openai::Client;
 use async_openai::config::Config;
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
-use memory_core::{Error, ExposeSecret as _, Result, SecretString};
+use memquill_core::{Error, ExposeSecret as _, Result, SecretString};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use rustls::pki_types::CertificateDer;
@@ -128,7 +128,7 @@ impl Service {
             .timeout(config.timeout)
             // A key is for the server that was named.
             .redirect(Policy::none())
-            .user_agent(concat!("agent-memory/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("memquill/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Error::config(format!("no HTTP client can be made: {error}")))?;
         let endpoint = Endpoint {

@@ -1,6 +1,6 @@
 //! Embedders: text in, vectors out.
 //!
-//! Each is one module and one type that implements [`memory_core::Embedder`]. What needs a model
+//! Each is one module and one type that implements [`memquill_core::Embedder`]. What needs a model
 //! or a service stands behind a cargo feature of its own; [`HashingEmbedder`] needs neither and is
 //! always there. How an embedder is to work is plain data, there whatever the features:
 //! [`FastembedConfig`], [`OpenAiConfig`].

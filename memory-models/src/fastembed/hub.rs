@@ -1,7 +1,7 @@
 //! Models by name.
 
 use fastembed::{EmbeddingModel, ModelInfo, TextEmbedding};
-use memory_core::{Error, Result, did_you_mean};
+use memquill_core::{Error, Result, did_you_mean};
 
 /// A model by its name, as in `BAAI/bge-small-en-v1.5`, with or without who published it, since
 /// fastembed often takes somebody else's conversion; or by fastembed's own name for it, as in
@@ -23,7 +23,7 @@ pub(super) fn model(name: &str) -> Result<ModelInfo<EmbeddingModel>> {
     }
     let codes = models.iter().map(|model| model.model_code.as_str());
     let hint = did_you_mean(name, codes).unwrap_or_else(|| {
-        "name a folder with model.onnx and its tokenizer, a folder of AGENT_MEMORY_MODELS (`cargo \
+        "name a folder with model.onnx and its tokenizer, a folder of MEMQUILL_MODELS (`cargo \
          xtask models` makes all-MiniLM-L6-v2), or a model that fastembed knows, as in \
          BAAI/bge-small-en-v1.5"
             .to_owned()

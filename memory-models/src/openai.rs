@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future;
-use memory_core::{
+use memquill_core::{
     Embedder, EmbedderLimits, EmbeddingSpace, Error, HeuristicCounter, Limits, Result,
     TokenCounter as _, check_batch, normalize,
 };

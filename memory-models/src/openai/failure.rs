@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use async_openai::error::OpenAIError;
-use memory_core::{Error, ErrorKind, ExposeSecret as _, Retry, SecretString};
+use memquill_core::{Error, ErrorKind, ExposeSecret as _, Retry, SecretString};
 use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
