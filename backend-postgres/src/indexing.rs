@@ -16,9 +16,9 @@ use crate::connect::quoted;
 /// How many matching records are searched exactly (V7); `search` has the same number.
 pub(crate) const FEW: u64 = 20_000;
 
-/// The number of the lock that whoever builds holds: "agent-ix" in ASCII. It is asked for, not
+/// The number of the lock that whoever builds holds: "mq-index" in ASCII. It is asked for, not
 /// waited for: who waits holds a snapshot, which the building would wait for in turn.
-const LOCK: &str = "SELECT pg_try_advisory_lock(7018690069350148472)";
+const LOCK: &str = "SELECT pg_try_advisory_lock(7886134353349338488)";
 const OUTGROWN: &str = "SELECT * FROM {schema}.outgrown($1)";
 const MARK: &str = "SELECT last FROM {schema}.mark_records($1, $2, $3, $4)";
 const FINISH: &str = "SELECT {schema}.finish_index($1, $2)";

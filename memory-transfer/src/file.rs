@@ -28,7 +28,7 @@ pub const FORMAT_VERSION: u32 = 1;
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Line {
     /// The first line.
-    AgentMemoryExport {
+    MemquillExport {
         version: u32,
     },
     /// A container of messages.
@@ -175,7 +175,7 @@ pub async fn export(
 ) -> Result<Counts> {
     let mut export =
         Export { out, hash: Sha256::new(), counts: Counts::default(), last_seq: 0, progress };
-    export.line(&Line::AgentMemoryExport { version: FORMAT_VERSION })?;
+    export.line(&Line::MemquillExport { version: FORMAT_VERSION })?;
     walk(from, whose, &mut export).await?;
     let sha256 = hex(&export.hash.clone().finalize());
     export.line(&Line::End { counts: export.counts, sha256 })?;
@@ -280,8 +280,8 @@ impl<'a> Lines<'a> {
     fn read(&mut self) -> Result<Option<Line>> {
         if self.number == 0 {
             match self.line()? {
-                Line::AgentMemoryExport { version } if version <= FORMAT_VERSION => {}
-                Line::AgentMemoryExport { version } => {
+                Line::MemquillExport { version } if version <= FORMAT_VERSION => {}
+                Line::MemquillExport { version } => {
                     return Err(Error::unsupported(format!(
                         "the export is of format {version}; this program reads up to \
                          {FORMAT_VERSION}"

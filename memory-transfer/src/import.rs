@@ -72,7 +72,7 @@ impl Restoring<'_> {
                 let request = RestoreEntries { entries: Vec::new(), overwrite: false };
                 self.begin(user, node, Batch::Entries(request)).await
             }
-            Line::AgentMemoryExport { .. } | Line::End { .. } => Err(misplaced()),
+            Line::MemquillExport { .. } | Line::End { .. } => Err(misplaced()),
             item => self.item(item).await,
         }
     }
