@@ -12,8 +12,8 @@ use crate::conversation::ConversationStore;
 use crate::error::{Error, Result};
 use crate::page::{Page, PageRequest};
 use crate::scope::Scope;
-use crate::secret::StoreUrl;
 use crate::shared_cache::SharedCache;
+use crate::store_url::StoreUrl;
 use crate::vector::VectorStore;
 use crate::working::WorkingStore;
 

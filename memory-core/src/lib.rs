@@ -26,8 +26,8 @@ pub mod operation;
 mod page;
 mod restore;
 mod scope;
-mod secret;
 mod shared_cache;
+mod store_url;
 mod suggest;
 pub mod text;
 mod time;
@@ -54,8 +54,9 @@ pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MI
 pub use page::{Cursor, Page, PageRequest};
 pub use restore::{MAX_RESTORED, RestoreEntries, RestoreMessages, RestoreRecords, Restored};
 pub use scope::Scope;
-pub use secret::{ExposeSecret, SecretString, StoreUrl};
+pub use secrecy::{ExposeSecret, SecretString};
 pub use shared_cache::{Lease, LookedUp, SharedCache, SharedKey};
+pub use store_url::{ServerHost, ServerUrl, StoreUrl, UrlOptions};
 pub use suggest::did_you_mean;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 #[cfg(feature = "tiktoken")]

@@ -1,12 +1,24 @@
-//! What must not print (contract, E3).
+//! Store URLs: read in one place for every driver, and printed without secrets (contract, E3).
+
+mod options;
+mod server;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use secrecy::{ExposeSecret, SecretString};
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::{Url, form_urlencoded};
 
+pub use self::options::UrlOptions;
+pub use self::server::{ServerHost, ServerUrl};
 use crate::error::{Error, Result};
+
+/// Says how to write what breaks a URL. No error that carries it repeats a part of the URL: it may
+/// be a piece of a password (E3).
+const ESCAPE_HINT: &str = "percent-encode / ? # @ : and % in a user, password, database or option \
+     as %2F %3F %23 %40 %3A and %25, or give the password by password_env=NAME, the name of an \
+     environment variable";
 
 /// Query parameters whose values are credentials.
 const SECRET_PARAMETERS: [&str; 7] =
@@ -30,6 +42,26 @@ impl StoreUrl {
     pub fn expose(&self) -> &str {
         self.secret.expose_secret()
     }
+
+    /// Returns the text between the scheme's colon and the options, as it is written: a path for
+    /// an embedded store. It may hold credentials.
+    pub fn body(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The body and the options, both without the characters between them.
+    fn parts(&self) -> (&str, &str) {
+        let rest = self.expose().split_once(':').map_or("", |(_, rest)| rest);
+        rest.split_once('?').unwrap_or((rest, ""))
+    }
+}
+
+/// Decodes percent escapes. A `+` stays a plus sign: keys and passwords hold it.
+fn decode(what: &str, text: &str) -> Result<String> {
+    percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| {
+        Error::config(format!("{what} in the URL is not UTF-8 after percent-decoding"))
+            .with_hint("percent-encode the bytes of its UTF-8 form")
+    })
 }
 
 impl FromStr for StoreUrl {
