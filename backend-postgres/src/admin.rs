@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, R
 use crate::backend::one;
 use crate::codec::{get, get_count, size};
 use crate::config::Config;
-use crate::connect::{SERVER, Server, VERSION_PREFIX, quoted};
+use crate::connect::{SERVER, Server, VERSION_PREFIX, grants, quoted};
 use crate::error::{During, translate};
 use crate::indexing::Builder;
 
@@ -46,6 +46,21 @@ pub(crate) const VECTOR_SCHEMA: &str = "
 SELECT quote_ident(n.nspname) FROM pg_extension AS e
 JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'";
 const ROLE: &str = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)";
+/// Everything in a schema that no extension brought, tables first. Whatever is in a schema depends
+/// on it, be it a table or an operator.
+const OBJECTS: &str = "
+SELECT DISTINCT o.type || ' ' || o.identity AS object, o.type <> 'table' AS is_other
+FROM pg_namespace AS n
+JOIN pg_depend AS d
+    ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid AND d.deptype = 'n'
+CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS o
+WHERE n.nspname = $1 AND o.schema = quote_ident(n.nspname)
+    AND NOT EXISTS (
+        SELECT FROM pg_depend AS e
+        WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+ORDER BY 2, 1";
+/// The most objects of others that an error names.
+const MAX_NAMED: usize = 8;
 const PURGE_RECORDS: &str = "SELECT purged FROM {schema}.purge_records($1)";
 const PURGE_ENTRIES: &str = "SELECT purged FROM {schema}.purge_entries($1)";
 const LIST_USERS: &str = "SELECT user_id FROM {schema}.list_users($1, $2)";
@@ -101,8 +116,13 @@ impl Administration {
         if done > STEPS.len() {
             server.check_schema(&self.config.schema)?; // says that it is newer
         }
+        if done == 0 {
+            self.check_empty(connection).await?;
+        }
         let schema = quoted(self.config.schema.name());
-        run(connection, &format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+        if !server.has_schema() {
+            run(connection, &format!("CREATE SCHEMA {schema}")).await?;
+        }
         run(connection, "CREATE EXTENSION IF NOT EXISTS vector").await.map_err(|error| {
             error.with_hint(
                 "install pgvector on the server, and let a superuser run CREATE EXTENSION vector",
@@ -119,9 +139,35 @@ impl Administration {
             self.grant(connection, role).await?;
         }
         let version = STEPS.len();
-        run(connection, &format!("COMMENT ON SCHEMA {schema} IS '{VERSION_PREFIX}{version}'"))
-            .await?;
+        let mark =
+            format!("COMMENT ON TABLE {schema}.conversations IS '{VERSION_PREFIX}{version}'");
+        run(connection, &mark).await?;
         Ok(STEPS[done..].iter().map(|(name, _)| (*name).to_owned()).collect())
+    }
+
+    /// Refuses a schema that holds anything of others: among their tables, ours could not be told
+    /// from theirs, and a name of theirs would be in the way of one of ours.
+    async fn check_empty(&self, connection: &mut PgConnection) -> Result<()> {
+        let name = self.config.schema.name();
+        let query = sqlx::query(OBJECTS).bind(name);
+        let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<&str> =
+            rows.iter().take(MAX_NAMED).map(|row| get(row, "object")).collect::<Result<_>>()?;
+        let more = match rows.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(Error::config(format!(
+            "the schema {name:?} holds what is not memquill's: {}{more}",
+            named.join(", ")
+        ))
+        .with_hint(
+            "choose another schema, such as ?schema=memquill; it is created if it does not exist \
+             (docs/operations.md says how to move memquill's tables out of a schema of others)",
+        ))
     }
 
     /// Creates the role if it is not there, and lets it work on the data.
@@ -133,12 +179,7 @@ impl Administration {
                 format!("CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER");
             run(connection, &create).await?;
         }
-        let schema = quoted(self.config.schema.name());
-        let grants = format!(
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
-             GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
-        );
-        run(connection, &grants).await
+        run(connection, &grants(&self.config.schema, &role)).await
     }
 
     /// Calls a purging function until it finds nothing more, and counts what is gone.

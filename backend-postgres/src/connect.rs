@@ -33,16 +33,30 @@ SELECT
         WHEN NOT pg_has_role(session_user, worker.oid, 'MEMBER')
             THEN 'is not one that the connection may step down to'
     END AS unfit,
-    head.oid IS NOT NULL AS migrated,
-    coalesce(obj_description(home.oid, 'pg_namespace'), '') AS schema_version,
+    home.oid IS NOT NULL AS has_schema,
+    coalesce(obj_description(head.oid, 'pg_class'), '') AS schema_version,
     coalesce(has_table_privilege(worker.oid, head.oid, 'INSERT'), false) AS is_granted
 FROM (SELECT) AS nothing
 LEFT JOIN pg_roles AS worker ON worker.rolname = coalesce($2, session_user)
 LEFT JOIN pg_namespace AS home ON home.nspname = $1
 LEFT JOIN pg_class AS head ON head.relnamespace = home.oid AND head.relname = 'conversations'";
 
-/// What the schema's comment starts with; the number of its steps follows.
+/// What the comment of the table `conversations` starts with; the number of the schema's steps
+/// follows. A table of this name without such a comment is somebody else's.
 pub(crate) const VERSION_PREFIX: &str = "memquill schema ";
+
+/// The tables, each of which the data role may read and write.
+const TABLES: [&str; 7] = [
+    "conversations",
+    "conversation_buffers",
+    "message_ids",
+    "namespaces",
+    "embeddings",
+    "embedding_words",
+    "memory_data",
+];
+/// The sequences, each of which the data role may take numbers from.
+const SEQUENCES: [&str; 2] = ["record_numbers", "entry_versions"];
 
 /// The versions of Postgres and pgvector that the driver is for.
 const OLDEST_SERVER: i32 = 150_000;
@@ -62,7 +76,7 @@ pub(crate) struct Server {
     role_name: String,
     /// Why the role is none that row level security binds and data work can be done by.
     unfit: Option<String>,
-    migrated: bool,
+    has_schema: bool,
     schema_version: String,
     is_granted: bool,
 }
@@ -79,7 +93,7 @@ impl Server {
             no_administrator: get(row, "no_administrator")?,
             role_name: get(row, "role_name")?,
             unfit: get(row, "unfit")?,
-            migrated: get(row, "migrated")?,
+            has_schema: get(row, "has_schema")?,
             schema_version: get(row, "schema_version")?,
             is_granted: get(row, "is_granted")?,
         })
@@ -153,11 +167,12 @@ impl Server {
     }
 
     pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {
-        if !self.migrated {
-            return Err(Error::config(format!("the schema {:?} is not there", schema.name()))
+        let steps = self.steps()?;
+        if steps == 0 {
+            let what = if self.has_schema { "has no tables of memquill" } else { "is not there" };
+            return Err(Error::config(format!("the schema {:?} {what}", schema.name()))
                 .with_hint("run `memquill migrate` with an administrator's URL"));
         }
-        let steps = self.steps()?;
         if steps > STEPS.len() {
             return Err(Error::config(format!(
                 "the schema {:?} is newer than this driver: {steps} steps, known are {}",
@@ -177,15 +192,17 @@ impl Server {
         Ok(())
     }
 
-    /// How many steps of the schema are there.
+    /// Whether the schema is there, whosever it is.
+    pub(crate) fn has_schema(&self) -> bool {
+        self.has_schema
+    }
+
+    /// How many steps of the schema are there; 0 if it holds nothing of ours.
     pub(crate) fn steps(&self) -> Result<usize> {
-        if !self.migrated {
-            return Ok(0);
-        }
-        let number = self.schema_version.strip_prefix(VERSION_PREFIX);
-        number.and_then(|number| number.parse().ok()).ok_or_else(|| {
-            Error::config("the schema has no version; it is not memquill's")
-                .with_hint("choose another schema with ?schema=NAME")
+        let Some(number) = self.schema_version.strip_prefix(VERSION_PREFIX) else { return Ok(0) };
+        number.parse().map_err(|_| {
+            Error::config(format!("the schema's version {number:?} is not a number"))
+                .with_hint("use the version of memquill that migrated it, or a newer one")
         })
     }
 
@@ -216,14 +233,28 @@ impl Server {
     }
 }
 
-/// SQL that makes a role for data work.
+/// SQL that creates a role for data work.
 fn create_role(schema: &Schema, name: &str) -> String {
-    let (role, schema) = (quoted(name), quoted(schema.name()));
+    let role = quoted(name);
+    let grants = grants(schema, &role);
     format!(
-        "CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER; \
-         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
-         GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role} \
+        "CREATE ROLE {role} NOLOGIN NOBYPASSRLS; GRANT {role} TO CURRENT_USER; {grants} \
          (or run `memquill migrate` with ?role={name})"
+    )
+}
+
+/// SQL that lets a role, given as an SQL identifier, work on the data. It names what is ours, since
+/// others may have put tables of theirs beside it.
+pub(crate) fn grants(schema: &Schema, role: &str) -> String {
+    let list = |names: &[&str]| {
+        let names = names.iter().map(|name| format!("{}.{name}", quoted(schema.name())));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {role}; \
+         GRANT USAGE ON SEQUENCE {} TO {role}",
+        list(&TABLES),
+        list(&SEQUENCES)
     )
 }
 

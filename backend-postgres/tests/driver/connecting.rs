@@ -61,11 +61,12 @@ pub(crate) async fn what_is_missing_is_named_with_what_to_run(server: Arc<Server
     assert!(error.hint().unwrap().contains(&format!("?role={schema}_data")), "{error}");
 
     for (version, said) in [("999", "newer"), ("1", "older")] {
-        run(format!("COMMENT ON SCHEMA {schema} IS 'memquill schema {version}'")).await;
+        run(format!("COMMENT ON TABLE {schema}.conversations IS 'memquill schema {version}'"))
+            .await;
         assert!(refused(&fixture.data).await.message().contains(said));
     }
     let admin = driver().admin(&fixture.owner.parse().unwrap()).await.unwrap();
-    run(format!("COMMENT ON SCHEMA {schema} IS 'memquill schema 999'")).await;
+    run(format!("COMMENT ON TABLE {schema}.conversations IS 'memquill schema 999'")).await;
     for error in [admin.migrate().await.err(), admin.purge_expired().await.err()] {
         assert_eq!(error.unwrap().kind(), ErrorKind::Config);
     }

@@ -7,6 +7,7 @@ mod administering;
 mod broken_servers;
 mod connecting;
 mod faults;
+mod foreign;
 mod growth;
 mod outgrown;
 mod partitioned;
@@ -65,6 +66,12 @@ const TESTS: &[Test] = &tests![
     faults::a_deadlock_is_repeated,
     faults::w3_a_conditional_batch_that_another_came_between_is_decided_anew,
     faults::g7_a_dropped_call_leaves_the_handle_usable,
+    foreign::g13_a_schema_with_something_of_others_is_refused_and_left_alone,
+    foreign::g13_the_public_schema_of_an_application_is_refused,
+    foreign::g13_an_empty_schema_is_filled_and_keeps_its_comment,
+    foreign::an_owner_fills_an_empty_schema_without_rights_on_the_database,
+    foreign::g1_what_others_put_into_the_schema_later_stays_closed_to_the_data_role,
+    foreign::operations_md_moves_the_tables_out_of_a_schema_of_others,
     growth::no_write_reads_more_the_more_is_stored,
     outgrown::v7_an_index_serves_what_exact_search_has_outgrown,
     outgrown::v7_a_scan_that_reached_its_limit_is_not_complete,

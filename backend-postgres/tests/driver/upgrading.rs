@@ -52,7 +52,7 @@ async fn first_version(server: &Server) -> (String, StoreUrl) {
     let steps = FIRST.concat().replace("{schema}", "memquill").replace("{vector}", "public");
     let make = format!(
         "CREATE SCHEMA memquill; CREATE EXTENSION vector; {steps};
-         COMMENT ON SCHEMA memquill IS 'memquill schema 6'"
+         COMMENT ON TABLE memquill.conversations IS 'memquill schema 6'"
     );
     run_sql(&superuser, &make).await.unwrap();
     let fill = FILL.split("-- As outgrown").next().unwrap();

@@ -131,12 +131,13 @@ async fn two_schemas(seed: u64) {
     let Database { name, raw, url } = database(&shared().unwrap()).await;
     let comment = async || {
         let mut connection = PgConnection::connect(&raw).await.unwrap();
-        let sql = format!("SELECT obj_description('{name}'::regnamespace, 'pg_namespace')");
+        let sql = format!("SELECT obj_description('{name}.conversations'::regclass, 'pg_class')");
         let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
         row.get::<String, _>(0)
     };
     let mark = async |comment: &str| {
-        run_sql(&raw, &format!("COMMENT ON SCHEMA {name} IS '{comment}'")).await.unwrap();
+        let sql = format!("COMMENT ON TABLE {name}.conversations IS '{comment}'");
+        run_sql(&raw, &sql).await.unwrap();
     };
     let mut trial = Trial::new(seed, &url);
     trial.expected.errors.push("config");
