@@ -50,7 +50,7 @@ impl Registry {
         #[cfg(feature = "qdrant")]
         registry.register(Arc::new(memquill_qdrant::driver()));
         #[cfg(feature = "redis")]
-        registry.register(Arc::new(memquill_redis::driver()));
+        registry.register(memquill_redis::driver());
         #[cfg(feature = "sqlite")]
         registry.register(Arc::new(memquill_sqlite::driver()));
         registry

@@ -11,16 +11,16 @@ use async_trait::async_trait;
 use memquill_core::{Error, Lease, LookedUp, Result, Scope, SharedCache, SharedKey};
 use redis::Value;
 
-use crate::connection::Script;
+use crate::codec::{self, Reply};
+use crate::connection::{Script, script};
 use crate::keys::CacheKeys;
-use crate::reply::{self, Reply};
 use crate::store::Store;
 
 // These do not wait for replicas: what a failover loses here is read from the store again.
-static LOOK_UP: Script = Script::reading(include_str!("lua/look_up.lua"));
-static KEEP: Script = Script::reading(include_str!("lua/keep.lua"));
+static LOOK_UP: Script = script!(reading, "cache/look_up");
+static KEEP: Script = script!(reading, "cache/keep");
 // These do, where writes do: what was forgotten must not come back with a failover.
-static FORGET: Script = Script::writing(include_str!("lua/forget.lua"));
+static FORGET: Script = script!(writing, "cache/forget");
 
 /// How long a reader may take between its look-up and what it then keeps.
 const LEASE: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ impl SharedCache for RedisCache {
         let found = reply.number::<u8>()? == 1;
         match reply.next()? {
             Value::BulkString(value) if found => Ok(LookedUp::Found(value)),
-            lease => Ok(LookedUp::Missing(Lease(reply::text(lease)?))),
+            lease => Ok(LookedUp::Missing(Lease(codec::text(lease)?))),
         }
     }
 
@@ -55,7 +55,7 @@ impl SharedCache for RedisCache {
         let kept = self.0.run(&KEEP, &names, |call| {
             call.arg(lease).arg(ttl.as_millis().max(1).to_string()).arg(value);
         });
-        Ok(reply::number::<u8>(&kept.await?)? == 1)
+        Ok(codec::number::<u8>(&kept.await?)? == 1)
     }
 
     async fn forget(&self, scope: Option<&Scope>, names: &[&str]) -> Result<()> {

@@ -21,9 +21,19 @@ pub(crate) struct Connection {
 
 #[derive(Debug)]
 enum Servers {
-    Single(Box<Node>),
+    Single(Arc<Node>),
     Cluster(Arc<Cluster>),
 }
+
+/// A script of the files of `lua/`, one after the other.
+macro_rules! script {
+    ($kind:ident, $($file:literal),+ $(,)?) => {
+        $crate::connection::Script::$kind(concat!(
+            $(include_str!(concat!("lua/", $file, ".lua"))),+
+        ))
+    };
+}
+pub(crate) use script;
 
 /// A Lua script. All its keys share one slot; the first one given names it.
 #[derive(Debug)]
@@ -66,7 +76,7 @@ impl Connection {
         let servers = match config.addresses.as_slice() {
             [address] if !config.cluster => {
                 let node = Node::new(&config, address).map_err(Failure::unsent);
-                node.map(Box::new).map(Servers::Single)
+                node.map(Arc::new).map(Servers::Single)
             }
             _ => Cluster::connect(config).await.map(Servers::Cluster),
         };
@@ -113,17 +123,23 @@ impl Connection {
         answer.map_err(|failure| error(failure, script.writes))
     }
 
+    /// The server, or every primary of the cluster.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        match &self.servers {
+            Servers::Single(node) => vec![Arc::clone(node)],
+            Servers::Cluster(cluster) => cluster.primaries(),
+        }
+    }
+
+    /// Runs a command that changes nothing on one of [`Connection::nodes`].
+    pub(crate) async fn ask(&self, node: &Node, command: &Cmd) -> Result<Value> {
+        node.send(Request::new(command)).await.map_err(|failure| error(failure, false))
+    }
+
     /// Runs a command that changes nothing on the server, or on every primary of the cluster.
     pub(crate) async fn everywhere(&self, command: &Cmd) -> Result<Vec<Value>> {
-        let request = Request::new(command);
-        let answers = match &self.servers {
-            Servers::Single(node) => vec![node.send(request).await],
-            Servers::Cluster(cluster) => {
-                let nodes = cluster.primaries();
-                futures_util::future::join_all(nodes.iter().map(|node| node.send(request))).await
-            }
-        };
-        answers.into_iter().map(|answer| answer.map_err(|f| error(f, false))).collect()
+        let nodes = self.nodes();
+        futures_util::future::try_join_all(nodes.iter().map(|node| self.ask(node, command))).await
     }
 
     async fn send(&self, key: &str, request: Request<'_>) -> Result<Value, Failure> {

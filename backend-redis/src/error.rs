@@ -110,10 +110,8 @@ fn answered(code: &str, error: &RedisError) -> Error {
         ),
         "CROSSSLOT" => Error::config("the server is a cluster")
             .with_hint("write the URL as redis+cluster://host,host"),
-        "WRONGTYPE" => {
-            Error::corrupted("a key under the prefix holds what this driver never wrote")
-                .with_hint("give this driver a prefix of its own: ?prefix=…")
-        }
+        "WRONGTYPE" => Error::corrupted("a key under the prefix holds what memquill never wrote")
+            .with_hint("give memquill a prefix of its own: ?prefix=NAME"),
         "ERR" if said.contains("max number of clients") => {
             unavailable("the server has no connection left".into(), "raise the server's maxclients")
         }
@@ -171,6 +169,13 @@ fn unpermitted(said: &str) -> Error {
     Error::new(ErrorKind::PermissionDenied, format!("no permission: {said}")).with_hint(
         "grant the user the scripts' commands on the keys under the prefix (ACL SETUSER)",
     )
+}
+
+/// Makes the error of a key under the prefix that another application wrote.
+pub(crate) fn foreign_key(key: &str) -> Error {
+    let shown: String = key.chars().take(64).collect();
+    Error::config(format!("another application has keys under the prefix, as {shown:?}"))
+        .with_hint("give memquill a prefix of its own: ?prefix=NAME")
 }
 
 /// What is stored is not what this driver writes.

@@ -57,9 +57,9 @@ impl ScopeKeys {
         self.key(":conversations", "")
     }
 
-    /// A conversation's figures; of an empty name, what all of them start with.
-    pub(crate) fn figures(&self, conversation: &str) -> String {
-        self.key(":figures:", conversation)
+    /// A conversation's counters; of an empty name, what all of them start with.
+    pub(crate) fn counters(&self, conversation: &str) -> String {
+        self.key(":counters:", conversation)
     }
 
     /// A conversation's messages, a stream.
@@ -156,6 +156,32 @@ pub(crate) fn schema(prefix: &str) -> String {
     format!("{prefix}:schema")
 }
 
+/// Says whether a key has the form of this driver's keys, under whatever prefix.
+pub(crate) fn is_ours(key: &str) -> bool {
+    const KINDS: [&str; 15] = [
+        "versions",
+        "working",
+        "expiries",
+        "scratch",
+        "entry:",
+        "conversations",
+        "counters:",
+        "messages:",
+        "ids:",
+        "gone:",
+        "users",
+        "nodes",
+        "cache",
+        "probe:",
+        "mark",
+    ];
+    key.ends_with(":schema")
+        || key.match_indices("}:").any(|(at, _)| {
+            let rest = &key[at + 2..];
+            KINDS.iter().any(|kind| rest.starts_with(kind))
+        })
+}
+
 fn escaped(name: &str) -> Cow<'_, str> {
     let reserved = |c| matches!(c, '%' | '{' | '}' | '/');
     if !name.contains(reserved) {
@@ -194,6 +220,36 @@ mod tests {
         assert_eq!(mark(&ListKeys::users("p").names), "p:{/}:mark");
         // A whole key is its own tag.
         assert_eq!(mark(&schema("p")), "p:schema:{p:schema}:mark");
+    }
+
+    #[test]
+    fn keys_of_others_are_known_by_their_form() {
+        let keys = ScopeKeys::new("p", &Scope::new("a", "b").unwrap());
+        for ours in [
+            keys.versions(),
+            keys.working(),
+            keys.expiries(),
+            keys.scratch(),
+            keys.entry("k"),
+            keys.conversations(),
+            keys.counters("c"),
+            keys.messages("c"),
+            keys.ids("c"),
+            keys.gone("c"),
+            ListKeys::users("p").erasing,
+            ListKeys::nodes("p", "a").names,
+            CacheKeys::new("p", None).epoch(),
+            probe("p", "text"),
+            mark("p:{a/b}:x"),
+            schema("p"),
+            schema("p:nested"),
+            keys.entry("}:x"),
+        ] {
+            assert!(is_ours(&ours), "{ours}");
+        }
+        for other in ["p:session:1", "p:{a}:cart", "p:", "p:schemas", "p:{a/b}", "p:{a/b}:other"] {
+            assert!(!is_ours(other), "{other}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) struct Node {
 }
 
 /// Has the server write behind a command, so that WAIT waits for what came before.
-const MARK: &str = include_str!("lua/mark.lua");
+const MARK: &str = include_str!("lua/admin/replication_marker.lua");
 
 /// A command, and how to run it.
 #[derive(Debug, Clone, Copy)]

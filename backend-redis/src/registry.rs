@@ -1,46 +1,33 @@
 //! Which users have which scopes, so that erasure finds them all (G12).
 //!
 //! Lists of users and of a user's nodes live in other slots than the scopes, where no step spans
-//! both. A scope is therefore registered before its first write: user and node are enlisted, the
-//! scope's counter of versions is started, and then it is seen to that no erasure has begun
-//! meanwhile. Every write demands the counter. An erasure marks the name, removes the scope with
-//! its counter, and strikes the name only if the mark is still its own. So whatever is written
-//! stands under an enlisted name, wherever a process dies; at worst a name outlives its data, and
-//! is not shown.
+//! both. A scope is therefore registered before its first write: the driver registers user and node,
+//! starts the scope's counter of versions, and then checks that no erasure has begun meanwhile. Every
+//! write demands the counter. An erasure marks the name, removes the scope with its counter, and
+//! removes the name only if the mark is still its own. So whatever is written has a registered name,
+//! wherever a process dies; at worst a name outlives its data, and is not listed.
 
 use memquill_core::{ErasureReceipt, Error, Result, Scope};
 use redis::Value;
 
-use crate::connection::{Connection, Script};
+use crate::codec::{self, Reply};
+use crate::connection::{Connection, Script, script};
 use crate::keys::{ListKeys, ScopeKeys};
-use crate::reply::{self, Reply};
 
-/// How many erasures at the same moment a registration outlasts.
-const ATTEMPTS: usize = 16;
+/// How often a registration that an erasure undid is repeated.
+const MAX_ATTEMPTS: usize = 16;
 
 /// How many names are read at once.
-const CHUNK: usize = 500;
+const PAGE_SIZE: usize = 500;
 
-static ENLIST: Script = Script::writing(include_str!("lua/enlist.lua"));
-static ENLISTED: Script = Script::reading(include_str!("lua/enlisted.lua"));
-static CONDEMN: Script = Script::writing(include_str!("lua/condemn.lua"));
-static STRIKE: Script = Script::writing(include_str!("lua/strike.lua"));
-static SEED: Script = Script::writing(concat!(
-    include_str!("lua/time.lua"),
-    include_str!("lua/digits.lua"),
-    include_str!("lua/seed_versions.lua")
-));
-static ERASE: Script = Script::writing(concat!(
-    include_str!("lua/time.lua"),
-    include_str!("lua/digits.lua"),
-    include_str!("lua/unlink.lua"),
-    include_str!("lua/erase_scope.lua")
-));
-static HOLDS: Script = Script::reading(concat!(
-    include_str!("lua/time.lua"),
-    include_str!("lua/digits.lua"),
-    include_str!("lua/scope_holds.lua")
-));
+static REGISTER: Script = script!(writing, "registry/register");
+static IS_REGISTERED: Script = script!(reading, "registry/is_registered");
+static BEGIN_ERASURE: Script = script!(writing, "registry/begin_erasure");
+static UNREGISTER: Script = script!(writing, "registry/unregister");
+static SEED_VERSIONS: Script = script!(writing, "lib/time", "lib/digits", "registry/seed_versions");
+static ERASE_SCOPE: Script =
+    script!(writing, "lib/time", "lib/digits", "lib/unlink", "registry/erase_scope");
+static HAS_DATA: Script = script!(reading, "lib/time", "lib/digits", "registry/has_data");
 
 /// The registry under one prefix.
 #[derive(Debug, Clone, Copy)]
@@ -50,15 +37,16 @@ pub(crate) struct Registry<'a> {
 }
 
 impl Registry<'_> {
-    /// Lets writes into a scope through.
+    /// Registers a scope, so that writes into it succeed.
     pub(crate) async fn register(&self, scope: &Scope) -> Result<()> {
         let (users, nodes) = (self.users(), self.nodes(scope.user()));
         let versions = [ScopeKeys::new(self.prefix, scope).versions()];
-        for _ in 0..ATTEMPTS {
-            self.run(&ENLIST, &users, &[scope.user()]).await?;
-            self.run(&ENLIST, &nodes, &[scope.node()]).await?;
-            self.connection.run(&SEED, &versions, |_| ()).await?;
-            if self.stands(&nodes, scope.node()).await? && self.stands(&users, scope.user()).await?
+        for _ in 0..MAX_ATTEMPTS {
+            self.run(&REGISTER, &users, &[scope.user()]).await?;
+            self.run(&REGISTER, &nodes, &[scope.node()]).await?;
+            self.connection.run(&SEED_VERSIONS, &versions, |_| ()).await?;
+            if self.is_registered(&nodes, scope.node()).await?
+                && self.is_registered(&users, scope.user()).await?
             {
                 return Ok(());
             }
@@ -69,32 +57,32 @@ impl Registry<'_> {
 
     /// Removes everything of a user.
     pub(crate) async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        let token = self.condemn(&self.users(), user).await?;
-        // Behind the first request, something may be gone, whatever is known of the last.
+        let token = self.begin_erasure(&self.users(), user).await?;
+        // After the first request something may be gone, whatever became of the last.
         let erased = self.erase_nodes(user, token).await;
         erased.map_err(|error| error.with_maybe_applied(true))
     }
 
-    /// Erases all scopes of a user who was condemned by this token, if at all.
+    /// Erases all scopes of a user whose erasure has this token, if the user is registered.
     async fn erase_nodes(&self, user: &str, token: Option<String>) -> Result<ErasureReceipt> {
         let mut receipt = ErasureReceipt::default();
         let (users, nodes) = (self.users(), self.nodes(user));
         let mut after = None;
         loop {
-            let page = self.page(&nodes, after.as_deref(), CHUNK).await?;
+            let page = self.page(&nodes, after.as_deref(), PAGE_SIZE).await?;
             let Some(last) = page.last() else { break };
             for node in &page {
-                let Some(token) = self.condemn(&nodes, node).await? else { continue };
+                let Some(token) = self.begin_erasure(&nodes, node).await? else { continue };
                 let (messages, entries) = self.erase_scope(&Scope::new(user, node)?).await?;
                 receipt.messages += messages;
                 receipt.entries += entries;
-                self.run(&STRIKE, &nodes, &[node, &token]).await?;
+                self.run(&UNREGISTER, &nodes, &[node, &token]).await?;
             }
             after = Some(last.clone());
         }
-        // A node enlisted since has lifted the mark from its user too.
+        // Registering a node since has removed the mark from its user too.
         if let Some(token) = token {
-            self.run(&STRIKE, &users, &[user, &token]).await?;
+            self.run(&UNREGISTER, &users, &[user, &token]).await?;
         }
         Ok(receipt)
     }
@@ -102,15 +90,15 @@ impl Registry<'_> {
     async fn erase_scope(&self, scope: &Scope) -> Result<(u64, u64)> {
         let keys = ScopeKeys::new(self.prefix, scope);
         let names = [keys.versions(), keys.working(), keys.expiries(), keys.conversations()];
-        let answer = self.connection.run(&ERASE, &names, |call| {
-            call.arg(keys.entry("")).arg(keys.figures("")).arg(keys.messages(""));
+        let answer = self.connection.run(&ERASE_SCOPE, &names, |call| {
+            call.arg(keys.entry("")).arg(keys.counters("")).arg(keys.messages(""));
             call.arg(keys.ids("")).arg(keys.gone(""));
         });
         let mut reply = Reply::new(answer.await?)?;
         Ok((reply.number()?, reply.number()?))
     }
 
-    /// Up to `limit` users behind `after` who have something.
+    /// Lists up to `limit` users after `after` who have something.
     pub(crate) async fn some_users(
         &self,
         after: Option<&str>,
@@ -122,7 +110,7 @@ impl Registry<'_> {
         .await
     }
 
-    /// Up to `limit` nodes behind `after` in which a user has something.
+    /// Lists up to `limit` nodes after `after` in which a user has something.
     pub(crate) async fn some_nodes(
         &self,
         user: &str,
@@ -132,12 +120,12 @@ impl Registry<'_> {
         let user = user.to_owned();
         self.some(&self.nodes(&user), after, limit, |node| {
             let user = user.clone();
-            async move { self.holds(&Scope::new(user, node)?).await }
+            async move { self.has_data(&Scope::new(user, node)?).await }
         })
         .await
     }
 
-    /// All scopes that were ever written and not erased.
+    /// Lists all scopes that were ever written and not erased.
     pub(crate) async fn all_scopes(&self) -> Result<Vec<Scope>> {
         let mut scopes = Vec::new();
         for user in self.all(&self.users()).await? {
@@ -151,7 +139,7 @@ impl Registry<'_> {
     async fn all(&self, list: &ListKeys) -> Result<Vec<String>> {
         let mut names: Vec<String> = Vec::new();
         loop {
-            let page = self.page(list, names.last().map(String::as_str), CHUNK).await?;
+            let page = self.page(list, names.last().map(String::as_str), PAGE_SIZE).await?;
             if page.is_empty() {
                 return Ok(names);
             }
@@ -159,7 +147,7 @@ impl Registry<'_> {
         }
     }
 
-    /// Up to `limit` names of a list behind `after` that pass a test.
+    /// Lists up to `limit` names of a list after `after` that pass a test.
     async fn some<F: Future<Output = Result<bool>>>(
         &self,
         list: &ListKeys,
@@ -170,7 +158,7 @@ impl Registry<'_> {
         let mut found = Vec::new();
         let mut after = after.map(str::to_owned);
         loop {
-            let page = self.page(list, after.as_deref(), CHUNK.min(limit)).await?;
+            let page = self.page(list, after.as_deref(), PAGE_SIZE.min(limit)).await?;
             after = page.last().cloned();
             if after.is_none() {
                 return Ok(found);
@@ -199,26 +187,26 @@ impl Registry<'_> {
             .arg("+");
         command.arg("LIMIT").arg(0).arg(limit);
         match self.connection.read(&list.names, &command).await? {
-            Value::Array(names) => names.into_iter().map(reply::text).collect(),
+            Value::Array(names) => names.into_iter().map(codec::text).collect(),
             _ => Ok(Vec::new()),
         }
     }
 
-    async fn holds(&self, scope: &Scope) -> Result<bool> {
+    async fn has_data(&self, scope: &Scope) -> Result<bool> {
         let keys = ScopeKeys::new(self.prefix, scope);
         let names = [keys.conversations(), keys.working(), keys.expiries()];
-        let answer = self.connection.run(&HOLDS, &names, |_| ());
-        Ok(reply::number::<u64>(&answer.await?)? == 1)
+        let answer = self.connection.run(&HAS_DATA, &names, |_| ());
+        Ok(codec::number::<u64>(&answer.await?)? == 1)
     }
 
-    async fn stands(&self, list: &ListKeys, name: &str) -> Result<bool> {
-        Ok(reply::number::<u64>(&self.run(&ENLISTED, list, &[name]).await?)? == 1)
+    async fn is_registered(&self, list: &ListKeys, name: &str) -> Result<bool> {
+        Ok(codec::number::<u64>(&self.run(&IS_REGISTERED, list, &[name]).await?)? == 1)
     }
 
-    async fn condemn(&self, list: &ListKeys, name: &str) -> Result<Option<String>> {
-        match self.run(&CONDEMN, list, &[name]).await? {
+    async fn begin_erasure(&self, list: &ListKeys, name: &str) -> Result<Option<String>> {
+        match self.run(&BEGIN_ERASURE, list, &[name]).await? {
             Value::Nil => Ok(None),
-            token => reply::text(token).map(Some),
+            token => codec::text(token).map(Some),
         }
     }
 

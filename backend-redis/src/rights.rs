@@ -5,13 +5,13 @@
 
 use memquill_core::{Error, ErrorKind, Result};
 
-use crate::connection::Script;
+use crate::codec::Reply;
+use crate::connection::{Script, script};
 use crate::keys::probe;
-use crate::reply::Reply;
 use crate::store::Store;
 
 // It does not count as writing: on a replica it is refused, and that is no lack of rights.
-static RIGHTS: Script = Script::reading(include_str!("lua/rights.lua"));
+static RIGHTS: Script = script!(reading, "admin/rights");
 
 /// Whether the user may run WAIT. A replica refuses it to all; that is no lack of rights.
 async fn may_wait(store: &Store) -> bool {

@@ -3,8 +3,8 @@
 use memquill_core::{Durability, Result};
 use redis::Value;
 
+use crate::codec;
 use crate::connection::Connection;
-use crate::reply;
 
 /// What one or all servers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) struct Report {
     /// Name and version.
     pub(crate) version: String,
     pub(crate) durability: Durability,
+    /// Whether a server is known to keep nothing on disk, so that a restart empties it.
+    pub(crate) volatile: bool,
     /// What a crash loses.
     pub(crate) window: &'static str,
     /// What is missing, and what to do about it.
@@ -24,13 +26,14 @@ pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     let settings = settings(connection).await;
     let infos: Vec<Info> =
         infos.into_iter().map(|info| Ok(Info(info_text(info)?))).collect::<Result<_>>()?;
-    let kept: Vec<Kept> = infos
+    let known = settings.iter().flatten();
+    let volatile = known.clone().any(|settings| !settings.snapshots && !settings.log);
+    let weakest = infos
         .iter()
         .enumerate()
-        .map(|(at, info)| kept(info, settings.as_ref().and_then(|settings| settings.get(at))))
-        .collect();
-    let weakest = kept.into_iter().min_by_key(|kept| kept.durability);
-    let weakest = weakest.unwrap_or(Kept { durability: Durability::Process, words: "unknown" });
+        .map(|(at, info)| Persistence::of(info, known.clone().nth(at)))
+        .min_by_key(|persistence| persistence.durability)
+        .unwrap_or(Persistence { durability: Durability::Process, words: "unknown" });
     let version = infos.first().map(Info::version).unwrap_or_default();
     let replicas = connection.replicas();
     let mut missing: Vec<String> = infos.iter().flat_map(|info| info.missing(replicas)).collect();
@@ -39,7 +42,7 @@ pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     if connection.is_cluster() {
         missing.extend(cluster_state(connection).await);
     }
-    Ok(Report { version, durability: weakest.durability, window: weakest.words, missing })
+    Ok(Report { version, durability: weakest.durability, volatile, window: weakest.words, missing })
 }
 
 /// Why there are no vectors: what the server has for them, and what it lacks of the contract.
@@ -67,7 +70,7 @@ pub(crate) async fn about_vectors(connection: &Connection) -> &'static str {
 }
 
 /// What an acknowledged write survives, and in words.
-struct Kept {
+struct Persistence {
     durability: Durability,
     words: &'static str,
 }
@@ -101,7 +104,7 @@ fn read_settings(answer: Value) -> Settings {
     let mut settings = Settings::default();
     let Value::Map(pairs) = answer else { return settings };
     for (name, value) in pairs {
-        let (Ok(name), Ok(value)) = (reply::text(name), reply::text(value)) else { continue };
+        let (Ok(name), Ok(value)) = (codec::text(name), codec::text(value)) else { continue };
         match name.as_str() {
             "save" => settings.snapshots = !value.is_empty(),
             "appendonly" => settings.log = value == "yes",
@@ -113,30 +116,32 @@ fn read_settings(answer: Value) -> Settings {
     settings
 }
 
-fn kept(info: &Info, settings: Option<&Settings>) -> Kept {
-    let kept = |durability, words| Kept { durability, words };
-    match settings {
-        Some(Settings { log: true, fsync: Fsync { on_rewrite: false, .. }, .. }) => kept(
-            Durability::Restart,
-            "a crash of the machine during a snapshot or a rewrite of the log loses what was written \
-             since that began (no-appendfsync-on-rewrite)",
-        ),
-        Some(Settings { log: true, fsync: Fsync { always: true, .. }, .. }) => {
-            kept(Durability::Crash, "every write is on disk before it is acknowledged")
+impl Persistence {
+    fn of(info: &Info, settings: Option<&Settings>) -> Self {
+        let kept = |durability, words| Self { durability, words };
+        match settings {
+            Some(Settings { log: true, fsync: Fsync { on_rewrite: false, .. }, .. }) => kept(
+                Durability::Restart,
+                "a crash of the machine during a snapshot or a rewrite of the log loses what was written \
+                 since that began (no-appendfsync-on-rewrite)",
+            ),
+            Some(Settings { log: true, fsync: Fsync { always: true, .. }, .. }) => {
+                kept(Durability::Crash, "every write is on disk before it is acknowledged")
+            }
+            Some(Settings { log: true, .. }) => kept(
+                Durability::Restart,
+                "a crash of the machine loses up to some 2 s of writes (appendfsync)",
+            ),
+            Some(Settings { snapshots: true, .. }) => kept(
+                Durability::Restart,
+                "a crash loses what was written since the last snapshot (save)",
+            ),
+            Some(_) => kept(Durability::Process, "nothing is kept on disk"),
+            None if info.get("aof_enabled") == Some("1") => {
+                kept(Durability::Restart, "a crash loses the last writes (append-only file)")
+            }
+            None => kept(Durability::Process, "the server does not tell what it keeps on disk"),
         }
-        Some(Settings { log: true, .. }) => kept(
-            Durability::Restart,
-            "a crash of the machine loses up to some 2 s of writes (appendfsync)",
-        ),
-        Some(Settings { snapshots: true, .. }) => kept(
-            Durability::Restart,
-            "a crash loses what was written since the last snapshot (save)",
-        ),
-        Some(_) => kept(Durability::Process, "nothing is kept on disk"),
-        None if info.get("aof_enabled") == Some("1") => {
-            kept(Durability::Restart, "a crash loses the last writes (append-only file)")
-        }
-        None => kept(Durability::Process, "the server does not tell what it keeps on disk"),
     }
 }
 
@@ -206,7 +211,7 @@ impl Info {
 fn info_text(answer: Value) -> Result<String> {
     match answer {
         Value::VerbatimString { text, .. } => Ok(text),
-        other => reply::text(other),
+        other => codec::text(other),
     }
 }
 
@@ -215,7 +220,7 @@ mod tests {
     use super::*;
 
     fn durability(settings: Option<&Settings>, info: &str) -> Durability {
-        kept(&Info(info.into()), settings).durability
+        Persistence::of(&Info(info.into()), settings).durability
     }
 
     #[test]

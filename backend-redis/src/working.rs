@@ -12,37 +12,27 @@ use memquill_core::{
 };
 use redis::Value;
 
-use crate::connection::Script;
+use crate::codec::{self, Reply};
+use crate::connection::{Script, script};
 use crate::error::unreadable;
-use crate::reply::{self, Reply};
 use crate::store::{Store, unknown_outcome};
 
-/// A script of entries: with their form, the time and the steps that most take in front.
+/// A script of entries, after their form, the time and the steps that most of them take.
 macro_rules! entry_script {
     ($kind:ident, $($file:literal),+) => {
-        Script::$kind(concat!(
-            include_str!("lua/time.lua"),
-            include_str!("lua/digits.lua"),
-            include_str!("lua/entry.lua"),
-            include_str!("lua/entries.lua"),
-            $(include_str!(concat!("lua/", $file))),+
-        ))
+        script!($kind, "lib/time", "lib/digits", "lib/entry", "lib/entries", $($file),+)
     };
 }
 
-static PUT: Script = Script::writing(concat!(
-    include_str!("lua/entry.lua"),
-    include_str!("lua/sweep.lua"),
-    include_str!("lua/put.lua")
-));
-static PUT_MANY: Script = entry_script!(writing, "sweep.lua", "put_many.lua");
-static INCREMENT: Script = entry_script!(writing, "sweep.lua", "increment.lua");
-static GET_EXTENDING: Script = entry_script!(writing, "get_extending.lua");
-static DELETE: Script = entry_script!(writing, "delete.lua");
-static LIST: Script = entry_script!(reading, "list_entries.lua");
-static STATISTICS: Script = entry_script!(reading, "working_statistics.lua");
-static RESTORE: Script = entry_script!(writing, "restore_entries.lua");
-static CLEAR: Script = entry_script!(writing, "unlink.lua", "clear_working.lua");
+static PUT: Script = script!(writing, "lib/entry", "lib/sweep", "working/put");
+static PUT_MANY: Script = entry_script!(writing, "lib/sweep", "working/put_many");
+static INCREMENT: Script = entry_script!(writing, "lib/sweep", "working/increment");
+static GET_EXTENDING: Script = entry_script!(writing, "working/get_extending");
+static DELETE: Script = entry_script!(writing, "working/delete");
+static LIST: Script = entry_script!(reading, "working/list");
+static STATISTICS: Script = entry_script!(reading, "working/statistics");
+static RESTORE: Script = entry_script!(writing, "working/restore");
+static CLEAR: Script = entry_script!(writing, "lib/unlink", "working/clear");
 
 /// Working memory on Redis.
 #[derive(Debug)]
@@ -208,7 +198,7 @@ impl WorkingStore for Working {
         let answer = self.0.run(&CLEAR, &names, |call| {
             call.arg(keys.entry(""));
         });
-        reply::number(&answer.await?)
+        codec::number(&answer.await?)
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
@@ -282,12 +272,8 @@ impl Working {
             }
         };
         let mut reply = Reply::new(answer)?;
-        names_of(wanted, || reply.maybe_text())
+        wanted.iter().map(|_| reply.maybe_text()).collect()
     }
-}
-
-fn names_of<T>(wanted: &[&str], mut next: impl FnMut() -> Result<T>) -> Result<Vec<T>> {
-    wanted.iter().map(|_| next()).collect()
 }
 
 fn condition(condition: PutCondition) -> String {
@@ -327,7 +313,7 @@ fn write_json(out: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<()> {
     serde_json::to_writer(out, value).map_err(|error| Error::internal(error.to_string()))
 }
 
-/// An entry as the scripts keep it; see `lua/entry.lua`.
+/// An entry as the scripts keep it; see `lua/lib/entry.lua`.
 fn entry_text(entry: &Entry) -> Result<Vec<u8>> {
     let millis = |time: Timestamp| time.as_millis();
     let mut out = format!(
@@ -343,7 +329,7 @@ fn entry_text(entry: &Entry) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Reads an entry as the scripts keep it; see `lua/entry.lua`.
+/// Reads an entry as the scripts keep it; see `lua/lib/entry.lua`.
 fn entry(key: String, text: &str) -> Result<Entry> {
     let (head, value) = text.split_once('\n').ok_or_else(|| unreadable("an entry"))?;
     let mut parts = head.splitn(5, ' ');

@@ -11,9 +11,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
 use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
-use memquill_core::{
-    Admin, Backend, Clock, Driver as _, Error, Facet, Result, SystemClock, Timestamp,
-};
+use memquill_core::{Admin, Backend, Clock, Error, Facet, Result, SystemClock, Timestamp};
 use memquill_redis::driver;
 use support::cluster::Cluster;
 use support::fresh_prefix;

@@ -22,9 +22,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use memquill_core::{
-    Append, Backend, Driver as _, Get, Message, Put, PutMany, ReadMessages, Retention, Scope,
-};
+use memquill_core::{Append, Backend, Get, Message, Put, PutMany, ReadMessages, Retention, Scope};
 use memquill_redis::driver;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd};

@@ -1,9 +1,7 @@
 //! A call happens whole or not at all, also where the server lets only some of its steps through
 //! (G5).
 
-use memquill_core::{
-    Append, Driver as _, ListEntries, Message, Page, PageRequest, Put, PutMany, StoreUrl,
-};
+use memquill_core::{Append, ListEntries, Message, Page, PageRequest, Put, PutMany, StoreUrl};
 use memquill_redis::driver;
 
 use crate::support::connect;
@@ -20,8 +18,11 @@ crate::cases! {
 fn commands() -> Vec<String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lua");
     let mut commands = Vec::new();
-    for file in std::fs::read_dir(folder).unwrap() {
-        let code = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    let files = |folder: &std::path::Path| {
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>()
+    };
+    for file in files(folder.as_ref()).iter().flat_map(|folder| files(folder)) {
+        let code = std::fs::read_to_string(file).unwrap();
         let calls = code.split("call('").skip(1).filter_map(|rest| rest.split('\'').next());
         commands.extend(calls.map(str::to_lowercase));
     }

@@ -11,10 +11,10 @@ mod cluster;
 mod durability;
 mod erasure;
 mod expiry;
-mod migration;
 mod refusals;
 mod replicas;
 mod restoring;
+mod schema;
 mod tls;
 
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         cache::ALL,
         durability::ALL,
         erasure::ALL,
-        migration::ALL,
+        schema::ALL,
         cluster::ALL,
         tls::ALL,
     ]

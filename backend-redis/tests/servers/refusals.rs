@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use memquill_core::{Append, Driver as _, HealthStatus, Message, Put, StoreUrl};
+use memquill_core::{Append, HealthStatus, Message, Put, StoreUrl};
 use memquill_redis::driver;
 use serde_json::Value;
 
@@ -25,7 +25,6 @@ crate::cases! {
     e2_too_few_replicas_are_an_error_that_was_applied,
     e2_what_another_program_wrote_is_corrupted,
     a_flushed_script_is_sent_again,
-    g13_an_unprepared_or_newer_store_is_a_config_error,
 }
 
 async fn e2_wrong_credentials_are_denied_and_never_told() {
@@ -213,23 +212,6 @@ async fn a_flushed_script_is_sent_again() {
     server.command(&["SCRIPT", "FLUSH"]);
     let many = memquill_core::PutMany { entries: puts };
     assert_eq!(backend.working().unwrap().put_many(&scope(), &many).await.unwrap().len(), 2);
-}
-
-async fn g13_an_unprepared_or_newer_store_is_a_config_error() {
-    let server = Server::start("redis-server", &[]);
-    let url: StoreUrl = server.url().parse().unwrap();
-    let error = driver().connect(&url).await.unwrap_err();
-    assert_eq!(facts(&error), ("config", false, false), "{error:?}");
-    assert!(error.hint().unwrap().contains("memquill migrate"));
-    let admin = driver().admin(&url).await.unwrap();
-    assert_eq!(admin.purge_expired().await.unwrap_err().code(), "config");
-    assert_eq!(admin.migrate().await.unwrap().applied.len(), 1);
-    driver().connect(&url).await.unwrap();
-    server.command(&["SET", "memory:schema", "3"]);
-    for error in [driver().connect(&url).await.unwrap_err(), admin.migrate().await.unwrap_err()] {
-        assert_eq!(facts(&error), ("config", false, false), "{error:?}");
-    }
-    assert_eq!(text(server.command(&["GET", "memory:schema"])), "3");
 }
 
 async fn e2_a_cluster_that_is_named_as_one_server_is_a_config_error() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memquill_core::{Append, Backend, Delete, Driver as _, Error, HealthStatus, Message};
+use memquill_core::{Append, Backend, Delete, Error, HealthStatus, Message};
 use memquill_redis::driver;
 
 use crate::support::cluster::{Cluster, text, until};

@@ -9,7 +9,7 @@ pub(crate) mod server;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use memquill_core::{Backend, Driver as _, Result, StoreUrl};
+use memquill_core::{Backend, Result, StoreUrl};
 use memquill_redis::driver;
 
 /// A prefix that no other store of this machine uses.

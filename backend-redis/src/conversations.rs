@@ -13,47 +13,40 @@ use redis::{Cmd, Value};
 use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::connection::Script;
+use crate::codec::{self, Reply};
+use crate::connection::{Script, script};
 use crate::error::unreadable;
 use crate::keys::ScopeKeys;
-use crate::reply::{self, Reply};
 use crate::store::{Store, unknown_outcome};
 
-/// A script of conversations: with their figures in front.
+/// A script of conversations, after the counters that it reads and writes.
 macro_rules! conversation_script {
     ($kind:ident, $($file:literal),+) => {
-        Script::$kind(concat!(
-            include_str!("lua/digits.lua"),
-            include_str!("lua/figures.lua"),
-            $(include_str!(concat!("lua/", $file))),+
-        ))
+        script!($kind, "lib/digits", "lib/counters", $($file),+)
     };
 }
 
 static APPEND: Script = conversation_script!(
     writing,
-    "message.lua",
-    "count_message.lua",
-    "retention.lua",
-    "append.lua"
+    "lib/message",
+    "lib/count_message",
+    "lib/retention",
+    "conversation/append"
 );
-static TRIM: Script =
-    conversation_script!(writing, "message.lua", "count_message.lua", "retention.lua", "trim.lua");
-static RESTORE: Script = conversation_script!(
+static TRIM: Script = conversation_script!(
     writing,
-    "message.lua",
-    "message_text.lua",
-    "count_message.lua",
-    "restore_messages.lua"
+    "lib/message",
+    "lib/count_message",
+    "lib/retention",
+    "conversation/trim"
 );
-static READ: Script = Script::reading(concat!(
-    include_str!("lua/message.lua"),
-    include_str!("lua/read_messages.lua")
-));
-static CLEAR: Script = conversation_script!(writing, "clear_conversation.lua");
+static RESTORE: Script =
+    conversation_script!(writing, "lib/message", "lib/count_message", "conversation/restore");
+static READ: Script = script!(reading, "lib/message", "conversation/read");
+static CLEAR: Script = conversation_script!(writing, "conversation/clear");
 static STATISTICS: Script =
-    conversation_script!(reading, "describe.lua", "conversation_statistics.lua");
-static LIST: Script = conversation_script!(reading, "describe.lua", "list_conversations.lua");
+    conversation_script!(reading, "lib/describe", "conversation/statistics");
+static LIST: Script = conversation_script!(reading, "lib/describe", "conversation/list");
 
 /// How many messages a read gives that names no limit (C6).
 const READ_LIMIT: usize = 10_000;
@@ -108,12 +101,12 @@ impl ConversationStore for Conversations {
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let keys = conversation_keys(&self.0.keys(scope), &request.conversation);
         let answer = self.0.run(&TRIM, &keys, |call| add_retention(call, request.retention));
-        reply::number(&answer.await?)
+        codec::number(&answer.await?)
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let keys = conversation_keys(&self.0.keys(scope), conversation);
-        reply::number(&self.0.run(&CLEAR, &keys, |_| ()).await?)
+        codec::number(&self.0.run(&CLEAR, &keys, |_| ()).await?)
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
@@ -161,7 +154,7 @@ impl ConversationStore for Conversations {
         conversation: &str,
     ) -> Result<ConversationStatistics> {
         let keys = self.0.keys(scope);
-        let names = [keys.figures(conversation), keys.messages(conversation)];
+        let names = [keys.counters(conversation), keys.messages(conversation)];
         let mut reply = Reply::new(self.0.run(&STATISTICS, &names, |_| ()).await?)?;
         if reply.is_empty() {
             return Ok(ConversationStatistics::default());
@@ -175,7 +168,7 @@ impl ConversationStore for Conversations {
         let from = position.map_or("-".into(), |position| format!("({position}"));
         let names = [keys.conversations()];
         let answer = self.0.run(&LIST, &names, |call| {
-            call.arg(keys.figures("")).arg(keys.messages("")).arg(from).arg(page.limit + 1);
+            call.arg(keys.counters("")).arg(keys.messages("")).arg(from).arg(page.limit + 1);
         });
         let mut reply = Reply::new(answer.await?)?;
         let mut found = Vec::new();
@@ -187,10 +180,10 @@ impl ConversationStore for Conversations {
     }
 }
 
-/// Figures, messages, ids and gone: the keys of one conversation, in the scripts' order.
+/// Counters, messages, ids and gone: the keys of one conversation, in the scripts' order.
 fn conversation_keys(keys: &ScopeKeys, conversation: &str) -> [String; 4] {
     [
-        keys.figures(conversation),
+        keys.counters(conversation),
         keys.messages(conversation),
         keys.ids(conversation),
         keys.gone(conversation),
@@ -199,14 +192,14 @@ fn conversation_keys(keys: &ScopeKeys, conversation: &str) -> [String; 4] {
 
 /// The same behind the scope's versions and conversations.
 fn all_keys(keys: &ScopeKeys, conversation: &str) -> [String; 6] {
-    let [figures, messages, ids, gone] = conversation_keys(keys, conversation);
-    [keys.versions(), keys.conversations(), figures, messages, ids, gone]
+    let [counters, messages, ids, gone] = conversation_keys(keys, conversation);
+    [keys.versions(), keys.conversations(), counters, messages, ids, gone]
 }
 
 /// Messages as the scripts take them.
 struct Batch<'a> {
     messages: Vec<Vec<u8>>,
-    /// What they add to the figures: the tokens of system messages, all tokens, and the messages of
+    /// What they add to the counters: the tokens of system messages, all tokens, and the messages of
     /// each role.
     added: [u64; 6],
     /// Place, id and digest of those that carry an id.
@@ -243,7 +236,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A message as `lua/message.lua` has it.
+/// A message as `lua/lib/message.lua` has it.
 fn encoded(message: &Message, tokens: u32) -> Result<Vec<u8>> {
     let id = message.id.as_deref().unwrap_or_default();
     let mut out = Vec::with_capacity(64 + message.content.as_ref().map_or(0, String::len));
@@ -288,7 +281,7 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// Where a role stands among the figures.
+/// Where a role stands among the counters.
 fn place(role: Role) -> usize {
     match role {
         Role::System => 0,
@@ -370,21 +363,15 @@ fn numbered(place: &str, mark: char) -> Result<Numbered> {
     read.ok_or_else(|| unreadable("a message's place"))
 }
 
-/// Reads a message of a stream: its place, and its fields as `lua/message.lua` has them.
+/// Reads a message of a stream: its place, and its field as `lua/lib/message.lua` has it.
 fn stored(mut message: Reply) -> Result<StoredMessage> {
     let Numbered { seq, created_at } = numbered(&message.text()?, '-')?;
     let mut fields = message.list()?;
-    let (_name, mut text) = (fields.next()?, fields.text()?);
-    if !fields.is_empty() {
-        // What schema 1 wrote: role, tokens, id and body, each behind its name.
-        let mut field = || fields.next().and_then(|_| fields.text());
-        let (tokens, id, body) = (field()?, field()?, field()?);
-        text = format!("{text}{tokens} {id}\n{body}");
-    }
+    let (_name, text) = (fields.next()?, fields.text()?);
     Ok(StoredMessage { seq, created_at, message: decoded(&text)? })
 }
 
-/// Reads a message as `lua/message.lua` has it.
+/// Reads a message as `lua/lib/message.lua` has it.
 fn decoded(text: &str) -> Result<Message> {
     let parts = text.split_once('\n').and_then(|(head, body)| {
         let (role, id) = head.split_once(' ')?;
@@ -409,17 +396,12 @@ struct StoredBody {
     token_count: Option<u32>,
 }
 
-/// Reads the eight figures, as `lua/figures.lua` has them.
-fn figures(value: Value) -> Result<Vec<u64>> {
+/// Reads the eight counters, as `lua/lib/counters.lua` has them.
+fn counters(value: Value) -> Result<Vec<u64>> {
     let Value::BulkString(bytes) = value else {
-        return Err(unreadable("a conversation's figures"));
+        return Err(unreadable("a conversation's counters"));
     };
-    if let Some((2, doubles)) = bytes.split_first() {
-        return doubles.chunks_exact(8).map(whole).collect();
-    }
-    // What schema 1 wrote.
-    let words = std::str::from_utf8(&bytes).unwrap_or_default().split(' ');
-    words.map(|word| word.parse().map_err(|_| unreadable("a conversation's figures"))).collect()
+    bytes.chunks_exact(8).map(whole).collect()
 }
 
 /// Reads a whole number below 2^53 that a script keeps as a double.
@@ -428,14 +410,14 @@ fn whole(bytes: &[u8]) -> Result<u64> {
     // `{:.0}` writes it exactly.
     number
         .and_then(|number| format!("{number:.0}").parse().ok())
-        .ok_or_else(|| unreadable("a conversation's figures"))
+        .ok_or_else(|| unreadable("a conversation's counters"))
 }
 
-/// Reads a conversation's figures and the places of its oldest and newest message.
+/// Reads a conversation's counters and the places of its oldest and newest message.
 fn statistics(reply: &mut Reply) -> Result<ConversationStatistics> {
-    let figures = figures(reply.next()?)?;
-    let mut numbers = figures.into_iter();
-    let mut number = || numbers.next().ok_or_else(|| unreadable("a conversation's figures"));
+    let counters = counters(reply.next()?)?;
+    let mut numbers = counters.into_iter();
+    let mut number = || numbers.next().ok_or_else(|| unreadable("a conversation's counters"));
     let (last_seq, _frontier, _system_tokens, token_count) =
         (number()?, number()?, number()?, number()?);
     let (system_count, user_count, assistant_count, tool_count) =

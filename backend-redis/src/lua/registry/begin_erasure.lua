@@ -1,4 +1,4 @@
--- Begins the erasure of a name and gives its token; nothing where the name is not there.
+-- Begins the erasure of a name and gives its token; nothing where the name is not registered.
 -- KEYS: names, erasing. ARGV: name. Cost: O(1).
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return false

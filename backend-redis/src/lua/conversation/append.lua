@@ -1,15 +1,15 @@
 -- Appends messages, or says where they were stored before, and applies retention.
--- KEYS: versions, conversations, figures, messages, ids, gone.
+-- KEYS: versions, conversations, counters, messages, ids, gone.
 -- ARGV: conversation, most messages, most tokens ('' for none), whether to keep system messages
--- ('1'), how many messages, what they add to the figures from the tokens of system messages on, the
+-- ('1'), how many messages, what they add to the counters from the tokens of system messages on, the
 -- messages; then for each that carries an id its place among them, id and digest.
 -- Says 'ok' with first number, time, evicted, messages, tokens; or what stands in the way.
 -- Cost: O(appended + evicted), whatever is stored.
 local count = tonumber(ARGV[5])
 local ids_from = 11 + count
-local figures = read_figures(KEYS[3])
+local counters = read_counters(KEYS[3])
 
-if #ARGV > ids_from and figures then
+if #ARGV > ids_from and counters then
   local asked = {}
   for i = ids_from + 2, #ARGV, 3 do
     asked[#asked + 1] = ARGV[i]
@@ -26,13 +26,13 @@ if #ARGV > ids_from and figures then
     end
   end
   if #stored == count then
-    return {'replayed', message_count(figures), digits(figures[TOKENS]), stored}
+    return {'replayed', message_count(counters), digits(counters[TOKENS]), stored}
   elseif #stored > 0 then
     return {'conflict', 'partly', ''}
   end
 end
 
-if not figures then
+if not counters then
   if redis.call('EXISTS', KEYS[1]) == 0 then
     return 'unregistered'
   end
@@ -41,17 +41,17 @@ if not figures then
     return 'foreign'
   end
   redis.call('ZADD', KEYS[2], 0, ARGV[1])
-  figures = {0, 1, 0, 0, 0, 0, 0, 0}
+  counters = {0, 1, 0, 0, 0, 0, 0, 0}
 end
 local time = redis.call('TIME')
 local now = string.format('%s%03d', time[1], time[2] / 1000)
-local last = figures[LAST]
+local last = counters[LAST]
 for i = 1, count do
   redis.call('XADD', KEYS[4], string.format('%.0f-%s', last + i, now), 'm', ARGV[11 + i])
 end
-figures[LAST] = last + count
+counters[LAST] = last + count
 for i = SYSTEM_TOKENS, 8 do
-  figures[i] = figures[i] + ARGV[3 + i]
+  counters[i] = counters[i] + ARGV[3 + i]
 end
 if #ARGV > ids_from then
   local learnt = {}
@@ -61,7 +61,7 @@ if #ARGV > ids_from then
   end
   redis.call('HSET', KEYS[5], unpack(learnt))
   -- An id is forgotten 1,000 numbers after its message went.
-  local old = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', digits(figures[LAST] - 1000), 'LIMIT', 0,
+  local old = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', digits(counters[LAST] - 1000), 'LIMIT', 0,
                          2 * count)
   if #old > 0 then
     redis.call('HDEL', KEYS[5], unpack(old))
@@ -70,8 +70,8 @@ if #ARGV > ids_from then
 end
 local evicted = 0
 if ARGV[2] ~= '' or ARGV[3] ~= '' then
-  evicted = evict(figures, KEYS[4], KEYS[6], figures[LAST], ARGV[2], ARGV[3], ARGV[4])
+  evicted = evict(counters, KEYS[4], KEYS[6], counters[LAST], ARGV[2], ARGV[3], ARGV[4])
 end
-write_figures(KEYS[3], figures)
-return string.format('ok %.0f %s %.0f %.0f %.0f', last + 1, now, evicted, message_count(figures),
-                     figures[TOKENS])
+write_counters(KEYS[3], counters)
+return string.format('ok %.0f %s %.0f %.0f %.0f', last + 1, now, evicted, message_count(counters),
+                     counters[TOKENS])

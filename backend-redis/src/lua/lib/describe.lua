@@ -1,6 +1,6 @@
--- A conversation's figures, and the places of its oldest and newest message ('' for none).
-local function describe(figures, messages)
-  local text = redis.call('GET', figures)
+-- A conversation's counters, and the places of its oldest and newest message ('' for none).
+local function describe(counters, messages)
+  local text = redis.call('GET', counters)
   if not text then
     return nil
   end

@@ -1,11 +1,11 @@
--- Removes the messages of a conversation and says how many. KEYS: figures, messages, ids, gone.
+-- Removes the messages of a conversation and says how many. KEYS: counters, messages, ids, gone.
 -- Cost: O(ids known); the server frees the messages in the background. Numbering goes on.
-local figures = read_figures(KEYS[1])
-if not figures then
+local counters = read_counters(KEYS[1])
+if not counters then
   return 0
 end
-local count = message_count(figures)
-local last = figures[LAST]
+local count = message_count(counters)
+local last = counters[LAST]
 local known = redis.call('HKEYS', KEYS[3])
 for i = 1, #known, 1000 do
   local forgotten = {}
@@ -16,5 +16,5 @@ for i = 1, #known, 1000 do
   redis.call('ZADD', KEYS[4], 'NX', unpack(forgotten))
 end
 redis.call('UNLINK', KEYS[2])
-write_figures(KEYS[1], {last, last + 1, 0, 0, 0, 0, 0, 0})
+write_counters(KEYS[1], {last, last + 1, 0, 0, 0, 0, 0, 0})
 return count

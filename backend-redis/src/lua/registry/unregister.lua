@@ -1,4 +1,4 @@
--- Ends an erasure: takes the name out, unless it was enlisted or condemned anew since.
+-- Completes an erasure: removes the name, unless it was registered or marked again since.
 -- KEYS: names, erasing. ARGV: name, the erasure's token. Cost: O(log n).
 if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then
   return 0

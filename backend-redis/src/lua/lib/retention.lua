@@ -1,13 +1,13 @@
 -- Evicts from the front until the rest is within the limits ('' for none); the newest message
 -- stays, whose number is given. Says how many went. Cost: O(evicted), so that an append pays for what it made too much.
-local function evict(figures, messages, gone, newest, max_messages, max_tokens, keep_system)
+local function evict(counters, messages, gone, newest, max_messages, max_tokens, keep_system)
   local keep = keep_system == '1'
   -- No limit is one that nothing passes.
   local room, token_room = tonumber(max_messages) or math.huge, tonumber(max_tokens) or math.huge
-  local count, tokens, from = message_count(figures), figures[TOKENS], 0
+  local count, tokens, from = message_count(counters), counters[TOKENS], 0
   if keep then
-    local system, system_tokens = figures[SYSTEM], figures[SYSTEM_TOKENS]
-    count, tokens, from = count - system, tokens - system_tokens, figures[FRONTIER]
+    local system, system_tokens = counters[SYSTEM], counters[SYSTEM_TOKENS]
+    count, tokens, from = count - system, tokens - system_tokens, counters[FRONTIER]
     room, token_room = math.max(room - system, 0), math.max(token_room - system_tokens, 0)
   end
   local evicted, chunk = 0, 1
@@ -22,14 +22,14 @@ local function evict(figures, messages, gone, newest, max_messages, max_tokens, 
         ended = true
         break
       end
-      local role, size, id = message_head(message[2])
+      local role, size, id = message_head(message[2][2])
       if not (keep and role == 's') then
         redis.call('XDEL', messages, message[1])
         evicted = evicted + 1
-        count_message(figures, role, size, -1)
+        count_message(counters, role, size, -1)
         count, tokens = count - 1, tokens - size
         if id ~= '' then
-          redis.call('ZADD', gone, digits(figures[LAST]), id)
+          redis.call('ZADD', gone, digits(counters[LAST]), id)
         end
       end
       from = seq + 1
@@ -40,7 +40,7 @@ local function evict(figures, messages, gone, newest, max_messages, max_tokens, 
     chunk = chunk * 4
   end
   if keep then
-    figures[FRONTIER] = from
+    counters[FRONTIER] = from
   end
   return evicted
 end

@@ -15,7 +15,7 @@ while #found < wanted do
     local seq, at = string.match(message[1], '^(%d+)-(%d+)$')
     at = tonumber(at)
     if #found < wanted and (not since or at >= since) and (not till or at < till) and
-       (roles == '' or string.find(roles, (message_head(message[2])), 1, true)) then
+       (roles == '' or string.find(roles, (message_head(message[2][2])), 1, true)) then
       found[#found + 1] = message
     end
     to = '(' .. seq .. '-0'

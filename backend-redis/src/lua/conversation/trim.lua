@@ -1,8 +1,8 @@
--- Applies retention. KEYS: figures, messages, ids, gone.
+-- Applies retention. KEYS: counters, messages, ids, gone.
 -- ARGV: most messages, most tokens ('' for none), whether to keep system messages ('1').
 -- Cost: O(evicted).
-local figures = read_figures(KEYS[1])
-if not figures then
+local counters = read_counters(KEYS[1])
+if not counters then
   return 0
 end
 -- Numbers may have been restored past that of the newest message.
@@ -11,6 +11,6 @@ if not newest then
   return 0
 end
 newest = tonumber(string.match(newest[1], '^%d+'))
-local evicted = evict(figures, KEYS[2], KEYS[4], newest, ARGV[1], ARGV[2], ARGV[3])
-write_figures(KEYS[1], figures)
+local evicted = evict(counters, KEYS[2], KEYS[4], newest, ARGV[1], ARGV[2], ARGV[3])
+write_counters(KEYS[1], counters)
 return evicted

@@ -1,4 +1,4 @@
--- Whether a scope holds anything live. KEYS: conversations, working, expiries.
+-- Says whether a scope holds anything live. KEYS: conversations, working, expiries.
 -- Cost: O(log n).
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 1

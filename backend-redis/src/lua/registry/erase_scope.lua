@@ -1,6 +1,6 @@
 -- Removes everything of a scope and says how many messages and live entries that were.
 -- KEYS: versions, working, expiries, conversations.
--- ARGV: what the names of entries start with, and of figures, messages, ids and gone.
+-- ARGV: what the names of entries start with, and of counters, messages, ids and gone.
 -- Cost: O(entries + conversations); the server frees them in the background.
 local expired = redis.call('ZCOUNT', KEYS[3], '-inf', digits(now_ms()))
 local entries = redis.call('ZCARD', KEYS[2]) - expired

@@ -99,6 +99,14 @@ pub(crate) fn text(value: Value) -> Result<String> {
     }
 }
 
+/// The text of a value, whatever its bytes are.
+pub(crate) fn lossy_text(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
 /// A number, which the server gives as such or as digits.
 pub(crate) fn number<N: TryFrom<i64> + std::str::FromStr>(value: &Value) -> Result<N> {
     let number = match value {

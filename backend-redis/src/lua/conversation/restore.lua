@@ -1,5 +1,5 @@
 -- Puts messages back behind what a conversation holds.
--- KEYS: versions, conversations, figures, messages, ids, gone.
+-- KEYS: versions, conversations, counters, messages, ids, gone.
 -- ARGV: conversation, last number given, how many messages, then for each its number, its time and
 -- the message; then for each that carries an id its place among them, id and digest.
 -- Says 'ok' and how many were written; 'taken' and the place of one whose number another message
@@ -8,8 +8,8 @@
 -- Cost: O(log n) for each message, n being what is held.
 local count = tonumber(ARGV[3])
 local ids_from = 3 + 3 * count
-local figures = read_figures(KEYS[3])
-if not figures then
+local counters = read_counters(KEYS[3])
+if not counters then
   if redis.call('EXISTS', KEYS[1]) == 0 then
     return 'unregistered'
   end
@@ -18,7 +18,7 @@ if not figures then
     return 'foreign'
   end
 end
-local last = figures and figures[LAST] or 0
+local last = counters and counters[LAST] or 0
 
 local known, differing = 0, {}
 for i = 1, count do
@@ -32,7 +32,7 @@ for i = 1, count do
   if not held then
     return {'taken', i}
   end
-  local text = message_text(held[2])
+  local text = held[2][2]
   if text ~= ARGV[3 * i + 3] then
     differing[#differing + 1] = i
     differing[#differing + 1] = text
@@ -59,19 +59,19 @@ if #asked > 0 then
   end
 end
 
-if not figures then
+if not counters then
   redis.call('ZADD', KEYS[2], 0, ARGV[1])
-  figures = {0, 1, 0, 0, 0, 0, 0, 0}
+  counters = {0, 1, 0, 0, 0, 0, 0, 0}
 end
 for i = known + 1, count do
   local text = ARGV[3 * i + 3]
-  local role, tokens = message_head({'m', text})
-  count_message(figures, role, tokens, 1)
+  local role, tokens = message_head(text)
+  count_message(counters, role, tokens, 1)
   redis.call('XADD', KEYS[4], ARGV[3 * i + 1] .. '-' .. ARGV[3 * i + 2], 'm', text)
 end
 if #learnt > 0 then
   redis.call('HSET', KEYS[5], unpack(learnt))
 end
-figures[LAST] = math.max(last, tonumber(ARGV[2]))
-write_figures(KEYS[3], figures)
+counters[LAST] = math.max(last, tonumber(ARGV[2]))
+write_counters(KEYS[3], counters)
 return {'ok', count - known}

@@ -1,0 +1,99 @@
+//! The driver: what it offers, and connecting.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use memquill_core::{
+    Admin, Backend, BackendParts, Capabilities, Driver, Error, Feature, Result, StoreUrl,
+    checked_admin, operation as op,
+};
+
+use crate::admin::Administration;
+use crate::cache::RedisCache;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::control::Controls;
+use crate::conversations::Conversations;
+use crate::rights;
+use crate::schema;
+use crate::server;
+use crate::store::Store;
+use crate::working::Working;
+
+const NAME: &str = "redis";
+
+/// The URL schemes of the driver.
+pub const SCHEMES: &[&str] = &["redis", "rediss", "redis+cluster", "rediss+cluster"];
+
+const FEATURES: [Feature; 6] = [
+    Feature::Retention,
+    Feature::SafeRetry,
+    Feature::Conditions,
+    Feature::SlidingExpiry,
+    Feature::Counters,
+    Feature::Restoring,
+];
+
+/// Returns the driver for Redis, Valkey and Redis Cluster.
+pub fn driver() -> Arc<dyn Driver> {
+    Arc::new(Redis)
+}
+
+#[derive(Debug)]
+struct Redis;
+
+#[async_trait]
+impl Driver for Redis {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
+    }
+
+    async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
+        connect(url).await.map_err(located)
+    }
+
+    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
+        let store = open(url).await.map_err(located)?;
+        Ok(checked_admin(NAME, Arc::new(Administration(Arc::new(store)))))
+    }
+}
+
+fn located(error: Error) -> Error {
+    error.with_backend(NAME).with_operation(op::CONNECT)
+}
+
+async fn open(url: &StoreUrl) -> Result<Store> {
+    let config = Config::from_url(url)?;
+    let prefix = config.prefix.clone();
+    Ok(Store { connection: Connection::connect(config).await?, prefix, volatile: false })
+}
+
+async fn connect(url: &StoreUrl) -> Result<Backend> {
+    let mut store = open(url).await?;
+    let report = server::report(&store.connection).await?;
+    store.volatile = report.volatile;
+    schema::check_or_restore(&store).await?;
+    rights::check(&store).await?;
+    for missing in &report.missing {
+        tracing::warn!(server = report.version, "{missing}");
+    }
+    let mut capabilities = Capabilities::new(report.durability, FEATURES);
+    capabilities.vectors = None;
+    capabilities.notes =
+        vec![report.window.into(), server::about_vectors(&store.connection).await.into()];
+    let store = Arc::new(store);
+    let shared = Arc::new(RedisCache(Arc::clone(&store)));
+    let backend = Backend::new(BackendParts {
+        name: NAME,
+        capabilities,
+        conversations: Some(Arc::new(Conversations(Arc::clone(&store)))),
+        vectors: None,
+        working: Some(Arc::new(Working(Arc::clone(&store)))),
+        control: Arc::new(Controls(store)),
+    });
+    Ok(backend.with_shared_cache(shared))
+}
