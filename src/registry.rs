@@ -48,7 +48,7 @@ impl Registry {
         #[cfg(feature = "postgres")]
         registry.register(memquill_postgres::driver());
         #[cfg(feature = "qdrant")]
-        registry.register(Arc::new(memquill_qdrant::driver()));
+        registry.register(memquill_qdrant::driver());
         #[cfg(feature = "redis")]
         registry.register(memquill_redis::driver());
         #[cfg(feature = "sqlite")]
@@ -87,10 +87,11 @@ impl Registry {
             .rev()
             .find(|driver| driver.schemes().contains(&scheme))
             .map(AsRef::as_ref)
-            .ok_or_else(|| self.unknown(scheme))
+            .ok_or_else(|| self.unknown(url))
     }
 
-    fn unknown(&self, scheme: &str) -> Error {
+    fn unknown(&self, url: &StoreUrl) -> Error {
+        let scheme = url.scheme();
         let mut here: Vec<_> = self.drivers.iter().flat_map(|d| d.schemes()).copied().collect();
         here.sort_unstable();
         let message = if here.is_empty() {
@@ -101,6 +102,7 @@ impl Registry {
         let feature = FEATURES.iter().find(|(known, _)| *known == scheme);
         let hint = match feature {
             Some((_, feature)) => format!("build with the cargo feature {feature:?}"),
+            None if matches!(scheme, "http" | "https") => web_address(url),
             None => did_you_mean(scheme, FEATURES.iter().map(|(known, _)| *known).chain(here))
                 .unwrap_or_else(|| "register a driver for it".to_owned()),
         };
@@ -110,4 +112,47 @@ impl Registry {
 
 fn connecting(driver: &dyn Driver, error: Error) -> Error {
     error.with_backend(driver.name()).with_operation(operation::CONNECT)
+}
+
+/// Says how to write the address of a server's web interface as a store's URL.
+fn web_address(url: &StoreUrl) -> String {
+    let servers = url.server("qdrant://host:6334").map(|server| server.hosts).unwrap_or_default();
+    let host = match servers.into_iter().next() {
+        Some(host) if host.name.contains(':') => format!("[{}]", host.name),
+        Some(host) => host.name,
+        None => "HOST".to_owned(),
+    };
+    if url.scheme() == "http" {
+        return format!("for Qdrant write qdrant://{host}:6334");
+    }
+    if host.ends_with(".supabase.co") {
+        return "write the postgres:// URL that Supabase's dashboard shows under Connect"
+            .to_owned();
+    }
+    format!("for Qdrant write qdrants://{host}:6334?api_key=KEY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g10_a_web_address_is_refused_with_the_url_to_write() {
+        for (url, hint) in [
+            ("http://localhost:6333", "for Qdrant write qdrant://localhost:6334"),
+            ("http://[::1]:6333/dashboard", "for Qdrant write qdrant://[::1]:6334"),
+            (
+                "https://xyz.cloud.qdrant.io:6333?api_key=CANARY",
+                "for Qdrant write qdrants://xyz.cloud.qdrant.io:6334?api_key=KEY",
+            ),
+            (
+                "https://xyz.supabase.co",
+                "write the postgres:// URL that Supabase's dashboard shows under Connect",
+            ),
+        ] {
+            let error = Registry::new().driver(&url.parse().unwrap()).unwrap_err();
+            assert_eq!(error.hint(), Some(hint), "{error}");
+            assert!(!format!("{error:?}").contains("CANARY"));
+        }
+    }
 }

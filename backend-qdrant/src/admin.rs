@@ -1,28 +1,23 @@
 //! Administration: preparing the store, purging, listing users.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memquill_core::{
-    Admin, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, Timestamp, operation as op,
+    Admin, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op,
 };
 use qdrant_client::qdrant::Filter;
 
-use crate::backend::{AT_ONCE, Store, now, other_layout};
 use crate::filter;
 use crate::layout;
-
-/// What a deleter marked and never removed is removed after so long: it has died.
-const FORSAKEN: Duration = Duration::from_hours(1);
+use crate::store::{Store, now, other_layout};
 
 /// A connection for administration.
 #[derive(Debug)]
 pub(crate) struct Administration(pub(crate) Arc<Store>);
 
 impl Administration {
-    /// Makes the collection that the prefix names, unless it is there.
+    /// Makes the collection that the prefix names, unless it exists.
     pub(crate) async fn prepare(&self) -> Result<Migration> {
         let Self(store) = self;
         match store.registry().version().await? {
@@ -30,14 +25,9 @@ impl Administration {
             Some(other) => return Err(other_layout(other)),
             None => {}
         }
-        store.transport.create_collection(layout::registry(&store.prefix, store.cluster)).await?;
-        stream::iter(layout::registry_indexes(&store.prefix))
-            .map(|index| store.transport.create_index(index))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        store.create_registry().await?;
         let mut applied = Vec::new();
-        if store.registry().prepared().await? {
+        if store.registry().set_prepared().await? {
             applied.push(format!("layout {}", layout::VERSION));
         }
         Ok(Migration { applied })
@@ -53,18 +43,21 @@ impl Admin for Administration {
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         let Self(store) = self;
         store.check().await?;
-        let at = now();
-        let forsaken = at.as_millis() - i64::try_from(FORSAKEN.as_millis()).unwrap_or(i64::MAX);
-        let forsaken = Timestamp::from_millis(forsaken)?;
+        let now = now();
         let mut records = 0;
         for collection in store.collections().await? {
-            let mut expired = Filter::must([filter::expired(at)]);
-            expired.must_not.push(filter::taken());
+            let mut expired = Filter::must([filter::expired(now)]);
+            expired.must_not.push(filter::claimed());
             records += store.take(&collection, expired).await?;
-            store.remove(&collection, filter::left_by_deleters(forsaken)).await?;
+            store.remove(&collection, filter::abandoned(now)).await?;
         }
-        for bound in store.registry().leaving().await? {
-            store.settle(&bound.namespace, &bound.binding).await?;
+        let rebound = store.registry().with_orphans().await?;
+        // So that the waits for several leases are one.
+        for bound in rebound.iter().filter(|bound| bound.binding.lease.is_some()) {
+            store.has_expired(&bound.namespace, &bound.binding);
+        }
+        for bound in &rebound {
+            store.clean_up(&bound.namespace, &bound.binding).await?;
         }
         Ok(PurgeReceipt { records, ..PurgeReceipt::default() })
     }
@@ -75,11 +68,11 @@ impl Admin for Administration {
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
-        let behind = page.position(op::LIST_USERS)?;
+        let after = page.position(op::LIST_USERS)?;
         let users = self.0.registry().users().await?;
         let users = users
             .into_iter()
-            .filter(|user| behind.as_ref().is_none_or(|behind| user > behind))
+            .filter(|user| after.as_ref().is_none_or(|after| user > after))
             .take(page.limit + 1)
             .collect();
         Ok(Page::cut(users, page.limit, op::LIST_USERS, String::as_str))

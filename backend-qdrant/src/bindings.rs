@@ -1,9 +1,7 @@
 //! The collection that the prefix names: which namespaces are bound to which space (V3) and where
-//! their records are, which collections there are, and which version the layout has (G13).
+//! their records are, which collections exist, and which version the layout has (G13).
 
-use std::time::Duration;
-
-use memquill_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope, Timestamp};
+use memquill_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::{
     Condition, DeletePoints, FacetCounts, Filter, GetPoints, NamedVectors, PointId, PointStruct,
@@ -12,23 +10,20 @@ use qdrant_client::qdrant::{
     with_payload_selector,
 };
 
+use crate::codec::payload::{self, Payload};
 use crate::error::applied;
 use crate::filter;
 use crate::layout::{self, Namespace, Place, field};
-use crate::payload::{self, Payload};
 use crate::transport::Transport;
 
-/// Points in one answer of a scroll.
-const PAGE: u32 = 1_000;
+/// Points in one page of a scroll.
+const PAGE_SIZE: u32 = 1_000;
 
 const BINDING: &str = "binding";
 const COLLECTION: &str = "collection";
 const SCHEMA: &str = "schema";
 
-/// Who rebinds a namespace says at least so often that it lives; otherwise others undo it.
-pub(crate) const SEALED_FOR: Duration = Duration::from_secs(20);
-
-/// A namespace's bond to a space, from its first record to its deletion.
+/// A namespace's binding to a space, from its first record to its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub(crate) space: EmbeddingSpace,
@@ -38,33 +33,29 @@ pub(crate) struct Binding {
     pub(crate) generation: String,
     /// Changes with everything that a writer must not miss.
     pub(crate) token: String,
-    /// Since when it is being rebound.
-    pub(crate) sealed: Option<Timestamp>,
-    /// Where records may be left that nobody reads.
-    pub(crate) left: Vec<Left>,
+    /// The lease of whoever rebinds the namespace: a number that the holder raises again and again.
+    /// Where it stays the same for long, the holder has died.
+    pub(crate) lease: Option<i64>,
+    /// Places that may hold records which nobody reads.
+    pub(crate) orphans: Vec<Orphan>,
 }
 
 /// A place that no namespace is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct Orphan {
     pub(crate) dimensions: usize,
-    /// What the records there say of their place.
+    /// The place as its records name it.
     pub(crate) place: String,
 }
 
 impl Binding {
-    /// Whether both say of the same records where they are.
+    /// Whether both name the same place of the namespace's records.
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         self.generation == other.generation
     }
-
-    /// Whether whoever rebound it has died over it.
-    pub(crate) fn is_forsaken(&self, now: Timestamp) -> bool {
-        self.sealed.is_some_and(|since| since.saturating_add(SEALED_FOR) <= now)
-    }
 }
 
-/// A namespace and its bond.
+/// A namespace and its binding.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
     pub(crate) namespace: Namespace,
@@ -77,7 +68,7 @@ impl Bound {
     fn names(&self, place: &str) -> bool {
         let Self { namespace, binding, .. } = self;
         let own = Place::new(String::new(), namespace, &binding.generation);
-        own.as_str() == place || binding.left.iter().any(|left| left.place == place)
+        own.as_str() == place || binding.orphans.iter().any(|orphan| orphan.place == place)
     }
 }
 
@@ -93,13 +84,13 @@ pub(crate) fn strong() -> WriteOrdering {
     WriteOrdering { r#type: WriteOrderingType::Strong.into() }
 }
 
-/// All of the payload.
+/// Selects all of a payload.
 pub(crate) fn whole_payload() -> WithPayloadSelector {
     let enable = with_payload_selector::SelectorOptions::Enable(true);
     WithPayloadSelector { selector_options: Some(enable) }
 }
 
-/// What a write or delete by filter is about.
+/// Selects the points that match.
 pub(crate) fn selected(filter: Filter) -> PointsSelector {
     let selector = points_selector::PointsSelectorOneOf::Filter(filter);
     PointsSelector { points_selector_one_of: Some(selector) }
@@ -110,8 +101,8 @@ fn kind(kind: &str) -> Condition {
 }
 
 impl Registry<'_> {
-    /// Writes a point, unless it is there, and gives what is there then.
-    async fn settle(&self, id: PointId, payload: Payload) -> Result<Payload> {
+    /// Writes a point, unless it exists, and reads what exists then.
+    async fn insert_if_absent(&self, id: PointId, payload: Payload) -> Result<Payload> {
         let vectors = VectorsOptions::Vectors(NamedVectors::default());
         let point = PointStruct {
             id: Some(id.clone()),
@@ -143,7 +134,7 @@ impl Registry<'_> {
         Ok(points.into_iter().next().map(|point| point.payload))
     }
 
-    /// The layout's version; none where it was never prepared.
+    /// Reads the layout's version; none where it was never prepared.
     pub(crate) async fn version(&self) -> Result<Option<i64>> {
         match self.point(layout::schema_point()).await {
             Ok(payload) => Ok(payload.and_then(|p| payload::get_integer(&p, field::VERSION))),
@@ -152,24 +143,24 @@ impl Registry<'_> {
         }
     }
 
-    /// Says that the layout is prepared; whether it was this call that did.
-    pub(crate) async fn prepared(&self) -> Result<bool> {
+    /// Records that the layout is prepared; whether this call was the first to do so.
+    pub(crate) async fn set_prepared(&self) -> Result<bool> {
         let token = layout::token();
         let mine = payload::payload([
             (field::KIND, payload::text(SCHEMA)),
             (field::VERSION, payload::integer(layout::VERSION)),
-            (field::BINDING, payload::text(&*token)),
+            (field::TOKEN, payload::text(&*token)),
         ]);
-        let settled = self.settle(layout::schema_point(), mine).await?;
-        Ok(payload::get_text(&settled, field::BINDING) == Some(&token))
+        let stored = self.insert_if_absent(layout::schema_point(), mine).await?;
+        Ok(payload::get_text(&stored, field::TOKEN) == Some(&token))
     }
 
-    /// A namespace's bond, if it has one.
+    /// Reads a namespace's binding, if it has one.
     pub(crate) async fn binding(&self, namespace: &Namespace) -> Result<Option<Binding>> {
         self.point(namespace.binding_point()).await?.map(|payload| binding(&payload)).transpose()
     }
 
-    /// Binds a namespace to a space, unless another was first, and gives the bond.
+    /// Binds a namespace to a space, unless another was first, and reads the binding.
     pub(crate) async fn bind(
         &self,
         scope: &Scope,
@@ -186,28 +177,29 @@ impl Registry<'_> {
             (field::DIMENSIONS, payload::size(space.dimensions)),
             (field::ORIGIN, payload::text(layout::token())),
             (field::GENERATION, payload::text(layout::token())),
-            (field::BINDING, payload::text(layout::token())),
+            (field::TOKEN, payload::text(layout::token())),
         ]);
         let point = Namespace::of(scope, name).binding_point();
-        binding(&self.settle(point, mine).await?)
+        binding(&self.insert_if_absent(point, mine).await?)
     }
 
-    /// Puts a bond in the place of another of the same namespace, in one step; whether it was still
-    /// there.
+    /// Replaces a binding by another of the same namespace, in one step; whether it was still the
+    /// namespace's.
     pub(crate) async fn change(
         &self,
         namespace: &Namespace,
         from: &Binding,
         to: &Binding,
     ) -> Result<bool> {
-        let left = to.left.iter().map(|left| format!("{} {}", left.dimensions, left.place));
+        let orphans =
+            to.orphans.iter().map(|orphan| format!("{} {}", orphan.dimensions, orphan.place));
         let payload = payload::payload([
             (field::MODEL, payload::text(&*to.space.model)),
             (field::DIMENSIONS, payload::size(to.space.dimensions)),
             (field::GENERATION, payload::text(&*to.generation)),
-            (field::BINDING, payload::text(&*to.token)),
-            (field::SEALED, to.sealed.map_or_else(payload::nothing, payload::moment)),
-            (field::LEFT, payload::texts(left)),
+            (field::TOKEN, payload::text(&*to.token)),
+            (field::LEASE, to.lease.map_or_else(payload::nothing, payload::integer)),
+            (field::ORPHANS, payload::texts(orphans)),
         ]);
         self.transport
             .set_payload(SetPayloadPoints {
@@ -225,7 +217,7 @@ impl Registry<'_> {
         Ok(now.is_some_and(|now| now.token == to.token || (moved && now.is_at(to))))
     }
 
-    /// Undoes one bond, and no later one of the same namespace.
+    /// Removes one binding, and no later one of the same namespace.
     pub(crate) async fn unbind(&self, binding: &Binding) -> Result<()> {
         self.transport
             .delete(DeletePoints {
@@ -238,19 +230,19 @@ impl Registry<'_> {
             .await
     }
 
-    /// The namespaces of a user.
+    /// Lists the namespaces of a user.
     pub(crate) async fn of_user(&self, user: &str) -> Result<Vec<Bound>> {
         self.bound(vec![filter::is(field::USER, user)]).await
     }
 
-    /// The namespaces of a scope.
+    /// Lists the namespaces of a scope.
     pub(crate) async fn of_scope(&self, scope: &Scope) -> Result<Vec<Bound>> {
         self.bound(vec![filter::is(field::SCOPE, layout::scope_text(scope))]).await
     }
 
-    async fn bound(&self, mut which: Vec<Condition>) -> Result<Vec<Bound>> {
-        which.push(kind(BINDING));
-        let points = self.walk(Filter::must(which)).await?;
+    async fn bound(&self, mut conditions: Vec<Condition>) -> Result<Vec<Bound>> {
+        conditions.push(kind(BINDING));
+        let points = self.walk(Filter::must(conditions)).await?;
         points
             .iter()
             .map(|point| {
@@ -268,20 +260,27 @@ impl Registry<'_> {
             .collect()
     }
 
-    /// The bonds that name places where something is left.
-    pub(crate) async fn leaving(&self) -> Result<Vec<Bound>> {
+    /// Lists the namespaces whose bindings name orphans, or that are being rebound.
+    pub(crate) async fn with_orphans(&self) -> Result<Vec<Bound>> {
         let mut bound = self.bound(Vec::new()).await?;
-        bound.retain(|bound| !bound.binding.left.is_empty());
+        bound
+            .retain(|Bound { binding, .. }| binding.lease.is_some() || !binding.orphans.is_empty());
         Ok(bound)
     }
 
-    /// Says that there is a collection for these dimensions.
+    /// Whether any namespace is bound to a space of these dimensions.
+    pub(crate) async fn is_bound(&self, dimensions: usize) -> Result<bool> {
+        let bound = self.bound(Vec::new()).await?;
+        Ok(bound.iter().any(|bound| bound.binding.space.dimensions == dimensions))
+    }
+
+    /// Records that there is a collection for these dimensions.
     pub(crate) async fn add_collection(&self, dimensions: usize) -> Result<()> {
         let payload = payload::payload([
             (field::KIND, payload::text(COLLECTION)),
             (field::DIMENSIONS, payload::size(dimensions)),
         ]);
-        self.settle(layout::collection_point(dimensions), payload).await.map(drop)
+        self.insert_if_absent(layout::collection_point(dimensions), payload).await.map(drop)
     }
 
     /// Whether there is a collection for these dimensions, with all indexes.
@@ -289,30 +288,26 @@ impl Registry<'_> {
         Ok(self.point(layout::collection_point(dimensions)).await?.is_some())
     }
 
-    /// The dimensions for which there are collections.
+    /// Lists the dimensions for which there are collections.
     pub(crate) async fn collections(&self) -> Result<Vec<usize>> {
         let points = self.walk(Filter::must([kind(COLLECTION)])).await?;
         Ok(points.iter().map(|point| dimensions(&point.payload)).collect())
     }
 
-    /// The different users who have a namespace, in their byte order.
+    /// Lists the users who have a namespace, each once, in their byte order.
     pub(crate) async fn users(&self) -> Result<Vec<String>> {
         self.values(self.name, field::USER, Filter::must([kind(BINDING)])).await
     }
 
-    /// The different nodes at which a user has a namespace, in their byte order.
+    /// Lists the nodes at which a user has a namespace, each once, in their byte order.
     pub(crate) async fn nodes(&self, user: &str) -> Result<Vec<String>> {
-        let whose = filter::is(field::USER, user);
-        self.values(self.name, field::NODE, Filter::must([kind(BINDING), whose])).await
+        let of_user = filter::is(field::USER, user);
+        self.values(self.name, field::NODE, Filter::must([kind(BINDING), of_user])).await
     }
 
-    /// Places in a collection where a user's records are, and that no bond names. None ever will: a
-    /// bond comes before its records, and no two have a place in common.
-    pub(crate) async fn forsaken_places(
-        &self,
-        collection: &str,
-        user: &str,
-    ) -> Result<Vec<String>> {
+    /// Lists the places in a collection that hold records of a user and that no binding names. None
+    /// ever will: a binding precedes its records, and no two share a place.
+    pub(crate) async fn unbound_places(&self, collection: &str, user: &str) -> Result<Vec<String>> {
         let mut places = self.values(collection, field::PLACE, filter::of_user(user)).await?;
         if !places.is_empty() {
             let bound = self.of_user(user).await?;
@@ -351,13 +346,13 @@ impl Registry<'_> {
                 collection_name: self.name.to_owned(),
                 filter: Some(filter.clone()),
                 offset,
-                limit: Some(PAGE),
+                limit: Some(PAGE_SIZE),
                 with_payload: Some(whole_payload()),
                 ..ScrollPoints::default()
             };
-            let part = self.transport.scroll(request).await.map_err(unprepared)?;
-            points.extend(part.result);
-            match part.next_page_offset {
+            let page = self.transport.scroll(request).await.map_err(unprepared)?;
+            points.extend(page.result);
+            match page.next_page_offset {
                 Some(next) => offset = Some(next),
                 None => return Ok(points),
             }
@@ -365,9 +360,9 @@ impl Registry<'_> {
     }
 }
 
-/// The bond that has this token.
+/// Matches the binding that has this token.
 fn of_token(token: &str) -> Filter {
-    Filter::must([kind(BINDING), filter::is(field::BINDING, token)])
+    Filter::must([kind(BINDING), filter::is(field::TOKEN, token)])
 }
 
 fn dimensions(payload: &Payload) -> usize {
@@ -376,26 +371,29 @@ fn dimensions(payload: &Payload) -> usize {
 }
 
 fn binding(payload: &Payload) -> Result<Binding> {
-    let left = |text: &str| {
+    let orphan = |text: &str| {
         let (dimensions, place) = text.split_once(' ')?;
-        Some(Left { dimensions: dimensions.parse().ok()?, place: place.to_owned() })
+        Some(Orphan { dimensions: dimensions.parse().ok()?, place: place.to_owned() })
     };
     Ok(Binding {
         space: EmbeddingSpace::new(payload::need_text(payload, field::MODEL)?, dimensions(payload)),
         origin: payload::need_text(payload, field::ORIGIN)?.to_owned(),
         generation: payload::need_text(payload, field::GENERATION)?.to_owned(),
-        token: payload::need_text(payload, field::BINDING)?.to_owned(),
-        sealed: payload::get_moment(payload, field::SEALED)?,
-        left: payload::get_texts(payload, field::LEFT).into_iter().filter_map(left).collect(),
+        token: payload::need_text(payload, field::TOKEN)?.to_owned(),
+        lease: payload::get_integer(payload, field::LEASE),
+        orphans: payload::get_texts(payload, field::ORPHANS)
+            .into_iter()
+            .filter_map(orphan)
+            .collect(),
     })
 }
 
-/// The collection is made by a migration; without it there was none.
+/// Says that nobody migrated where the collection does not exist.
 fn unprepared(error: Error) -> Error {
     if error.kind() == ErrorKind::NotFound { never_migrated().with_source(error) } else { error }
 }
 
 pub(crate) fn never_migrated() -> Error {
-    Error::config("the store was never prepared")
+    Error::config("the store was never migrated")
         .with_hint("run `memquill migrate` with a key that may create collections")
 }

@@ -3,35 +3,47 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memquill_core::{Error, Result, SecretString, StoreUrl, did_you_mean};
-use url::{Url, form_urlencoded};
+use memquill_core::{Error, Result, SecretString, StoreUrl};
 
+/// The scheme of a folder of this process.
 pub(crate) const EDGE_SCHEME: &str = "qdrant-edge";
-const DEFAULT_PORT: u16 = 6334;
-const OPTIONS: [&str; 9] = [
+
+/// Qdrant's usual ports.
+const GRPC_PORT: u16 = 6334;
+const REST_PORT: u16 = 6333;
+
+/// How a URL is written.
+const EXAMPLE: &str = "qdrant://host:6334, or qdrants://host:6334?api_key=KEY for TLS";
+
+const FOLDER_OPTIONS: &[&str] = &["prefix", "lease"];
+const SERVER_OPTIONS: &[&str] = &[
     "prefix",
+    "lease",
     "api_key",
+    "api_key_env",
     "ca_file",
-    "timeout_ms",
-    "connect_timeout_ms",
+    "timeout",
+    "connect_timeout",
     "connections",
     "shards",
     "replicas",
     "write_consistency",
 ];
 
-/// What a URL says.
+/// The settings of a URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// What every collection's name starts with.
+    /// The beginning of every collection's name.
     pub(crate) prefix: String,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) cluster: Cluster,
+    /// How long a lease lasts that nobody renews.
+    pub(crate) lease: Duration,
 }
 
 /// Where the store is.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     Server(Server),
     Folder(PathBuf),
 }
@@ -39,8 +51,9 @@ pub(crate) enum Place {
 /// How to reach a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
-    /// Host and port.
-    pub(crate) authority: String,
+    /// A name or an address; an IPv6 address is in brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
     pub(crate) tls: bool,
     /// In PEM.
     pub(crate) ca: Option<Vec<u8>>,
@@ -59,95 +72,92 @@ pub(crate) struct Cluster {
 }
 
 impl Config {
-    pub(crate) fn read(url: &StoreUrl) -> Result<Self> {
-        let (body, query) = match url.expose().split_once('?') {
-            Some((body, query)) => (body, query),
-            None => (url.expose(), ""),
-        };
-        let place = match url.scheme() {
-            EDGE_SCHEME => Place::Folder(folder(body)?),
-            scheme => Place::Server(server(body, scheme == "qdrants")?),
-        };
-        let prefix = "memory".to_owned();
-        let mut config = Self { prefix, place, cluster: Cluster::default() };
-        let mut seen = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if seen.contains(&name) {
-                return Err(Error::config(format!("the option {name} stands twice in the URL"))
-                    .with_hint("keep the one that is meant"));
+    /// Reads a URL.
+    pub(crate) fn from_url(url: &StoreUrl) -> Result<Self> {
+        let folder = url.scheme() == EDGE_SCHEME;
+        let known = if folder { FOLDER_OPTIONS } else { SERVER_OPTIONS };
+        let options = url.options("qdrant", known).map_err(|error| {
+            // An option of servers is known, but not here.
+            let of_server = folder && url.options("qdrant", SERVER_OPTIONS).is_ok();
+            let hint = "leave it out; a folder has no option but prefix and lease";
+            if of_server { error.with_hint(hint) } else { error }
+        })?;
+        let location = if folder {
+            Location::Folder(folder_of(url.body())?)
+        } else {
+            let mut server = server(url)?;
+            server.api_key = options.secret("api_key")?;
+            server.ca = options.file("ca_file", "PEM")?;
+            if server.ca.is_some() && !server.tls {
+                return Err(Error::config("ca_file is an option of an encrypted connection")
+                    .with_hint("write the URL as qdrants://…"));
             }
-            config.set(&name, &value)?;
-            seen.push(name);
-        }
-        config.check()
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        if name == "prefix" {
-            self.prefix = prefix(value)?;
-            return Ok(());
-        }
-        if !OPTIONS.contains(&name) {
-            let hint = did_you_mean(name, OPTIONS)
-                .unwrap_or_else(|| format!("the options are {}", OPTIONS.join(", ")));
-            return Err(
-                Error::config(format!("the Qdrant store has no option {name:?}")).with_hint(hint)
-            );
-        }
-        let Place::Server(server) = &mut self.place else {
-            return Err(Error::config(format!("{name} is an option of a server's URL"))
-                .with_hint("leave it out; a folder knows no option but prefix"));
+            server.timeout = options.duration("timeout")?.unwrap_or(server.timeout);
+            server.connect_timeout =
+                options.duration("connect_timeout")?.unwrap_or(server.connect_timeout);
+            server.connections = options.number("connections", 1..=64)?.unwrap_or(2);
+            Location::Server(server)
         };
-        match name {
-            "api_key" if value.is_empty() => {
-                return Err(Error::config("api_key is empty").with_hint("leave it out, or give it"));
-            }
-            "api_key" => server.api_key = Some(SecretString::from(value.to_owned())),
-            "ca_file" => server.ca = Some(pem(value)?),
-            "timeout_ms" => server.timeout = millis(name, value)?,
-            "connect_timeout_ms" => server.connect_timeout = millis(name, value)?,
-            "connections" => server.connections = number(name, value, 64)? as usize,
-            "shards" => self.cluster.shards = Some(number(name, value, 1_024)?),
-            "replicas" => self.cluster.replicas = Some(number(name, value, 64)?),
-            _ => self.cluster.write_consistency = Some(number(name, value, 64)?),
-        }
-        Ok(())
-    }
-
-    fn check(mut self) -> Result<Self> {
-        if let Place::Server(server) = &self.place
-            && server.ca.is_some()
-            && !server.tls
-        {
-            return Err(Error::config("ca_file is an option of an encrypted connection")
-                .with_hint("write the URL as qdrants://…"));
-        }
-        let replicas = self.cluster.replicas.unwrap_or(1);
-        // All of them, so that whoever reads from whichever node sees what was acknowledged (G6).
-        if *self.cluster.write_consistency.get_or_insert(replicas) > replicas {
+        let replicas = options.number("replicas", 1..=64)?;
+        let write_consistency = options.number("write_consistency", 1..=64)?;
+        if write_consistency > Some(replicas.unwrap_or(1)) {
             return Err(Error::config("write_consistency is more than there are replicas")
                 .with_hint("give at most as many as replicas"));
         }
-        Ok(self)
+        let cluster = Cluster {
+            shards: options.number("shards", 1..=1_024)?,
+            replicas,
+            // All of them, so that whoever reads from any node sees what was acknowledged (G6).
+            write_consistency: write_consistency.or(replicas).or(Some(1)),
+        };
+        Ok(Self {
+            prefix: prefix(options.text("prefix").unwrap_or("memory"))?,
+            location,
+            cluster,
+            lease: options.duration("lease")?.unwrap_or(Duration::from_secs(20)),
+        })
     }
 }
 
-fn server(body: &str, tls: bool) -> Result<Server> {
-    let no_server =
-        || Error::config("the URL names no server").with_hint("write it as qdrant://host:6334");
-    // The text is not repeated: it may hold a key at a wrong place.
-    let url = Url::parse(body).map_err(|_| no_server())?;
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(no_server)?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::config("the URL holds a user or password, which Qdrant does not know")
-            .with_hint("give the key as ?api_key=…"));
+impl Server {
+    /// Names the usual mistakes of a URL where a server does not answer as Qdrant does.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if !error.is_transient() || self.port != REST_PORT {
+            return error;
+        }
+        let scheme = if self.tls { "qdrants" } else { "qdrant" };
+        error.with_hint(format!(
+            "{REST_PORT} is Qdrant's port for REST, and this driver speaks gRPC: write \
+             {scheme}://{}:{GRPC_PORT}",
+            self.host
+        ))
     }
-    if !matches!(url.path(), "" | "/") {
-        return Err(Error::config("the URL has a path behind the host")
-            .with_hint("keep stores apart on one server by ?prefix=…"));
+}
+
+fn server(url: &StoreUrl) -> Result<Server> {
+    let tls = url.scheme() == "qdrants";
+    let read = url.server(EXAMPLE)?;
+    let [host] = read.hosts.as_slice() else {
+        return Err(Error::config(format!("the URL names {} servers, not one", read.hosts.len()))
+            .with_hint(format!("write it as {EXAMPLE}")));
+    };
+    if read.user.is_some() || read.password.is_some() {
+        return Err(Error::config("the URL holds a user or password, which Qdrant does not know")
+            .with_hint("give the key as ?api_key=KEY, or as ?api_key_env=NAME of a variable"));
+    }
+    if !read.path.is_empty() {
+        return Err(Error::config("the URL has a path after the host")
+            .with_hint("remove it; keep stores apart on one server by ?prefix=NAME"));
+    }
+    let port = host.port.unwrap_or(GRPC_PORT);
+    let name = if host.name.contains(':') { format!("[{}]", host.name) } else { host.name.clone() };
+    if !tls && name.ends_with(".cloud.qdrant.io") {
+        return Err(Error::config("Qdrant Cloud takes encrypted connections only")
+            .with_hint(format!("write qdrants://{name}:{GRPC_PORT}?api_key=KEY")));
     }
     Ok(Server {
-        authority: format!("{host}:{}", url.port().unwrap_or(DEFAULT_PORT)),
+        host: name,
+        port,
         tls,
         ca: None,
         api_key: None,
@@ -157,16 +167,28 @@ fn server(body: &str, tls: bool) -> Result<Server> {
     })
 }
 
-fn folder(body: &str) -> Result<PathBuf> {
-    let path = body.split_once(':').map_or("", |(_, path)| path);
+/// Reads `path`, `//path`, `///path` and `~/path`.
+fn folder_of(body: &str) -> Result<PathBuf> {
+    let path = body.strip_prefix("//").unwrap_or(body);
+    let no_folder = || {
+        Error::config("the URL names no folder").with_hint("write it as qdrant-edge:path/to/folder")
+    };
     if path.is_empty() {
-        return Err(Error::config("the URL names no folder")
-            .with_hint("write it as qdrant-edge:path/to/folder"));
+        return Err(no_folder());
     }
-    Ok(PathBuf::from(path))
+    match path.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            let home = std::env::home_dir().ok_or_else(|| {
+                Error::config("the URL names the home folder, and this user has none")
+                    .with_hint("write the whole path")
+            })?;
+            Ok(home.join(rest.trim_start_matches('/')))
+        }
+        _ => Ok(PathBuf::from(path)),
+    }
 }
 
-/// It stands in the names of collections, which are names of folders too.
+/// Checks what becomes a part of the names of collections, which are names of folders too.
 fn prefix(value: &str) -> Result<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if (1..=100).contains(&value.len()) && value.chars().all(legal) {
@@ -176,66 +198,83 @@ fn prefix(value: &str) -> Result<String> {
         .with_hint("use up to 100 ASCII letters, digits, _ and -"))
 }
 
-fn pem(path: &str) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| {
-        Error::config(format!("ca_file: cannot read {path:?}"))
-            .with_hint("name a readable PEM file")
-            .with_source(error)
-    })
-}
-
-fn millis(name: &str, value: &str) -> Result<Duration> {
-    Ok(Duration::from_millis(number(name, value, 600_000)?.into()))
-}
-
-fn number(name: &str, value: &str, most: u32) -> Result<u32> {
-    value.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(|| {
-        Error::config(format!("{name} is a whole number from 1 to {most}, not {value:?}"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(url: &str) -> Result<Config> {
-        Config::read(&url.parse()?)
+        Config::from_url(&url.parse()?)
     }
 
     fn server_of(url: &str) -> Server {
-        match read(url).unwrap().place {
-            Place::Server(server) => server,
-            Place::Folder(path) => panic!("{path:?}"),
+        match read(url).unwrap().location {
+            Location::Server(server) => server,
+            Location::Folder(path) => panic!("{path:?}"),
         }
     }
 
+    fn folder_of(url: &str) -> PathBuf {
+        match read(url).unwrap().location {
+            Location::Folder(path) => path,
+            Location::Server(server) => panic!("{server:?}"),
+        }
+    }
+
+    fn hint(url: &str) -> String {
+        let error = read(url).unwrap_err();
+        assert_eq!(error.code(), "config", "{url}: {error:?}");
+        error.hint().map(str::to_owned).unwrap_or_default()
+    }
+
     #[test]
-    fn a_url_names_a_server_or_a_folder() {
-        assert_eq!(server_of("qdrant://db").authority, "db:6334");
-        assert_eq!(server_of("qdrants://[::1]:7000").authority, "[::1]:7000");
+    fn g10_a_url_names_a_server_or_a_folder() {
+        let authority = |url| {
+            let Server { host, port, .. } = server_of(url);
+            format!("{host}:{port}")
+        };
+        assert_eq!(authority("qdrant://db"), "db:6334");
+        assert_eq!(authority("qdrant://localhost:6334/"), "localhost:6334");
+        assert_eq!(authority("qdrants://[::1]:7000"), "[::1]:7000");
+        assert_eq!(authority("qdrant://[::1]"), "[::1]:6334");
         assert!(server_of("qdrants://db").tls && !server_of("qdrant://db").tls);
-        let folder = read("qdrant-edge:some/path?prefix=a").unwrap();
-        assert!(matches!(folder.place, Place::Folder(path) if path.as_os_str() == "some/path"));
-        assert_eq!(folder.prefix, "a");
+        assert_eq!(folder_of("qdrant-edge:some/path?prefix=a"), PathBuf::from("some/path"));
+        assert_eq!(folder_of("qdrant-edge:///abs/path"), PathBuf::from("/abs/path"));
+        assert_eq!(folder_of("qdrant-edge://some/path"), PathBuf::from("some/path"));
+        assert_eq!(folder_of("qdrant-edge:~/x"), std::env::home_dir().unwrap().join("x"));
+        assert_eq!(folder_of("qdrant-edge:~x"), PathBuf::from("~x"));
         for wrong in ["qdrant:", "qdrant://", "qdrant://db/x", "qdrant://u@db", "qdrant-edge:"] {
-            assert_eq!(read(wrong).unwrap_err().code(), "config", "{wrong}");
+            assert!(!hint(wrong).is_empty(), "{wrong}");
         }
     }
 
     #[test]
-    fn options_are_read() {
-        let url = "qdrant://db?timeout_ms=5&connections=3&shards=4&replicas=3&write_consistency=2";
+    fn g10_hints_say_what_to_type() {
+        let cloud = hint("qdrant://xyz.eu-west.cloud.qdrant.io:6333?api_key=k");
+        assert_eq!(cloud, "write qdrants://xyz.eu-west.cloud.qdrant.io:6334?api_key=KEY");
+        assert!(hint("qdrant://a:6334,b:6334").contains("qdrant://host:6334"));
+        let lost = || Error::unavailable("the connection to Qdrant is lost");
+        let explained = server_of("qdrant://localhost:6333").explain(lost());
+        assert!(explained.hint().unwrap().ends_with("write qdrant://localhost:6334"));
+        let explained = server_of("qdrants://[::1]:6333").explain(lost());
+        assert!(explained.hint().unwrap().ends_with("write qdrants://[::1]:6334"));
+        assert_eq!(server_of("qdrant://localhost").explain(lost()).hint(), lost().hint());
+    }
+
+    #[test]
+    fn g10_options_are_read() {
+        let url = "qdrant://db?timeout=5ms&connections=3&shards=4&replicas=3&write_consistency=2";
         let config = read(url).unwrap();
         let cluster = config.cluster;
         assert_eq!((cluster.shards, cluster.replicas), (Some(4), Some(3)));
         assert_eq!(cluster.write_consistency, Some(2));
         assert_eq!(server_of(url).timeout, Duration::from_millis(5));
         assert_eq!(read("qdrant://db?replicas=3").unwrap().cluster.write_consistency, Some(3));
+        assert_eq!(read("qdrant-edge:x?lease=2s").unwrap().lease, Duration::from_secs(2));
+        assert_eq!(read("qdrant-edge:x?prefix=a").unwrap().prefix, "a");
     }
 
     #[test]
     fn g10_no_option_is_ignored() {
-        let hint = |url| read(url).unwrap_err().hint().map(str::to_owned).unwrap_or_default();
         assert_eq!(hint("qdrant://h?prefx=a"), r#"did you mean "prefix"?"#);
         assert!(hint("qdrant://h?ca_file=/dev/null").contains("qdrants"));
         assert!(hint("qdrant-edge:x?replicas=2").contains("folder"));
@@ -243,10 +282,12 @@ mod tests {
             "prefix=",
             "prefix=a/b",
             "prefix=a.b",
-            "timeout_ms=0",
-            "timeout_ms=soon",
+            "timeout=0s",
+            "timeout=soon",
+            "timeout=10",
             "prefix=a&prefix=b",
             "api_key=",
+            "api_key=a&api_key_env=B",
             "write_consistency=2",
         ] {
             assert!(read(&format!("qdrant://h?{wrong}")).is_err(), "{wrong}");

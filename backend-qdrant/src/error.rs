@@ -7,10 +7,10 @@ use std::time::Duration;
 use memquill_core::{Error, ErrorKind};
 use tonic::{Code, Status};
 
-/// How the system says that a disk is full (ENOSPC).
+/// The system's message of a full disk (ENOSPC).
 pub(crate) const NO_ROOM: &str = "No space left on device";
 
-/// What a request does to the store.
+/// Whether a request changes the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// It reads.
@@ -19,8 +19,8 @@ pub(crate) enum Effect {
     Write,
 }
 
-/// The contract's error for a status of a server. Its internal errors are trouble of its own, which
-/// may pass, such as that of a cluster whose node is away; Qdrant itself repeats what failed so.
+/// Translates a status of a server. Its internal errors are trouble of its own, which may pass, such
+/// as that of a cluster whose node is away; Qdrant itself repeats what failed so.
 pub(crate) fn of_server(status: Status, effect: Effect) -> Error {
     if status.code() != Code::Internal || has_no_room(&status) {
         return translate(status, effect);
@@ -31,7 +31,7 @@ pub(crate) fn of_server(status: Status, effect: Effect) -> Error {
         .with_source(Cause::of(&status))
 }
 
-/// The contract's error for a status.
+/// Translates a status.
 pub(crate) fn translate(status: Status, effect: Effect) -> Error {
     let unknown = effect == Effect::Write && !never_sent(&status);
     let said = || format!("Qdrant: {}", status.message());
@@ -73,15 +73,15 @@ pub(crate) fn translate(status: Status, effect: Effect) -> Error {
     error.with_source(Cause::of(&status))
 }
 
-/// A request that had no answer within its time.
+/// Reports a request that had no answer within its time.
 pub(crate) fn timeout(effect: Effect) -> Error {
     Error::new(ErrorKind::Timeout, "Qdrant did not answer in time")
         .with_maybe_applied(effect == Effect::Write)
-        .with_hint("raise timeout_ms, or ask for less at once")
+        .with_hint("raise timeout in the URL, or ask for less at once")
 }
 
-/// Of a call that takes several requests: one that fails behind one that wrote leaves the call
-/// applied, in part or in full, whatever is known of the last.
+/// Marks a call of several requests as applied, in part or in full: one that fails after one that
+/// wrote leaves it so, whatever is known of the last.
 pub(crate) fn applied(error: Error) -> Error {
     error.with_maybe_applied(true)
 }
@@ -91,13 +91,13 @@ pub(crate) fn applied_if(written: bool) -> impl FnOnce(Error) -> Error {
     move |error| if written { applied(error) } else { error }
 }
 
-/// Strict mode says so in words alone.
+/// Whether strict mode refuses a filter, which only the message says.
 fn refuses_filter(status: &Status) -> bool {
     let text = status.message();
     text.contains("Index required") || text.contains("trict mode") || text.contains("exceeds max")
 }
 
-/// A full disk is said in words alone, the system's own.
+/// Whether a disk is full, which only the message says, in the system's words.
 pub(crate) fn has_no_room(status: &Status) -> bool {
     status.message().contains(NO_ROOM)
 }
@@ -141,7 +141,7 @@ fn out_of_reach(status: &Status) -> &'static str {
     }
 }
 
-/// What a status says without its metadata, which holds what servers and proxies put there.
+/// A status without its metadata, which holds what servers and proxies put there.
 #[derive(Debug)]
 struct Cause {
     code: Code,

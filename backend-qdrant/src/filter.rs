@@ -1,5 +1,7 @@
 //! Filters as the store's conditions.
 
+use std::time::Duration;
+
 use memquill_core::{Error, Field, Filter, Result, Test, Timestamp};
 use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::r#match::MatchValue;
@@ -9,7 +11,7 @@ use serde_json::Value;
 use crate::facts::{self, COMPARED_BYTES, Path};
 use crate::layout::{Place, field};
 
-/// A condition, or what needs none.
+/// A condition, or a truth that needs none.
 #[allow(clippy::large_enum_variant, reason = "it lives as long as a request is made")]
 enum Truth {
     Always,
@@ -17,7 +19,7 @@ enum Truth {
     Where(Condition),
 }
 
-/// The filter of a request: the living records of a place that match.
+/// Builds the filter of a request: the living records of a place that match.
 pub(crate) fn within(
     place: &Place,
     now: Timestamp,
@@ -33,7 +35,7 @@ pub(crate) fn within(
     Ok(native)
 }
 
-/// That a field is this very text.
+/// Matches a field that is this very text.
 ///
 /// The client's own `Condition::matches` takes a text with a space in it for one to be found within
 /// the field, and so another user's name for one's own.
@@ -47,44 +49,48 @@ pub(crate) fn is(key: impl Into<String>, text: impl Into<String>) -> Condition {
     Condition { condition_one_of: Some(ConditionOneOf::Field(field)) }
 }
 
-/// All records of a place, expired ones too.
+/// Matches all records of a place, expired ones too.
 pub(crate) fn all(place: &Place) -> Native {
     at(place.as_str())
 }
 
-/// All records that say this of their place.
+/// Matches all records that name this place.
 pub(crate) fn at(place: &str) -> Native {
     Native::must([is(field::PLACE, place)])
 }
 
-/// The records of a place that have not expired (V11).
+/// Matches the records of a place that have not expired (V11).
 pub(crate) fn living(place: &Place, now: Timestamp) -> Native {
     Native { must_not: vec![expired(now)], ..all(place) }
 }
 
-/// What somebody has taken hold of.
-pub(crate) fn taken() -> Condition {
-    Condition::range(field::TAKEN, Range { gte: Some(0.0), ..Range::default() })
+/// Matches what a deleter or a rebinding has claimed.
+pub(crate) fn claimed() -> Condition {
+    Condition::range(field::CLAIMED, Range { gte: Some(0.0), ..Range::default() })
 }
 
-/// Nobody's place: where deleters put what they remove.
-pub(crate) const NOWHERE: &str = "taken";
+/// Nobody's place: where deleters move what they are about to remove.
+pub(crate) const DELETED: &str = "deleted";
 
-/// What deleters took before `time` and never removed.
+/// How long a marked record is left to the deleter that marked it: longer than clocks may differ.
+pub(crate) const DELETION_TIMEOUT: Duration = Duration::from_hours(1);
+
+/// Matches what deleters marked long before `now`, and did not remove: they have died.
 #[expect(clippy::cast_precision_loss, reason = "exact up to the year 9999")]
-pub(crate) fn left_by_deleters(time: Timestamp) -> Native {
-    let before = Range { lte: Some(time.as_millis() as f64), ..Range::default() };
-    let mut left = at(NOWHERE);
-    left.must.push(Condition::range(field::TAKEN, before));
-    left
+pub(crate) fn abandoned(now: Timestamp) -> Native {
+    let before = now.as_millis() as f64 - DELETION_TIMEOUT.as_millis() as f64;
+    let before = Range { lte: Some(before), ..Range::default() };
+    let mut abandoned = at(DELETED);
+    abandoned.must.push(Condition::range(field::CLAIMED, before));
+    abandoned
 }
 
-/// All records of a user, wherever they are.
+/// Matches all records of a user, at any place.
 pub(crate) fn of_user(user: &str) -> Native {
     Native::must([is(field::FACTS, facts::of_user(user))])
 }
 
-/// What has expired.
+/// Matches what has expired.
 #[expect(clippy::cast_precision_loss, reason = "exact up to the year 9999")]
 pub(crate) fn expired(now: Timestamp) -> Condition {
     let until = Range { lte: Some(now.as_millis() as f64), ..Range::default() };
@@ -201,7 +207,7 @@ fn fact(path: Path, test: &Test, strict: bool) -> Result<Truth> {
 }
 
 fn part_of(part: &str) -> Condition {
-    // Without a full-text index the store looks for the text itself, sign by sign.
+    // Without a full-text index the store looks for the text itself, character by character.
     Condition::matches_text("s", part)
 }
 

@@ -31,8 +31,8 @@ use crate::transport::Transport;
 /// Below what HTTP/2 proxies and firewalls drop as idle.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Between two looks for a collection that a node is about to have.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How often to look for a collection that a node is about to have.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Connections to a server.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Grpc {
             Error::config("the server's address or certificates cannot be used").with_source(error)
         };
         let scheme = if server.tls { "https" } else { "http" };
-        let uri = format!("{scheme}://{}", server.authority);
+        let uri = format!("{scheme}://{}:{}", server.host, server.port);
         let mut endpoint = Endpoint::from_shared(uri)
             .map_err(wrong)?
             .connect_timeout(server.connect_timeout)
@@ -85,8 +85,9 @@ impl Grpc {
             endpoint = endpoint.tls_config(tls).map_err(wrong)?;
         }
         let key = server.api_key.as_ref().map(|key| {
-            let mut value = MetadataValue::try_from(key.expose_secret())
-                .map_err(|_| Error::config("api_key holds characters that no header can carry"))?;
+            let mut value = MetadataValue::try_from(key.expose_secret()).map_err(|_| {
+                Error::config("api_key holds characters that an HTTP header cannot carry")
+            })?;
             value.set_sensitive(true);
             Ok::<_, Error>(value)
         });
@@ -111,7 +112,7 @@ impl Grpc {
         CollectionsClient::new(self.channel()).max_decoding_message_size(usize::MAX)
     }
 
-    /// The request with its deadline, which the server is told too.
+    /// Adds the deadline, which the server learns too.
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout);
@@ -130,19 +131,19 @@ impl Grpc {
         }
     }
 
-    /// What a failure to create a collection comes to: nothing, where another process was first,
-    /// however the server's version says that. In a cluster the nodes agree that it exists before
-    /// each of them has it.
+    /// Forgives a failure to create a collection that another process created first, however the
+    /// server's version says that. In a cluster the nodes agree that it exists before each of them
+    /// has it.
     async fn await_collection(&self, name: &str, error: Error) -> Result<()> {
-        let patience = tokio::time::Instant::now() + self.timeout;
+        let deadline = tokio::time::Instant::now() + self.timeout;
         loop {
             if let Ok(Some(_)) = self.collection(name).await {
                 return Ok(());
             }
-            if error.kind() != ErrorKind::Conflict || tokio::time::Instant::now() > patience {
+            if error.kind() != ErrorKind::Conflict || tokio::time::Instant::now() > deadline {
                 return Err(error);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -169,6 +170,10 @@ impl Transport for Grpc {
         let mut client = QdrantClient::new(self.channel());
         let request = self.request(HealthCheckRequest {});
         Ok(self.call(Effect::Read, client.health_check(request)).await?.version)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     async fn collection(&self, name: &str) -> Result<Option<CollectionInfo>> {

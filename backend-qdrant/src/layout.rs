@@ -1,22 +1,25 @@
 //! How the store is laid out: collections, places, ids, fields.
 
+use std::collections::BTreeSet;
+
 use memquill_core::Scope;
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::vectors_config::Config as Vectors;
 use qdrant_client::qdrant::{
-    CreateCollection, CreateFieldIndexCollection, Distance, FieldType, FloatIndexParams,
-    HnswConfigDiff, IntegerIndexParams, KeywordIndexParams, PayloadIndexParams, PointId,
-    SparseVectorConfig, SparseVectorParams, VectorParams, VectorParamsMap, VectorsConfig,
+    CollectionInfo, CreateCollection, CreateFieldIndexCollection, Distance, FieldType,
+    FloatIndexParams, HnswConfigDiff, IntegerIndexParams, KeywordIndexParams, PayloadIndexParams,
+    PointId, SparseVectorConfig, SparseVectorParams, VectorParams, VectorParamsMap, VectorsConfig,
 };
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::config::Cluster;
 
 /// The version of this layout.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 1;
 
-/// Up to so many records in a namespace a search is exact (V7).
-pub(crate) const EXACT_UP_TO: u64 = 20_000;
+/// Records in a namespace up to which a search is exact (V7).
+pub(crate) const EXACT_SEARCH_LIMIT: u64 = 20_000;
 
 /// The vectors of a record.
 pub(crate) const DENSE: &str = "dense";
@@ -43,9 +46,9 @@ pub(crate) mod field {
     pub(crate) const ORDER: &str = "order";
     pub(crate) const WORDS: &str = "words";
     pub(crate) const LENGTH: &str = "length";
-    /// When a record was taken hold of, in milliseconds: by a deleter, which moves it to no place
-    /// besides, or by a rebinding, which lets nobody delete it meanwhile.
-    pub(crate) const TAKEN: &str = "taken";
+    /// When a record was claimed, in milliseconds: by a deleter, which moves it to nobody's place
+    /// besides, or by a rebinding, so that nobody deletes it meanwhile.
+    pub(crate) const CLAIMED: &str = "claimed";
 
     // In the collection that the prefix names:
     pub(crate) const KIND: &str = "kind";
@@ -57,22 +60,22 @@ pub(crate) mod field {
     pub(crate) const DIMENSIONS: &str = "dimensions";
     pub(crate) const ORIGIN: &str = "origin";
     pub(crate) const GENERATION: &str = "generation";
-    /// Tells a bond from what it was before and becomes later.
-    pub(crate) const BINDING: &str = "binding";
-    /// Since when a namespace is being rebound, in milliseconds.
-    pub(crate) const SEALED: &str = "sealed";
-    /// Places where records of the namespace may be left that nobody reads.
-    pub(crate) const LEFT: &str = "left";
+    /// Differs between a binding and what it was before or becomes later.
+    pub(crate) const TOKEN: &str = "token";
+    /// The lease of whoever rebinds the namespace.
+    pub(crate) const LEASE: &str = "lease";
+    /// Places that may hold records of the namespace which nobody reads.
+    pub(crate) const ORPHANS: &str = "orphans";
 
-    /// What makes a record, its embedding's bits aside, and whether it is taken hold of.
+    /// What makes a record, its embedding's bits aside, and whether it is claimed.
     pub(crate) const RECORD: [&str; 11] =
-        [PLACE, ID, CONTENT, HASH, TYPE, METADATA, LANGUAGE, CREATED, UPDATED, EXPIRES, TAKEN];
-    /// What a writer must know of a record that is there.
+        [PLACE, ID, CONTENT, HASH, TYPE, METADATA, LANGUAGE, CREATED, UPDATED, EXPIRES, CLAIMED];
+    /// What a writer must know of a record that exists.
     pub(crate) const HEAD: [&str; 9] =
-        [PLACE, ID, CREATED, UPDATED, EXPIRES, VERSION, BEFORE, FINGERPRINT, TAKEN];
+        [PLACE, ID, CREATED, UPDATED, EXPIRES, VERSION, BEFORE, FINGERPRINT, CLAIMED];
 }
 
-/// Parts as one text, from which they can be told again: different parts, different texts (G1).
+/// Joins parts so that different parts give different texts (G1).
 fn joined(parts: &[&str]) -> String {
     let mut out = String::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
     for part in parts {
@@ -83,7 +86,7 @@ fn joined(parts: &[&str]) -> String {
     out
 }
 
-/// A scope as one text.
+/// Joins a scope to one text.
 pub(crate) fn scope_text(scope: &Scope) -> String {
     joined(&[scope.user(), scope.node()])
 }
@@ -99,13 +102,13 @@ impl Namespace {
 
     /// The point that binds the namespace to its space.
     pub(crate) fn binding_point(&self) -> PointId {
-        uuid(&digest("binding", &[&self.0]))
+        point(digest("binding", &[&self.0]))
     }
 }
 
 /// Where a namespace's records are: a collection, and a text by which every request filters. It
-/// holds the namespace and a generation, which no other bond of the namespace has: so what belongs
-/// to a bond of the past is nowhere to be found.
+/// holds the namespace and a generation, which no other binding of the namespace has: so no request
+/// finds the records of a former binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) collection: String,
@@ -137,7 +140,7 @@ impl Place {
     pub(crate) fn point(&self, id: &str) -> PointId {
         let mut bytes = digest("record", &[&self.namespace.0, id]);
         bytes[8..].copy_from_slice(&digest("generation", &[&self.generation, id])[..8]);
-        uuid(&bytes)
+        point(bytes)
     }
 }
 
@@ -151,12 +154,12 @@ pub(crate) fn first_of_all_generations(point: &str) -> PointId {
 
 /// The point that says which version the layout has.
 pub(crate) fn schema_point() -> PointId {
-    uuid(&digest("schema", &[]))
+    point(digest("schema", &[]))
 }
 
 /// The point that says that there is a collection for these dimensions.
 pub(crate) fn collection_point(dimensions: usize) -> PointId {
-    uuid(&digest("collection", &[&dimensions.to_string()]))
+    point(digest("collection", &[&dimensions.to_string()]))
 }
 
 /// The first 16 bytes of SHA-256.
@@ -165,38 +168,22 @@ fn digest(kind: &str, parts: &[&str]) -> [u8; 16] {
     std::array::from_fn(|at| digest[at])
 }
 
-fn uuid(bytes: &[u8; 16]) -> PointId {
-    let hex = hex(bytes);
-    let text = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
-    PointId::from(text)
+fn point(bytes: [u8; 16]) -> PointId {
+    PointId::from(Uuid::from_bytes(bytes).to_string())
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from_digit(nibble.into(), 16).unwrap_or('0'))
-        .collect()
-}
-
-/// A text that no other call of any process has: it tells writers apart.
+/// Makes a text that no other call of any process has, so that writers differ.
 pub(crate) fn token() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    // Both halves are keyed anew by the system's randomness.
-    let half = || RandomState::new().hash_one((std::process::id(), call));
-    format!("{:016x}{:016x}{call:x}", half(), half())
+    Uuid::new_v4().simple().to_string()
 }
 
-/// The collection of all records whose embeddings have so many dimensions. No prefix has a dot in
-/// it, so that no two stores meet.
+/// The name of the collection of all records whose embeddings have so many dimensions. No prefix
+/// has a dot in it, so that no two stores share one.
 pub(crate) fn collection(prefix: &str, dimensions: usize) -> String {
     format!("{prefix}.{dimensions}")
 }
 
-/// How the collection that the prefix names is made. It has no vectors and one shard, so that what
+/// Describes the collection that the prefix names. It has no vectors and one shard, so that what
 /// decides between writers is in one place.
 pub(crate) fn registry(prefix: &str, cluster: Cluster) -> CreateCollection {
     CreateCollection {
@@ -211,8 +198,8 @@ pub(crate) fn registry(prefix: &str, cluster: Cluster) -> CreateCollection {
     }
 }
 
-/// How a collection of records is made. There is no graph over all users' records, only one for
-/// each large place.
+/// Describes a collection of records. There is no graph over all users' records, only one for each
+/// large place.
 pub(crate) fn records(name: &str, dimensions: usize, cluster: Cluster) -> CreateCollection {
     let dimensions = dimensions as u64;
     let dense = VectorParams {
@@ -230,7 +217,7 @@ pub(crate) fn records(name: &str, dimensions: usize, cluster: Cluster) -> Create
             m: Some(0),
             payload_m: Some(16),
             // In kilobytes of vectors, rounded up.
-            full_scan_threshold: Some((EXACT_UP_TO * dimensions * 4).div_ceil(1_000) + 1),
+            full_scan_threshold: Some((EXACT_SEARCH_LIMIT * dimensions * 4).div_ceil(1_000) + 1),
             ..HnswConfigDiff::default()
         }),
         shard_number: cluster.shards,
@@ -240,6 +227,31 @@ pub(crate) fn records(name: &str, dimensions: usize, cluster: Cluster) -> Create
         sparse_vectors_config: Some(sparse),
         ..CreateCollection::default()
     }
+}
+
+/// Whether a collection has the vectors of the one that was to be created.
+pub(crate) fn is_like(info: &CollectionInfo, wanted: &CreateCollection) -> bool {
+    let params = info.config.as_ref().and_then(|config| config.params.as_ref());
+    let dense_of = |config: Option<&VectorsConfig>| -> Vec<(String, u64, i32)> {
+        let one =
+            |name: &str, params: &VectorParams| (name.to_owned(), params.size, params.distance);
+        let mut dense = match config.and_then(|config| config.config.as_ref()) {
+            None => Vec::new(),
+            Some(Vectors::Params(params)) => vec![one("", params)],
+            Some(Vectors::ParamsMap(named)) => {
+                named.map.iter().map(|(name, params)| one(name, params)).collect()
+            }
+        };
+        dense.sort_unstable();
+        dense
+    };
+    let sparse_of = |config: Option<&SparseVectorConfig>| -> BTreeSet<String> {
+        config.iter().flat_map(|config| config.map.keys().cloned()).collect()
+    };
+    let dense = dense_of(params.and_then(|params| params.vectors_config.as_ref()));
+    let sparse = sparse_of(params.and_then(|params| params.sparse_vectors_config.as_ref()));
+    dense == dense_of(wanted.vectors_config.as_ref())
+        && sparse == sparse_of(wanted.sparse_vectors_config.as_ref())
 }
 
 fn index(
@@ -280,13 +292,13 @@ fn whole(collection: &str, field: &str) -> CreateFieldIndexCollection {
 
 /// The indexes of the collection that the prefix names.
 pub(crate) fn registry_indexes(name: &str) -> Vec<CreateFieldIndexCollection> {
-    [field::KIND, field::USER, field::NODE, field::SCOPE, field::BINDING]
+    [field::KIND, field::USER, field::NODE, field::SCOPE, field::TOKEN]
         .map(|field| keyword(name, field, false))
         .into()
 }
 
 /// The indexes of a collection of records: every field that any request filters by, so that a server
-/// in strict mode takes them.
+/// in strict mode accepts them.
 pub(crate) fn record_indexes(name: &str) -> Vec<CreateFieldIndexCollection> {
     let float = FloatIndexParams { enable_hnsw: Some(false), ..FloatIndexParams::default() };
     vec![
@@ -299,7 +311,7 @@ pub(crate) fn record_indexes(name: &str) -> Vec<CreateFieldIndexCollection> {
         whole(name, field::CREATED),
         whole(name, field::EXPIRES),
         whole(name, field::LENGTH),
-        whole(name, field::TAKEN),
+        whole(name, field::CLAIMED),
     ]
 }
 
@@ -358,11 +370,5 @@ mod tests {
         assert_eq!(first, first_of_all_generations(text(&new)));
         assert!(text(&first) <= text(&old) && text(&first) <= text(&new));
         assert_eq!(text(&first).len(), text(&old).len());
-    }
-
-    #[test]
-    fn tokens_differ() {
-        let tokens: std::collections::HashSet<String> = (0..1_000).map(|_| token()).collect();
-        assert_eq!(tokens.len(), 1_000);
     }
 }

@@ -1,4 +1,4 @@
-//! The seam between the driver and what answers it: a server, or the engine in this process.
+//! The interface between the driver and what answers it: a server, or the engine in this process.
 
 use std::fmt;
 
@@ -14,10 +14,13 @@ use qdrant_client::qdrant::{
 /// returns (G6); a collection that does not exist is `NotFound`.
 #[async_trait]
 pub(crate) trait Transport: Send + Sync + fmt::Debug {
-    /// The version of what answers, as in `1.18.3`.
+    /// Returns the version of what answers, as in `1.18.3`.
     async fn version(&self) -> Result<String>;
 
-    /// What a collection is like; none where it does not exist.
+    /// Says why work in the background failed the last time, as far as this process knows.
+    fn trouble(&self) -> Option<String>;
+
+    /// Describes a collection; none where it does not exist.
     async fn collection(&self, name: &str) -> Result<Option<CollectionInfo>>;
 
     /// Creates a collection, unless it exists.
@@ -36,7 +39,7 @@ pub(crate) trait Transport: Send + Sync + fmt::Debug {
     async fn facet(&self, request: FacetCounts) -> Result<Vec<FacetHit>>;
 }
 
-/// What there is, or nothing where the collection does not exist.
+/// Forgives that a collection does not exist: then there is nothing in it.
 pub(crate) fn or_empty<T: Default>(answer: Result<T>) -> Result<T> {
     match answer {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(T::default()),

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
-use memquill_core::{Admin, Backend, Driver as _, Error, Result};
+use memquill_core::{Admin, Backend, Error, Result};
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Local;
+use memquill_qdrant::edge::Edge as Engine;
 use qdrant_client::qdrant::points_client::PointsClient;
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 use support::fresh_prefix;
@@ -85,8 +85,8 @@ impl TestStore for EdgeStore {
         let prefix = fresh_prefix();
         let url = self.url(&prefix);
         connect(url.clone()).await.unwrap();
-        let local = Local::open(&self.0).unwrap();
-        local.set_payload(newer(&prefix)).unwrap();
+        let engine = Engine::open(&self.0).unwrap();
+        engine.collection(&prefix).unwrap().set_payload(newer(&prefix)).unwrap();
         Some(connect(url).await)
     }
 }
@@ -128,7 +128,7 @@ impl ServerStore {
     fn url(&self, prefix: &str, key: Option<&str>) -> String {
         let key = key.map(|key| format!("&api_key={key}")).unwrap_or_default();
         // The fixture runs Edge unoptimised in part, on a machine that builds and tests besides.
-        format!("qdrant://{}?prefix={prefix}&timeout_ms=60000{key}", self.gate.address())
+        format!("qdrant://{}?prefix={prefix}&timeout=60s{key}", self.gate.address())
     }
 
     fn own_url(&self) -> String {

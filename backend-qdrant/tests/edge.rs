@@ -7,13 +7,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use memquill_core::{
-    Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, GetRecords,
+    Backend, CountRecords, DeleteRecords, EmbeddingSpace, ErrorKind, GetRecords, HealthStatus,
     NewRecord, PageRequest, Result, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
 };
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Local;
+use memquill_qdrant::edge::{Collection, Edge};
 use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
 use qdrant_client::qdrant::{
     CreateCollection, Distance, PayloadIncludeSelector, PointStruct, RetrievedPoint, ScrollPoints,
@@ -75,6 +76,12 @@ async fn scores(backend: &Backend) -> Vec<(String, f64)> {
     found.hits.into_iter().map(|hit| (hit.record.id, hit.score)).collect()
 }
 
+/// Drops a backend, and waits until its folder is closed.
+fn close(backend: Backend, folder: &Path) {
+    drop(backend);
+    fs::File::open(folder.join("memquill.lock")).unwrap().lock().unwrap();
+}
+
 fn put(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -97,21 +104,48 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn g13_a_folder_keeps_what_is_not_the_stores() {
+async fn g13_a_folder_of_others_is_refused_and_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    for file in ["src/main.rs", ".git/HEAD", "lock", "memory/journal", "notes.md"] {
+        let folder = root.path().join(file.replace('/', "-"));
+        put(&folder.join(file), "mine");
+        let before = names(&folder);
+        let url = format!("qdrant-edge:{}", folder.display()).parse().unwrap();
+        let errors = [open(&folder).await.unwrap_err(), driver().admin(&url).await.unwrap_err()];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+            assert!(error.message().contains(&before[0]), "{error}");
+            assert!(error.hint().unwrap().contains("empty folder"), "{error:?}");
+        }
+        assert_eq!(names(&folder), before, "nothing came to it");
+        assert_eq!(fs::read_to_string(folder.join(file)).unwrap(), "mine");
+    }
+}
+
+#[tokio::test]
+async fn g13_a_file_is_no_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let foreign = ["src/main.rs", ".git/HEAD", "lock"].map(|name| folder.path().join(name));
-    for path in &foreign {
-        put(path, "mine");
-    }
-    fs::create_dir(folder.path().join("empty")).unwrap();
-    for round in 0..2 {
+    let file = folder.path().join("agent.db");
+    put(&file, "mine");
+    let error = open(&file).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+    assert!(error.message().contains("is a file"), "{error}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn g13_a_folder_keeps_what_came_to_it_later() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["lost+found", "empty"] {
         let backend = open(folder.path()).await.unwrap();
-        store(&backend, round).await.unwrap();
-        assert_eq!(count(&backend).await.unwrap(), RECORDS as u64);
+        store(&backend, 0).await.unwrap();
+        close(backend, folder.path());
+        fs::create_dir(folder.path().join(name)).unwrap();
+        put(&folder.path().join("src/main.rs"), "mine");
     }
-    for path in &foreign {
-        assert_eq!(fs::read_to_string(path).unwrap(), "mine", "{}", path.display());
-    }
+    let backend = open(folder.path()).await.unwrap();
+    assert_eq!(count(&backend).await.unwrap(), RECORDS as u64);
+    assert_eq!(fs::read_to_string(folder.path().join("src/main.rs")).unwrap(), "mine");
     assert!(folder.path().join("empty").is_dir());
 }
 
@@ -119,6 +153,7 @@ async fn g13_a_folder_keeps_what_is_not_the_stores() {
 async fn g13_the_journal_of_another_is_none_of_the_stores() {
     let folder = tempfile::tempdir().unwrap();
     let (file, page) = (folder.path().join("diary/journal"), folder.path().join("old/journal/1"));
+    close(open(folder.path()).await.unwrap(), folder.path());
     put(&file, "mine");
     put(&page, "mine");
     let backend = open(folder.path()).await.unwrap();
@@ -137,6 +172,7 @@ async fn g13_a_collection_is_not_made_over_what_is_not_the_stores() {
         assert!(error.message().contains(name), "{error}");
         assert!(error.hint().unwrap().contains("remove"), "{error:?}");
     };
+    put(&folder.path().join("memquill.lock"), "");
     for name in COLLECTIONS {
         put(&folder.path().join(name).join("file"), "mine");
     }
@@ -156,6 +192,7 @@ async fn g13_a_collection_is_not_made_over_what_is_not_the_stores() {
 async fn a_collection_that_was_being_made_is_removed_and_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let half = folder.path().join(".qdrant-edge-new-memory.4");
+    put(&folder.path().join("memquill.lock"), "");
     put(&half.join("segments/half"), "");
     let backend = open(folder.path()).await.unwrap();
     assert!(!half.exists());
@@ -164,6 +201,117 @@ async fn a_collection_that_was_being_made_is_removed_and_made_anew() {
     store(&backend, 0).await.unwrap();
     assert_eq!(count(&backend).await.unwrap(), RECORDS as u64);
     assert!(!half.exists());
+}
+
+/// Does something to the files of a folder with unflushed writes; gives the error of opening it, and
+/// asserts that this changed none of them.
+async fn damaged(damage: impl FnOnce(&Path)) -> memquill_core::Error {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, folder) = (place.path().join("whole"), place.path().join("folder"));
+    let backend = open(&whole).await.unwrap();
+    store(&backend, 0).await.unwrap();
+    // As where the process dies.
+    copy(&whole, &folder);
+    damage(&folder);
+    let before = contents(&folder);
+    let error = open(&folder).await.unwrap_err();
+    assert_eq!(contents(&folder), before, "{error}");
+    error
+}
+
+/// The files under a folder, but for the lock.
+fn contents(folder: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for name in names(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else if name != "memquill.lock" {
+            files.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn g6_a_damaged_journal_is_refused_and_left_alone() {
+    let journal = |folder: &Path| folder.join("memory.4/journal");
+    for from_end in [false, true] {
+        let error = damaged(|folder| {
+            let path = journal(folder);
+            let mut bytes = fs::read(&path).unwrap();
+            let at = if from_end { bytes.len() - 1 } else { 20 };
+            bytes[at] ^= 4;
+            fs::write(path, bytes).unwrap();
+        })
+        .await;
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error:?}");
+        assert!(error.message().contains("memory.4/journal"), "{error}");
+        assert!(error.message().contains("at byte "), "{error}");
+        assert!(error.hint().is_some());
+    }
+    let error = damaged(|folder| fs::remove_file(journal(folder)).unwrap()).await;
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "{error:?}");
+    assert!(error.message().contains("memory.4/journal"), "{error}");
+}
+
+#[tokio::test]
+async fn g6_what_the_engine_would_replace_by_nothing_is_missed() {
+    let segments = |folder: &Path| {
+        let segments = folder.join("memory.4/segments");
+        names(&segments).into_iter().map(move |name| segments.join(name)).collect::<Vec<_>>()
+    };
+    let damages: [&dyn Fn(&Path); 4] = [
+        &|folder| fs::remove_dir_all(folder.join("memory.4/wal")).unwrap(),
+        &|folder| fs::remove_dir_all(folder.join("memory.4/segments")).unwrap(),
+        &|folder| fs::remove_dir_all(&segments(folder)[0]).unwrap(),
+        &|folder| fs::remove_file(segments(folder)[0].join("version.info")).unwrap(),
+    ];
+    for damage in damages {
+        let error = damaged(damage).await;
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error:?}");
+        assert!(error.message().contains("is missing"), "{error}");
+    }
+}
+
+/// What is stored in a collection that somebody removed is lost, and not as if it had never been.
+#[tokio::test]
+async fn g6_a_collection_that_is_missing_is_not_taken_for_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    store(&backend, 0).await.unwrap();
+    close(backend, folder.path());
+    fs::remove_dir_all(folder.path().join("memory.4")).unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    for error in [count(&backend).await.unwrap_err(), store(&backend, 1).await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error:?}");
+        assert!(error.message().contains("memory.4"), "{error}");
+        assert!(error.hint().unwrap().contains("delete the namespaces"), "{error:?}");
+    }
+    let which = Selection::Namespace;
+    let request = DeleteRecords { namespace: "n".into(), which };
+    backend.vectors().unwrap().delete(&scope(), &request).await.unwrap();
+    assert_eq!(count(&backend).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn g14_a_build_that_fails_is_seen_in_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    store(&backend, 0).await.unwrap();
+    let edge = Edge::open(folder.path()).unwrap();
+    let health = async || backend.control().health(Duration::from_secs(60)).await;
+    let (segments, aside) =
+        (folder.path().join("memory.4/segments"), folder.path().join("memory.4/aside"));
+    fs::rename(&segments, &aside).unwrap();
+    edge.optimize().unwrap_err();
+    let ill = health().await;
+    assert_eq!(ill.status, HealthStatus::Degraded, "{ill:?}");
+    assert!(ill.missing[0].contains("memory.4"), "{ill:?}");
+    fs::rename(&aside, &segments).unwrap();
+    edge.optimize().unwrap();
+    assert_eq!(health().await.status, HealthStatus::Healthy);
+    assert_eq!(count(&backend).await.unwrap(), RECORDS as u64);
 }
 
 /// Leaves each point twice, as a process does that dies when Edge has put a new segment beside
@@ -177,7 +325,7 @@ fn double(folder: &Path) {
         }
         put(&folder.join(name).join("temp_segments/half/file"), "");
         // It is missing from before indexes are built until they are.
-        let _ = fs::remove_file(folder.join(name).join("deduplicated"));
+        let _ = fs::remove_file(folder.join(name).join("segments.txt"));
     }
 }
 
@@ -188,7 +336,7 @@ async fn g6_what_a_death_left_twice_counts_once() {
     store(&backend, 0).await.unwrap();
     let (before, ranked) = (all(&backend).await, scores(&backend).await);
     assert_eq!((before.len(), ranked.len()), (RECORDS, RECORDS));
-    drop(backend);
+    close(backend, folder.path());
     double(folder.path());
     let backend = open(folder.path()).await.unwrap();
     let vectors = backend.vectors().unwrap();
@@ -200,7 +348,7 @@ async fn g6_what_a_death_left_twice_counts_once() {
     let near = VectorSearch::new("n", space(), embedding(1), 1_000);
     assert_eq!(vectors.search(&scope(), &near).await.unwrap().hits.len(), RECORDS);
     assert!(!folder.path().join("memory.4/temp_segments").exists());
-    // What was mended stays so.
+    // What was repaired stays so.
     drop(backend);
     let backend = open(folder.path()).await.unwrap();
     assert_eq!((count(&backend).await.unwrap(), all(&backend).await), (RECORDS as u64, before));
@@ -212,7 +360,9 @@ async fn g6_what_a_death_left_twice_counts_once() {
 }
 
 /// A collection of a few points with a MiB in each, so that Edge's log of 32 MiB is soon full.
-struct Large(Arc<Local>);
+struct Large {
+    edge: Arc<Edge>,
+}
 
 const POINTS: usize = 8;
 /// Their writes make more than twice as many parts of the log as are kept.
@@ -220,7 +370,7 @@ const WRITES: i64 = 45;
 
 impl Large {
     fn open(folder: &Path) -> Self {
-        Self(Local::open(folder).unwrap())
+        Self { edge: Edge::open(folder).unwrap() }
     }
 
     fn made(folder: &Path) -> Self {
@@ -234,8 +384,12 @@ impl Large {
             vectors_config: Some(VectorsConfig { config: Some(config) }),
             ..CreateCollection::default()
         };
-        large.0.create(&request).unwrap();
+        large.edge.create(&request).unwrap();
         large
+    }
+
+    fn records(&self) -> Arc<Collection> {
+        self.edge.collection("large").unwrap()
     }
 
     fn write(&self, round: i64) -> std::result::Result<(), Status> {
@@ -250,19 +404,18 @@ impl Large {
                 vectors: Some(named.into()),
             }
         };
-        self.0.upsert(UpsertPoints {
-            collection_name: "large".into(),
+        let request = UpsertPoints {
             points: (0..POINTS as u64).map(point).collect(),
             ..UpsertPoints::default()
-        })
+        };
+        Ok(self.records().upsert(request)?)
     }
 
     /// The rounds in which the points were written.
     fn rounds(&self) -> std::result::Result<Vec<i64>, Status> {
         let rounds = PayloadIncludeSelector { fields: vec!["round".to_owned()] };
         let rounds = SelectorOptions::Include(rounds);
-        let found = self.0.scroll(ScrollPoints {
-            collection_name: "large".into(),
+        let found = self.records().scroll(ScrollPoints {
             limit: Some(100),
             with_payload: Some(rounds.into()),
             ..ScrollPoints::default()
@@ -291,7 +444,7 @@ fn edges_own_log_does_not_grow_with_all_that_was_ever_written() {
             }
         });
         let written = (1..=WRITES).try_for_each(|round| large.write(round));
-        let built = written.and_then(|()| large.0.optimize());
+        let built = written.and_then(|()| large.edge.optimize());
         ended.store(true, Ordering::Relaxed);
         built.unwrap();
         reader.join().unwrap();
@@ -304,22 +457,22 @@ fn edges_own_log_does_not_grow_with_all_that_was_ever_written() {
 }
 
 #[test]
-fn what_cannot_be_loaded_anew_says_so_and_is_tried_again() {
+fn what_cannot_be_loaded_again_says_so_and_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let large = Large::made(folder.path());
     let config = folder.path().join("large/edge_config.json");
     let whole = fs::read(&config).unwrap();
     fs::write(&config, "broken").unwrap();
-    // Behind so many writes it is closed, in the background, and loaded anew.
+    // After so many writes it is closed, in the background, and loaded again.
     let failed = (0..WRITES).find_map(|round| large.write(round).err().map(|error| (round, error)));
-    let (failed_at, error) = failed.expect("it was never loaded anew");
-    for error in [error, large.rounds().unwrap_err(), large.0.optimize().unwrap_err()] {
-        assert!(error.message().contains("large cannot be loaded anew"), "{error}");
+    let (failed_at, error) = failed.expect("it was never loaded again");
+    for error in [error, large.rounds().unwrap_err(), large.edge.optimize().unwrap_err()] {
+        assert!(error.message().contains("large cannot be loaded again"), "{error}");
     }
     fs::write(&config, whole).unwrap();
     assert_eq!(large.rounds().unwrap(), [failed_at - 1; POINTS]);
     large.write(WRITES).unwrap();
-    large.0.optimize().unwrap();
+    large.edge.optimize().unwrap();
     drop(large);
     assert_eq!(Large::open(folder.path()).rounds().unwrap(), [WRITES; POINTS]);
 }

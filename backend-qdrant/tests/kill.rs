@@ -11,11 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use memquill_core::{
-    Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, GetRecords,
-    NewRecord, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
+    Backend, CountRecords, DeleteRecords, EmbeddingSpace, ErrorKind, GetRecords, NewRecord, Scope,
+    Selection, StoreRecords, TextSearch, VectorSearch,
 };
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Local;
+use memquill_qdrant::edge::Edge;
 
 const FOLDER: &str = "MEMQUILL_KILL_FOLDER";
 const FROM: &str = "MEMQUILL_KILL_FROM";
@@ -35,6 +35,12 @@ fn space() -> EmbeddingSpace {
 
 async fn open(folder: &Path) -> memquill_core::Result<Backend> {
     driver().connect(&format!("qdrant-edge:{}", folder.display()).parse()?).await
+}
+
+/// Drops a backend, and waits until its folder is closed.
+fn close(backend: Backend, folder: &Path) {
+    drop(backend);
+    std::fs::File::open(folder.join("memquill.lock")).unwrap().lock().unwrap();
 }
 
 fn id(step: u64, at: u64) -> String {
@@ -180,7 +186,7 @@ async fn g6_a_journal_is_applied_to_what_has_all_of_it_already() {
         step(&backend, number).await;
     }
     copy_journals(folder.path(), aside.path());
-    drop(backend);
+    close(backend, folder.path());
     copy_journals(aside.path(), folder.path());
     let backend = open(folder.path()).await.unwrap();
     let count = CountRecords { namespace: "n".into(), filter: None };
@@ -227,7 +233,7 @@ async fn child_that_dies_over_a_build() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let folder = PathBuf::from(folder);
     let backend = open(&folder).await.unwrap();
-    let local = Local::open(&folder).unwrap();
+    let edge = Edge::open(&folder).unwrap();
     store_ids(&backend, ids("going", GOING)).await;
     delete_ids(&backend, ids("going", GOING)).await;
     let before = segments(&folder);
@@ -238,7 +244,7 @@ async fn child_that_dies_over_a_build() {
         while segments(&folder).difference(&before).count() < 2 {}
         std::process::abort();
     });
-    local.optimize().unwrap();
+    edge.optimize().unwrap();
 }
 
 /// The segments of the records, and none that is being removed.
@@ -323,7 +329,7 @@ fn killed_over_mending(folder: &Path, life: Duration) -> bool {
         .unwrap();
     let records = folder.join("memory.4");
     let at_it = || std::fs::metadata(records.join("journal")).unwrap().len() > 0;
-    let mended = records.join("deduplicated");
+    let mended = records.join("segments.txt");
     while !at_it() && !mended.exists() && child.try_wait().unwrap().is_none() {
         std::thread::yield_now();
     }
@@ -339,12 +345,12 @@ async fn g6_a_death_while_one_is_made_of_two_loses_nothing() {
     let whole = place.path().join("whole");
     let backend = open(&whole).await.unwrap();
     store_ids(&backend, ids("staying", STAYING)).await;
-    drop(backend);
+    close(backend, &whole);
     let records = whole.join("memory.4");
     let segment = segments(&whole).into_iter().next().unwrap();
     let twin = records.join("segments/00000000-0000-4000-8000-000000000000");
     copy(&records.join("segments").join(segment), &twin);
-    let _ = std::fs::remove_file(records.join("deduplicated"));
+    let _ = std::fs::remove_file(records.join("segments.txt"));
     let mut met = 0;
     for round in 0..8 {
         let folder = place.path().join(round.to_string());
@@ -355,7 +361,7 @@ async fn g6_a_death_while_one_is_made_of_two_loses_nothing() {
         let count = CountRecords { namespace: "n".into(), filter: None };
         let counted = backend.vectors().unwrap().count(&scope(), &count).await.unwrap();
         assert_eq!(counted, STAYING, "round {round}");
-        drop(backend);
+        close(backend, &folder);
         std::fs::remove_dir_all(folder).unwrap();
     }
     assert!(met > 0, "no kill met it");

@@ -7,12 +7,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use memquill_core::{
-    Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, Filter,
-    NewRecord, Outcome, PageRequest, Rebind, Scope, SearchResult, Selection, StoreRecords,
-    StoreUrl, TextSearch, VectorSearch,
+    Backend, CountRecords, DeleteRecords, EmbeddingSpace, ErrorKind, Filter, NewRecord, Outcome,
+    PageRequest, Rebind, Scope, SearchResult, Selection, StoreRecords, StoreUrl, TextSearch,
+    VectorSearch,
 };
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Local;
+use memquill_qdrant::edge::Edge;
 use serde_json::{Value, json};
 use support::fixture::Fixture;
 
@@ -153,7 +153,7 @@ async fn v7_a_namespace_of_more_than_20_000_is_found_by_its_graph() {
         };
         store(&backend, "n", DIMENSIONS, vectors.iter().enumerate().map(record).collect()).await;
     }
-    Local::open(folder.path()).unwrap().optimize().unwrap();
+    Edge::open(folder.path()).unwrap().optimize().unwrap();
     assert!(has_graph(folder.path()), "without a graph this would show nothing");
     let (mut found, mut wanted) = (0, 0);
     for _ in 0..50 {

@@ -4,16 +4,18 @@
 
 mod support;
 
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use memquill_core::{
-    Admin, Backend, DeleteRecords, Driver as _, EmbeddingSpace, ErrorKind, NewRecord, Outcome,
-    PageRequest, Rebind, Result, Retry, ScanRecords, Scope, Selection, StoreRecords, StoredRecord,
-    VectorSearch,
+    Admin, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, NewRecord, Outcome, PageRequest,
+    Rebind, Result, Retry, ScanRecords, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
 };
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Local;
-use qdrant_client::qdrant::{Condition, CountPoints, Filter, SetPayloadPoints, Value};
+use memquill_qdrant::edge::Edge;
+use qdrant_client::qdrant::CountPoints;
 use support::fixture::{Fixture, Moment, Mood};
 use tonic::Status;
 
@@ -56,7 +58,7 @@ impl Mortal {
         let folder = tempfile::tempdir().unwrap();
         let fault: Arc<Mutex<Option<(Fault, usize)>>> = Arc::default();
         let next = Arc::clone(&fault);
-        let mood: Mood = Arc::new(move |moment| {
+        let mood: Mood = Arc::new(move |moment, _| {
             let mut next = next.lock().unwrap();
             let (fault, left) = next.as_mut()?;
             match (*fault, moment, *left) {
@@ -75,7 +77,8 @@ impl Mortal {
     }
 
     fn url(&self) -> memquill_core::StoreUrl {
-        format!("qdrant://{}", self.fixture.address).parse().unwrap()
+        // A lease is short here, so that others undo what the dead left within the test's time.
+        format!("qdrant://{}?lease=2s", self.fixture.address).parse().unwrap()
     }
 
     async fn admin(&self) -> Arc<dyn Admin> {
@@ -91,28 +94,16 @@ impl Mortal {
         *self.fault.lock().unwrap() = fault;
     }
 
-    fn local(&self) -> &Local {
-        &self.fixture.local
-    }
-
-    /// As if the seals of the dead were of long ago.
-    fn age_seals(&self) {
-        let sealed = qdrant_client::qdrant::Range { gte: Some(0.0), ..Default::default() };
-        let request = SetPayloadPoints {
-            collection_name: "memory".to_owned(),
-            payload: [("sealed".to_owned(), Value::from(1))].into(),
-            points_selector: Some(Filter::must([Condition::range("sealed", sealed)]).into()),
-            ..SetPayloadPoints::default()
-        };
-        self.local().set_payload(request).unwrap();
+    fn edge(&self) -> &Edge {
+        &self.fixture.edge
     }
 
     /// How many points there are in the collections of records.
     fn points(&self) -> u64 {
         let count = |dimensions| {
             let collection_name = format!("memory.{dimensions}");
-            let request = CountPoints { collection_name, ..CountPoints::default() };
-            self.local().count(request).unwrap_or_default()
+            let Ok(collection) = self.edge().collection(&collection_name) else { return 0 };
+            collection.count(CountPoints::default()).unwrap()
         };
         count(OLD) + count(NEW)
     }
@@ -210,8 +201,7 @@ async fn with_a_fault_at_every_request(fault: Fault) {
                 break;
             }
         }
-        // A writer undoes the seal, and finds what it stored before.
-        server.age_seals();
+        // A writer undoes the lock, and finds what it stored before.
         let stored = client.put("notes", after, 0..RECORDS).await.unwrap();
         assert!(stored.iter().all(|stored| stored.outcome == Outcome::Unchanged), "{requests}");
         assert_eq!(client.delete(0).await.unwrap(), 1, "{requests}");
@@ -227,7 +217,9 @@ async fn with_a_fault_at_every_request(fault: Fault) {
         assert_eq!(server.points(), 0, "after {requests} requests something is left");
     }
     let step = bound.iter().position(|bound| *bound == NEW).unwrap();
-    assert!(step > 5 && bound[step..].iter().all(|bound| *bound == NEW), "{bound:?}");
+    // Renewals of the lease are requests too, so that the step is not always after as many.
+    let undone = bound[step..].iter().filter(|bound| **bound == OLD).count();
+    assert!(step > 5 && undone < 4 && bound.last() == Some(&NEW), "{bound:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,6 +230,71 @@ async fn v13_a_rebinding_may_die_at_any_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn v13_any_answer_may_be_lost() {
     with_a_fault_at_every_request(Fault::LostAnswer).await;
+}
+
+const SLOW_SERVER: &str = "MEMQUILL_SLOW_SERVER";
+
+/// The child, whose clock is an hour behind: rebinds once.
+#[tokio::test(flavor = "multi_thread")]
+async fn child_that_rebinds_with_a_clock_of_its_own() {
+    let Ok(url) = std::env::var(SLOW_SERVER) else { return };
+    let client = Client(driver().connect(&url.parse().unwrap()).await.unwrap());
+    assert_eq!(client.rebind().await.unwrap(), RECORDS as u64);
+}
+
+/// Claiming the records takes longer than a lease lasts, and the clock of whoever writes meanwhile
+/// is an hour ahead of the one who rebinds.
+#[tokio::test(flavor = "multi_thread")]
+async fn v13_a_slow_rebinding_is_not_undone_by_a_writer_with_another_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = Arc::new(AtomicBool::new(false));
+    let claims = Arc::clone(&slow);
+    let mood: Mood = Arc::new(move |moment, call| {
+        let claims = claims.load(Ordering::SeqCst)
+            && (moment, call.name) == (Moment::Before, "set_payload")
+            && call.collection != "memory";
+        if claims {
+            // Other requests go on meanwhile.
+            tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(3)));
+        }
+        None
+    });
+    let fixture = Fixture::start(&folder.path().join("store"), None, None, mood);
+    let url = format!("qdrant://{}?lease=1s", fixture.address);
+    driver().admin(&url.parse().unwrap()).await.unwrap().migrate().await.unwrap();
+    let client = Client(driver().connect(&url.parse().unwrap()).await.unwrap());
+    client.pair().await;
+    slow.store(true, Ordering::SeqCst);
+
+    let library = folder.path().join("back.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/faults/tests/back.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).args([source, "-ldl"]);
+    assert!(compiler.status().unwrap().success(), "{compiler:?}");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child_that_rebinds_with_a_clock_of_its_own", "--exact"])
+        .env(SLOW_SERVER, &url)
+        .env("LD_PRELOAD", library)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut longest = Duration::ZERO;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        let start = Instant::now();
+        match client.put("notes", OLD, 0..1).await {
+            Ok(_) => {}
+            Err(error) if error.is_transient() => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "of another space"),
+        }
+        longest = longest.max(start.elapsed());
+    };
+    assert!(status.success(), "the rebinding was undone");
+    assert!(longest > Duration::from_secs(2), "no writer waited: {longest:?}");
+    slow.store(false, Ordering::SeqCst);
+    assert_eq!(client.bound_to().await, NEW);
 }
 
 #[tokio::test(flavor = "multi_thread")]

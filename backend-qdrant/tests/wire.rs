@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,13 +12,16 @@ use std::time::{Duration, SystemTime};
 
 use memquill_conformance::Faults as _;
 use memquill_core::{
-    Backend, CountRecords, DeleteRecords, Driver as _, EmbeddingSpace, Error, ErrorKind,
-    GetRecords, NewRecord, Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord,
-    VectorSearch,
+    Backend, CountRecords, DeleteRecords, EmbeddingSpace, Error, ErrorKind, GetRecords, NewRecord,
+    Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
 };
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Local;
-use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints, Value};
+use memquill_qdrant::edge::Edge;
+use qdrant_client::qdrant::{
+    Condition, CountPoints, CreateCollection, DeletePoints, Distance, Filter, PointStruct,
+    SetPayloadPoints, UpsertPoints, Value, Vector, VectorParams, VectorParamsMap, VectorsConfig,
+    vectors_config,
+};
 use support::fixture::{Fixture, Moment, Mood, obliging};
 use support::gate::Gate;
 use tokio::runtime::Handle;
@@ -62,7 +66,7 @@ impl Moody {
         let folder = tempfile::tempdir().unwrap();
         let next: Arc<Mutex<Option<Status>>> = Arc::default();
         let told = Arc::clone(&next);
-        let mood: Mood = Arc::new(move |_| told.lock().unwrap().clone());
+        let mood: Mood = Arc::new(move |_, _| told.lock().unwrap().clone());
         let fixture = Fixture::start(folder.path(), None, None, mood);
         Self { fixture, next, _folder: folder }
     }
@@ -127,7 +131,7 @@ async fn e1_a_server_that_is_slow_is_a_timeout_that_may_have_been_applied() {
     let folder = tempfile::tempdir().unwrap();
     let asked = Arc::new(AtomicUsize::new(usize::MAX / 2));
     let left = Arc::clone(&asked);
-    let mood: Mood = Arc::new(move |moment| {
+    let mood: Mood = Arc::new(move |moment, _| {
         if moment == Moment::After {
             return None;
         }
@@ -141,7 +145,7 @@ async fn e1_a_server_that_is_slow_is_a_timeout_that_may_have_been_applied() {
     let url = format!("qdrant://{}", fixture.address);
     let patient = connect(&url).await.unwrap();
     store(&patient, "a").await.unwrap();
-    let url = format!("{url}?timeout_ms=1000");
+    let url = format!("{url}?timeout=1s");
     let backend = driver().connect(&url.parse().unwrap()).await.unwrap();
     // What it has to learn once.
     store(&backend, "a").await.unwrap();
@@ -275,30 +279,54 @@ async fn both_transports_find_the_same() {
     assert_eq!(found[0], found[1]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn g13_a_layout_of_before_the_first_release_is_refused_and_left_alone() {
-    let server = Moody::start();
-    let backend = connect(&server.url("")).await.unwrap();
-    store(&backend, "a").await.unwrap();
-    let layout = |version: i64| {
-        let schema = Filter::must([Condition::matches("kind", "schema".to_owned())]);
-        let request = SetPayloadPoints {
-            collection_name: "memory".to_owned(),
-            payload: [("version".to_owned(), Value::from(version))].into(),
-            points_selector: Some(schema.into()),
-            ..SetPayloadPoints::default()
-        };
-        server.fixture.local.set_payload(request).unwrap();
+/// A collection of another application, by its vectors and how many points it has.
+fn create_foreign(edge: &Edge, name: &str, vectors: &[(&str, u64)], points: u64) {
+    let params =
+        |size| VectorParams { size, distance: Distance::Dot.into(), ..VectorParams::default() };
+    let map = vectors.iter().map(|(name, size)| ((*name).to_owned(), params(*size))).collect();
+    let config = vectors_config::Config::ParamsMap(VectorParamsMap { map });
+    let request = CreateCollection {
+        collection_name: name.to_owned(),
+        vectors_config: Some(VectorsConfig { config: Some(config) }),
+        ..CreateCollection::default()
     };
-    layout(1);
-    let url = server.url("").parse().unwrap();
-    let admin = driver().admin(&url).await.unwrap();
-    for error in [driver().connect(&url).await.unwrap_err(), admin.migrate().await.unwrap_err()] {
-        assert_error(&error, ErrorKind::Config, Retry::Permanent, false);
+    edge.create(&request).unwrap();
+    let point = |id: u64| {
+        let named = vectors.iter().map(|(name, size)| {
+            ((*name).to_owned(), Vector::from(vec![1.0; usize::try_from(*size).unwrap()]))
+        });
+        PointStruct {
+            id: Some(id.into()),
+            payload: HashMap::from([("title".to_owned(), "of another".into())]),
+            vectors: Some(HashMap::<String, Vector>::from_iter(named).into()),
+        }
+    };
+    let request = UpsertPoints { points: (0..points).map(point).collect(), ..Default::default() };
+    edge.collection(name).unwrap().upsert(request).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_a_collection_of_others_is_refused_and_left_alone() {
+    let server = Moody::start();
+    let edge = &server.fixture.edge;
+    create_foreign(edge, "vectors", &[("image", 3)], 0);
+    create_foreign(edge, "points", &[], 5);
+    create_foreign(edge, "records.2", &[("image", 2)], 0);
+    create_foreign(edge, "filled.2", &[("dense", 2)], 5);
+    for name in ["vectors", "points", "records", "filled"] {
+        let url = server.url(&format!("prefix={name}"));
+        let error = match connect(&url).await {
+            Err(error) => error,
+            Ok(backend) => store(&backend, "a").await.unwrap_err(),
+        };
+        assert_error(&error, ErrorKind::Config, Retry::Permanent, error.maybe_applied());
+        assert!(error.message().contains("is not ours"), "{error:?}");
         assert!(error.hint().unwrap().contains("prefix"), "{error:?}");
     }
-    layout(2);
-    assert_eq!(count(&driver().connect(&url).await.unwrap()).await.unwrap(), 1);
+    for (name, held) in [("vectors", 0), ("points", 5), ("records.2", 0), ("filled.2", 5)] {
+        let count = edge.collection(name).unwrap().count(CountPoints::default()).unwrap();
+        assert_eq!(count, held, "{name}");
+    }
 }
 
 /// Two processes make the same collection. The nodes of a cluster agree on whose it is before each of
@@ -306,12 +334,12 @@ async fn g13_a_layout_of_before_the_first_release_is_refused_and_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_another_process_makes_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
-    let local: Arc<OnceLock<Arc<Local>>> = Arc::default();
+    let edge: Arc<OnceLock<Arc<Edge>>> = Arc::default();
     let looks = AtomicUsize::new(0);
     let mood: Mood = Arc::new({
-        let local = Arc::clone(&local);
-        move |moment| {
-            let is_made = local.get()?.info("memory.2").is_some();
+        let edge = Arc::clone(&edge);
+        move |moment, _| {
+            let is_made = edge.get()?.info("memory.2").is_some();
             match moment {
                 Moment::After if is_made && looks.load(Ordering::SeqCst) == 0 => {
                     looks.store(1, Ordering::SeqCst);
@@ -326,7 +354,7 @@ async fn a_collection_that_another_process_makes_is_waited_for() {
         }
     });
     let fixture = Fixture::start(folder.path(), None, None, mood);
-    local.set(Arc::clone(&fixture.local)).unwrap();
+    edge.set(Arc::clone(&fixture.edge)).unwrap();
     let backend = connect(&format!("qdrant://{}", fixture.address)).await.unwrap();
     store(&backend, "a").await.unwrap();
     assert_eq!(count(&backend).await.unwrap(), 1);
@@ -344,7 +372,7 @@ impl FailsAt {
         let folder = tempfile::tempdir().unwrap();
         let left = Arc::new(AtomicUsize::new(usize::MAX));
         let counted = Arc::clone(&left);
-        let mood: Mood = Arc::new(move |moment| {
+        let mood: Mood = Arc::new(move |moment, _| {
             let last = moment == Moment::Before && counted.fetch_sub(1, Ordering::SeqCst) == 0;
             last.then(|| Status::unavailable("the service is away"))
         });
@@ -417,7 +445,7 @@ impl Interrupted {
         let left = Arc::new(AtomicUsize::new(usize::MAX));
         let other: Arc<OnceLock<Backend>> = Arc::default();
         let (counted, storing) = (Arc::clone(&left), Arc::clone(&other));
-        let mood: Mood = Arc::new(move |moment| {
+        let mood: Mood = Arc::new(move |moment, _| {
             if moment == Moment::Before && counted.fetch_sub(1, Ordering::SeqCst) == 0 {
                 let late = || Handle::current().block_on(late(storing.get().unwrap()));
                 tokio::task::block_in_place(late);
@@ -501,28 +529,37 @@ async fn v1_of_two_writers_of_a_record_one_inserts_it() {
     }
 }
 
-/// A deleter has marked the record and is slow to remove it; its clock is an hour ahead.
+/// A deleter has marked the record and is slow to remove it, and its clock is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_a_writer_waits_for_a_slow_deleter_of_the_same_record() {
+    let hour = Duration::from_hours(1);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    tokio::join!(
+        waits_for_a_deleter(now + hour),
+        waits_for_a_deleter(now - hour + Duration::from_mins(1)),
+    );
+}
+
+async fn waits_for_a_deleter(marked: Duration) {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::start(folder.path(), None, None, obliging());
     let backend = connect(&format!("qdrant://{}", fixture.address)).await.unwrap();
     store(&backend, "a").await.unwrap();
     let is = |key: &str, value: &str| Filter::must([Condition::matches(key, value.to_owned())]);
-    let ahead = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let ahead = i64::try_from((ahead + Duration::from_hours(1)).as_millis()).unwrap();
+    let marked = i64::try_from(marked.as_millis()).unwrap();
     let mark = SetPayloadPoints {
         collection_name: "memory.2".into(),
         payload: [
-            ("place".to_owned(), Value::from("taken")),
+            ("place".to_owned(), Value::from("deleted")),
             ("version".to_owned(), Value::from("slow")),
-            ("taken".to_owned(), Value::from(ahead)),
+            ("claimed".to_owned(), Value::from(marked)),
         ]
         .into(),
         points_selector: Some(is("id", "a").into()),
         ..SetPayloadPoints::default()
     };
-    fixture.local.set_payload(mark).unwrap();
+    let records = fixture.edge.collection("memory.2").unwrap();
+    records.set_payload(mark).unwrap();
     let storing = tokio::spawn(async move { store(&backend, "a").await });
     // Longer than a hundred looks at it take.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -532,7 +569,7 @@ async fn g7_a_writer_waits_for_a_slow_deleter_of_the_same_record() {
         points: Some(is("version", "slow").into()),
         ..DeletePoints::default()
     };
-    fixture.local.delete(remove).unwrap();
+    records.delete(remove).unwrap();
     assert_eq!(storing.await.unwrap().unwrap()[0].outcome, Outcome::Inserted);
 }
 
@@ -557,5 +594,19 @@ async fn v6_equal_similarities_are_ordered_by_id() {
             let found: Vec<_> = hits.iter().map(|hit| &*hit.record.id).collect();
             assert_eq!(found, ["a", "b"][..limit], "{hits:?}");
         }
+    }
+}
+
+/// Serves the fixture until it is ended, to try the command line on where no Qdrant is at hand:
+/// `cargo test -p memquill-qdrant --features edge --test wire serve -- --ignored --nocapture`.
+#[test]
+#[ignore = "a server, and no test"]
+#[allow(clippy::print_stdout, reason = "says where it is")]
+fn serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::start(folder.path(), None, None, obliging());
+    println!("qdrant://{}", fixture.address);
+    loop {
+        std::thread::park();
     }
 }

@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use memquill_core::{
-    Backend, Driver as _, EmbeddingSpace, NewRecord, Scope, StoreRecords, VectorSearch, normalize,
+    Backend, EmbeddingSpace, NewRecord, Scope, StoreRecords, VectorSearch, normalize,
 };
 use memquill_qdrant::driver;
 use raw::Raw;
@@ -133,7 +133,7 @@ impl Bench {
     /// On a server, or in a folder.
     async fn new(server: Option<&str>, folder: &std::path::Path) -> Self {
         let store = match server {
-            Some(url) => format!("{url}?prefix=bench-{}&timeout_ms=120000", std::process::id()),
+            Some(url) => format!("{url}?prefix=bench-{}&timeout=2m", std::process::id()),
             None => format!("qdrant-edge:{}", folder.join("driver").display()),
         };
         let store = store.parse().unwrap();

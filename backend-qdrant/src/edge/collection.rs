@@ -1,10 +1,9 @@
 //! One collection: a shard of Edge and the journal of what is not flushed yet.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
 use qdrant_client::qdrant as proto;
@@ -12,23 +11,28 @@ use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_edge as edge;
 use tonic::Status;
 
+use super::Failure;
 use super::convert::{self, failed};
+use super::folder::Job;
 use super::journal::{Entry, Journal};
 use super::shard::{
-    self, BYTES_UNFLUSHED, Result, apply, broken, has_room, named, unless_it_panics,
+    self, BYTES_UNFLUSHED, Result, apply, catch_panic, check_free_space, io_error, journal_of,
+    named, segments,
 };
 
-/// Points in one part of a walk.
-const PART: usize = 1_000;
+/// Points in one page of a scroll.
+const PAGE_SIZE: usize = 1_000;
 
-/// What Edge says where it does not even begin to build.
+/// The beginning of Edge's message where it does not even begin to build.
 const NO_ROOM_TO_BUILD: &str = "Not enough space available for optimization";
 
-/// After so many written points indexes are built and everything is flushed, as after so many
-/// bytes.
+/// Written points after which indexes are built and everything is flushed.
 const POINTS_UNFLUSHED: usize = 2_000;
 
-/// More closed parts of Edge's own log than this, of 32 MiB each, are removed.
+/// Bytes in the journal past which a writer flushes by itself: nobody else has for too long.
+const MAX_BYTES_UNFLUSHED: u64 = 4 * BYTES_UNFLUSHED;
+
+/// Closed parts of Edge's own log, of 32 MiB each, above which they are removed.
 const CLOSED_LOGS: usize = 4;
 
 /// A collection.
@@ -37,13 +41,17 @@ const CLOSED_LOGS: usize = 4;
 /// flushes meanwhile; `writing` by one writer, and by the flush; `shard` exclusively while a write
 /// is applied, so that no reader sees a part of it, and shared by readers.
 #[derive(Debug)]
-pub(super) struct Collection {
+pub struct Collection {
     at: PathBuf,
     config: edge::EdgeConfig,
     building: Mutex<()>,
     writing: Mutex<Writing>,
-    /// None where it could not be loaded anew; the next call tries again.
+    /// None where it could not be loaded again; the next call tries.
     shard: RwLock<Option<Arc<edge::EdgeShard>>>,
+    /// To whoever builds indexes.
+    jobs: Sender<Job>,
+    /// Why indexes could not be built the last time.
+    trouble: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -53,22 +61,20 @@ struct Writing {
 }
 
 impl Collection {
-    /// Makes a collection, in a folder that is not there yet.
-    pub(super) fn create(at: &Path, config: edge::EdgeConfig) -> Result<Self> {
-        // One that is there was made, but could not be opened then.
+    /// Makes a collection, in a folder that does not exist yet.
+    pub(super) fn create(at: &Path, config: edge::EdgeConfig, jobs: Sender<Job>) -> Result<Self> {
+        // One that exists was made, but could not be opened then.
         if !shard::is_collection(at) {
             if at.symlink_metadata().is_ok() {
-                let at = at.display();
-                let taken = format!("{at} is in the way of a collection, and is none");
-                return Err(Status::failed_precondition(taken));
+                return Err(foreign(at));
             }
             shard::create(at, config)?;
         }
-        Self::open(at)
+        Self::open(at, jobs)
     }
 
-    /// Opens a collection and applies what its last process had put down but not flushed.
-    pub(super) fn open(at: &Path) -> Result<Self> {
+    /// Opens a collection and applies the writes that its last process had not flushed.
+    pub(super) fn open(at: &Path, jobs: Sender<Job>) -> Result<Self> {
         let (shard, journal) = shard::load(at)?;
         let config = shard.config().clone();
         Ok(Self {
@@ -77,17 +83,19 @@ impl Collection {
             building: Mutex::default(),
             writing: Mutex::new(Writing { journal, points: 0 }),
             shard: RwLock::new(Some(Arc::new(shard))),
+            jobs,
+            trouble: Mutex::default(),
         })
     }
 
     /// The shard, for a reader.
     fn reading(&self) -> Result<MappedRwLockReadGuard<'_, edge::EdgeShard>> {
-        let there = |guard| RwLockReadGuard::try_map(guard, Option::as_deref);
-        if let Ok(shard) = there(self.shard.read()) {
+        let loaded = |guard| RwLockReadGuard::try_map(guard, Option::as_deref);
+        if let Ok(shard) = loaded(self.shard.read()) {
             return Ok(shard);
         }
         self.loaded(&mut self.writing.lock())?;
-        there(self.shard.read()).map_err(|_| Status::internal("the collection is being loaded"))
+        loaded(self.shard.read()).map_err(|_| Status::internal("the collection is being loaded"))
     }
 
     /// The shard, for a writer.
@@ -98,12 +106,11 @@ impl Collection {
         self.reload(writing)
     }
 
-    /// Closes the shard, if it is open, and loads it as after the death of the process: what the
-    /// journal holds is applied again. Who reads waits.
+    /// Closes the shard, if it is open, and loads it as after the death of the process: the
+    /// journal's entries are applied again. Readers wait.
     fn reload(&self, writing: &mut Writing) -> Result<Arc<edge::EdgeShard>> {
         let mut open = self.shard.write();
-        // Its drop flushes; the journal has what that fails to.
-        let _ = unless_it_panics(|| drop(open.take()));
+        shard::close(open.take());
         let (shard, journal) = shard::load(&self.at).map_err(|error| self.unloaded(&error))?;
         *writing = Writing { journal, points: 0 };
         Ok(Arc::clone(open.insert(Arc::new(shard))))
@@ -111,29 +118,48 @@ impl Collection {
 
     fn unloaded(&self, error: &Status) -> Status {
         let (at, why) = (self.at.display(), error.message());
-        Status::internal(format!(
-            "{at} cannot be loaded anew, which the next call tries again: {why}"
-        ))
+        Status::new(
+            error.code(),
+            format!("{at} cannot be loaded again, which the next call tries: {why}"),
+        )
     }
 
-    pub(super) fn vector_size(&self, name: &str) -> Option<u64> {
-        self.config.vectors.get(name).map(|params| params.size as u64)
+    /// The dimensions of its dense vectors, by their names.
+    pub(super) fn vector_sizes(&self) -> impl Iterator<Item = (&String, u64)> {
+        self.config.vectors.iter().map(|(name, params)| (name, params.size as u64))
     }
 
-    /// Makes an index, unless it is there.
-    pub(super) fn create_index(&self, request: proto::CreateFieldIndexCollection) -> Result<bool> {
+    /// The names of its sparse vectors.
+    pub(super) fn sparse_names(&self) -> impl Iterator<Item = &String> {
+        self.config.sparse_vectors.keys()
+    }
+
+    /// Why indexes could not be built the last time, if they could not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    /// Makes an index, unless it exists.
+    pub fn create_index(
+        self: &Arc<Self>,
+        request: proto::CreateFieldIndexCollection,
+    ) -> std::result::Result<(), Failure> {
         self.write(|_| Ok(Some((Entry::CreateIndex(request), 0))))
     }
 
-    /// Writes points, as far as mode and condition let it.
-    pub(super) fn upsert(&self, mut request: proto::UpsertPoints) -> Result<bool> {
+    /// Writes points, as far as the request's mode and filter allow.
+    pub fn upsert(
+        self: &Arc<Self>,
+        mut request: proto::UpsertPoints,
+    ) -> std::result::Result<(), Failure> {
         let mode = request.update_mode();
         let condition = request.update_filter.take();
         self.write(|shard| {
             let ids = request.points.iter().map(|point| convert::point_id(point.id.as_ref()));
             let ids: Vec<edge::PointId> = ids.collect::<Result<_>>()?;
-            let kept = kept(shard, &ids, mode, condition)?;
-            let mut keep = ids.iter().map(|id| kept.as_ref().is_none_or(|kept| kept.contains(id)));
+            let writable = writable(shard, &ids, mode, condition)?;
+            let mut keep =
+                ids.iter().map(|id| writable.as_ref().is_none_or(|ids| ids.contains(id)));
             request.points.retain(|_| keep.next().unwrap_or_default());
             request.update_mode = None;
             let points = request.points.len();
@@ -141,8 +167,11 @@ impl Collection {
         })
     }
 
-    /// Sets fields of the selected points.
-    pub(super) fn set_payload(&self, mut request: proto::SetPayloadPoints) -> Result<bool> {
+    /// Sets fields of the payloads of the selected points.
+    pub fn set_payload(
+        self: &Arc<Self>,
+        mut request: proto::SetPayloadPoints,
+    ) -> std::result::Result<(), Failure> {
         self.write(|shard| {
             let ids = selected(shard, request.points_selector.take())?;
             let points = ids.len();
@@ -152,7 +181,10 @@ impl Collection {
     }
 
     /// Deletes the selected points.
-    pub(super) fn delete(&self, mut request: proto::DeletePoints) -> Result<bool> {
+    pub fn delete(
+        self: &Arc<Self>,
+        mut request: proto::DeletePoints,
+    ) -> std::result::Result<(), Failure> {
         self.write(|shard| {
             let ids = selected(shard, request.points.take())?;
             let points = ids.len();
@@ -161,51 +193,93 @@ impl Collection {
         })
     }
 
-    /// Resolves a write to the points it is about, puts it down and applies it. Says whether it is
-    /// time to flush.
+    /// Resolves a write to its points, appends it to the journal and applies it.
     fn write(
-        &self,
+        self: &Arc<Self>,
         resolve: impl FnOnce(&edge::EdgeShard) -> Result<Option<(Entry, usize)>>,
-    ) -> Result<bool> {
+    ) -> std::result::Result<(), Failure> {
+        self.bound_journal()?;
         let mut writing = self.writing.lock();
         let shard = self.loaded(&mut writing)?;
-        let Some((entry, points)) = resolve(&shard)? else { return Ok(false) };
-        has_room(&self.at)?;
+        let Some((entry, points)) = resolve(&shard)? else { return Ok(()) };
+        check_free_space(&self.at)?;
         let before = writing.journal.bytes();
-        writing.journal.append(&entry).map_err(broken)?;
+        writing.journal.append(&entry).map_err(|error| self.journal_error(&error))?;
         let applied = {
             let _applying = self.shard.write();
-            apply(&shard, entry)
+            catch_panic(|| apply(&shard, entry))
         };
-        if let Err(error) = applied {
-            // It is told as failed, so it must not come back.
-            writing.journal.truncate(before).map_err(broken)?;
-            return Err(error);
+        if let Err(status) = applied {
+            // The caller is told that it failed, so it must not come back. A part of it may have
+            // been applied, and where the journal cannot be cut, all of it will be.
+            if let Err(error) = writing.journal.truncate(before) {
+                tracing::error!(%error, "a write that failed may be applied at the next opening");
+            }
+            return Err(Failure { status, maybe_applied: true });
         }
         writing.points += points;
-        Ok(writing.points >= POINTS_UNFLUSHED || writing.journal.bytes() >= BYTES_UNFLUSHED)
+        if writing.points >= POINTS_UNFLUSHED || writing.journal.bytes() >= BYTES_UNFLUSHED {
+            self.schedule();
+        }
+        Ok(())
+    }
+
+    fn journal_error(&self, error: &std::io::Error) -> Status {
+        io_error(&journal_of(&self.at), error)
+    }
+
+    /// Asks for indexes and a flush in the background.
+    fn schedule(self: &Arc<Self>) {
+        if self.jobs.send(Job::Build(Arc::clone(self))).is_err() {
+            *self.trouble.lock() = Some("the thread that builds indexes has ended".to_owned());
+        }
+    }
+
+    /// Flushes where the background has not for too long; refuses the write where that fails.
+    fn bound_journal(&self) -> Result<()> {
+        if self.writing.lock().journal.bytes() < MAX_BYTES_UNFLUSHED {
+            return Ok(());
+        }
+        let _building = self.building.lock();
+        let mut writing = self.writing.lock();
+        if writing.journal.bytes() < MAX_BYTES_UNFLUSHED {
+            return Ok(());
+        }
+        check_free_space(&self.at)?;
+        self.flush(&mut writing)
     }
 
     /// Builds indexes, while others read and write; then flushes, while others read.
-    pub(super) fn optimize(&self) -> Result<()> {
+    pub fn optimize(&self) -> Result<()> {
+        self.watched(|| self.build())
+    }
+
+    /// Records whether a build failed, or panicked.
+    fn watched(&self, build: impl FnOnce() -> Result<()>) -> Result<()> {
+        let built = catch_panic(build);
+        *self.trouble.lock() = built.as_ref().err().map(|error| error.message().to_owned());
+        built
+    }
+
+    fn build(&self) -> Result<()> {
         let _building = self.building.lock();
-        has_room(&self.at)?;
-        let before = self.segments()?;
+        check_free_space(&self.at)?;
+        let before = segments(&self.at)?;
         let shard = self.loaded(&mut self.writing.lock())?;
-        shard::say_doubtful(&self.at)?;
-        let built = unless_it_panics(|| shard.optimize()).and_then(|built| built.map_err(failed));
+        shard::unlist_segments(&self.at)?;
+        let built = catch_panic(|| shard.optimize().map_err(failed));
         drop(shard);
         let mut writing = self.writing.lock();
         let never_begun = |error: &Status| error.message().contains(NO_ROOM_TO_BUILD);
-        let never_begun = built.as_ref().is_err_and(never_begun) && self.segments()? == before;
+        let never_begun = built.as_ref().is_err_and(never_begun) && segments(&self.at)? == before;
         if built.is_err() && !never_begun {
-            // What was deleted meanwhile may be there again, since what it leaves on the disk, and
-            // the segments that it was to replace, do not know of it: the journal does, and is not
-            // to begin anew before all are one again.
+            // Points that were deleted meanwhile may exist again, since neither what the build
+            // leaves on the disk nor the segments that it was to replace know of it. The journal
+            // does, and is not emptied before each point is in one segment again.
             self.reload(&mut writing)?;
         } else {
             self.flush(&mut writing)?;
-            shard::say_deduplicated(&self.at)?;
+            shard::list_segments(&self.at)?;
             if shard::closed_logs(&self.at)?.len() > CLOSED_LOGS {
                 self.reload(&mut writing)?;
             }
@@ -213,21 +287,16 @@ impl Collection {
         built.map(drop)
     }
 
-    /// The names of Edge's segments.
-    fn segments(&self) -> Result<HashSet<OsString>> {
-        let entries = fs::read_dir(shard::segments_of(&self.at)).map_err(broken)?;
-        entries.map(|entry| Ok(entry.map_err(broken)?.file_name())).collect()
-    }
-
-    /// Brings everything to disk and begins the journal anew.
+    /// Brings everything to disk and empties the journal.
     fn flush(&self, writing: &mut Writing) -> Result<()> {
         let shard = self.loaded(writing)?;
-        unless_it_panics(|| shard.flush())?;
+        shard::flush(&shard)?;
         writing.points = 0;
-        writing.journal.truncate(0).map_err(broken)
+        writing.journal.truncate(0).map_err(|error| self.journal_error(&error))
     }
 
-    pub(super) fn get(&self, request: proto::GetPoints) -> Result<Vec<proto::RetrievedPoint>> {
+    /// Reads points by id.
+    pub fn get(&self, request: proto::GetPoints) -> Result<Vec<proto::RetrievedPoint>> {
         let ids = convert::point_ids(&request.ids)?;
         let payload = convert::with_payload(request.with_payload)?;
         let vectors = convert::with_vectors(request.with_vectors);
@@ -236,7 +305,8 @@ impl Collection {
         Ok(records.into_iter().map(convert::retrieved).collect())
     }
 
-    pub(super) fn scroll(&self, request: proto::ScrollPoints) -> Result<proto::ScrollResponse> {
+    /// Walks points in the order of their ids.
+    pub fn scroll(&self, request: proto::ScrollPoints) -> Result<proto::ScrollResponse> {
         let offset = request.offset.as_ref();
         let scroll = edge::ScrollRequest {
             offset: offset.map(|id| convert::point_id(Some(id))).transpose()?,
@@ -255,7 +325,8 @@ impl Collection {
         })
     }
 
-    pub(super) fn query(&self, request: proto::QueryPoints) -> Result<Vec<proto::ScoredPoint>> {
+    /// Finds the points nearest to a vector.
+    pub fn query(&self, request: proto::QueryPoints) -> Result<Vec<proto::ScoredPoint>> {
         let size = |number: Option<u64>, usual| {
             number.map_or(usual, |number| usize::try_from(number).unwrap_or(usize::MAX))
         };
@@ -275,7 +346,8 @@ impl Collection {
         Ok(points.into_iter().map(convert::scored).collect())
     }
 
-    pub(super) fn count(&self, request: proto::CountPoints) -> Result<u64> {
+    /// Counts points.
+    pub fn count(&self, request: proto::CountPoints) -> Result<u64> {
         let filter = convert::filter(request.filter)?;
         let exact = request.exact.unwrap_or(true);
         let shard = self.reading()?;
@@ -283,7 +355,8 @@ impl Collection {
         Ok(count as u64)
     }
 
-    pub(super) fn facet(&self, request: proto::FacetCounts) -> Result<Vec<proto::FacetHit>> {
+    /// Counts points by the values of a field.
+    pub fn facet(&self, request: proto::FacetCounts) -> Result<Vec<proto::FacetHit>> {
         let facet = edge::FacetRequest {
             key: convert::path(&request.key)?,
             limit: request.limit.map_or(10, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
@@ -298,19 +371,31 @@ impl Collection {
 
 impl Drop for Collection {
     fn drop(&mut self) {
-        let writing = self.writing.get_mut();
         let Some(shard) = self.shard.get_mut().take() else { return };
-        let flushed = unless_it_panics(|| shard.flush());
-        if let Err(error) = flushed.and_then(|()| writing.journal.truncate(0).map_err(broken)) {
-            // The journal has it. Edge's own drop would panic, so it is not let to.
+        if !self.at.exists() {
+            // Somebody removed the folder. Edge's own drop would panic, so it does not run.
+            std::mem::forget(shard);
+            return;
+        }
+        let writing = self.writing.get_mut();
+        let emptied = shard::flush(&shard).and_then(|()| {
+            writing.journal.truncate(0).map_err(|error| io_error(&journal_of(&self.at), &error))
+        });
+        if let Err(error) = emptied {
+            // The journal has it. Edge's own drop would panic, so it does not run.
             tracing::error!(%error, "a collection is left unflushed");
             std::mem::forget(shard);
         }
     }
 }
 
-/// The points that mode and condition let be written; none where all may.
-fn kept(
+/// Says that something else has the name of a collection.
+pub(super) fn foreign(at: &Path) -> Status {
+    Status::failed_precondition(format!("{} exists, and is not a collection", at.display()))
+}
+
+/// The points that mode and condition allow to be written; none where all may.
+fn writable(
     shard: &edge::EdgeShard,
     ids: &[edge::PointId],
     mode: proto::UpdateMode,
@@ -320,18 +405,18 @@ fn kept(
         return Ok(None);
     }
     let no_payload = Some(edge::WithPayloadInterface::Bool(false));
-    let there = shard.retrieve(ids, no_payload, None).map_err(failed)?;
-    let there: HashSet<edge::PointId> = there.into_iter().map(|record| record.id).collect();
+    let present = shard.retrieve(ids, no_payload, None).map_err(failed)?;
+    let present: HashSet<edge::PointId> = present.into_iter().map(|record| record.id).collect();
     let matching = match condition {
-        None => there.clone(),
+        None => present.clone(),
         Some(condition) => {
             let mut filter = convert::one_filter(condition)?;
-            let among = there.iter().copied().collect::<edge::HasIdCondition>();
+            let among = present.iter().copied().collect::<edge::HasIdCondition>();
             filter.must.get_or_insert_default().push(edge::Condition::HasId(among));
             matching(shard, &filter)?.into_iter().collect()
         }
     };
-    let is_new = |id: &&edge::PointId| !there.contains(*id);
+    let is_new = |id: &&edge::PointId| !present.contains(*id);
     let new = ids.iter().filter(is_new).copied();
     Ok(Some(match mode {
         proto::UpdateMode::InsertOnly => new.collect(),
@@ -358,13 +443,13 @@ fn matching(shard: &edge::EdgeShard, filter: &edge::Filter) -> Result<Vec<edge::
     loop {
         let request = edge::ScrollRequest {
             offset,
-            limit: Some(PART),
+            limit: Some(PAGE_SIZE),
             filter: Some(filter.clone()),
             with_payload: Some(edge::WithPayloadInterface::Bool(false)),
             ..edge::ScrollRequest::default()
         };
-        let (part, next) = shard.scroll(request).map_err(failed)?;
-        ids.extend(part.into_iter().map(|record| record.id));
+        let (page, next) = shard.scroll(request).map_err(failed)?;
+        ids.extend(page.into_iter().map(|record| record.id));
         match next {
             Some(next) => offset = Some(next),
             None => return Ok(ids),
@@ -374,10 +459,13 @@ fn matching(shard: &edge::EdgeShard, filter: &edge::Filter) -> Result<Vec<edge::
 
 #[cfg(test)]
 mod tests {
-    use super::shard::journal_of;
+    use std::fs;
+    use std::sync::mpsc::{Receiver, channel};
+
     use super::*;
 
-    fn made(at: &Path) -> Collection {
+    /// A collection, and what it asks to be done in the background.
+    fn make(at: &Path) -> (Arc<Collection>, Receiver<Job>) {
         let dense = proto::VectorParams {
             size: 2,
             distance: proto::Distance::Dot.into(),
@@ -389,19 +477,25 @@ mod tests {
             vectors_config: Some(proto::VectorsConfig { config: Some(config) }),
             ..proto::CreateCollection::default()
         };
-        Collection::create(at, convert::config(&request).unwrap()).unwrap()
+        let (jobs, queue) = channel();
+        let config = convert::config(&request).unwrap();
+        (Arc::new(Collection::create(at, config, jobs).unwrap()), queue)
+    }
+
+    fn open(at: &Path) -> Result<Arc<Collection>> {
+        Collection::open(at, channel().0).map(Arc::new)
     }
 
     #[test]
     fn g6_a_journal_that_cannot_be_applied_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("collection");
-        drop(made(&at));
+        drop(make(&at));
         let (mut journal, _) = Journal::open(&journal_of(&at)).unwrap();
         // One that names no points, as if it came from a version to come.
         let entry = Entry::Delete(proto::DeletePoints::default());
         journal.append(&entry).unwrap();
-        Collection::open(&at).unwrap_err();
+        open(&at).unwrap_err();
         let (_, entries) = Journal::open(&journal_of(&at)).unwrap();
         assert_eq!(entries, [entry]);
     }
@@ -410,12 +504,12 @@ mod tests {
     fn a_folder_that_was_made_for_fewer_segments_is_kept_in_more() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("collection");
-        drop(made(&at));
+        drop(make(&at));
         let segments = |shard: &edge::EdgeShard| shard.config().optimizers.default_segment_number;
         let old = edge::EdgeShard::load(&at, None).unwrap();
         old.set_optimizers_config(edge::EdgeOptimizersConfig::default()).unwrap();
         drop(old);
-        drop(Collection::open(&at).unwrap());
+        drop(open(&at).unwrap());
         let now = edge::EdgeShard::load(&at, None).unwrap();
         assert_eq!(segments(&now), Some(shard::SEGMENTS));
     }
@@ -439,14 +533,14 @@ mod tests {
     fn g6_a_build_that_fails_brings_nothing_back() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("collection");
-        let collection = made(&at);
+        let (collection, _queue) = make(&at);
         let points = (1..=300).map(|id| point(id, [("n".to_owned(), 1.into())])).collect();
         collection.upsert(proto::UpsertPoints { points, ..Default::default() }).unwrap();
         collection.optimize().unwrap();
         let segments = shard::segments_of(&at);
         let old = fs::read_dir(&segments).unwrap().next().unwrap().unwrap().path();
         copy(&old, &segments.join("00000000-0000-4000-8000-000000000000"));
-        shard::say_doubtful(&at).unwrap();
+        shard::unlist_segments(&at).unwrap();
         let points = Some(named(vec![1.into(), 2.into()]));
         collection.delete(proto::DeletePoints { points, ..Default::default() }).unwrap();
         let points = vec![point(3, [("n".to_owned(), 2.into())])];
@@ -466,7 +560,56 @@ mod tests {
         let count = proto::CountPoints { exact: Some(true), ..Default::default() };
         assert_eq!(collection.count(count).unwrap(), 298);
         drop(collection);
-        assert_eq!(Collection::open(&at).unwrap().scroll(all).unwrap().result, found);
+        assert_eq!(open(&at).unwrap().scroll(all).unwrap().result, found);
+    }
+
+    #[test]
+    fn e1_a_write_that_cannot_be_applied_may_have_been_in_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("collection");
+        let (collection, _queue) = make(&at);
+        let write =
+            |points| collection.upsert(proto::UpsertPoints { points, ..Default::default() });
+        // Its second point has a vector of another length, which the engine finds out as it
+        // applies them.
+        let mut wrong = point(2, [("n".to_owned(), 1.into())]);
+        let dense = proto::Vector::from(vec![1.0, 0.5, 0.25]);
+        let named = std::collections::HashMap::from([(crate::layout::DENSE.to_owned(), dense)]);
+        wrong.vectors = Some(named.into());
+        let failure = write(vec![point(1, [("n".to_owned(), 1.into())]), wrong]).unwrap_err();
+        assert!(failure.maybe_applied, "{failure:?}");
+        assert_eq!(fs::metadata(journal_of(&at)).unwrap().len(), 0, "it does not come back");
+        // This one is refused before the journal has it.
+        let failure = write(vec![proto::PointStruct::default()]).unwrap_err();
+        assert!(!failure.maybe_applied, "{failure:?}");
+    }
+
+    #[test]
+    fn g14_a_build_that_panics_is_recorded_until_one_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let (collection, _queue) = make(&folder.path().join("collection"));
+        collection.watched(|| panic!("as the test says")).unwrap_err();
+        assert!(collection.trouble().unwrap().contains("panicked"));
+        collection.optimize().unwrap();
+        assert_eq!(collection.trouble(), None);
+    }
+
+    #[test]
+    fn g6_a_journal_that_nobody_flushes_is_flushed_by_a_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("collection");
+        let (collection, queue) = make(&at);
+        drop(queue);
+        let long = "x".repeat(24 << 20);
+        let mut most = 0;
+        for id in 1..=8 {
+            let points = vec![point(id, [("long".to_owned(), long.clone().into())])];
+            collection.upsert(proto::UpsertPoints { points, ..Default::default() }).unwrap();
+            most = most.max(fs::metadata(journal_of(&at)).unwrap().len());
+        }
+        assert!(most < MAX_BYTES_UNFLUSHED + (25 << 20), "{most}");
+        assert!(fs::metadata(journal_of(&at)).unwrap().len() < most, "it was never emptied");
+        assert!(collection.trouble().unwrap().contains("has ended"));
     }
 
     fn copy(from: &Path, to: &Path) {

@@ -1,20 +1,30 @@
 //! The writes since the last flush.
 //!
-//! An entry is its length and the CRC-32 of its bytes, both in 4 bytes little endian, and the
-//! bytes: one that says which request it is, and the request. What is left of an entry that was
-//! being written when the process died does not fit its sum, and ends the journal.
+//! An entry is a header of 12 bytes and a body. The header holds, in 4 bytes little endian each, the
+//! body's length, the body's CRC-32, and the CRC-32 of these two. The body's first byte says which
+//! request follows.
+//!
+//! A process that dies while it appends leaves a prefix of an entry at the end of the file, which was
+//! never acknowledged and is cut off. Everything else that cannot be read was acknowledged: it is
+//! an error that names the file and the byte, and the file stays as it is.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use prost::Message as _;
+use prost::Message;
 use qdrant_client::qdrant::{
     CreateFieldIndexCollection, DeletePoints, SetPayloadPoints, UpsertPoints,
 };
+use tonic::Status;
+
+use super::shard::{Result, io_error};
+
+/// Bytes before the body of an entry.
+const HEADER: usize = 12;
 
 /// A write that depends on nothing but itself: its points are named, and it has no condition. So
-/// it can be applied any number of times. An index that is there is not made again.
+/// it can be applied any number of times. An index that exists is not made again.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Entry {
     Upsert(UpsertPoints),
@@ -28,117 +38,228 @@ pub(super) enum Entry {
 pub(super) struct Journal {
     file: File,
     bytes: u64,
+    /// Whether something may follow these bytes that is to be removed.
+    overlong: bool,
 }
 
 impl Journal {
-    /// Opens the journal and reads what stands in it.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut all = Vec::new();
-        file.read_to_end(&mut all)?;
-        let mut entries = Vec::new();
-        let mut rest = all.as_slice();
-        while let Some((entry, behind)) = read(rest) {
-            entries.push(entry);
-            rest = behind;
-        }
-        let bytes = (all.len() - rest.len()) as u64;
-        file.set_len(bytes)?;
-        file.seek(SeekFrom::End(0))?;
-        Ok((Self { file, bytes }, entries))
+    /// Creates an empty journal.
+    pub(super) fn create(path: &Path) -> Result<()> {
+        File::create_new(path).map(drop).map_err(|error| io_error(path, &error))
     }
 
-    /// Puts a write down. It survives this process from then on.
-    pub(super) fn append(&mut self, entry: &Entry) -> io::Result<()> {
-        let (kind, size) = match entry {
-            Entry::Upsert(request) => (1, request.encoded_len()),
-            Entry::Delete(request) => (2, request.encoded_len()),
-            Entry::SetPayload(request) => (3, request.encoded_len()),
-            Entry::CreateIndex(request) => (4, request.encoded_len()),
-        };
-        let mut bytes = Vec::with_capacity(size + 9);
-        bytes.extend([0; 8]);
-        bytes.push(kind);
-        let encoded = match entry {
-            Entry::Upsert(request) => request.encode(&mut bytes),
-            Entry::Delete(request) => request.encode(&mut bytes),
-            Entry::SetPayload(request) => request.encode(&mut bytes),
-            Entry::CreateIndex(request) => request.encode(&mut bytes),
-        };
-        encoded.map_err(io::Error::other)?;
-        let length = u32::try_from(bytes.len() - 8).map_err(io::Error::other)?;
-        let sum = crc32fast::hash(&bytes[8..]);
-        bytes[..4].copy_from_slice(&length.to_le_bytes());
-        bytes[4..8].copy_from_slice(&sum.to_le_bytes());
-        if let Err(error) = self.file.write_all(&bytes) {
-            // Half an entry would hide all behind it.
-            self.file.set_len(self.bytes)?;
-            self.file.seek(SeekFrom::End(0))?;
-            return Err(error);
+    /// Opens the journal and reads its entries.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>)> {
+        let failed = |error| io_error(path, &error);
+        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let mut all = Vec::new();
+        file.read_to_end(&mut all).map_err(failed)?;
+        let mut entries = Vec::new();
+        let mut rest = all.as_slice();
+        let at = |rest: &[u8]| all.len() - rest.len();
+        loop {
+            match read(rest) {
+                Read::Entry(entry, after) => {
+                    entries.push(entry);
+                    rest = after;
+                }
+                Read::Torn => break,
+                Read::Damaged => return Err(damaged(path, at(rest))),
+                Read::Unknown => return Err(unknown(path, at(rest))),
+            }
         }
+        let bytes = at(rest) as u64;
+        let mut journal = Self { file, bytes, overlong: true };
+        journal.truncate(bytes).map_err(failed)?;
+        Ok((journal, entries))
+    }
+
+    /// Appends a write, which survives this process from then on. Where this fails, the write is
+    /// never applied.
+    pub(super) fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        if self.overlong {
+            self.truncate(self.bytes)?;
+        }
+        let bytes = match entry {
+            Entry::Upsert(request) => encode(1, request),
+            Entry::Delete(request) => encode(2, request),
+            Entry::SetPayload(request) => encode(3, request),
+            Entry::CreateIndex(request) => encode(4, request),
+        }?;
+        self.overlong = true;
+        self.file.write_all(&bytes)?;
+        self.overlong = false;
         self.bytes += bytes.len() as u64;
         Ok(())
     }
 
-    /// Takes the last entry back, which could not be applied.
+    /// Removes everything after the first `bytes` bytes; where this fails, the next append does.
     pub(super) fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)?;
-        self.file.seek(SeekFrom::End(0))?;
         self.bytes = bytes;
+        self.overlong = true;
+        self.file.set_len(bytes)?;
+        self.file.seek(SeekFrom::Start(bytes))?;
+        self.overlong = false;
         Ok(())
     }
 
-    /// Its size in bytes.
+    /// Returns its size in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
-fn read(bytes: &[u8]) -> Option<(Entry, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (sum, rest) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_le_bytes(*length) as usize;
-    let (body, behind) = rest.split_at_checked(length)?;
-    if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
-        return None;
+fn encode(kind: u8, request: &impl Message) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(HEADER + 1 + request.encoded_len());
+    bytes.extend([0; HEADER]);
+    bytes.push(kind);
+    request.encode(&mut bytes).map_err(io::Error::other)?;
+    let length = u32::try_from(bytes.len() - HEADER).map_err(io::Error::other)?;
+    let sum = crc32fast::hash(&bytes[HEADER..]);
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+    let header_sum = crc32fast::hash(&bytes[..8]);
+    bytes[8..HEADER].copy_from_slice(&header_sum.to_le_bytes());
+    Ok(bytes)
+}
+
+/// What the bytes from some place in the journal on are.
+enum Read<'a> {
+    Entry(Entry, &'a [u8]),
+    /// The end, or an entry that was never written in full.
+    Torn,
+    Damaged,
+    /// An intact entry that this version cannot apply.
+    Unknown,
+}
+
+fn read(bytes: &[u8]) -> Read<'_> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else { return Read::Torn };
+    let word = |at: usize| header.get(at..).and_then(|word| word.first_chunk().copied());
+    let [length, sum, header_sum] =
+        [0, 4, 8].map(|at| word(at).map(u32::from_le_bytes).unwrap_or_default());
+    if crc32fast::hash(&header[..8]) != header_sum {
+        // A file system may have extended the file before the machine crashed.
+        let unwritten = bytes.iter().all(|byte| *byte == 0);
+        return if unwritten { Read::Torn } else { Read::Damaged };
+    }
+    let Some((body, after)) = rest.split_at_checked(length as usize) else { return Read::Torn };
+    if crc32fast::hash(body) != sum {
+        return Read::Damaged;
+    }
+    match decode(body) {
+        Some(entry) => Read::Entry(entry, after),
+        None => Read::Unknown,
+    }
+}
+
+fn decode(body: &[u8]) -> Option<Entry> {
+    /// The request, unless it holds fields that this version would drop.
+    fn whole<T: Message + Default>(bytes: &[u8]) -> Option<T> {
+        T::decode(bytes).ok().filter(|request| request.encoded_len() == bytes.len())
     }
     let (kind, request) = body.split_first()?;
-    let entry = match kind {
-        1 => Entry::Upsert(UpsertPoints::decode(request).ok()?),
-        2 => Entry::Delete(DeletePoints::decode(request).ok()?),
-        3 => Entry::SetPayload(SetPayloadPoints::decode(request).ok()?),
-        4 => Entry::CreateIndex(CreateFieldIndexCollection::decode(request).ok()?),
-        _ => return None,
-    };
-    Some((entry, behind))
+    match kind {
+        1 => whole(request).map(Entry::Upsert),
+        2 => whole(request).map(Entry::Delete),
+        3 => whole(request).map(Entry::SetPayload),
+        4 => whole(request).map(Entry::CreateIndex),
+        _ => None,
+    }
+}
+
+fn damaged(path: &Path, at: usize) -> Status {
+    let path = path.display();
+    Status::data_loss(format!(
+        "the journal {path} is damaged at byte {at}: acknowledged writes from there on cannot be \
+         read (to give them up: truncate --size {at} {path})"
+    ))
+}
+
+fn unknown(path: &Path, at: usize) -> Status {
+    Status::out_of_range(format!(
+        "the journal {} holds a write at byte {at} that this version does not know",
+        path.display()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     fn entry(name: &str) -> Entry {
         Entry::Delete(DeletePoints { collection_name: name.into(), ..DeletePoints::default() })
     }
 
-    #[test]
-    fn g6_what_was_put_down_is_read_up_to_where_it_breaks() {
+    /// A journal of these entries: its folder and its path.
+    fn journal(entries: &[Entry]) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let (mut journal, entries) = Journal::open(&path).unwrap();
-        assert_eq!(entries, []);
-        journal.append(&entry("a")).unwrap();
-        journal.append(&entry("b")).unwrap();
+        Journal::create(&path).unwrap();
+        let (mut journal, there) = Journal::open(&path).unwrap();
+        assert_eq!(there, []);
+        entries.iter().for_each(|entry| journal.append(entry).unwrap());
+        (folder, path)
+    }
+
+    fn refused(path: &Path, bytes: &[u8], code: Code, at: usize) {
+        std::fs::write(path, bytes).unwrap();
+        let error = Journal::open(path).unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.message().contains(&path.display().to_string()), "{error}");
+        assert!(error.message().contains(&format!("at byte {at}")), "{error}");
+        assert_eq!(std::fs::read(path).unwrap(), bytes, "the file stays as it is");
+    }
+
+    #[test]
+    fn g6_an_entry_that_was_never_written_in_full_is_cut_off() {
+        let (_folder, path) = journal(&[entry("a"), entry("b")]);
         let whole = std::fs::read(&path).unwrap();
-        for cut in 0..whole.len() {
-            std::fs::write(&path, &whole[..cut]).unwrap();
-            let (mut journal, entries) = Journal::open(&path).unwrap();
-            assert_eq!(entries.len(), usize::from(cut >= whole.len() / 2));
-            journal.append(&entry("c")).unwrap();
-            let (_, again) = Journal::open(&path).unwrap();
-            assert_eq!(again.len(), entries.len() + 1);
-            assert_eq!(again.last(), Some(&entry("c")));
+        for zeros in [0, 1, 40] {
+            for cut in 0..whole.len() {
+                if zeros > 0 && cut % (whole.len() / 2) != 0 {
+                    continue;
+                }
+                std::fs::write(&path, [&whole[..cut], &vec![0; zeros]].concat()).unwrap();
+                let (mut journal, entries) = Journal::open(&path).unwrap();
+                assert_eq!(entries.len(), usize::from(cut >= whole.len() / 2));
+                journal.append(&entry("c")).unwrap();
+                let (_, again) = Journal::open(&path).unwrap();
+                assert_eq!(again.len(), entries.len() + 1);
+                assert_eq!(again.last(), Some(&entry("c")));
+            }
+        }
+    }
+
+    #[test]
+    fn g6_a_damaged_entry_is_refused_and_left_alone() {
+        let (_folder, path) = journal(&[entry("a"), entry("b"), entry("c")]);
+        let whole = std::fs::read(&path).unwrap();
+        let entry = whole.len() / 3;
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            refused(&path, &damaged, Code::DataLoss, bit / 8 / entry * entry);
+        }
+    }
+
+    #[test]
+    fn g6_an_entry_of_a_newer_version_is_refused_and_left_alone() {
+        let (_folder, path) = journal(&[entry("a")]);
+        let known = std::fs::read(&path).unwrap();
+        let of_unknown_kind = encode(9, &DeletePoints::default()).unwrap();
+        // Field 99 of a request that is known.
+        let mut with_a_new_field = encode(2, &DeletePoints::default()).unwrap()[HEADER..].to_vec();
+        with_a_new_field.extend([0x98, 0x06, 0x01]);
+        let sum = crc32fast::hash(&with_a_new_field).to_le_bytes();
+        let length = u32::try_from(with_a_new_field.len()).unwrap().to_le_bytes();
+        let mut header = [length, sum].concat();
+        header.extend(crc32fast::hash(&header).to_le_bytes());
+        header.extend(with_a_new_field);
+        for new in [of_unknown_kind, header] {
+            refused(&path, &[&*known, &*new, &*known].concat(), Code::OutOfRange, known.len());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A collection's folder: how it is made, and how it is loaded as its last process left it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,38 +18,51 @@ use crate::error::NO_ROOM;
 
 pub(super) type Result<T> = std::result::Result<T, Status>;
 
-/// What a folder's name begins with while it is made. No collection's name begins with a dot.
+/// The prefix of a folder's name while it is made. No collection's name begins with a dot.
 pub(super) const UNFINISHED: &str = ".qdrant-edge-new-";
 
-/// A file that says that no point is there twice. It is missing while indexes are built.
-const DEDUPLICATED: &str = "deduplicated";
+/// The file that lists the segments, a line each, while every point is in one of them alone. It is
+/// missing while indexes are built.
+const SEGMENT_LIST: &str = "segments.txt";
 
-/// What must be free on the disk before anything is written: Edge maps its files into memory, and
-/// where such a file finds no room the system kills the process (SIGBUS). It is a new part of its
-/// log (32 MiB), and what is written until the next flush.
+/// The file without which Edge takes a segment for unfinished, and deletes it.
+const SEGMENT_VERSION: &str = "version.info";
+
+/// Bytes that must be free on the disk before anything is written: Edge maps its files into memory,
+/// and where such a file finds no room the system kills the process (SIGBUS). It is a new part of
+/// its log (32 MiB), and what is written until the next flush.
 const ROOM: u64 = 128 << 20;
 
-/// How many segments Edge aims at. With its usual two on a small machine, everything is written
-/// anew, and parsed once for each index, with every 10 MB of vectors that are added.
+/// The number of segments that Edge aims at. With its default of two on a small machine, everything
+/// is rewritten, and parsed once for each index, with every 10 MB of vectors that are added.
 pub(super) const SEGMENTS: usize = 8;
 
-/// So many bytes in the journal are reason to flush.
+/// Bytes in the journal after which everything is flushed.
 pub(super) const BYTES_UNFLUSHED: u64 = 32 << 20;
 
-/// Points that are looked at, and written anew, at once.
-const PART: usize = 100;
+/// Points that are compared, and rewritten, at once.
+const PAGE_SIZE: usize = 100;
 
-/// How Edge begins its message where a point is not there.
+/// The beginning of Edge's message where a point is missing.
 const MISSES_POINT: &str = "No point with id";
-/// More than operations can be lost from Edge's own log between two flushes.
+/// An upper bound on the operations that Edge's own log can lose between two flushes.
 const ATTEMPTS: usize = 8_000;
 
-pub(super) fn broken(error: io::Error) -> Status {
-    Status::internal(format!("the folder cannot be read or written: {error}"))
+/// Translates a failure of the file system at `path`.
+pub(super) fn io_error(path: &Path, error: &io::Error) -> Status {
+    let message = format!("{} cannot be read or written: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Status::permission_denied(message)
+        }
+        io::ErrorKind::NotFound => Status::data_loss(message),
+        _ => Status::internal(message),
+    }
 }
 
-pub(super) fn has_room(at: &Path) -> Result<()> {
-    let free = fs4::available_space(at).map_err(broken)?;
+/// Refuses what would be written where the disk has little room.
+pub(super) fn check_free_space(at: &Path) -> Result<()> {
+    let free = fs4::available_space(at).map_err(|error| io_error(at, &error))?;
     if free < ROOM {
         let (free, needed) = (free >> 20, ROOM >> 20);
         return Err(Status::internal(format!("{NO_ROOM}: {free} MiB free, {needed} needed")));
@@ -56,30 +70,52 @@ pub(super) fn has_room(at: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Edge panics where it cannot write.
-pub(super) fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(call))
-        .map_err(|_| Status::internal("Edge could not read or write"))
+/// Makes an error of a panic: Edge panics where it cannot write.
+pub(super) fn catch_panic<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        Err(Status::internal("Qdrant Edge panicked: it could not read or write"))
+    })
 }
 
-/// Where a collection has its journal.
+/// Brings a shard to disk.
+pub(super) fn flush(shard: &edge::EdgeShard) -> Result<()> {
+    catch_panic(|| {
+        shard.flush();
+        Ok(())
+    })
+}
+
+/// Closes a shard, which flushes it; the journal holds what that fails to.
+pub(super) fn close<T>(shard: T) {
+    let _ = catch_panic(|| {
+        drop(shard);
+        Ok(())
+    });
+}
+
+/// The path of a collection's journal.
 pub(super) fn journal_of(at: &Path) -> PathBuf {
     at.join("journal")
 }
 
-/// Where a collection has its segments.
+/// The path of a collection's segments.
 pub(super) fn segments_of(at: &Path) -> PathBuf {
     at.join("segments")
 }
 
-/// Whether a folder is a collection; others are not the store's, and are left alone.
+/// The path of Edge's own log.
+fn log_of(at: &Path) -> PathBuf {
+    at.join("wal")
+}
+
+/// Whether a folder is a collection; others belong to somebody else and are left alone.
 pub(super) fn is_collection(at: &Path) -> bool {
-    journal_of(at).is_file() && segments_of(at).is_dir()
+    journal_of(at).is_file() && segments_of(at).is_dir() || at.join(SEGMENT_LIST).is_file()
 }
 
 fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(broken(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(folder, &error)),
         _ => Ok(()),
     }
 }
@@ -90,34 +126,57 @@ pub(super) fn create(at: &Path, config: edge::EdgeConfig) -> Result<()> {
     name.push(at.file_name().unwrap_or_default());
     let unfinished = at.with_file_name(name);
     remove(&unfinished)?;
-    fs::create_dir(&unfinished).map_err(broken)?;
-    has_room(&unfinished)?;
-    let shard = edge::EdgeShard::new(&unfinished, config).map_err(failed)?;
-    // It flushes.
-    unless_it_panics(|| drop(shard))?;
-    Journal::open(&journal_of(&unfinished)).map_err(broken)?;
-    say_deduplicated(&unfinished)?;
-    fs::rename(&unfinished, at).map_err(broken)
+    fs::create_dir(&unfinished).map_err(|error| io_error(&unfinished, &error))?;
+    check_free_space(&unfinished)?;
+    let shard = catch_panic(|| edge::EdgeShard::new(&unfinished, config).map_err(failed))?;
+    let flushed = flush(&shard);
+    close(shard);
+    flushed?;
+    Journal::create(&journal_of(&unfinished))?;
+    list_segments(&unfinished)?;
+    fs::rename(&unfinished, at).map_err(|error| io_error(at, &error))
 }
 
-/// Loads a collection and applies what its last process had put down but not flushed.
+/// Loads a collection and applies the writes that its last process had not flushed.
 pub(super) fn load(at: &Path) -> Result<(edge::EdgeShard, Journal)> {
-    forget_old_logs(at)?;
-    // Of a build that was not ended.
+    let listed = check_files(at)?;
+    // Before Edge touches anything, so that a folder that is refused stays as it is.
+    let (journal, entries) = Journal::open(&journal_of(at))?;
+    remove_old_logs(at)?;
+    // Of a build that did not finish.
     remove(&at.join("temp_segments"))?;
-    let shard = unless_it_panics(|| edge::EdgeShard::load(at, None))?.map_err(failed)?;
-    aim_at_segments(&shard);
-    match settle(&shard, at) {
+    let shard = catch_panic(|| edge::EdgeShard::load(at, None).map_err(failed))?;
+    set_segment_number(&shard);
+    match catch_panic(|| replay(&shard, at, journal, entries, listed)) {
         Ok(journal) => Ok((shard, journal)),
         Err(error) => {
-            // Its drop flushes; the journal has what that fails to.
-            let _ = unless_it_panics(|| drop(shard));
+            close(shard);
             Err(error)
         }
     }
 }
 
-fn aim_at_segments(shard: &edge::EdgeShard) {
+/// Checks that Edge finds everything that was flushed: it would replace a log or a segment that is
+/// missing by an empty one. Says whether the segments are listed.
+fn check_files(at: &Path) -> Result<bool> {
+    let list = at.join(SEGMENT_LIST);
+    let listed = match fs::read_to_string(&list) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io_error(&list, &error)),
+    };
+    for name in listed.lines() {
+        let needed = segments_of(at).join(name).join(SEGMENT_VERSION);
+        if !needed.is_file() {
+            return Err(Status::data_loss(format!("{} is missing", needed.display())));
+        }
+    }
+    let log = log_of(at);
+    let has_log = fs::read_dir(&log).is_ok_and(|mut entries| entries.next().is_some());
+    if has_log { Ok(true) } else { Err(Status::data_loss(format!("{} is missing", log.display()))) }
+}
+
+fn set_segment_number(shard: &edge::EdgeShard) {
     let mut optimizers = shard.config().optimizers.clone();
     if optimizers.default_segment_number == Some(SEGMENTS) {
         return;
@@ -125,56 +184,84 @@ fn aim_at_segments(shard: &edge::EdgeShard) {
     optimizers.default_segment_number = Some(SEGMENTS);
     if let Err(error) = shard.set_optimizers_config(optimizers) {
         // It is slower then, and the next opening tries again.
-        tracing::warn!(%error, "the number of Edge's segments could not be set");
+        tracing::warn!(%error, "cannot set the number of Edge's segments");
     }
 }
 
 /// Brings a shard to where its last process was, and to disk. The journal is kept where that fails.
-fn settle(shard: &edge::EdgeShard, at: &Path) -> Result<Journal> {
-    let (mut journal, entries) = Journal::open(&journal_of(at)).map_err(broken)?;
-    let deduplicated = at.join(DEDUPLICATED).exists();
-    if entries.is_empty() && deduplicated {
+fn replay(
+    shard: &edge::EdgeShard,
+    at: &Path,
+    mut journal: Journal,
+    entries: Vec<Entry>,
+    listed: bool,
+) -> Result<Journal> {
+    if entries.is_empty() && listed {
         return Ok(journal);
     }
     if !entries.is_empty() {
-        has_room(at)?;
+        check_free_space(at)?;
     }
     entries.into_iter().try_for_each(|entry| apply_again(shard, entry))?;
-    if !deduplicated {
+    if !listed {
         deduplicate(shard, at, &mut journal)?;
     }
-    unless_it_panics(|| shard.flush())?;
-    journal.truncate(0).map_err(broken)?;
-    say_deduplicated(at)?;
+    flush(shard)?;
+    journal.truncate(0).map_err(|error| io_error(at, &error))?;
+    list_segments(at)?;
     Ok(journal)
 }
 
-/// Says that no point is there twice: what is loaded anew then need not be searched for any.
-pub(super) fn say_deduplicated(at: &Path) -> Result<()> {
-    File::create(at.join(DEDUPLICATED)).map(drop).map_err(broken)
+/// Lists the segments: each point is in one of them alone, so that loading need not look for twins.
+pub(super) fn list_segments(at: &Path) -> Result<()> {
+    let names = segments(at)?;
+    let whole = |name: &&str| segments_of(at).join(name).join(SEGMENT_VERSION).is_file();
+    // Those that Edge is removing have an ending.
+    let names: Vec<&str> = names
+        .iter()
+        .filter_map(|name| name.to_str())
+        .filter(|name| !name.contains('.'))
+        .filter(whole)
+        .collect();
+    // Under another name first: a part of the list would pass for all of it.
+    let (list, unfinished) = (at.join(SEGMENT_LIST), at.join(".segments.txt"));
+    fs::write(&unfinished, names.join("\n"))
+        .and_then(|()| fs::rename(&unfinished, &list))
+        .map_err(|error| io_error(&list, &error))
 }
 
-/// Says that points may be there twice, until the opposite is said.
-pub(super) fn say_doubtful(at: &Path) -> Result<()> {
-    match fs::remove_file(at.join(DEDUPLICATED)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(broken(error)),
+/// Removes the list: until there is another, points may be in two segments.
+pub(super) fn unlist_segments(at: &Path) -> Result<()> {
+    let list = at.join(SEGMENT_LIST);
+    match fs::remove_file(&list) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&list, &error)),
         _ => Ok(()),
     }
 }
 
-/// Edge builds a segment out of others, puts it beside them and then removes them. Where it dies
-/// between, their points are there twice: it reads the newer one of each, but counts both.
+/// The names of Edge's segments.
+pub(super) fn segments(at: &Path) -> Result<BTreeSet<OsString>> {
+    let folder = segments_of(at);
+    let names = fs::read_dir(&folder).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<_>>()
+    });
+    names.map_err(|error| io_error(&folder, &error))
+}
+
+/// Leaves one of each point. Edge builds a segment out of others, puts it beside them and then
+/// removes them. Where it dies in between, their points exist twice: it reads the newer one of each,
+/// but counts both.
 fn deduplicate(shard: &edge::EdgeShard, at: &Path, journal: &mut Journal) -> Result<()> {
     let mut offset = None;
     loop {
         let request = edge::ScrollRequest {
             offset,
-            limit: Some(PART),
+            limit: Some(PAGE_SIZE),
             with_payload: Some(edge::WithPayloadInterface::Bool(false)),
             ..edge::ScrollRequest::default()
         };
-        let (part, next) = shard.scroll(request).map_err(failed)?;
-        let ids: Vec<edge::PointId> = part.into_iter().map(|record| record.id).collect();
+        let (page, next) = shard.scroll(request).map_err(failed)?;
+        let ids: Vec<edge::PointId> = page.into_iter().map(|record| record.id).collect();
         if copies(shard, &ids)? > ids.len() {
             write_once(shard, at, journal, ids)?;
         }
@@ -185,31 +272,32 @@ fn deduplicate(shard: &edge::EdgeShard, at: &Path, journal: &mut Journal) -> Res
     }
 }
 
-/// How many points bear these ids.
+/// The number of points that have these ids.
 fn copies(shard: &edge::EdgeShard, ids: &[edge::PointId]) -> Result<usize> {
     let among = ids.iter().copied().collect::<edge::HasIdCondition>();
     let filter = edge::Filter::new_must(edge::Condition::HasId(among));
     shard.count(edge::CountRequest { filter: Some(filter), exact: true }).map_err(failed)
 }
 
-/// Removes all points of these ids and writes the newest of each. They are in the journal before,
-/// so that a death at any moment leaves them there once or twice.
+/// Removes all points of these ids and writes the newest of each. The journal has them before, so
+/// that a death at any moment leaves them there once or twice.
 fn write_once(
     shard: &edge::EdgeShard,
     at: &Path,
     journal: &mut Journal,
     ids: Vec<edge::PointId>,
 ) -> Result<()> {
-    has_room(at)?;
+    check_free_space(at)?;
+    let failed_at = |error| io_error(&journal_of(at), &error);
     let everything = Some(edge::WithPayloadInterface::Bool(true));
     let vectors = Some(edge::WithVector::Bool(true));
     let newest = shard.retrieve(&ids, everything, vectors).map_err(failed)?;
     let points = newest.into_iter().map(convert::stored).collect();
     let upsert = Entry::Upsert(proto::UpsertPoints { points, ..proto::UpsertPoints::default() });
-    journal.append(&upsert).map_err(broken)?;
+    journal.append(&upsert).map_err(failed_at)?;
     let points = Some(named(ids.clone()));
     let delete = Entry::Delete(proto::DeletePoints { points, ..proto::DeletePoints::default() });
-    // Numbers that lag behind those of the points are passed over, as in `apply_again`.
+    // Numbers that lag behind those of the points are skipped, as in `apply_again`.
     for _ in 0..ATTEMPTS {
         if copies(shard, &ids)? == 0 {
             break;
@@ -218,16 +306,16 @@ fn write_once(
     }
     apply_again(shard, upsert)?;
     if journal.bytes() >= BYTES_UNFLUSHED {
-        unless_it_panics(|| shard.flush())?;
-        journal.truncate(0).map_err(broken)?;
+        flush(shard)?;
+        journal.truncate(0).map_err(failed_at)?;
     }
     Ok(())
 }
 
-/// Applies what the shard may have on disk already, with what came after it: fields are then to
-/// be set of points that are deleted further on in the journal, and are gone. Points may be
-/// passed over, since the numbers that Edge gives to operations can lag behind those of points
-/// on its disk, and it then misses them; each attempt takes the next number.
+/// Applies a write to a shard that may have it on disk already, with those that came after it:
+/// fields may be set of points that a later entry deletes, and which are gone. Points may be
+/// skipped, since the numbers that Edge gives to operations can lag behind those of points on its
+/// disk, and it then misses them; each attempt takes the next number.
 fn apply_again(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
     let Entry::SetPayload(mut request) = entry else {
         for _ in 0..ATTEMPTS {
@@ -240,14 +328,15 @@ fn apply_again(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
     };
     let ids = ids_of(request.points_selector.take())?;
     let no_payload = Some(edge::WithPayloadInterface::Bool(false));
-    let there = shard.retrieve(&ids, no_payload, None).map_err(failed)?;
-    if there.is_empty() {
+    let present = shard.retrieve(&ids, no_payload, None).map_err(failed)?;
+    if present.is_empty() {
         return Ok(());
     }
-    request.points_selector = Some(named(there.into_iter().map(|point| point.id).collect()));
+    request.points_selector = Some(named(present.into_iter().map(|point| point.id).collect()));
     apply(shard, Entry::SetPayload(request))
 }
 
+/// Applies a write.
 pub(super) fn apply(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
     let operation = match entry {
         Entry::Upsert(request) => {
@@ -281,6 +370,7 @@ pub(super) fn apply(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
     shard.update(operation).map_err(failed)
 }
 
+/// A selector of these points.
 pub(super) fn named(ids: Vec<edge::PointId>) -> proto::PointsSelector {
     let ids = ids.into_iter().map(convert::to_point_id).collect();
     let ids = PointsSelectorOneOf::Points(proto::PointsIdsList { ids });
@@ -296,10 +386,10 @@ fn ids_of(selector: Option<proto::PointsSelector>) -> Result<Vec<edge::PointId>>
 
 /// The closed parts of Edge's own log, the oldest first.
 pub(super) fn closed_logs(at: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = fs::read_dir(at.join("wal")) else { return Ok(Vec::new()) };
+    let log = log_of(at);
     let mut closed = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(broken)?;
+    for entry in fs::read_dir(&log).map_err(|error| io_error(&log, &error))? {
+        let entry = entry.map_err(|error| io_error(&log, &error))?;
         let name = entry.file_name();
         let begins = name.to_str().and_then(|name| name.strip_prefix("closed-")?.parse().ok());
         if let Some(begins) = begins {
@@ -310,10 +400,10 @@ pub(super) fn closed_logs(at: &Path) -> Result<Vec<PathBuf>> {
     Ok(closed.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Edge never removes the closed parts of its own log, nor reads them; only the newest says where
-/// its numbers go on.
-fn forget_old_logs(at: &Path) -> Result<()> {
+/// Removes the closed parts of Edge's own log, which it neither reads nor removes, but for the
+/// newest, which says where its numbers continue.
+fn remove_old_logs(at: &Path) -> Result<()> {
     let mut closed = closed_logs(at)?;
     closed.pop();
-    closed.iter().try_for_each(fs::remove_file).map_err(broken)
+    closed.iter().try_for_each(|path| fs::remove_file(path).map_err(|error| io_error(path, &error)))
 }

@@ -13,7 +13,7 @@ use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer
 use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
 use ::qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
 use ::qdrant_client::qdrant::*;
-use memquill_qdrant::edge::Local;
+use memquill_qdrant::edge::{Edge, Failure};
 use tonic::service::Interceptor;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -29,19 +29,26 @@ pub(crate) enum Moment {
 }
 
 /// What the fixture does to requests: it answers so in place of what it would.
-pub(crate) type Mood = Arc<dyn Fn(Moment) -> Option<Status> + Send + Sync>;
+pub(crate) type Mood = Arc<dyn Fn(Moment, &Call) -> Option<Status> + Send + Sync>;
+
+/// A request: what it asks for, and of which collection.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) name: &'static str,
+    pub(crate) collection: String,
+}
 
 /// A server that ends with this value.
 pub(crate) struct Fixture {
     pub(crate) address: SocketAddr,
-    pub(crate) local: Arc<Local>,
+    pub(crate) edge: Arc<Edge>,
     /// None once it is shut down.
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 #[derive(Clone)]
 struct Service {
-    local: Arc<Local>,
+    edge: Arc<Edge>,
     mood: Mood,
     /// Set where the fixture is in strict mode.
     strict: Option<Arc<Strict>>,
@@ -84,9 +91,9 @@ impl Fixture {
         mood: Mood,
         strict: Option<Arc<Strict>>,
     ) -> Self {
-        let local = Local::open(folder).unwrap();
+        let edge = Edge::open(folder).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let service = Service { local: Arc::clone(&local), mood, strict };
+        let service = Service { edge: Arc::clone(&edge), mood, strict };
         let entered = runtime.enter();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = incoming.local_addr().unwrap();
@@ -104,7 +111,7 @@ impl Fixture {
             .serve_with_incoming(incoming);
         runtime.spawn(serving);
         drop(entered);
-        Self { address, local, runtime: Some(runtime) }
+        Self { address, edge, runtime: Some(runtime) }
     }
 }
 
@@ -119,21 +126,24 @@ impl Drop for Fixture {
 
 /// A mood in which every request is answered.
 pub(crate) fn obliging() -> Mood {
-    Arc::new(|_| None)
+    Arc::new(|_, _| None)
 }
 
 impl Service {
     /// Calls the engine where it may block.
     async fn call<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&Local) -> Result<T, Status> + Send + 'static,
+        name: &'static str,
+        collection: &str,
+        call: impl FnOnce(&Edge) -> Result<T, Status> + Send + 'static,
     ) -> Result<T, Status> {
-        if let Some(status) = (self.mood)(Moment::Before) {
+        let asked = Call { name, collection: collection.to_owned() };
+        if let Some(status) = (self.mood)(Moment::Before, &asked) {
             return Err(status);
         }
-        let local = Arc::clone(&self.local);
-        let answer = tokio::task::spawn_blocking(move || call(&local)).await.unwrap();
-        (self.mood)(Moment::After).map_or(answer, Err)
+        let edge = Arc::clone(&self.edge);
+        let answer = tokio::task::spawn_blocking(move || call(&edge)).await.unwrap();
+        (self.mood)(Moment::After, &asked).map_or(answer, Err)
     }
 
     /// What strict mode says to a request.
@@ -143,9 +153,11 @@ impl Service {
 
     async fn write(
         &self,
-        call: impl FnOnce(&Local) -> Result<(), Status> + Send + 'static,
+        name: &'static str,
+        collection: &str,
+        call: impl FnOnce(&Edge) -> Result<(), Failure> + Send + 'static,
     ) -> Answer<PointsOperationResponse> {
-        self.call(call).await?;
+        self.call(name, collection, |edge| Ok(call(edge)?)).await?;
         let completed = UpdateResult { operation_id: None, status: UpdateStatus::Completed.into() };
         Ok(Response::new(PointsOperationResponse {
             result: Some(completed),
@@ -188,7 +200,9 @@ impl Collections for Service {
     ) -> Answer<GetCollectionInfoResponse> {
         let name = request.into_inner().collection_name;
         let missing = Status::not_found(format!("Collection `{name}` doesn't exist!"));
-        let mut info = self.call(move |local| local.info(&name).ok_or(missing)).await?;
+        let collection = name.clone();
+        let info = move |edge: &Edge| edge.info(&name).ok_or(missing);
+        let mut info = self.call("get_collection", &collection, info).await?;
         if self.strict.is_some() {
             info = Strict::told(info);
         }
@@ -200,7 +214,8 @@ impl Collections for Service {
         request: Request<CreateCollection>,
     ) -> Answer<CollectionOperationResponse> {
         let request = request.into_inner();
-        self.call(move |local| local.create(&request)).await?;
+        let name = request.collection_name.clone();
+        self.call("create_collection", &name, move |edge| edge.create(&request)).await?;
         Ok(Response::new(CollectionOperationResponse { result: true, time: 0.0 }))
     }
 
@@ -225,7 +240,11 @@ impl Points for Service {
     async fn upsert(&self, request: Request<UpsertPoints>) -> Answer<PointsOperationResponse> {
         let request = request.into_inner();
         self.ask(|strict| strict.check(&request.collection_name, request.update_filter.as_ref()))?;
-        self.write(|local| local.upsert(request)).await
+        let name = request.collection_name.clone();
+        self.write("upsert", &name, |edge| {
+            edge.collection(&request.collection_name)?.upsert(request)
+        })
+        .await
     }
 
     async fn delete(&self, request: Request<DeletePoints>) -> Answer<PointsOperationResponse> {
@@ -233,7 +252,11 @@ impl Points for Service {
         self.ask(|strict| {
             strict.check_selector(&request.collection_name, request.points.as_ref())
         })?;
-        self.write(|local| local.delete(request)).await
+        let name = request.collection_name.clone();
+        self.write("delete", &name, |edge| {
+            edge.collection(&request.collection_name)?.delete(request)
+        })
+        .await
     }
 
     async fn set_payload(
@@ -244,7 +267,11 @@ impl Points for Service {
         self.ask(|strict| {
             strict.check_selector(&request.collection_name, request.points_selector.as_ref())
         })?;
-        self.write(|local| local.set_payload(request)).await
+        let name = request.collection_name.clone();
+        self.write("set_payload", &name, |edge| {
+            edge.collection(&request.collection_name)?.set_payload(request)
+        })
+        .await
     }
 
     async fn create_field_index(
@@ -256,31 +283,50 @@ impl Points for Service {
             strict.learn(&request);
             Ok(())
         })?;
-        self.write(|local| local.create_index(request)).await
+        let name = request.collection_name.clone();
+        self.write("create_field_index", &name, |edge| {
+            edge.collection(&request.collection_name)?.create_index(request)
+        })
+        .await
     }
 
     async fn get(&self, request: Request<GetPoints>) -> Answer<GetResponse> {
-        let result = self.call(|local| local.get(request.into_inner())).await?;
+        let request = request.into_inner();
+        let name = request.collection_name.clone();
+        let result = self
+            .call("get", &name, |edge| edge.collection(&request.collection_name)?.get(request))
+            .await?;
         Ok(Response::new(GetResponse { result, ..GetResponse::default() }))
     }
 
     async fn scroll(&self, request: Request<ScrollPoints>) -> Answer<ScrollResponse> {
         let request = request.into_inner();
         self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
-        self.call(|local| local.scroll(request)).await.map(Response::new)
+        let name = request.collection_name.clone();
+        self.call("scroll", &name, |edge| {
+            edge.collection(&request.collection_name)?.scroll(request)
+        })
+        .await
+        .map(Response::new)
     }
 
     async fn query(&self, request: Request<QueryPoints>) -> Answer<QueryResponse> {
         let request = request.into_inner();
         self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
-        let result = self.call(|local| local.query(request)).await?;
+        let name = request.collection_name.clone();
+        let result = self
+            .call("query", &name, |edge| edge.collection(&request.collection_name)?.query(request))
+            .await?;
         Ok(Response::new(QueryResponse { result, ..QueryResponse::default() }))
     }
 
     async fn count(&self, request: Request<CountPoints>) -> Answer<CountResponse> {
         let request = request.into_inner();
         self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
-        let count = self.call(|local| local.count(request)).await?;
+        let name = request.collection_name.clone();
+        let count = self
+            .call("count", &name, |edge| edge.collection(&request.collection_name)?.count(request))
+            .await?;
         let result = Some(CountResult { count });
         Ok(Response::new(CountResponse { result, ..CountResponse::default() }))
     }
@@ -292,7 +338,10 @@ impl Points for Service {
             let kinds = [FieldType::Keyword, FieldType::Integer];
             strict.check_key(&request.collection_name, &request.key, &kinds)
         })?;
-        let hits = self.call(|local| local.facet(request)).await?;
+        let name = request.collection_name.clone();
+        let hits = self
+            .call("facet", &name, |edge| edge.collection(&request.collection_name)?.facet(request))
+            .await?;
         Ok(Response::new(FacetResponse { hits, ..FacetResponse::default() }))
     }
 

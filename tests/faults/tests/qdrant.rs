@@ -82,7 +82,7 @@ async fn behind(seed: u64) -> Behind {
     let past = url(&fixture);
     Places::one(&past).migrate().await;
     let proxy = Proxy::before(&fixture.address.to_string(), seed).await;
-    let through = format!("qdrant://{}?timeout_ms=400&connect_timeout_ms=400", proxy.address());
+    let through = format!("qdrant://{}?timeout=400ms&connect_timeout=400ms", proxy.address());
     Behind { proxy, _held: Box::new((fixture, folder)), through, past }
 }
 
@@ -133,7 +133,7 @@ async fn server_killed(seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let mut served = Served::start(folder.path()).await;
     let proxy = Proxy::before(&served.address, seed).await;
-    let url = format!("qdrant://{}?timeout_ms=2000&connect_timeout_ms=400", proxy.address());
+    let url = format!("qdrant://{}?timeout=2s&connect_timeout=400ms", proxy.address());
     Places::one(&url).migrate().await;
     Trial::new(seed, url)
         .run(async |running| {
@@ -153,7 +153,7 @@ async fn server_paused(seed: u64) {
     let served = Served::start(folder.path()).await;
     let past = format!("qdrant://{}", served.address);
     Places::one(&past).migrate().await;
-    let impatient = format!("{past}?timeout_ms=400&connect_timeout_ms=400");
+    let impatient = format!("{past}?timeout=400ms&connect_timeout=400ms");
     Trial::new(seed, impatient)
         .checked_at(past)
         .run(async |running| {
@@ -178,7 +178,7 @@ async fn two_schemas(seed: u64) {
             points_selector: Some(schema.into()),
             ..SetPayloadPoints::default()
         };
-        fixture.local.set_payload(request).unwrap();
+        fixture.edge.collection("memory").unwrap().set_payload(request).unwrap();
     };
     Trial::new(seed, &url)
         .run(async |running| {

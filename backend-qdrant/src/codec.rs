@@ -1,5 +1,7 @@
 //! Records as points.
 
+pub(crate) mod payload;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memquill_core::json::Object;
@@ -14,11 +16,11 @@ use qdrant_client::qdrant::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use self::payload::Payload;
 use crate::facts::{self, Facts};
-use crate::layout::{DENSE, Place, SPARSE, field, hex};
-use crate::payload::{self, Payload};
+use crate::layout::{DENSE, Place, SPARSE, field};
 
-/// Words are weighed as in a text of so many, before the namespace's own mean is known.
+/// The length in words that texts are weighed against before the namespace's own mean is known.
 pub(crate) const USUAL_LENGTH: f64 = 64.0;
 
 /// What a record is to be, its times aside.
@@ -78,12 +80,12 @@ impl<'a> Draft<'a> {
         for number in self.embedding {
             hasher.update(number.to_bits().to_le_bytes());
         }
-        self.fingerprint = hex(&hasher.finalize());
+        self.fingerprint = STANDARD_NO_PAD.encode(hasher.finalize());
         self
     }
 }
 
-/// When a record was created and changed, and when it expires.
+/// The times of a record: when it was created and changed, and when it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) created: Timestamp,
@@ -91,7 +93,7 @@ pub(crate) struct Times {
     pub(crate) expires: Option<Timestamp>,
 }
 
-/// The vector of length 1 that is searched for or among.
+/// Scales an embedding to the vector of length 1 that is searched for or among.
 pub(crate) fn direction(embedding: &[f32]) -> Vec<f32> {
     if is_unit(embedding) { embedding.to_vec() } else { normalize(embedding.to_vec()) }
 }
@@ -102,13 +104,13 @@ fn is_unit(embedding: &[f32]) -> bool {
     (square - 1.0).abs() < 1e-6
 }
 
-/// A word's number in sparse vectors. Two words may share one; the field `words` tells them apart.
+/// A word's number in sparse vectors. Two words may share one; the field `words` keeps them apart.
 pub(crate) fn dimension(word: &str) -> u32 {
     let digest = Sha256::digest(word);
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-/// The point of a user's record. `version` is that of the call alone.
+/// Makes the point of a user's record. `version` is that of the call alone.
 pub(crate) fn point(
     place: &Place,
     user: &str,
@@ -168,7 +170,7 @@ pub(crate) fn point(
     }
 }
 
-/// The point at `target` of a record that takes the embedding, and what is derived from the
+/// Makes the point at `target` of a record that takes the embedding, and what is derived from the
 /// content, of its counterpart's point.
 pub(crate) fn moved(
     counterpart: RetrievedPoint,
@@ -177,7 +179,7 @@ pub(crate) fn moved(
     version: &str,
 ) -> PointStruct {
     let RetrievedPoint { mut payload, vectors: output, .. } = counterpart;
-    for field in [field::TAKEN, field::EXPIRES] {
+    for field in [field::CLAIMED, field::EXPIRES] {
         payload.remove(field);
     }
     payload.extend(payload::payload([
@@ -211,7 +213,7 @@ fn named(vector: vector::Vector) -> Vector {
     Vector { vector: Some(vector), ..Vector::default() }
 }
 
-/// A sparse vector; what shares a dimension is added up.
+/// Makes a sparse vector; weights of one dimension are added up.
 pub(crate) fn sparse(weights: impl Iterator<Item = (u32, f64)>) -> SparseVector {
     let mut all: Vec<(u32, f64)> = weights.collect();
     all.sort_unstable_by_key(|(dimension, _)| *dimension);
@@ -227,7 +229,7 @@ pub(crate) fn sparse(weights: impl Iterator<Item = (u32, f64)>) -> SparseVector 
     SparseVector { values, indices: all.into_iter().map(|(dimension, _)| dimension).collect() }
 }
 
-/// The record of a point.
+/// Reads the record of a point.
 pub(crate) fn record(mut fields: Payload, embedding: Option<Vec<f32>>) -> Result<Record> {
     let language = match payload::get_text(&fields, field::LANGUAGE) {
         None => None,
@@ -242,7 +244,7 @@ pub(crate) fn record(mut fields: Payload, embedding: Option<Vec<f32>>) -> Result
         content_hash: payload::take_text(&mut fields, field::HASH)?,
         document_type: payload::take_text(&mut fields, field::TYPE)?,
         metadata: json::parse(&metadata).map_err(|error| {
-            Error::corrupted("a record's metadata is no JSON").with_source(error)
+            Error::corrupted("a record's metadata is not JSON").with_source(error)
         })?,
         language,
         created_at: payload::need_moment(&fields, field::CREATED)?,
@@ -252,7 +254,7 @@ pub(crate) fn record(mut fields: Payload, embedding: Option<Vec<f32>>) -> Result
     })
 }
 
-/// The embedding's own bits: those kept apart, or the vector's.
+/// Reads the embedding's own bits: those kept apart, or the vector's.
 pub(crate) fn embedding(fields: &Payload, vectors: Option<VectorsOutput>) -> Result<Vec<f32>> {
     let lost = || Error::corrupted("a record has no readable embedding");
     match payload::get_text(fields, field::RAW) {
@@ -279,7 +281,7 @@ fn output(vectors: Option<VectorsOutput>, name: &str) -> Option<vector_output::V
     }
 }
 
-/// The vector of length 1.
+/// Reads the vector of length 1.
 pub(crate) fn dense(vectors: Option<VectorsOutput>) -> Option<Vec<f32>> {
     match output(vectors, DENSE)? {
         vector_output::Vector::Dense(dense) => Some(dense.data),
@@ -287,7 +289,7 @@ pub(crate) fn dense(vectors: Option<VectorsOutput>) -> Option<Vec<f32>> {
     }
 }
 
-/// The words' weights.
+/// Reads the words' weights.
 pub(crate) fn weights(vectors: Option<VectorsOutput>) -> Option<SparseVector> {
     match output(vectors, SPARSE)? {
         vector_output::Vector::Sparse(sparse) => Some(sparse),

@@ -1,12 +1,15 @@
 //! The vectors facet: reading records. Writing, deleting and searching are in modules of their own.
 
+mod delete;
 mod rebinding;
-mod remove;
 mod search;
 mod store;
 mod text;
+#[cfg(test)]
+mod ties;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -22,18 +25,17 @@ use qdrant_client::qdrant::{
     with_payload_selector, with_vectors_selector,
 };
 
-use crate::backend::{AT_ONCE, Store, now};
 use crate::bindings::Binding;
+use crate::codec;
+use crate::codec::payload::{self, Payload};
 use crate::filter;
 use crate::layout::{self, DENSE, Namespace, Place, field};
-use crate::payload::{self, Payload};
-use crate::record;
-use crate::transport::or_empty;
+use crate::store::{MAX_CONCURRENT_REQUESTS, Store, now};
 
-/// Points in one answer of a scroll or get, so that no answer grows without bound.
-const PART: usize = 1_000;
+/// Points in one page of a scroll or get, so that no answer grows without bound.
+const PAGE_SIZE: usize = 1_000;
 
-/// These fields of the payload.
+/// Selects these fields of the payload.
 pub(crate) fn fields<'a>(names: impl IntoIterator<Item = &'a str>) -> WithPayloadSelector {
     let fields = names.into_iter().map(str::to_owned).collect();
     let include =
@@ -41,12 +43,12 @@ pub(crate) fn fields<'a>(names: impl IntoIterator<Item = &'a str>) -> WithPayloa
     WithPayloadSelector { selector_options: Some(include) }
 }
 
-/// A record's fields, and its embedding's bits where they are wanted.
+/// Selects a record's fields, and its embedding's bits where they are wanted.
 fn record_fields(with_embedding: bool) -> WithPayloadSelector {
     fields(field::RECORD.into_iter().chain(with_embedding.then_some(field::RAW)))
 }
 
-/// These vectors.
+/// Selects these vectors.
 pub(crate) fn vectors(names: &[&str]) -> Option<WithVectorsSelector> {
     if names.is_empty() {
         return None;
@@ -71,33 +73,33 @@ pub(crate) fn id_text(id: &PointId) -> String {
 
 fn to_record(point: RetrievedPoint, with_embedding: bool) -> Result<Record> {
     let embedding =
-        if with_embedding { Some(record::embedding(&point.payload, point.vectors)?) } else { None };
-    record::record(point.payload, embedding)
+        if with_embedding { Some(codec::embedding(&point.payload, point.vectors)?) } else { None };
+    codec::record(point.payload, embedding)
 }
 
-/// For so long after a namespace was rebound its former records stay where they were. What is read
-/// in less time from a place that was the namespace's when the reading began is whole.
-pub(crate) const GRACE: Duration = Duration::from_millis(250);
+/// How long a namespace's former records stay where they were after it was rebound. What is read in
+/// less time from a place that was the namespace's when the reading began is whole.
+pub(crate) const GRACE_PERIOD: Duration = Duration::from_millis(250);
 
-/// Whether somebody has taken hold of a record, perhaps to rebind its namespace.
-fn is_taken(payload: &Payload) -> bool {
-    payload::get_integer(payload, field::TAKEN).is_some()
+/// Whether somebody has claimed a record, perhaps to rebind its namespace.
+fn is_claimed(payload: &Payload) -> bool {
+    payload::get_integer(payload, field::CLAIMED).is_some()
 }
 
 impl Store {
-    /// Reads where a namespace is bound to. Nothing if it is not bound.
+    /// Reads a namespace's records where its binding says they are. Nothing if it is not bound.
     ///
-    /// The bond that was remembered may be of the past. So where a reading is in doubt, because it
-    /// finds little, or a record that is taken hold of, or took long, the bond is looked up; and if
-    /// the records are somewhere else by now, they are read there.
-    async fn read<T: Default, F: Future<Output = Result<T>>>(
+    /// The binding that was cached may be of the past. So where a reading is in doubt, because it
+    /// finds little, or a record that is claimed, or took long, the binding is looked up; and if the
+    /// records are somewhere else by now, they are read there.
+    async fn read<T, F: Future<Output = Result<T>>>(
         &self,
         namespace: &Namespace,
         read: impl Fn(Binding) -> F,
         is_doubtful: impl Fn(&T) -> bool,
     ) -> Result<Option<(T, Binding)>> {
         let mut looked_up = None;
-        let mut binding = self.remembered(namespace);
+        let mut binding = self.cached(namespace);
         if binding.is_none() {
             looked_up = Some(Instant::now());
             binding = self.binding(namespace).await?;
@@ -105,9 +107,10 @@ impl Store {
         loop {
             let Some(known) = binding else { return Ok(None) };
             let start = looked_up.unwrap_or_else(Instant::now);
-            let found = or_empty(read(known.clone()).await)?;
+            let collection = layout::collection(&self.prefix, known.space.dimensions);
+            let found = self.read_from(&collection, || read(known.clone())).await?;
             let certain = looked_up.is_some() || !is_doubtful(&found);
-            if certain && start.elapsed() < GRACE {
+            if certain && start.elapsed() < GRACE_PERIOD {
                 return Ok(Some((found, known)));
             }
             looked_up = Some(Instant::now());
@@ -118,7 +121,7 @@ impl Store {
         }
     }
 
-    /// The points of these records at a place.
+    /// Reads the points of these records at a place.
     pub(crate) async fn points(
         &self,
         place: &Place,
@@ -128,10 +131,10 @@ impl Store {
     ) -> Result<Vec<RetrievedPoint>> {
         let ids: Vec<PointId> = ids.map(|id| place.point(id)).collect();
         let mut points = Vec::new();
-        for part in ids.chunks(PART) {
+        for page in ids.chunks(PAGE_SIZE) {
             let request = GetPoints {
                 collection_name: place.collection.clone(),
-                ids: part.to_vec(),
+                ids: page.to_vec(),
                 with_payload: with_payload.clone(),
                 with_vectors: with_vectors.clone(),
                 ..GetPoints::default()
@@ -141,7 +144,7 @@ impl Store {
         Ok(points)
     }
 
-    /// How many points match.
+    /// Counts the points that match.
     pub(crate) async fn count_points(&self, collection: &str, filter: Native) -> Result<u64> {
         let request = CountPoints {
             collection_name: collection.to_owned(),
@@ -152,20 +155,20 @@ impl Store {
         self.transport.count(request).await
     }
 
-    /// The filter of a request at a place.
+    /// Builds the filter of a request at a place.
     pub(crate) async fn filter(&self, place: &Place, filter: Option<&Filter>) -> Result<Native> {
         // Without a filter nothing could be refused.
         let strict = filter.is_some() && self.is_strict(&place.collection).await?;
         filter::within(place, now(), filter, strict)
     }
 
-    async fn read_page(&self, place: &Place, request: &ScanRecords) -> Result<Part> {
+    async fn read_page(&self, place: &Place, request: &ScanRecords) -> Result<ScannedPage> {
         let filter = self.filter(place, request.filter.as_ref()).await?;
         let position = request.page.position(op::SCAN_RECORDS)?;
         let mut offset = position.map(|point| layout::first_of_all_generations(&point));
-        let mut part = Part::default();
+        let mut page = ScannedPage::default();
         loop {
-            let wanted = (request.page.limit - part.items.len()).min(PART);
+            let wanted = (request.page.limit - page.items.len()).min(PAGE_SIZE);
             let answer = self
                 .transport
                 .scroll(ScrollPoints {
@@ -179,18 +182,18 @@ impl Store {
                 })
                 .await?;
             for point in answer.result {
-                part.taken |= is_taken(&point.payload);
-                part.items.push(to_record(point, request.with_embeddings)?);
+                page.claimed |= is_claimed(&point.payload);
+                page.items.push(to_record(point, request.with_embeddings)?);
             }
             offset = answer.next_page_offset;
-            if offset.is_none() || part.items.len() >= request.page.limit {
-                part.next = offset;
-                return Ok(part);
+            if offset.is_none() || page.items.len() >= request.page.limit {
+                page.next = offset;
+                return Ok(page);
             }
         }
     }
 
-    /// The records of these ids that are living at a place, and whether one is taken hold of.
+    /// Reads the living records of these ids at a place, and whether one is claimed.
     async fn read_ids(
         &self,
         place: &Place,
@@ -200,11 +203,11 @@ impl Store {
         let (payload, vectors) = (Some(record_fields(with)), record_vectors(with));
         let points = self.points(place, request.ids.iter(), payload, vectors).await?;
         let now = now();
-        let mut taken = false;
+        let mut claimed = false;
         let mut records = HashMap::with_capacity(points.len());
         for point in points {
-            taken |= is_taken(&point.payload);
-            // One that is being deleted is at no place any more.
+            claimed |= is_claimed(&point.payload);
+            // One that is being deleted is no longer at its place.
             let here = payload::get_text(&point.payload, field::PLACE) == Some(place.as_str());
             let expires = payload::get_moment(&point.payload, field::EXPIRES)?;
             if here && expires.is_none_or(|expires| expires > now) {
@@ -212,10 +215,10 @@ impl Store {
                 records.insert(record.id.clone(), record);
             }
         }
-        Ok((records, taken))
+        Ok((records, claimed))
     }
 
-    /// How many records of a namespace match.
+    /// Counts the records of a namespace that match.
     async fn count_records(&self, namespace: &Namespace, filter: Option<&Filter>) -> Result<u64> {
         let read = |binding: Binding| async move {
             let place = self.place(namespace, &binding);
@@ -228,70 +231,75 @@ impl Store {
     }
 }
 
-/// A part of a walk.
+/// A page of a scan.
 #[derive(Default)]
-struct Part {
+struct ScannedPage {
     items: Vec<Record>,
     next: Option<PointId>,
-    /// Whether a record of it is taken hold of.
-    taken: bool,
+    /// Whether a record of it is claimed.
+    claimed: bool,
 }
 
+/// The vectors facet.
+#[derive(Debug)]
+pub(crate) struct Vectors(pub(crate) Arc<Store>);
+
 #[async_trait]
-impl VectorStore for Store {
+impl VectorStore for Vectors {
     async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
-        self.store_records(scope, request).await
+        self.0.store_records(scope, request).await
     }
 
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
         let namespace = Namespace::of(scope, &request.namespace);
         let read = |binding: Binding| {
-            let place = self.place(&namespace, &binding);
-            async move { self.read_ids(&place, request).await }
+            let place = self.0.place(&namespace, &binding);
+            async move { self.0.read_ids(&place, request).await }
         };
-        let found = self
-            .read(&namespace, read, |(found, taken)| *taken || found.len() < request.ids.len())
-            .await?;
+        let is_doubtful =
+            |(found, claimed): &(HashMap<_, _>, bool)| *claimed || found.len() < request.ids.len();
+        let found = self.0.read(&namespace, read, is_doubtful).await?;
         let found = found.map(|((found, _), _)| found).unwrap_or_default();
         Ok(request.ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }
 
     async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
-        self.delete_records(scope, request).await
+        self.0.delete_records(scope, request).await
     }
 
     async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
-        self.search_vectors(scope, request).await
+        self.0.search_vectors(scope, request).await
     }
 
     async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
-        self.search_words(scope, request).await
+        self.0.search_words(scope, request).await
     }
 
     async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
         let namespace = Namespace::of(scope, &request.namespace);
         request.page.position(op::SCAN_RECORDS)?;
         let read = |binding: Binding| {
-            let place = self.place(&namespace, &binding);
-            async move { self.read_page(&place, request).await }
+            let place = self.0.place(&namespace, &binding);
+            async move { self.0.read_page(&place, request).await }
         };
-        let part = self.read(&namespace, read, |part| part.taken || part.items.is_empty()).await?;
-        let Part { items, next, .. } = part.map(|(part, _)| part).unwrap_or_default();
+        let page =
+            self.0.read(&namespace, read, |page| page.claimed || page.items.is_empty()).await?;
+        let ScannedPage { items, next, .. } = page.map(|(page, _)| page).unwrap_or_default();
         let cursor = |id| memquill_core::Cursor::new(op::SCAN_RECORDS, id_text(&id));
         Ok(Page { items, next: next.map(cursor) })
     }
 
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
         let namespace = Namespace::of(scope, &request.namespace);
-        self.count_records(&namespace, request.filter.as_ref()).await
+        self.0.count_records(&namespace, request.filter.as_ref()).await
     }
 
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
-        self.rebind_namespace(scope, request).await
+        self.0.rebind_namespace(scope, request).await
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
-        self.restore_records(scope, request).await
+        self.0.restore_records(scope, request).await
     }
 
     async fn namespaces(
@@ -299,18 +307,18 @@ impl VectorStore for Store {
         scope: &Scope,
         page: &PageRequest,
     ) -> Result<Page<NamespaceSummary>> {
-        let behind = page.position(op::LIST_NAMESPACES)?;
-        let mut bound = self.registry().of_scope(scope).await?;
-        bound.retain(|bound| behind.as_ref().is_none_or(|behind| bound.name > *behind));
+        let after = page.position(op::LIST_NAMESPACES)?;
+        let mut bound = self.0.registry().of_scope(scope).await?;
+        bound.retain(|bound| after.as_ref().is_none_or(|after| bound.name > *after));
         bound.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         bound.truncate(page.limit + 1);
         let summaries: Vec<NamespaceSummary> = stream::iter(bound)
             .map(|bound| async move {
-                let records = self.count_records(&bound.namespace, None).await?;
+                let records = self.0.count_records(&bound.namespace, None).await?;
                 let space = bound.binding.space;
                 Ok(NamespaceSummary { namespace: bound.name, space, records })
             })
-            .buffered(AT_ONCE)
+            .buffered(MAX_CONCURRENT_REQUESTS)
             .try_collect()
             .await?;
         Ok(Page::cut(summaries, page.limit, op::LIST_NAMESPACES, |s| s.namespace.as_str()))

@@ -1,21 +1,21 @@
 //! Deleting records, and counting each once however many delete at once.
 //!
-//! The store says nothing about what a deletion found. So a deleter first marks what it is to
-//! delete: the records are moved to no place, under a token that nobody else knows, in one step of
-//! the store for each, and are thereby gone for every reader. Of two deleters one moves a record,
-//! and the other finds nothing. What has been moved is counted and removed. A deleter that dies in
-//! between leaves records at no place, which a purge removes.
+//! The store does not say what a deletion found. So a deleter first marks the records: it moves them
+//! to nobody's place, under a token that nobody else knows, in one step of the store for each, and
+//! every reader misses them from then on. Of two deleters one moves a record, and the other finds
+//! nothing. The marked records are counted and removed. A deleter that dies in between leaves marked
+//! records, which a purge removes.
 
 use memquill_core::{DeleteRecords, Result, Scope, Selection};
 use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints};
 
-use super::store::{ROUNDS, contended};
-use crate::backend::{Store, now};
+use super::store::{MAX_ATTEMPTS, contended};
 use crate::bindings::{Binding, selected, strong};
+use crate::codec::payload;
 use crate::error::{applied, applied_if};
 use crate::filter;
 use crate::layout::{self, Namespace, Place, field};
-use crate::payload;
+use crate::store::{Store, now};
 use crate::transport::or_empty;
 
 impl Store {
@@ -29,8 +29,8 @@ impl Store {
             return self.delete_namespace(&namespace).await;
         }
         let mut count = 0;
-        for round in 0..ROUNDS {
-            let again = round > 0;
+        for attempt in 0..MAX_ATTEMPTS {
+            let again = attempt > 0;
             let binding = self.writable(&namespace).await.map_err(applied_if(again))?;
             let Some(binding) = binding else { return Ok(count) };
             let place = self.place(&namespace, &binding);
@@ -43,12 +43,12 @@ impl Store {
             if let Selection::Ids(ids) = &request.which {
                 filter.must.push(Condition::has_id(ids.iter().map(|id| place.point(id))));
             }
-            // What a rebinding has taken hold of is deleted where it is afterwards.
-            filter.must_not.push(filter::taken());
+            // What a rebinding has claimed is deleted where it is afterwards.
+            filter.must_not.push(filter::claimed());
             let marked = self.mark(&place.collection, filter).await.map_err(applied_if(again));
-            let Some(taken) = or_empty(marked.map(Some))? else { continue };
+            let Some(marked) = or_empty(marked.map(Some))? else { continue };
             let (removed, after) = tokio::try_join!(
-                self.remove_marked(&place.collection, taken),
+                self.remove_marked(&place.collection, marked),
                 self.binding(&namespace),
             )
             .map_err(applied)?;
@@ -60,16 +60,16 @@ impl Store {
         Err(contended())
     }
 
-    /// Removes a namespace's records and its bond, whoever else is at work on it.
+    /// Removes a namespace's records and its binding, whoever else is at work on it.
     pub(crate) async fn delete_namespace(&self, namespace: &Namespace) -> Result<u64> {
         let mut count = 0;
-        for round in 0..ROUNDS {
-            let binding = self.binding(namespace).await.map_err(applied_if(round > 0))?;
+        for attempt in 0..MAX_ATTEMPTS {
+            let binding = self.binding(namespace).await.map_err(applied_if(attempt > 0))?;
             let Some(binding) = binding else { return Ok(count) };
             let place = self.place(namespace, &binding);
             let living = filter::living(&place, now());
-            let taken = self.take(&place.collection, living).await.map_err(applied_if(round > 0));
-            count += or_empty(taken)?;
+            let removed = self.take(&place.collection, living).await;
+            count += or_empty(removed.map_err(applied_if(attempt > 0)))?;
             let unbound = self.unbind(namespace, &binding, &place).await.map_err(applied);
             let (late, after) = unbound?;
             count += late;
@@ -80,8 +80,8 @@ impl Store {
         Err(contended())
     }
 
-    /// Undoes a bond whose records are gone. Gives how many were stored there since, and the
-    /// namespace's next bond, if it has one.
+    /// Removes a binding whose records are gone. Returns how many were stored there since, and the
+    /// namespace's next binding, if it has one.
     async fn unbind(
         &self,
         namespace: &Namespace,
@@ -90,44 +90,44 @@ impl Store {
     ) -> Result<(u64, Option<Binding>)> {
         self.registry().unbind(binding).await?;
         let after = self.binding(namespace).await?;
-        // What a writer stored under this bond before it could know, and what has expired.
+        // What a writer stored under this binding before it could know, and what has expired.
         let late = or_empty(self.take(&place.collection, filter::living(place, now())).await)?;
         or_empty(self.remove(&place.collection, filter::all(place)).await)?;
-        self.remove_left(binding).await?;
+        self.remove_orphans(binding).await?;
         Ok((late, after))
     }
 
-    /// Removes what matches, and says how many it was.
+    /// Removes what matches, and counts it.
     pub(crate) async fn take(&self, collection: &str, filter: Filter) -> Result<u64> {
-        let taken = self.mark(collection, filter).await?;
-        self.remove_marked(collection, taken).await.map_err(applied)
+        let marked = self.mark(collection, filter).await?;
+        self.remove_marked(collection, marked).await.map_err(applied)
     }
 
-    /// Moves what matches to no place, and says how to find it there.
+    /// Moves what matches to nobody's place, and returns a filter that finds it there.
     async fn mark(&self, collection: &str, filter: Filter) -> Result<Filter> {
         let mine = layout::token();
         let mark = SetPayloadPoints {
             collection_name: collection.to_owned(),
             wait: Some(true),
             payload: payload::payload([
-                (field::PLACE, payload::text(filter::NOWHERE)),
+                (field::PLACE, payload::text(filter::DELETED)),
                 (field::VERSION, payload::text(&*mine)),
-                (field::TAKEN, payload::moment(now())),
+                (field::CLAIMED, payload::moment(now())),
             ]),
             points_selector: Some(selected(filter)),
             ordering: Some(strong()),
             ..SetPayloadPoints::default()
         };
         self.transport.set_payload(mark).await?;
-        let mut marked = filter::at(filter::NOWHERE);
+        let mut marked = filter::at(filter::DELETED);
         marked.must.push(filter::is(field::VERSION, mine));
         Ok(marked)
     }
 
-    async fn remove_marked(&self, collection: &str, taken: Filter) -> Result<u64> {
-        let count = self.count_points(collection, taken.clone()).await?;
+    async fn remove_marked(&self, collection: &str, marked: Filter) -> Result<u64> {
+        let count = self.count_points(collection, marked.clone()).await?;
         if count > 0 {
-            self.remove(collection, taken).await?;
+            self.remove(collection, marked).await?;
         }
         Ok(count)
     }

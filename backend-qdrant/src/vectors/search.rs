@@ -10,25 +10,30 @@ use qdrant_client::qdrant::{
 };
 
 use super::store::other_space;
-use super::{fields, id_text, is_taken, record_fields};
-use crate::backend::Store;
+use super::{fields, id_text, is_claimed, record_fields};
 use crate::bindings::Binding;
+use crate::codec::payload::{self, Payload};
+use crate::codec::{self, direction};
 use crate::filter;
-use crate::layout::{DENSE, EXACT_UP_TO, Namespace, Place, field};
-use crate::payload::{self, Payload};
-use crate::record::{self, direction};
+use crate::layout::{DENSE, EXACT_SEARCH_LIMIT, Namespace, Place, field};
+use crate::store::Store;
 
-/// What rounding may take from a similarity: far below the contract's 1e-4, and enough that a
+/// The rounding error of a similarity at most: far below the contract's 1e-4, and enough that a
 /// vector is as near to itself as a threshold of 1 asks.
 const ROUNDING: f32 = 1e-6;
 
-/// The similarity that a score says, by which hits are ordered: what rounding tells apart, or the
-/// sign of a zero, is no difference.
+/// Points that are asked for at most to order what is equally near: more than a namespace has whose
+/// searches are exact.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+pub(super) const MAX_TIES: usize = EXACT_SEARCH_LIMIT as usize + 1;
+
+/// Reads the similarity from a score, by which hits are ordered: neither rounding nor the sign of a
+/// zero makes a difference.
 pub(super) fn similarity(score: f32) -> f32 {
     score.clamp(-1.0, 1.0) + 0.0
 }
 
-/// The threshold for the store, which is exclusive.
+/// Returns the threshold for the store, which is exclusive.
 pub(super) fn least(min_similarity: Option<f32>) -> Option<f32> {
     min_similarity.map(|min| min - ROUNDING)
 }
@@ -44,8 +49,8 @@ pub(super) struct Nearest<'a> {
 /// What a search finds at a place.
 struct Found {
     result: SearchResult,
-    /// Whether a hit is taken hold of.
-    taken: bool,
+    /// Whether a hit is claimed.
+    claimed: bool,
 }
 
 impl Store {
@@ -58,7 +63,7 @@ impl Store {
         let read = |binding: Binding| {
             let place = self.place(&namespace, &binding);
             async move {
-                // Of another space: either the request's, or what was remembered is.
+                // Of another space: either the request's, or what was cached is.
                 if binding.space != request.space {
                     return Ok(None);
                 }
@@ -66,7 +71,7 @@ impl Store {
             }
         };
         let is_doubtful = |found: &Option<Found>| {
-            found.as_ref().is_none_or(|found| found.taken || found.result.hits.is_empty())
+            found.as_ref().is_none_or(|found| found.claimed || found.result.hits.is_empty())
         };
         match self.read(&namespace, read, is_doubtful).await? {
             None => Ok(SearchResult { hits: Vec::new(), complete: true }),
@@ -85,19 +90,18 @@ impl Store {
             filter: &filter,
             min_similarity: request.min_similarity,
         };
-        let mut found = self.nearest(&nearest, request.limit, false).await?;
-        let mut complete = true;
+        let (mut found, mut complete) = self.nearest(&nearest, request.limit, false).await?;
         if found.len() < request.limit && self.is_large(place).await? {
             match self.nearest(&nearest, request.limit, true).await {
-                Ok(exact) => found = exact,
+                Ok(exact) => (found, complete) = exact,
                 // Strict mode may forbid it.
                 Err(error) if error.kind() == ErrorKind::Unsupported => complete = false,
                 Err(error) => return Err(error),
             }
         }
-        let taken = found.iter().any(|(_, point)| is_taken(&point.payload));
+        let claimed = found.iter().any(|(_, point)| is_claimed(&point.payload));
         let hits = found.into_iter().map(|(_, point)| hit(point)).collect::<Result<_>>()?;
-        Ok(Found { result: SearchResult { hits, complete }, taken })
+        Ok(Found { result: SearchResult { hits, complete }, claimed })
     }
 
     /// Whether the namespace holds so many records that a search may be approximate.
@@ -109,25 +113,27 @@ impl Store {
             exact: Some(false),
             ..CountPoints::default()
         };
-        Ok(self.transport.count(request).await? > EXACT_UP_TO)
+        Ok(self.transport.count(request).await? > EXACT_SEARCH_LIMIT)
     }
 
-    /// The best points with their record ids, in the contract's order (V6): descending, and what is
-    /// as near by id. The store knows no order among those, so where the limit cuts through them
-    /// more is asked for until it does not.
+    /// Finds the best points with their record ids, in the contract's order (V6): descending, and
+    /// what is equally near by id. The store knows no order among those, so where the limit cuts
+    /// through them, more is asked for until it does not, and this says whether that was enough.
     async fn nearest(
         &self,
         nearest: &Nearest<'_>,
         limit: usize,
         exact: bool,
-    ) -> Result<Vec<(String, ScoredPoint)>> {
-        let whole = self.query(nearest, limit + 1, exact, record_fields(false)).await?;
+    ) -> Result<(Vec<(String, ScoredPoint)>, bool)> {
         let mut asked = limit + 1;
-        let mut points = whole;
+        let most = asked.max(MAX_TIES);
+        let mut points = self.query(nearest, asked, exact, record_fields(false)).await?;
         let mut known: HashMap<String, Payload> = HashMap::new();
-        while points.len() == asked
-            && similarity(points[limit - 1].score) <= similarity(points[asked - 1].score)
-        {
+        let cuts_ties = |points: &[ScoredPoint], asked: usize| {
+            points.len() == asked
+                && similarity(points[limit - 1].score) <= similarity(points[asked - 1].score)
+        };
+        while asked < most && cuts_ties(&points, asked) {
             for point in &mut points {
                 if let Some(id) = &point.id
                     && point.payload.len() > 1
@@ -135,9 +141,10 @@ impl Store {
                     known.insert(id_text(id), std::mem::take(&mut point.payload));
                 }
             }
-            asked *= 4;
+            asked = most.min(asked * 4);
             points = self.query(nearest, asked, exact, fields([field::ID])).await?;
         }
+        let complete = !cuts_ties(&points, asked);
         let mut found = Vec::with_capacity(points.len());
         for point in points {
             found.push((payload::need_text(&point.payload, field::ID)?.to_owned(), point));
@@ -146,11 +153,11 @@ impl Store {
             similarity(b.score).total_cmp(&similarity(a.score)).then_with(|| a_id.cmp(b_id))
         });
         found.truncate(limit);
-        self.complete(nearest.collection, found, &mut known).await
+        Ok((self.with_payloads(nearest.collection, found, &mut known).await?, complete))
     }
 
-    /// Reads the payloads that are not there yet. What was deleted meanwhile is left out.
-    async fn complete(
+    /// Reads the payloads that are missing. Records that were deleted meanwhile are left out.
+    async fn with_payloads(
         &self,
         collection: &str,
         mut found: Vec<(String, ScoredPoint)>,
@@ -210,7 +217,7 @@ impl Store {
     }
 }
 
-/// The query of what is nearest to a vector.
+/// Builds the query of what is nearest to a vector.
 pub(super) fn nearest_to(input: Input) -> Query {
     Query { variant: Some(query::Variant::Nearest(VectorInput { variant: Some(input) })) }
 }
@@ -218,10 +225,10 @@ pub(super) fn nearest_to(input: Input) -> Query {
 fn hit(point: ScoredPoint) -> Result<Hit> {
     let similarity = similarity(point.score);
     if !similarity.is_finite() {
-        return Err(Error::corrupted("a similarity is no number"));
+        return Err(Error::corrupted("a similarity is not a number"));
     }
     Ok(Hit {
-        record: record::record(point.payload, None)?,
+        record: codec::record(point.payload, None)?,
         score: f64::from(similarity),
         similarity: Some(similarity),
     })

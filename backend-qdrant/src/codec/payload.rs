@@ -1,4 +1,4 @@
-//! Values of a payload, put in and taken out.
+//! Values of a payload, written and read.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub(crate) fn integer(number: i64) -> Value {
     value(Kind::IntegerValue(number))
 }
 
-/// A size, far below what an integer holds.
+/// Makes the value of a size, which is far below what an integer holds.
 pub(crate) fn size(size: usize) -> Value {
     integer(i64::try_from(size).unwrap_or(i64::MAX))
 }
@@ -34,7 +34,7 @@ pub(crate) fn moment(time: Timestamp) -> Value {
     integer(time.as_millis())
 }
 
-/// Takes a field away.
+/// Removes a field.
 pub(crate) fn nothing() -> Value {
     value(Kind::NullValue(0))
 }
@@ -52,12 +52,12 @@ pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     value(Kind::StructValue(Struct { fields }))
 }
 
-/// The payload of these fields.
+/// Makes the payload of these fields.
 pub(crate) fn payload<const N: usize>(fields: [(&str, Value); N]) -> Payload {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The text at `key`, if there is one.
+/// Reads the text at `key`, if there is one.
 pub(crate) fn get_text<'a>(payload: &'a Payload, key: &str) -> Option<&'a str> {
     match payload.get(key)?.kind.as_ref()? {
         Kind::StringValue(text) => Some(text),
@@ -65,7 +65,7 @@ pub(crate) fn get_text<'a>(payload: &'a Payload, key: &str) -> Option<&'a str> {
     }
 }
 
-/// The texts in the list at `key`.
+/// Reads the texts in the list at `key`.
 pub(crate) fn get_texts<'a>(payload: &'a Payload, key: &str) -> Vec<&'a str> {
     let Some(Kind::ListValue(list)) = payload.get(key).and_then(|value| value.kind.as_ref()) else {
         return Vec::new();
@@ -77,7 +77,7 @@ pub(crate) fn get_texts<'a>(payload: &'a Payload, key: &str) -> Vec<&'a str> {
     list.values.iter().filter_map(text).collect()
 }
 
-/// The integer at `key`, if there is one.
+/// Reads the integer at `key`, if there is one.
 pub(crate) fn get_integer(payload: &Payload, key: &str) -> Option<i64> {
     match payload.get(key)?.kind.as_ref()? {
         Kind::IntegerValue(number) => Some(*number),
@@ -85,7 +85,7 @@ pub(crate) fn get_integer(payload: &Payload, key: &str) -> Option<i64> {
     }
 }
 
-/// The text at `key`, moved out; `Corrupted` if there is none.
+/// Takes out the text at `key`; `Corrupted` if there is none.
 pub(crate) fn take_text(payload: &mut Payload, key: &str) -> Result<String> {
     match payload.remove(key).and_then(|value| value.kind) {
         Some(Kind::StringValue(text)) => Ok(text),
@@ -93,18 +93,18 @@ pub(crate) fn take_text(payload: &mut Payload, key: &str) -> Result<String> {
     }
 }
 
-/// The moment at `key`; `Corrupted` if there is none.
+/// Reads the moment at `key`; `Corrupted` if there is none.
 pub(crate) fn need_moment(payload: &Payload, key: &str) -> Result<Timestamp> {
     get_moment(payload, key)?.ok_or_else(|| missing(key))
 }
 
-/// The moment at `key`, if there is one.
+/// Reads the moment at `key`, if there is one.
 pub(crate) fn get_moment(payload: &Payload, key: &str) -> Result<Option<Timestamp>> {
     let millis = get_integer(payload, key);
     millis.map(|millis| Timestamp::from_millis(millis).map_err(|_| missing(key))).transpose()
 }
 
-/// The text at `key`; `Corrupted` if there is none.
+/// Reads the text at `key`; `Corrupted` if there is none.
 pub(crate) fn need_text<'a>(payload: &'a Payload, key: &str) -> Result<&'a str> {
     get_text(payload, key).ok_or_else(|| missing(key))
 }

@@ -3,11 +3,11 @@
 //! A namespace is a corpus of its own: how many records it has, how long they are and how many hold
 //! each word is counted by the store's indexes, over what is living now. With these the query's
 //! words are weighed, the store finds the best candidates by their sparse vectors, and BM25 is
-//! worked out over the candidates' word counts. The store weighs lengths against a usual length
+//! computed from the candidates' word counts. The store weighs lengths against a usual length
 //! instead of the namespace's own mean, so it is asked for more than is wanted.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memquill_core::text::{bm25, query_words};
@@ -18,25 +18,34 @@ use qdrant_client::qdrant::{
     facet_value,
 };
 
-use super::search::{least, nearest_to, similarity};
+use super::search::{MAX_TIES, least, nearest_to, similarity};
 use super::store::other_space;
-use super::{PART, fields, id_text, is_taken, record_fields, vectors};
-use crate::backend::{AT_ONCE, Store, now};
+use super::{PAGE_SIZE, fields, id_text, is_claimed, record_fields, vectors};
 use crate::bindings::Binding;
+use crate::codec::payload::{self, Payload};
+use crate::codec::{self, USUAL_LENGTH, direction};
 use crate::filter;
 use crate::layout::{DENSE, Namespace, Place, SPARSE, field};
-use crate::payload::{self, Payload};
-use crate::record::{self, USUAL_LENGTH, direction};
+use crate::store::{MAX_CONCURRENT_REQUESTS, Store, now};
 
-/// The fewest candidates that are asked for, and how many times the limit.
-const CANDIDATES: usize = 256;
-const TIMES: usize = 5;
+/// Candidates that are asked for first: this many, or this many for each hit.
+const MIN_CANDIDATES: usize = 256;
+const CANDIDATES_PER_HIT: usize = 5;
 
-/// A namespace in figures, and a query's words in it.
+/// Statistics of a namespace, and a query's words in it.
 struct Corpus {
     mean_length: f64,
-    /// The words' dimensions and their idf; words of one dimension are added up.
-    idf: Vec<(u32, f64)>,
+    /// The idf of the words by their dimensions, in the order in which a score adds them up; words of
+    /// one dimension are added up.
+    idf: BTreeMap<u32, f64>,
+}
+
+/// What a search by words finds at a place.
+struct Found {
+    hits: Vec<Hit>,
+    /// Whether a hit is claimed.
+    claimed: bool,
+    complete: bool,
 }
 
 /// A candidate and what it is ranked by.
@@ -58,47 +67,48 @@ impl Store {
         let read = |binding: Binding| {
             let place = self.place(&namespace, &binding);
             async move {
-                // Of another space: either the request's, or what was remembered is.
+                // Of another space: either the request's, or what was cached is.
                 if given.is_some_and(|given| *given != binding.space) {
                     return Ok(None);
                 }
                 self.words_at(&place, request).await.map(Some)
             }
         };
-        let is_doubtful = |found: &Option<(Vec<Hit>, bool)>| {
-            found.as_ref().is_none_or(|(hits, taken)| *taken || hits.is_empty())
+        let is_doubtful = |found: &Option<Found>| {
+            found.as_ref().is_none_or(|found| found.claimed || found.hits.is_empty())
         };
-        let hits = match self.read(&namespace, read, is_doubtful).await? {
-            None => Vec::new(),
-            Some((Some((hits, _)), _)) => hits,
+        match self.read(&namespace, read, is_doubtful).await? {
+            None => Ok(SearchResult { hits: Vec::new(), complete: true }),
+            Some((Some(Found { hits, complete, .. }), _)) => Ok(SearchResult { hits, complete }),
             Some((None, binding)) => {
                 let given = given.unwrap_or(&binding.space);
-                return Err(other_space(&request.namespace, &binding.space, given));
+                Err(other_space(&request.namespace, &binding.space, given))
             }
-        };
-        Ok(SearchResult { hits, complete: true })
+        }
     }
 
-    /// The hits at a place, and whether one is taken hold of.
-    async fn words_at(&self, place: &Place, request: &TextSearch) -> Result<(Vec<Hit>, bool)> {
+    /// Finds the hits at a place.
+    async fn words_at(&self, place: &Place, request: &TextSearch) -> Result<Found> {
+        let nothing = Found { hits: Vec::new(), claimed: false, complete: true };
         let query: BTreeSet<String> =
             query_words(&request.text, request.language).into_iter().collect();
         let mut filter = self.filter(place, request.filter.as_ref()).await?;
         if query.is_empty() {
-            return Ok(Default::default());
+            return Ok(nothing);
         }
         let corpus = self.corpus(place, &query).await?;
         if corpus.idf.is_empty() {
-            return Ok(Default::default());
+            return Ok(nothing);
         }
         // Two words may share a dimension, but no record is found that has none of the words.
         let query: Vec<String> = query.into_iter().collect();
         filter.must.push(Condition::matches(field::WORDS, query));
-        let best = self.best(&place.collection, &filter, &corpus, request).await?;
-        self.hits(&place.collection, best).await
+        let (best, complete) = self.best(&place.collection, &filter, &corpus, request).await?;
+        let (hits, claimed) = self.hits(&place.collection, best).await?;
+        Ok(Found { hits, claimed, complete })
     }
 
-    /// Counts the namespace's records, their lengths, and who holds the words.
+    /// Counts the namespace's records, their lengths, and those that hold each word.
     async fn corpus(&self, place: &Place, query: &BTreeSet<String>) -> Result<Corpus> {
         let collection = &place.collection;
         let living = filter::living(place, now());
@@ -116,7 +126,7 @@ impl Store {
                 filter.must.push(filter::is(field::WORDS, &*word));
                 async move { Ok((word, self.count_points(collection, filter).await?)) }
             })
-            .buffered(AT_ONCE)
+            .buffered(MAX_CONCURRENT_REQUESTS)
             .try_collect::<Vec<_>>();
         let (lengths, holding) = tokio::try_join!(lengths, holding)?;
         let (mut records, mut total) = (0_u64, 0_u64);
@@ -128,27 +138,29 @@ impl Store {
                 total += hit.count * u64::try_from(length).unwrap_or_default();
             }
         }
-        let mut idf: HashMap<u32, f64> = HashMap::new();
+        let mut idf: BTreeMap<u32, f64> = BTreeMap::new();
         for (word, holding) in holding.into_iter().filter(|(_, holding)| *holding > 0) {
             // Another may have been stored between the counts.
             let of_word = bm25::idf(records.max(holding), holding);
-            *idf.entry(record::dimension(&word)).or_default() += of_word;
+            *idf.entry(codec::dimension(&word)).or_default() += of_word;
         }
         #[expect(clippy::cast_precision_loss, reason = "both are far below 2^53")]
         let mean_length = (total as f64 / records.max(1) as f64).max(f64::MIN_POSITIVE);
-        Ok(Corpus { mean_length, idf: idf.into_iter().collect() })
+        Ok(Corpus { mean_length, idf })
     }
 
-    /// The best records, with their scores. Where the limit is not filled, or more may be as good
-    /// as the last, more candidates are asked for.
+    /// Finds the best records with their scores, and says whether none can be missing. Where the
+    /// limit is not filled, or more may be as good as the last, more candidates are asked for, up to
+    /// as many as a search is exact among.
     async fn best(
         &self,
         collection: &str,
         filter: &Filter,
         corpus: &Corpus,
         request: &TextSearch,
-    ) -> Result<Vec<Candidate>> {
-        let mut asked = CANDIDATES.max(TIMES * request.limit);
+    ) -> Result<(Vec<Candidate>, bool)> {
+        let mut asked = MIN_CANDIDATES.max(CANDIDATES_PER_HIT * request.limit);
+        let most = asked.max(MAX_TIES);
         let compared = request.similarity_to.as_ref();
         loop {
             let points = self.candidates(collection, filter, corpus, compared, asked).await?;
@@ -166,11 +178,13 @@ impl Store {
             if let Some((_, at_end)) = best.get(request.limit - 1) {
                 tied = *at_end;
             }
-            if all || (best.len() >= request.limit && !tied) {
+            let complete = all || (best.len() >= request.limit && !tied);
+            if complete || asked == most {
                 best.truncate(request.limit);
-                return Ok(best.into_iter().map(|(candidate, _)| candidate).collect());
+                let best = best.into_iter().map(|(candidate, _)| candidate).collect();
+                return Ok((best, complete));
             }
-            asked *= 4;
+            asked = most.min(asked * 4);
         }
     }
 
@@ -182,7 +196,7 @@ impl Store {
         compared: Option<&QueryEmbedding>,
         limit: usize,
     ) -> Result<Vec<ScoredPoint>> {
-        let query = record::sparse(corpus.idf.iter().copied());
+        let query = codec::sparse(corpus.idf.iter().map(|(dimension, idf)| (*dimension, *idf)));
         let wanted: &[&str] = if compared.is_some() { &[SPARSE, DENSE] } else { &[SPARSE] };
         self.transport
             .query(QueryPoints {
@@ -201,32 +215,32 @@ impl Store {
     async fn hits(&self, collection: &str, best: Vec<Candidate>) -> Result<(Vec<Hit>, bool)> {
         let points = best.iter().map(|candidate| candidate.point.clone()).collect();
         let mut payloads = self.payloads(collection, points).await?;
-        let taken = payloads.values().any(is_taken);
+        let claimed = payloads.values().any(is_claimed);
         let mut hits = Vec::with_capacity(best.len());
         for candidate in best {
-            // What was deleted meanwhile is left out.
+            // Records that were deleted meanwhile are left out.
             if let Some(payload) = payloads.remove(&id_text(&candidate.point)) {
                 hits.push(Hit {
-                    record: record::record(payload, None)?,
+                    record: codec::record(payload, None)?,
                     score: candidate.score,
                     similarity: candidate.similarity,
                 });
             }
         }
-        Ok((hits, taken))
+        Ok((hits, claimed))
     }
 
-    /// The records' payloads by the text of their points' ids.
+    /// Reads the records' payloads, by the text of their points' ids.
     pub(super) async fn payloads(
         &self,
         collection: &str,
         points: Vec<PointId>,
     ) -> Result<HashMap<String, Payload>> {
         let mut payloads = HashMap::with_capacity(points.len());
-        for part in points.chunks(PART) {
+        for page in points.chunks(PAGE_SIZE) {
             let request = GetPoints {
                 collection_name: collection.to_owned(),
-                ids: part.to_vec(),
+                ids: page.to_vec(),
                 with_payload: Some(record_fields(false)),
                 ..GetPoints::default()
             };
@@ -245,7 +259,7 @@ fn by_score(a: &Candidate, b: &Candidate) -> Ordering {
 }
 
 impl Corpus {
-    /// A candidate's relevance; none where it is less near than asked (V5).
+    /// Ranks a candidate; none where it is less near than asked (V5).
     fn rank(
         &self,
         point: ScoredPoint,
@@ -254,7 +268,7 @@ impl Corpus {
         let id = payload::need_text(&point.payload, field::ID)?.to_owned();
         let length = payload::get_integer(&point.payload, field::LENGTH).unwrap_or_default();
         let similarity = compared.and_then(|compared| {
-            let stored = record::dense(point.vectors.clone())?;
+            let stored = codec::dense(point.vectors.clone())?;
             let query = direction(&compared.embedding);
             let dot: f64 =
                 stored.iter().zip(&query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
@@ -265,12 +279,12 @@ impl Corpus {
         if least.is_some_and(|least| similarity.is_none_or(|similarity| similarity <= least)) {
             return Ok(None);
         }
-        let weights = record::weights(point.vectors).unwrap_or_default();
+        let weights = codec::weights(point.vectors).unwrap_or_default();
         let score = self.relevance(&weights, u32::try_from(length).unwrap_or(u32::MAX));
         Ok(point.id.map(|point| Candidate { point, id, score, similarity }))
     }
 
-    /// BM25, from the weights that were worked out for texts of the usual length.
+    /// Computes BM25 from the weights that were computed for texts of the usual length.
     fn relevance(&self, weights: &SparseVector, length: u32) -> f64 {
         self.idf
             .iter()
@@ -283,7 +297,7 @@ impl Corpus {
     }
 }
 
-/// How often a word occurs, from the weight that [`bm25::weight`] gave it.
+/// Computes how often a word occurs from the weight that [`bm25::weight`] gave it.
 fn frequency(weight: f64, length: u32) -> u32 {
     let norm = bm25::K1 * (1.0 - bm25::B + bm25::B * f64::from(length) / USUAL_LENGTH);
     let exact = weight * norm / (bm25::K1 + 1.0 - weight).max(f64::MIN_POSITIVE);

@@ -1,10 +1,10 @@
-//! Storing records and putting them back, and telling truly what it did (V1, V14).
+//! Storing and restoring records, with a true outcome for each (V1, V14).
 //!
-//! Each round reads what is there, writes what differs under the condition that it is still so, and
-//! reads who won. What others changed in between is tried again. So a record is written by one of
-//! many writers of the same, and the others find it unchanged. A record remembers the last versions
-//! that it replaced, by which a writer that was overtaken before it looked knows that it had won.
-//! One whose record was deleted before it looked cannot know, and stores it anew.
+//! Each round reads what exists, writes what differs on the condition that it is still the same, and
+//! reads who won. What a concurrent call changed is tried again. So of many writers of the same
+//! record one writes it, and the others find it unchanged. A record remembers the last versions that
+//! it replaced, by which a writer that was overtaken before it looked knows that it had won. One
+//! whose record was deleted before it looked cannot know, and stores it again.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -18,29 +18,28 @@ use prost::Message as _;
 use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPoints};
 
 use super::fields;
-use crate::backend::{AT_ONCE, Store};
 use crate::bindings::{Binding, strong};
+use crate::codec::payload::{self, Payload};
+use crate::codec::{Draft, Times, point};
 use crate::error::{applied, applied_if};
 use crate::filter;
 use crate::layout::{self, Namespace, Place, field};
-use crate::payload::{self, Payload};
-use crate::record::{Draft, Times, point};
-use crate::transport::or_empty;
+use crate::store::{MAX_CONCURRENT_REQUESTS, Store};
 
-/// Rounds before a writer gives up against others who change the same records.
-pub(super) const ROUNDS: usize = 100;
+/// Attempts before a call gives up against others that change the same records.
+pub(super) const MAX_ATTEMPTS: usize = 100;
 
-/// How long a writer leaves a record to the deleter that marked it, and between two looks at it.
-const DELETING: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long a writer waits for the deleter that marked a record, and how often it looks.
+const DELETION_WAIT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How many versions a record remembers that it replaced: a writer who finds another's version looks
-/// for its own among them, and so knows that it was written and overtaken.
+/// Versions that a record remembers to have replaced: a writer who finds another's version looks for
+/// its own among them, and so knows that it was written and overtaken.
 const HISTORY: usize = 4;
 
-/// Points in one request, and bytes, far below what servers take (32 MiB).
-const POINTS: usize = 250;
-const BYTES: usize = 8 << 20;
+/// Points and bytes in one request at most; servers take 32 MiB.
+const MAX_POINTS: usize = 250;
+const MAX_BYTES: usize = 8 << 20;
 
 /// Records of a namespace that are to be written.
 struct Batch<'a> {
@@ -48,7 +47,7 @@ struct Batch<'a> {
     name: &'a str,
     namespace: Namespace,
     space: &'a EmbeddingSpace,
-    /// The request, if they are put back.
+    /// The request, if they are restored.
     restore: Option<&'a RestoreRecords>,
 }
 
@@ -58,29 +57,29 @@ struct Task<'a> {
     when: When,
     /// The versions under which it was written in rounds before, and what that came to.
     written: Vec<(String, StoredRecord)>,
-    /// The deletion that it waits for, by its version, and since when.
+    /// The version of the deletion that it waits for, and since when.
     awaits: Option<(String, Instant)>,
 }
 
-/// What a record's times are to be.
+/// Where a record's times come from.
 enum When {
-    /// Those of the writing, and it expires after so long.
+    /// The time of the write; it expires this long after.
     Now(Option<Duration>),
-    /// Those that another store gave.
+    /// The times that another store gave.
     Then(Times),
 }
 
-/// What is there of a record, dead or alive.
+/// What is stored of a record, living or not.
 struct Head {
     times: Times,
     version: String,
     /// Those that it replaced, the newest first.
     before: Vec<String>,
     fingerprint: String,
-    /// When somebody took hold of it.
-    taken: Option<Timestamp>,
-    /// Whether it is no longer at its place, since a deleter is about to remove and count it.
-    leaving: bool,
+    /// When somebody claimed it.
+    claimed: Option<Timestamp>,
+    /// Whether a deleter has marked it, and is about to remove and count it.
+    deleted: bool,
 }
 
 impl Head {
@@ -95,21 +94,23 @@ impl Head {
             version: payload::need_text(fields, field::VERSION)?.to_owned(),
             before: before(fields),
             fingerprint: payload::need_text(fields, field::FINGERPRINT)?.to_owned(),
-            taken: payload::get_moment(fields, field::TAKEN)?,
-            leaving: place == filter::NOWHERE,
+            claimed: payload::get_moment(fields, field::CLAIMED)?,
+            deleted: place == filter::DELETED,
         })
     }
 
     fn is_living(&self, now: Timestamp) -> bool {
-        !self.leaving && self.times.expires.is_none_or(|expires| expires > now)
+        !self.deleted && self.times.expires.is_none_or(|expires| expires > now)
     }
 
-    /// Whether the deleter that is about to remove it may yet do so.
-    fn is_leaving(&self, now: Timestamp) -> bool {
-        self.leaving && self.taken.is_some_and(|taken| taken.saturating_add(DELETING) > now)
+    /// Whether the deleter that is about to remove it may still do so. The clocks of the two may
+    /// differ, so this says only that it did not die long ago.
+    fn is_being_deleted(&self, now: Timestamp) -> bool {
+        let died = |at: Timestamp| at.saturating_add(filter::DELETION_TIMEOUT) <= now;
+        self.deleted && !self.claimed.is_some_and(died)
     }
 
-    /// What a version that replaces it has replaced.
+    /// The versions that a version which replaces it has replaced.
     fn history(&self) -> Vec<String> {
         let all = std::iter::once(&self.version).chain(&self.before);
         all.take(HISTORY).cloned().collect()
@@ -147,7 +148,7 @@ impl Store {
         Ok(order.iter().filter_map(|id| done.get(id).cloned()).collect())
     }
 
-    /// Puts records back (V14).
+    /// Restores records (V14).
     pub(super) async fn restore_records(
         &self,
         scope: &Scope,
@@ -166,7 +167,7 @@ impl Store {
         Ok(Restored::of(request.records.len(), written))
     }
 
-    /// Writes all, and says by their ids what it came to.
+    /// Writes all, and returns the outcomes by id.
     async fn write_batch<'a>(
         &self,
         batch: &Batch<'a>,
@@ -174,20 +175,21 @@ impl Store {
     ) -> Result<HashMap<String, StoredRecord>> {
         let mut done = HashMap::with_capacity(tasks.len());
         let mut rounds = 0;
-        while rounds < ROUNDS {
+        while rounds < MAX_ATTEMPTS {
             let round = self.round(batch, tasks, &mut done).await.map_err(applied_if(rounds > 0));
             let (again, wrote) = round?;
             tasks = again;
             if tasks.is_empty() {
                 return Ok(done);
             }
-            // One that only waited for deleters is none.
+            // One that only waited for deleters does not count.
             rounds += usize::from(wrote);
         }
         Err(contended())
     }
 
-    /// One round; gives what others came in between of, and whether anything was written.
+    /// Does one round; returns the tasks that a concurrent call made void, and whether anything was
+    /// written.
     async fn round<'a>(
         &self,
         batch: &Batch<'a>,
@@ -197,7 +199,7 @@ impl Store {
         let (binding, heads) = self.bound_heads(batch, &tasks).await?;
         self.ensure_collection(batch.space.dimensions).await?;
         let place = self.place(&batch.namespace, &binding);
-        let now = crate::backend::now();
+        let now = crate::store::now();
         let version = layout::token();
         let (mut written, mut inserts, mut changes, mut seen) = (vec![], vec![], vec![], vec![]);
         let mut again = Vec::new();
@@ -235,7 +237,7 @@ impl Store {
             written.push(task);
         }
         if !again.is_empty() {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         if written.is_empty() {
             return Ok((again, false));
@@ -253,8 +255,8 @@ impl Store {
         Ok((again, true))
     }
 
-    /// The namespace's bond, and what is there of the records. Both are asked for at once, where the
-    /// bond that is remembered is still the namespace's.
+    /// Reads the namespace's binding, and what is stored of the records; both at once, where the
+    /// cached binding is still the namespace's.
     async fn bound_heads(
         &self,
         batch: &Batch<'_>,
@@ -262,22 +264,22 @@ impl Store {
     ) -> Result<(Binding, HashMap<String, Head>)> {
         let ids = || tasks.iter().map(|task| &task.draft.id);
         let namespace = &batch.namespace;
-        let remembered = self.remembered(namespace);
+        let cached = self.cached(namespace);
         let early = async {
-            match &remembered {
+            match &cached {
                 Some(known) => self.heads(&self.place(namespace, known), ids()).await.map(Some),
                 None => Ok(None),
             }
         };
         let (binding, early) = tokio::try_join!(self.bound(batch), early)?;
         let heads = match early {
-            Some(heads) if remembered.is_some_and(|known| known.is_at(&binding)) => heads,
+            Some(heads) if cached.is_some_and(|known| known.is_at(&binding)) => heads,
             _ => self.heads(&self.place(namespace, &binding), ids()).await?,
         };
         Ok((binding, heads))
     }
 
-    /// The namespace's bond, made now if there is none; another space's is `Conflict` (V3).
+    /// Reads the namespace's binding, or makes it; another space's is `Conflict` (V3).
     async fn bound(&self, batch: &Batch<'_>) -> Result<Binding> {
         let Batch { scope, name, namespace, space, .. } = batch;
         let binding = if let Some(binding) = self.writable(namespace).await? {
@@ -285,7 +287,7 @@ impl Store {
         } else {
             self.ensure_collection(space.dimensions).await?;
             let binding = self.registry().bind(scope, name, space).await?;
-            self.remember(namespace, Some(&binding));
+            self.cache(namespace, Some(&binding));
             binding
         };
         if binding.space == **space {
@@ -294,15 +296,15 @@ impl Store {
         Err(other_space(name, &binding.space, space))
     }
 
-    /// What is there of these records, dead or alive.
+    /// Reads what is stored of these records, living or not.
     async fn heads(
         &self,
         place: &Place,
-        ids: impl Iterator<Item = &String>,
+        ids: impl Iterator<Item = &String> + Clone,
     ) -> Result<HashMap<String, Head>> {
-        let points = self.points(place, ids, Some(fields(field::HEAD)), None).await;
+        let head = || self.points(place, ids.clone(), Some(fields(field::HEAD)), None);
         let mut heads = HashMap::new();
-        for point in or_empty(points)? {
+        for point in self.read_from(&place.collection, head).await? {
             let id = payload::need_text(&point.payload, field::ID)?.to_owned();
             heads.insert(id, Head::of(&point.payload)?);
         }
@@ -331,14 +333,14 @@ impl Store {
                     ..UpsertPoints::default()
                 })
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(MAX_CONCURRENT_REQUESTS)
             .try_collect()
             .await
             .map_err(applied_if(several))
     }
 
-    /// Reads who won, or won and was overtaken. Where the bond was changed meanwhile, nothing counts
-    /// as written.
+    /// Reads who won, or won and was overtaken. Where the binding was changed meanwhile, nothing
+    /// counts as written.
     async fn confirm<'a>(
         &self,
         namespace: &Namespace,
@@ -360,7 +362,7 @@ impl Store {
             }
         }
         if !bound.as_ref().is_some_and(|bound| bound.is_at(binding)) {
-            // The namespace's records are somewhere else: what was written belongs to nobody.
+            // The namespace's records are somewhere else, and nobody reads what was written.
             let mine = filter::is(field::VERSION, version);
             self.remove(&place.collection, Filter::must([mine])).await?;
         }
@@ -377,9 +379,9 @@ impl Store {
     }
 }
 
-/// Others have been in between too often.
+/// Gives up against concurrent modifications.
 pub(super) fn contended() -> Error {
-    Error::unavailable("others keep changing the same records")
+    Error::unavailable("other calls keep changing the same records")
         .with_maybe_applied(true)
         .with_hint("repeat the call")
 }
@@ -389,14 +391,13 @@ impl<'a> Task<'a> {
         Self { draft, when, written: Vec::new(), awaits: None }
     }
 
-    /// Whether to wait for a deleter, and no longer than one takes by this process's own clock: that
-    /// of the deleter may be ahead.
+    /// Whether to wait for a deleter, for no longer than one takes by this process's own clock.
     fn waits_for(&mut self, head: &Head, now: Timestamp) -> bool {
-        if !head.is_leaving(now) {
+        if !head.is_being_deleted(now) {
             return false;
         }
         match &self.awaits {
-            Some((version, since)) if *version == head.version => since.elapsed() < DELETING,
+            Some((version, since)) if *version == head.version => since.elapsed() < DELETION_WAIT,
             _ => {
                 self.awaits = Some((head.version.clone(), Instant::now()));
                 true
@@ -410,8 +411,8 @@ impl<'a> Task<'a> {
         Self::new(Draft::restored(record), When::Then(times))
     }
 
-    /// What writing comes to where a living record makes it needless: because it is the same, or
-    /// was written in a round before.
+    /// The outcome where a living record makes the write needless: it is the same, or was written in
+    /// an earlier round.
     fn is_done(&self, head: &Head) -> Option<StoredRecord> {
         let is_mine = |version: &String| *version == head.version || head.before.contains(version);
         let before = self.written.iter().find(|(version, _)| is_mine(version));
@@ -450,7 +451,7 @@ impl<'a> Task<'a> {
     }
 }
 
-/// `Conflict` that names both spaces (V3).
+/// Refuses another space, and names both (V3).
 pub(super) fn other_space(
     namespace: &str,
     bound: &EmbeddingSpace,
@@ -462,14 +463,14 @@ pub(super) fn other_space(
     .with_hint("embed with the model of the namespace, or delete the namespace as a whole")
 }
 
-/// Points in parts of bounded number and size.
+/// Splits points into parts of bounded number and size.
 fn parts(points: Vec<PointStruct>) -> Vec<Vec<PointStruct>> {
     let mut parts: Vec<Vec<PointStruct>> = Vec::new();
     let mut bytes = 0;
     for point in points {
         let size = point.encoded_len();
         match parts.last_mut() {
-            Some(part) if part.len() < POINTS && bytes + size <= BYTES => part.push(point),
+            Some(part) if part.len() < MAX_POINTS && bytes + size <= MAX_BYTES => part.push(point),
             _ => {
                 bytes = 0;
                 parts.push(vec![point]);

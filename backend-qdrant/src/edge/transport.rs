@@ -1,0 +1,145 @@
+//! The transport to the engine in this process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use memquill_core::{Error, Result};
+use qdrant_client::qdrant::{
+    CollectionInfo, CountPoints, CreateCollection, CreateFieldIndexCollection, DeletePoints,
+    FacetCounts, FacetHit, GetPoints, QueryPoints, RetrievedPoint, ScoredPoint, ScrollPoints,
+    ScrollResponse, SetPayloadPoints, UpsertPoints,
+};
+use tonic::{Code, Status};
+
+use super::{Edge, Failure};
+use crate::error::{self, Effect};
+use crate::transport::Transport;
+
+/// Edge is a part of this program; the server of the same engine is 1.18.
+const VERSION: &str = "1.18.0-edge";
+
+/// Opens a folder on a thread that may block.
+pub(crate) async fn open(path: PathBuf) -> Result<Arc<Edge>> {
+    let edge = tokio::task::spawn_blocking(move || Edge::open(&path)).await;
+    edge.map_err(|error| panicked(error, Effect::Read))?
+}
+
+/// Runs a call on a thread that may block.
+async fn call<T: Send + 'static>(
+    edge: &Arc<Edge>,
+    effect: Effect,
+    call: impl FnOnce(&Edge) -> Result<T, Failure> + Send + 'static,
+) -> Result<T> {
+    let _permit = edge.calls.acquire().await.map_err(|error| panicked(error, Effect::Read))?;
+    let edge = Arc::clone(edge);
+    let answer = tokio::task::spawn_blocking(move || call(&edge)).await;
+    let answer = answer.map_err(|error| panicked(error, effect))?;
+    answer.map_err(|failure| translate(failure.status, failure.maybe_applied))
+}
+
+fn panicked(error: impl std::error::Error + Send + Sync + 'static, effect: Effect) -> Error {
+    Error::internal("a call of Qdrant Edge panicked")
+        .with_maybe_applied(effect == Effect::Write)
+        .with_source(error)
+}
+
+/// The contract's error for a status of the engine.
+pub(super) fn translate(status: Status, maybe_applied: bool) -> Error {
+    let message = || format!("Qdrant Edge: {}", status.message());
+    let error = match status.code() {
+        Code::DataLoss => Error::corrupted(message()).with_hint("restore the folder from a copy"),
+        Code::FailedPrecondition => Error::config(message())
+            .with_hint("move or remove it, or choose another folder or prefix"),
+        Code::OutOfRange => Error::config(message())
+            .with_hint("open the folder with the newer version of memquill that wrote it"),
+        Code::PermissionDenied => Error::config(message())
+            .with_hint("let this user read and write the folder and everything in it"),
+        _ => error::translate(status, Effect::Read),
+    };
+    error.with_maybe_applied(maybe_applied)
+}
+
+#[async_trait]
+impl Transport for Arc<Edge> {
+    async fn version(&self) -> Result<String> {
+        // A real round trip: it fails where the engine is stuck.
+        call(self, Effect::Read, |_| Ok(VERSION.to_owned())).await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        Edge::trouble(self)
+    }
+
+    async fn collection(&self, name: &str) -> Result<Option<CollectionInfo>> {
+        let name = name.to_owned();
+        call(self, Effect::Read, move |edge| Ok(edge.info(&name))).await
+    }
+
+    async fn create_collection(&self, request: CreateCollection) -> Result<()> {
+        let create = move |edge: &Edge| match edge.create(&request) {
+            Err(status) if status.code() == Code::AlreadyExists => Ok(()),
+            answer => answer.map_err(Failure::from),
+        };
+        call(self, Effect::Write, create).await
+    }
+
+    async fn create_index(&self, request: CreateFieldIndexCollection) -> Result<()> {
+        call(self, Effect::Write, |edge| {
+            edge.collection(&request.collection_name)?.create_index(request)
+        })
+        .await
+    }
+
+    async fn upsert(&self, request: UpsertPoints) -> Result<()> {
+        call(self, Effect::Write, |edge| edge.collection(&request.collection_name)?.upsert(request))
+            .await
+    }
+
+    async fn set_payload(&self, request: SetPayloadPoints) -> Result<()> {
+        call(self, Effect::Write, |edge| {
+            edge.collection(&request.collection_name)?.set_payload(request)
+        })
+        .await
+    }
+
+    async fn delete(&self, request: DeletePoints) -> Result<()> {
+        call(self, Effect::Write, |edge| edge.collection(&request.collection_name)?.delete(request))
+            .await
+    }
+
+    async fn get(&self, request: GetPoints) -> Result<Vec<RetrievedPoint>> {
+        call(self, Effect::Read, |edge| {
+            Ok(edge.collection(&request.collection_name)?.get(request)?)
+        })
+        .await
+    }
+
+    async fn scroll(&self, request: ScrollPoints) -> Result<ScrollResponse> {
+        call(self, Effect::Read, |edge| {
+            Ok(edge.collection(&request.collection_name)?.scroll(request)?)
+        })
+        .await
+    }
+
+    async fn query(&self, request: QueryPoints) -> Result<Vec<ScoredPoint>> {
+        call(self, Effect::Read, |edge| {
+            Ok(edge.collection(&request.collection_name)?.query(request)?)
+        })
+        .await
+    }
+
+    async fn count(&self, request: CountPoints) -> Result<u64> {
+        call(self, Effect::Read, |edge| {
+            Ok(edge.collection(&request.collection_name)?.count(request)?)
+        })
+        .await
+    }
+
+    async fn facet(&self, request: FacetCounts) -> Result<Vec<FacetHit>> {
+        call(self, Effect::Read, |edge| {
+            Ok(edge.collection(&request.collection_name)?.facet(request)?)
+        })
+        .await
+    }
+}
