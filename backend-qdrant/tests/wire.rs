@@ -171,7 +171,7 @@ async fn e1_a_connection_that_breaks_off_may_have_been_applied_and_comes_back() 
         let error = count(&backend).await.unwrap_err();
         assert_error(&error, ErrorKind::Unavailable, Retry::Transient, false);
     }
-    gate.mend().await;
+    gate.repair().await;
     let start = std::time::Instant::now();
     while count(&backend).await.is_err() {
         assert!(start.elapsed() < Duration::from_secs(20), "it does not come back");

@@ -80,8 +80,8 @@ impl Faults for Outage {
         self.clock.0.fetch_add(i64::try_from(AGE.as_millis()).unwrap(), Ordering::Relaxed);
     }
 
-    async fn mend(&self) {
-        self.gate.mend().await;
+    async fn repair(&self) {
+        self.gate.repair().await;
     }
 }
 

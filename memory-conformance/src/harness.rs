@@ -52,18 +52,31 @@ pub trait TestStore: Send + Sync + 'static {
         None
     }
 
+    /// The store as it is found after a crash at this very moment: a copy of what its medium holds,
+    /// reopened. None where the harness has no such means.
+    async fn after_crash(&self) -> Option<Result<Backend>> {
+        None
+    }
+
+    /// How many records and entries of `user` the store's medium holds, those that have expired and
+    /// are not yet swept included. None where the harness has no means to look.
+    async fn held(&self, user: &str) -> Option<u64> {
+        let _ = user;
+        None
+    }
+
     /// Means to break the store, where the harness has any. None where it has not.
     fn faults(&self) -> Option<Arc<dyn Faults>> {
         None
     }
 }
 
-/// Breaks a store and mends it.
+/// Breaks a store and repairs it.
 #[async_trait]
 pub trait Faults: Send + Sync + 'static {
     /// Makes the store unreachable: every connection is lost, and new ones fail.
     async fn cut(&self);
 
     /// Makes it reachable again, with all that it had acknowledged.
-    async fn mend(&self);
+    async fn repair(&self);
 }

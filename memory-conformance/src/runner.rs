@@ -1,15 +1,16 @@
 //! Running scenarios: which ones, and what came of them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use memquill_core::{Backend, Facet};
 
 use crate::harness::Harness;
-use crate::scenario::{Scenario, Test};
+use crate::scenario::{NotTried, SEED_VARIABLE, Scenario, Test};
 use crate::scenarios;
 
 /// A scenario that takes longer than this is stuck.
@@ -24,6 +25,8 @@ pub enum Verdict {
     Refused(String),
     /// The backend does not offer its facet.
     Absent(Facet),
+    /// The harness has no means to try it, and why: it proves nothing.
+    NotTried(String),
     /// It does not hold, or the claim about it is wrong.
     Failed(String),
 }
@@ -36,6 +39,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// The scenarios that the harness has no means to try, with the reasons.
+    pub fn not_tried(&self) -> Vec<(&str, &str)> {
+        self.verdicts
+            .iter()
+            .filter_map(|(name, verdict)| match verdict {
+                Verdict::NotTried(why) => Some((name.as_str(), why.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The scenarios that failed, with the reasons.
     pub fn failures(&self) -> Vec<(&str, &str)> {
         self.verdicts
@@ -66,25 +80,44 @@ pub async fn run_one(scenario: &Scenario, harness: &dyn Harness) -> Verdict {
         .filter(|feature| !test.has(**feature))
         .map(|feature| feature.as_str())
         .collect();
+    let (refusals, seed) = (test.refusals(), test.seed());
     // A task of its own, so that a panic is caught with its message.
     let running = tokio::spawn((scenario.run)(test));
     let result = match tokio::time::timeout(DEADLINE, running).await {
         Err(_) => Err(format!("still running after {} s", DEADLINE.as_secs())),
         Ok(Ok(())) => Ok(()),
-        Ok(Err(join)) => Err(message(join)),
+        Ok(Err(join)) => match outcome_of(join) {
+            Outcome::NotTried(why) => return Verdict::NotTried(why),
+            Outcome::Failed(why) => Err(why),
+        },
     };
     match (result, denied.is_empty()) {
         (Ok(()), true) => Verdict::Passed,
-        (Err(why), true) => Verdict::Failed(why),
+        (Err(why), true) => Verdict::Failed(explained(scenario, seed.get(), &why)),
         (Ok(()), false) => {
             Verdict::Failed(format!("passes although {} is not claimed", denied.join(", ")))
         }
-        (Err(why), false) if why.contains("Unsupported") => Verdict::Refused(denied.join(", ")),
+        (Err(_), false) if refusals.any() => Verdict::Refused(denied.join(", ")),
         (Err(why), false) => Verdict::Failed(format!(
             "{} is not claimed, and not refused as Unsupported: {why}",
             denied.join(", ")
         )),
     }
+}
+
+/// A failure as a driver's author reads it: the sentence that does not hold, what was seen, and how
+/// to run it again with the same random choices.
+fn explained(scenario: &Scenario, seed: Option<&u64>, why: &str) -> String {
+    let (clause, sentence) = (scenario.clause.to_uppercase(), scenario.what.replace('_', " "));
+    let mut text = format!(
+        "clause {clause} of docs/semantics.md does not hold: \"{sentence}\"\n\
+         {why}\n\
+         (in `left` and `right`, left is what the driver answered, right what the clause demands)"
+    );
+    if let Some(seed) = seed {
+        let _ = write!(text, "\nrun it again with {SEED_VARIABLE}={seed}");
+    }
+    text
 }
 
 async fn prepare(harness: &dyn Harness) -> memquill_core::Result<Test> {
@@ -97,14 +130,26 @@ fn absent(scenario: &Scenario, backend: &Backend) -> Option<Facet> {
     scenario.facet.filter(|facet| !backend.facets().contains(facet))
 }
 
-fn message(join: tokio::task::JoinError) -> String {
-    match join.try_into_panic() {
-        Ok(panic) => panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without a message".into()),
-        Err(join) => join.to_string(),
+/// How a scenario ended that did not return.
+enum Outcome {
+    NotTried(String),
+    Failed(String),
+}
+
+fn outcome_of(join: tokio::task::JoinError) -> Outcome {
+    let panic = match join.try_into_panic() {
+        Ok(panic) => panic,
+        Err(join) => return Outcome::Failed(join.to_string()),
+    };
+    match panic.downcast::<NotTried>() {
+        Ok(not_tried) => Outcome::NotTried(not_tried.0),
+        Err(panic) => Outcome::Failed(
+            panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "a panic without a message".into()),
+        ),
     }
 }
 
@@ -152,11 +197,16 @@ fn trial(
     let missing = scenario.facet.filter(|facet| !offered.contains(facet));
     let name = format!("{}::{}", harness.name(), scenario.name());
     let (harness, runtime) = (Arc::clone(harness), Arc::clone(runtime));
-    let trial = Trial::test(name, move || match runtime.block_on(run_one(&scenario, &*harness)) {
-        Verdict::Passed | Verdict::Refused(_) => Ok(()),
+    let run = move || match runtime.block_on(run_one(&scenario, &*harness)) {
+        Verdict::Passed => Ok(Completion::Completed),
+        Verdict::Refused(denied) => {
+            Ok(Completion::ignored_with(format!("refused: {denied} is not claimed")))
+        }
+        Verdict::NotTried(why) => Ok(Completion::ignored_with(format!("not tried: {why}"))),
         Verdict::Absent(facet) => Err(Failed::from(format!("{facet} is gone"))),
         Verdict::Failed(why) => Err(Failed::from(why)),
-    });
+    };
+    let trial = Trial::ignorable_test(name, run);
     match missing {
         Some(facet) => trial.with_kind(format!("no {facet}")).with_ignored_flag(true),
         None => trial,

@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use memquill_core::layer::{Call, Policy};
 use memquill_core::{
-    Admin, Backend, ConversationStore, Facet, Feature, Scope, VectorStore, WorkingStore,
+    Admin, Backend, ConversationStore, ErrorKind, Facet, Feature, Result, Scope, VectorStore,
+    WorkingStore,
 };
 
 use crate::harness::TestStore;
@@ -96,11 +98,45 @@ macro_rules! scenarios {
 }
 pub(crate) use scenarios;
 
+/// What a scenario throws that the harness has no means to try.
+pub(crate) struct NotTried(pub(crate) String);
+
+/// The environment variable that gives random choices their seed.
+pub(crate) const SEED_VARIABLE: &str = "MEMQUILL_CONFORMANCE_SEED";
+
+/// Notes whether a call was refused as `Unsupported`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refusals(Arc<AtomicBool>);
+
+impl Refusals {
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Policy for Refusals {
+    async fn around<T, F, N>(&self, _call: Call<'_>, next: N) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+        N: Fn() -> F + Send + Sync,
+    {
+        let answer = next().await;
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
 /// What a scenario works with: a store, one connection to it, and scopes of its own.
 #[derive(Clone)]
 pub struct Test {
     store: Arc<dyn TestStore>,
     backend: Backend,
+    refusals: Refusals,
+    /// The seed of random choices, drawn when it is first asked for.
+    seed: Arc<OnceLock<u64>>,
     unique: u64,
     scopes: Arc<AtomicU32>,
 }
@@ -115,7 +151,33 @@ impl Test {
     pub(crate) fn new(store: Arc<dyn TestStore>, backend: Backend) -> Self {
         // Random per process and run, so that scopes on a shared store never meet.
         let unique = RandomState::new().hash_one(std::process::id());
-        Self { store, backend, unique, scopes: Arc::default() }
+        let refusals = Refusals::default();
+        let backend = backend.layered(refusals.clone());
+        Self { store, backend, refusals, seed: Arc::default(), unique, scopes: Arc::default() }
+    }
+
+    /// Ends the scenario as one that the harness has no means to try, which proves nothing.
+    pub fn not_tried(&self, why: &str) -> ! {
+        // Without the panic hook: nothing has failed.
+        std::panic::resume_unwind(Box::new(NotTried(why.to_owned())))
+    }
+
+    /// The seed of the scenario's random choices: that of `MEMQUILL_CONFORMANCE_SEED`, else one that
+    /// a failure prints.
+    pub(crate) fn random_seed(&self) -> u64 {
+        *self.seed.get_or_init(|| {
+            let given = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
+            given.unwrap_or_else(|| RandomState::new().hash_one(self.unique))
+        })
+    }
+
+    /// Where the seed will be, if random choices are made.
+    pub(crate) fn seed(&self) -> Arc<OnceLock<u64>> {
+        Arc::clone(&self.seed)
+    }
+
+    pub(crate) fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 
     /// The scenario's first connection.
@@ -125,7 +187,8 @@ impl Test {
 
     /// Another connection, as another process would have.
     pub async fn connect(&self) -> Backend {
-        self.store.connect().await.expect("connecting again")
+        let backend = self.store.connect().await.expect("connecting again");
+        backend.layered(self.refusals.clone())
     }
 
     /// The administration handle.

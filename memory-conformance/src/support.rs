@@ -330,26 +330,3 @@ pub(crate) async fn polled_at_most<F: Future>(polls: usize, future: F) -> Option
     })
     .await
 }
-
-/// Numbers that look random and are the same in every run (xorshift).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    /// One of the items.
-    pub(crate) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        let at = self.below(items.len() as u64);
-        items[usize::try_from(at).unwrap()]
-    }
-}

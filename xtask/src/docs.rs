@@ -81,6 +81,26 @@ fn write_claims(out: &mut String, claims: &Value) -> Result<()> {
     Ok(())
 }
 
+/// The scenarios that a store's tests have no means to try, so that they prove nothing there.
+fn write_not_tried(out: &mut String, outcomes: &Outcomes) -> Result<()> {
+    for store in &STORES {
+        let mut names: BTreeMap<&str, bool> = BTreeMap::new();
+        for (name, outcome) in
+            outcomes.iter().filter(|(name, _)| store_of(name) == Some(store.name))
+        {
+            let scenario = name.split_once("::").map_or(name.as_str(), |(_, scenario)| scenario);
+            let tried = names.entry(scenario).or_default();
+            *tried |= *outcome != Outcome::NotTried;
+        }
+        let untried: Vec<&str> =
+            names.into_iter().filter(|(_, tried)| !tried).map(|(name, _)| name).collect();
+        if !untried.is_empty() {
+            writeln!(out, "Not tried on {}: {}.\n", store.name, untried.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
 fn write_proofs(out: &mut String, outcomes: &Outcomes) -> Result<()> {
     // A store that is run in several ways proves each scenario once.
     let mut proved: BTreeMap<(String, u32, String), BTreeMap<&str, BTreeSet<&str>>> =
@@ -97,6 +117,7 @@ fn write_proofs(out: &mut String, outcomes: &Outcomes) -> Result<()> {
             proved.entry(key).or_default().entry(store).or_default().insert(what);
         }
     }
+    write_not_tried(out, outcomes)?;
     let names: Vec<&str> = STORES.iter().map(|store| store.name).collect();
     writeln!(out, "| clause | tests | {} |", names.join(" | "))?;
     writeln!(out, "|---|---|{}", "---|".repeat(names.len()))?;

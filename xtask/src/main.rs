@@ -4,6 +4,7 @@
 mod docs;
 mod images;
 mod models;
+mod mutants;
 mod soak;
 mod stores;
 mod test;
@@ -44,6 +45,9 @@ enum Chore {
         #[arg(long)]
         output: Option<PathBuf>,
     },
+    /// Runs the conformance suite on drivers that are broken on purpose, and prints which of them it
+    /// catches.
+    Mutants,
     /// Writes docs/capabilities.md from what the conformance suite proves.
     Docs,
     /// Fails where memquill-core depends on a runtime, a store client or a driver.
@@ -80,6 +84,7 @@ fn main() -> Result<()> {
         Chore::Test { filter } => test::run(&sh, filter.as_deref()),
         Chore::Images => images::run(&sh),
         Chore::Models { output } => models::run(&sh, output),
+        Chore::Mutants => mutants::run(&sh),
         Chore::Docs => docs::run(&sh),
         Chore::Tree => tree::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),

@@ -28,7 +28,7 @@ impl Tally {
         match outcome {
             Outcome::Passed => self.passed += 1,
             Outcome::Failed => self.failed += 1,
-            Outcome::Ignored => self.ignored += 1,
+            Outcome::Ignored | Outcome::NotTried => self.ignored += 1,
         }
     }
 }
@@ -38,7 +38,10 @@ impl Tally {
 pub(crate) enum Outcome {
     Passed,
     Failed,
+    /// It was left out, or what it needs is not claimed and was refused.
     Ignored,
+    /// The harness has no means to try it.
+    NotTried,
 }
 
 /// The tests that ran, by name.
@@ -97,6 +100,7 @@ fn outcome(line: &str) -> Option<(String, Outcome)> {
     // libtest-mimic writes the kind in front: `test [no vectors] NAME`.
     let name = name.split_once("] ").map_or(name, |(_, name)| name.trim());
     let outcome = match end.split([' ', ',']).next()? {
+        "ignored" if end.contains("not tried: ") => Outcome::NotTried,
         "ok" => Outcome::Passed,
         "FAILED" => Outcome::Failed,
         "ignored" => Outcome::Ignored,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use memquill_conformance::async_trait;
 use memquill_core::{
-    Control, ErasureReceipt, Health, ListEntries, Page, PageRequest, Put, Result, Scope,
+    Control, ErasureReceipt, Health, HealthStatus, ListEntries, Page, PageRequest, Put, Result,
+    Scope,
 };
 
 use super::{Broken, Fault};
@@ -12,11 +13,27 @@ use super::{Broken, Fault};
 #[async_trait]
 impl Control for Broken {
     async fn health(&self, deadline: Duration) -> Health {
+        if self.is_cut() && !self.is(Fault::HealthyWithoutAStore) {
+            let why = "the store is cut off".into();
+            return Health {
+                status: HealthStatus::Unreachable,
+                latency: Duration::ZERO,
+                server_version: String::new(),
+                missing: vec![why],
+            };
+        }
         self.right.control().health(deadline).await
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
         let control = self.right.control();
+        if self.is(Fault::ErasesTwice) {
+            let mut state = self.state.lock().await;
+            let mut receipt = control.erase(user).await?;
+            receipt.messages += state.erased.get(user).copied().unwrap_or(0);
+            state.erased.insert(user.to_owned(), receipt.messages);
+            return Ok(receipt);
+        }
         if !self.is(Fault::EraseLeavesAFacet) {
             return control.erase(&self.user(user)).await;
         }

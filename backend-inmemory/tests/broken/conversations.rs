@@ -2,9 +2,9 @@
 
 use memquill_conformance::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Message,
-    Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored, Result,
-    Retention, Scope, Timestamp, Trim,
+    Append, Appended, Clock as _, ConversationStatistics, ConversationStore, ConversationSummary,
+    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Result, Retention, Scope, Timestamp, Trim,
 };
 
 use super::{Broken, Fault, others_turn};
@@ -27,6 +27,14 @@ impl Broken {
         }
         let held = self.conversations().statistics(scope, conversation).await?;
         Ok(held.last_seq - held.message_count)
+    }
+
+    async fn read_all(&self, scope: &Scope, conversation: &str) -> Result<()> {
+        let read = self.conversations().read(scope, &ReadMessages::all(conversation)).await?;
+        // As one reads who adds up what was said.
+        let said: usize = read.messages.iter().map(|m| m.message.text().chars().count()).sum();
+        assert!(said < usize::MAX);
+        Ok(())
     }
 
     async fn append_one_by_one(&self, scope: &Scope, request: &Append) -> Result<Appended> {
@@ -65,10 +73,54 @@ impl Broken {
     }
 
     fn retention(&self, retention: Retention) -> Retention {
-        if self.is(Fault::EvictsSystemMessages) {
-            return Retention { keep_system: false, ..retention };
+        match self.fault {
+            Fault::EvictsSystemMessages => Retention { keep_system: false, ..retention },
+            Fault::IgnoresTokenLimits => Retention { max_tokens: None, ..retention },
+            _ => retention,
         }
-        retention
+    }
+
+    /// What a replay does that the fault takes for a new batch.
+    async fn after_replay(
+        &self,
+        scope: &Scope,
+        request: &Append,
+        appended: Appended,
+    ) -> Result<Appended> {
+        let conversations = self.conversations();
+        let held = conversations.read(scope, &ReadMessages::all(&request.conversation)).await?;
+        let is_held = |m: &Message| held.messages.iter().any(|held| held.message.id == m.id);
+        let forgotten = !request.messages.iter().all(is_held);
+        let key = (scope.clone(), request.conversation.clone());
+        let cleared = self.state.lock().await.clears.contains_key(&key);
+        let again = match self.fault {
+            Fault::StoresRetriesTwice => true,
+            Fault::ForgetsIdsOfTheEvicted => forgotten && !cleared,
+            Fault::ForgetsIdsAtClear => forgotten && cleared,
+            _ => false,
+        };
+        if again {
+            let messages = request.messages.iter();
+            let new = messages.map(|message| Message { id: None, ..message.clone() }).collect();
+            return conversations.append(scope, &Append { messages: new, ..request.clone() }).await;
+        }
+        if self.is(Fault::TrimsOnReplay)
+            && let Some(retention) = request.retention
+        {
+            let trim = Trim { conversation: request.conversation.clone(), retention };
+            conversations.trim(scope, &trim).await?;
+        }
+        Ok(appended)
+    }
+
+    /// Evicts even the newest message where it is over the limit of tokens alone.
+    async fn evict_the_newest(&self, scope: &Scope, request: &Append) -> Result<()> {
+        let most = request.retention.and_then(|retention| retention.max_tokens);
+        let newest = request.messages.last().map(|message| u64::from(message.tokens()));
+        if newest > most && most.is_some() {
+            self.conversations().clear(scope, &request.conversation).await?;
+        }
+        Ok(())
     }
 }
 
@@ -76,21 +128,25 @@ impl Broken {
 impl ConversationStore for Broken {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
         let scope = self.scope(scope);
-        let request = Append {
+        let mut request = Append {
             conversation: self.conversation(&scope, &request.conversation).await,
             retention: request.retention.map(|retention| self.retention(retention)),
             ..request.clone()
         };
+        match self.fault {
+            Fault::DropsNames => request.messages.iter_mut().for_each(|m| m.name = None),
+            Fault::AppendsByReadingAll => self.read_all(&scope, &request.conversation).await?,
+            _ => {}
+        }
         let mut appended = match self.fault {
             Fault::SplitsBatches => self.append_one_by_one(&scope, &request).await?,
             Fault::LosesMessagesToOthers => self.append_unless_overtaken(&scope, &request).await?,
             _ => self.conversations().append(&scope, &request).await?,
         };
-        if self.is(Fault::StoresRetriesTwice) && appended.replayed {
-            let messages = request.messages.iter();
-            let anew = messages.map(|message| Message { id: None, ..message.clone() }).collect();
-            let request = Append { messages: anew, ..request.clone() };
-            appended = self.conversations().append(&scope, &request).await?;
+        if appended.replayed {
+            appended = self.after_replay(&scope, &request, appended).await?;
+        } else if self.is(Fault::EvictsTheNewest) {
+            self.evict_the_newest(&scope, &request).await?;
         }
         let shift = self.shift(&scope, &request.conversation).await?;
         appended.messages.iter_mut().for_each(|m| m.seq = m.seq.saturating_sub(shift));
@@ -98,6 +154,9 @@ impl ConversationStore for Broken {
     }
 
     async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
+        if !self.reach()? {
+            return Ok(Messages::default());
+        }
         let scope = self.scope(scope);
         let mut asked = request.clone();
         asked.conversation = self.conversation(&scope, &request.conversation).await;
@@ -111,11 +170,25 @@ impl ConversationStore for Broken {
                 let later = |since: Timestamp| since.saturating_add(memquill_core::MIN_TTL);
                 asked.since = asked.since.map(later);
             }
+            Fault::TakesUntilAsInclusive => {
+                let later = |until: Timestamp| until.saturating_add(memquill_core::MIN_TTL);
+                asked.until = asked.until.map(later);
+            }
+            Fault::TakesAfterAsInclusive => {
+                asked.after_seq = asked.after_seq.map(|after| after.saturating_sub(1));
+            }
+            Fault::ReadsTheOldest => asked.limit = None,
             _ => {}
         }
         let mut read = self.conversations().read(&scope, &asked).await?;
         if self.is(Fault::LimitsBeforeFiltering) {
             read.messages.retain(|message| request.matches(message));
+        }
+        match self.fault {
+            Fault::TotalsWhatMatches => read.total = read.messages.len() as u64,
+            Fault::ReadsTheOldest => read.messages.truncate(request.limit.unwrap_or(usize::MAX)),
+            Fault::ReadsDescending => read.messages.reverse(),
+            _ => {}
         }
         let shift = self.shift(&scope, &asked.conversation).await?;
         read.messages.iter_mut().for_each(|m| m.seq = m.seq.saturating_sub(shift));
@@ -124,10 +197,14 @@ impl ConversationStore for Broken {
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let scope = self.scope(scope);
-        let request = Trim {
+        let mut request = Trim {
             conversation: self.conversation(&scope, &request.conversation).await,
             retention: self.retention(request.retention),
         };
+        if self.is(Fault::TrimsOneTooMany) {
+            let fewer = |most: u64| most.saturating_sub(1).max(1);
+            request.retention.max_messages = request.retention.max_messages.map(fewer);
+        }
         self.conversations().trim(&scope, &request).await
     }
 
@@ -135,6 +212,12 @@ impl ConversationStore for Broken {
         let scope = self.scope(scope);
         let stored = self.conversation(&scope, conversation).await;
         let cleared = self.conversations().clear(&scope, &stored).await;
+        if self.is(Fault::ClearsTheScope) {
+            let listed = self.conversations().list(&scope, &PageRequest::first(1_000)).await?;
+            for sibling in listed.items {
+                self.conversations().clear(&scope, &sibling.conversation).await?;
+            }
+        }
         let mut state = self.state.lock().await;
         *state.clears.entry((scope, conversation.to_owned())).or_default() += 1;
         cleared
@@ -149,7 +232,11 @@ impl ConversationStore for Broken {
             self.conversations().append(&scope, &Append::new(conversation, messages)).await?;
             return Ok(Restored::of(written, written));
         }
-        let request = RestoreMessages { conversation, ..request.clone() };
+        let mut request = RestoreMessages { conversation, ..request.clone() };
+        if self.is(Fault::RestoresWithoutTimes) {
+            let now = self.clock.now();
+            request.messages.iter_mut().for_each(|message| message.created_at = now);
+        }
         self.conversations().restore(&scope, &request).await
     }
 
@@ -161,6 +248,13 @@ impl ConversationStore for Broken {
         let scope = self.scope(scope);
         let conversation = self.conversation(&scope, conversation).await;
         let mut statistics = self.conversations().statistics(&scope, &conversation).await?;
+        match self.fault {
+            Fault::CountsByReadingAll => self.read_all(&scope, &conversation).await?,
+            Fault::CountsToolsAsUsers => {
+                statistics.user_count += std::mem::take(&mut statistics.tool_count);
+            }
+            _ => {}
+        }
         if self.is(Fault::CountsTokensIn32Bits) {
             statistics.token_count &= u64::from(u32::MAX);
         }
@@ -171,6 +265,10 @@ impl ConversationStore for Broken {
     }
 
     async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        self.conversations().list(&self.scope(scope), page).await
+        let mut listed = self.conversations().list(&self.scope(scope), page).await?;
+        if self.is(Fault::HidesCleared) {
+            listed.items.retain(|summary| summary.statistics.message_count > 0);
+        }
+        Ok(listed)
     }
 }

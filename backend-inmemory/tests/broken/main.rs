@@ -10,17 +10,18 @@ mod working;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use memquill_conformance::{Family, Harness, Scenario, TestStore, async_trait, run};
+use memquill_conformance::{Family, Faults, Harness, Scenario, TestStore, async_trait, run};
 use memquill_core::{
-    Admin, Backend, BackendParts, Clock, ConversationStore, Error, ErrorKind, Facet, ManualClock,
-    Result, Scope, Timestamp, VectorStore, WorkingStore,
+    Admin, Backend, BackendParts, Clock, ConversationStore, CountRecords, Durability, Error,
+    ErrorKind, Facet, ManualClock, Result, Retry, Scope, Timestamp, VectorStore, WorkingStore,
 };
 use memquill_inmemory::InMemory;
 use tokio::sync::{Mutex, Semaphore};
 
-use self::faults::{FAULTS, Fault};
+use self::faults::{Case, FAULTS, Fault};
 
 /// An in-memory store with a fault.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ struct Broken {
     /// A second store, for faults that keep what they should not.
     stale: Backend,
     state: Mutex<State>,
+    /// Whether the store is out of reach.
+    cut: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,10 @@ struct State {
     bases: BTreeMap<(Scope, String), u64>,
     /// Batches of records that have not reached the stale store.
     late: Vec<(Scope, memquill_core::StoreRecords)>,
+    /// Messages removed by erasures, by user.
+    erased: BTreeMap<String, u64>,
+    /// Records and entries ever stored, by user.
+    stored: BTreeMap<String, u64>,
 }
 
 impl Broken {
@@ -51,11 +58,40 @@ impl Broken {
         let inner = InMemory::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
         let stale = InMemory::with_clock(Arc::clone(&clock) as Arc<dyn Clock>).backend();
         let right = inner.backend();
-        Ok(Self { fault, clock, inner, right, stale, state: Mutex::default() })
+        Ok(Self {
+            fault,
+            clock,
+            inner,
+            right,
+            stale,
+            state: Mutex::default(),
+            cut: AtomicBool::new(false),
+        })
     }
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Fails while the store is out of reach; false where the fault answers all the same.
+    fn reach(&self) -> Result<bool> {
+        match (self.is_cut(), self.fault) {
+            (false, _) => Ok(true),
+            (true, Fault::EmptyWithoutAStore) => Ok(false),
+            (true, _) => Err(Error::new(ErrorKind::Unavailable, "the store is cut off")
+                .with_retry(Retry::Transient)
+                .with_hint("wait until it is back")),
+        }
+    }
+
+    /// Notes that so many records or entries were stored.
+    async fn note_stored(&self, scope: &Scope, count: usize) {
+        let mut state = self.state.lock().await;
+        *state.stored.entry(scope.user().to_owned()).or_default() += count as u64;
     }
 
     /// The scope as the fault has it.
@@ -104,6 +140,9 @@ impl Broken {
     fn told<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match (self.fault, error.kind()) {
             (Fault::CallsConflictsInternal, ErrorKind::Conflict) => Error::internal("it failed"),
+            (Fault::ConflictsWithoutVersions, ErrorKind::Conflict) => {
+                Error::conflict(error.message().to_owned()).with_hint("read it again")
+            }
             _ => error,
         })
     }
@@ -134,7 +173,10 @@ struct Store(Arc<Broken>);
 #[async_trait]
 impl TestStore for Store {
     async fn connect(&self) -> Result<Backend> {
-        let capabilities = self.0.right.capabilities().clone();
+        self.0.reach()?;
+        let mut capabilities = self.0.right.capabilities().clone();
+        // As if the medium were a disk: what a crash leaves of it, `after_crash` says.
+        capabilities.durability = Durability::Crash;
         Ok(Backend::new(BackendParts {
             name: "inmemory",
             capabilities,
@@ -153,6 +195,28 @@ impl TestStore for Store {
         self.0.clock.advance(by);
     }
 
+    async fn after_crash(&self) -> Option<Result<Backend>> {
+        if self.0.is(Fault::LosesInACrash) {
+            return Some(Broken::new(Fault::None).map(|empty| empty.right.clone()));
+        }
+        Some(self.connect().await)
+    }
+
+    async fn held(&self, user: &str) -> Option<u64> {
+        if self.0.is(Fault::PurgesTheIndexAlone) {
+            return Some(self.0.state.lock().await.stored.get(user).copied().unwrap_or(0));
+        }
+        let scope = Scope::new(user, "node").ok()?;
+        let count = CountRecords { namespace: "n".into(), filter: None };
+        let records = self.0.vectors().count(&scope, &count).await.ok()?;
+        let entries = self.0.working().statistics(&scope).await.ok()?.entries;
+        Some(records + entries)
+    }
+
+    fn faults(&self) -> Option<Arc<dyn Faults>> {
+        Some(Arc::new(Cut(Arc::clone(&self.0))))
+    }
+
     async fn connect_with_wrong_credentials(&self, secret: &str) -> Option<Error> {
         let told = if self.0.is(Fault::RevealsSecrets) { secret } else { "***" };
         let denied = Error::new(
@@ -164,13 +228,49 @@ impl TestStore for Store {
     }
 }
 
-/// The scenarios that catch the fault, of those of its facet; hostile input is left out, which
-/// takes the longest and guards against none of the faults alone.
-async fn caught_by(fault: Fault, facet: Option<Facet>) -> BTreeSet<String> {
-    let of_facet =
-        |s: &Scenario| s.facet() == facet && (facet.is_none() || s.family() != Family::Hostile);
-    let report = run(&Stores(fault), of_facet).await;
+/// Cuts the store off.
+struct Cut(Arc<Broken>);
+
+#[async_trait]
+impl Faults for Cut {
+    async fn cut(&self) {
+        self.0.cut.store(true, Ordering::Relaxed);
+    }
+
+    async fn repair(&self) {
+        self.0.cut.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The scenarios that catch the fault, of those that `which` picks.
+async fn caught_by(fault: Fault, which: impl Fn(&Scenario) -> bool) -> BTreeSet<String> {
+    let report = run(&Stores(fault), which).await;
     report.failures().into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
+/// What became of a broken driver.
+enum Fate {
+    /// The scenario that guards against the fault catches it.
+    Guarded,
+    /// Only these others do.
+    Caught(BTreeSet<String>),
+    /// Nothing does.
+    Survived,
+}
+
+/// Runs the guard, and where it misses the fault, every scenario of the facet. Hostile input is left
+/// out, which takes the longest and guards against none of the faults alone.
+async fn fate(case: &Case) -> Fate {
+    if !caught_by(case.fault, |scenario| scenario.name() == case.guard).await.is_empty() {
+        return Fate::Guarded;
+    }
+    let caught = caught_by(case.fault, |scenario| {
+        scenario.facet() == case.facet && scenario.family() != Family::Hostile
+    });
+    match caught.await {
+        caught if caught.is_empty() => Fate::Survived,
+        caught => Fate::Caught(caught),
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -189,24 +289,30 @@ fn every_broken_driver_is_caught_by_the_scenario_that_guards_what_it_breaks() {
         .iter()
         .map(|case| {
             let places = Arc::clone(&places);
-            let caught = async move {
+            let fate = async move {
                 let _place = places.acquire().await;
-                caught_by(case.fault, case.facet).await
+                fate(case).await
             };
-            (case, runtime.spawn(caught))
+            (case, runtime.spawn(fate))
         })
         .collect();
-    let mut escaped = Vec::new();
-    for (case, caught) in running {
-        let caught = runtime.block_on(caught).expect("the suite's task");
-        println!("{:?} ({}): caught by {} scenarios", case.fault, case.what, caught.len());
-        for name in &caught {
-            println!("    {name}");
-        }
-        if !caught.contains(case.guard) {
-            escaped.push(format!("{:?} is not caught by {}", case.fault, case.guard));
-        }
+    let (mut escaped, mut survived) = (Vec::new(), 0);
+    for (case, fate) in running {
+        let told = match runtime.block_on(fate).expect("the suite's task") {
+            Fate::Guarded => format!("caught by {}", case.guard),
+            Fate::Caught(others) => {
+                escaped.push(format!("{:?} is not caught by {}", case.fault, case.guard));
+                format!("MISSED by {}, caught by {others:?}", case.guard)
+            }
+            Fate::Survived => {
+                survived += 1;
+                escaped.push(format!("{:?} survives", case.fault));
+                "SURVIVES".to_owned()
+            }
+        };
+        println!("mutant {:?} ({}): {told}", case.fault, case.what);
     }
+    println!("mutants: {} broken drivers, {survived} survive", FAULTS.len());
     let _ = std::panic::take_hook();
     assert!(escaped.is_empty(), "{}", escaped.join("\n"));
 }

@@ -39,6 +39,11 @@ impl Broken {
             Fault::DropsNulls => without_nulls(&mut record.metadata),
             Fault::NormalisesEmbeddings => record.embedding = normalize(record.embedding),
             Fault::IgnoresRecordTtls => record.ttl = None,
+            Fault::FoldsIds => record.id = record.id.map(|id| id.to_lowercase()),
+            Fault::LosesLanguages => record.language = None,
+            Fault::CutsContent => {
+                record.content.truncate(record.content.floor_char_boundary(64 << 10));
+            }
             _ => {}
         }
         record
@@ -73,7 +78,7 @@ impl Broken {
                     return Ok(());
                 }
             }
-            Fault::LetsExpiredTakePlaces => {
+            Fault::LetsExpiredTakePlaces | Fault::WeighsExpiredTexts => {
                 request.records.iter_mut().for_each(|record| record.ttl = None);
             }
             Fault::SearchesAllNamespaces => {
@@ -97,6 +102,68 @@ impl Broken {
         }
         // A conflict here is the fault's own affair.
         let _ = self.stale_vectors().store(scope, &request).await;
+        Ok(())
+    }
+
+    /// The batch as it comes to a store that treats what is there already as the fault has it.
+    async fn over_what_is_there(&self, scope: &Scope, request: &mut StoreRecords) -> Result<()> {
+        if !matches!(self.fault, Fault::KeepsOldRecordTtls | Fault::ForgetsCreatedAt) {
+            return Ok(());
+        }
+        let namespace = request.namespace.clone();
+        for new in &mut request.records {
+            let ids = vec![new.identity()];
+            let get = GetRecords { namespace: namespace.clone(), ids, with_embeddings: true };
+            let Some(old) = self.vectors().get(scope, &get).await?.pop() else { continue };
+            if self.is(Fault::KeepsOldRecordTtls) {
+                let expires = old.expires_at.is_some() && new.ttl.is_none();
+                new.ttl = if expires { Some(memquill_core::MAX_TTL) } else { new.ttl };
+            } else if !new.is_unchanged(&old) {
+                let which = Selection::Ids(get.ids);
+                let delete = DeleteRecords { namespace: namespace.clone(), which };
+                self.vectors().delete(scope, &delete).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hits of a text search as a store ranks them that weighs words otherwise.
+    fn rerank(&self, text: &str, result: &mut SearchResult) {
+        let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        for hit in &mut result.hits {
+            let content: Vec<String> =
+                hit.record.content.split_whitespace().map(str::to_lowercase).collect();
+            let said = content.iter().filter(|word| words.contains(word)).count() as f64;
+            hit.score = if self.is(Fault::IgnoresLengths) {
+                said
+            } else {
+                said / (said + content.len() as f64)
+            };
+        }
+        result.hits.sort_by(|a, b| {
+            b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id))
+        });
+    }
+
+    /// Adds what has no word of the query in common with it.
+    async fn add_the_rest(
+        &self,
+        scope: &Scope,
+        request: &TextSearch,
+        result: &mut SearchResult,
+    ) -> Result<()> {
+        let all = ScanRecords {
+            namespace: request.namespace.clone(),
+            filter: request.filter.clone(),
+            with_embeddings: false,
+            page: PageRequest::first(ALL),
+        };
+        for record in self.vectors().scan(scope, &all).await?.items {
+            if result.hits.iter().all(|hit| hit.record.id != record.id) {
+                result.hits.push(Hit { record, score: 0.0, similarity: None });
+            }
+        }
+        result.hits.truncate(request.limit);
         Ok(())
     }
 
@@ -180,6 +247,9 @@ impl VectorStore for Broken {
             space: self.space(&request.space),
             records: request.records.iter().map(|record| self.record(record)).collect(),
         };
+        let mut request = request;
+        self.over_what_is_there(&scope, &mut request).await?;
+        self.note_stored(&scope, request.records.len()).await;
         let mut stored = self.told(self.vectors().store(&scope, &request).await)?;
         self.store_stale(&scope, &request).await?;
         if self.is(Fault::CallsEverythingUpdated) {
@@ -193,7 +263,11 @@ impl VectorStore for Broken {
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
         let request =
             GetRecords { namespace: self.namespace(&request.namespace), ..request.clone() };
-        self.vectors().get(&self.scope(scope), &request).await
+        let mut found = self.vectors().get(&self.scope(scope), &request).await?;
+        if self.is(Fault::ReadsByIdOrder) {
+            found.sort_by(|a, b| a.id.cmp(&b.id));
+        }
+        Ok(found)
     }
 
     async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
@@ -202,7 +276,14 @@ impl VectorStore for Broken {
             which => which.clone(),
         };
         let request = DeleteRecords { namespace: self.namespace(&request.namespace), which };
-        self.vectors().delete(&self.scope(scope), &request).await
+        let scope = self.scope(scope);
+        let deleted = self.vectors().delete(&scope, &request).await?;
+        let count = CountRecords { namespace: request.namespace.clone(), filter: None };
+        if self.is(Fault::UnbindsWhenEmpty) && self.vectors().count(&scope, &count).await? == 0 {
+            let all = DeleteRecords { which: Selection::Namespace, ..request };
+            self.vectors().delete(&scope, &all).await?;
+        }
+        Ok(deleted)
     }
 
     async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
@@ -218,6 +299,7 @@ impl VectorStore for Broken {
             Fault::IgnoresFilters | Fault::FiltersAfterLimit => request.filter = None,
             Fault::InvertsSimilarity => request.embedding.iter_mut().for_each(|x| *x = -*x),
             Fault::ReversesTies => request.limit = ALL,
+            Fault::IgnoresThresholds => request.min_similarity = None,
             _ => {}
         }
         let mut result = match self.fault {
@@ -241,6 +323,12 @@ impl VectorStore for Broken {
                     hit.similarity =
                         hit.similarity.map(|similarity| f32::midpoint(similarity, 1.0));
                     hit.score = f64::midpoint(hit.score, 1.0);
+                }
+            }
+            Fault::NeverComplete => result.complete = false,
+            Fault::HitsCarryEmbeddings => {
+                for hit in &mut result.hits {
+                    hit.record.embedding = Some(asked.embedding.clone());
                 }
             }
             Fault::ReversesTies => {
@@ -281,10 +369,27 @@ impl VectorStore for Broken {
             result.hits.truncate(asked.limit);
             return Ok(result);
         }
+        if self.is(Fault::WeighsExpiredTexts) {
+            let all = TextSearch { limit: ALL, ..request.clone() };
+            let mut result = self.stale_vectors().search_text(&scope, &all).await?;
+            let live = self.vectors().search_text(&scope, &all).await?.hits;
+            result.hits.retain(|hit| live.iter().any(|live| live.record.id == hit.record.id));
+            result.hits.truncate(asked.limit);
+            return Ok(result);
+        }
         if self.is(Fault::FindsOldTexts) {
             return self.stale_vectors().search_text(&scope, &request).await;
         }
         let mut result = self.told(self.vectors().search_text(&scope, &request).await)?;
+        match self.fault {
+            Fault::WeighsAllWordsAlike | Fault::IgnoresLengths => {
+                self.rerank(&asked.text, &mut result);
+            }
+            Fault::FindsWithoutWords => {
+                self.add_the_rest(&scope, &request, &mut result).await?;
+            }
+            _ => {}
+        }
         if self.is(Fault::ObeysOperators) {
             let without: Vec<&str> =
                 asked.text.split(' ').filter_map(|word| word.strip_prefix('-')).collect();
@@ -296,7 +401,10 @@ impl VectorStore for Broken {
     async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
         let request = ScanRecords {
             namespace: self.namespace(&request.namespace),
-            filter: self.filtered(request.filter.as_ref()),
+            filter: match self.fault {
+                Fault::ScansWithoutFilters => None,
+                _ => self.filtered(request.filter.as_ref()),
+            },
             ..request.clone()
         };
         self.vectors().scan(&self.scope(scope), &request).await
@@ -305,8 +413,14 @@ impl VectorStore for Broken {
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
         let request = CountRecords {
             namespace: self.namespace(&request.namespace),
-            filter: self.filtered(request.filter.as_ref()),
+            filter: match self.fault {
+                Fault::CountsWithoutFilters => None,
+                _ => self.filtered(request.filter.as_ref()),
+            },
         };
+        if !self.reach()? {
+            return Ok(0);
+        }
         self.vectors().count(&self.scope(scope), &request).await
     }
 

@@ -1,5 +1,7 @@
 //! Working memory with faults.
 
+use std::time::Duration;
+
 use memquill_conformance::async_trait;
 use memquill_core::{
     Cursor, Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page,
@@ -25,6 +27,14 @@ impl Broken {
                 put.ttl = before.and_then(|entry| entry.expires_at).map(|_| memquill_core::MAX_TTL);
             }
             Fault::RoundsLargeIntegers => round(&mut put.value),
+            Fault::RoundsTtls => {
+                let whole =
+                    |ttl: Duration| Duration::from_secs(ttl.as_millis().div_ceil(1_000) as u64);
+                put.ttl = put.ttl.map(whole);
+            }
+            Fault::PutsForgetCreatedAt if put.condition == PutCondition::Always => {
+                self.working().delete(scope, &Delete::new(put.key.clone())).await?;
+            }
             Fault::ChecksBeforeItPuts => {
                 let before = self.read(scope, &put.key).await?;
                 let version = before.map(|entry| entry.version);
@@ -76,7 +86,43 @@ impl Broken {
         let mut written = self.working().put(scope, &put).await?;
         self.put_stale(scope, &put).await?;
         written.version = self.renumber(scope, &put.key, began, written.version).await;
+        self.note_stored(scope, 1).await;
         Ok(written)
+    }
+
+    /// Extends the expiry of what was read, as the fault has it.
+    async fn slide(&self, scope: &Scope, entry: &Entry, extend: Duration) -> Result<()> {
+        let same = Put {
+            metadata: entry.metadata.clone(),
+            ..Put::new(entry.key.clone(), entry.value.clone())
+        };
+        let put = match (self.fault, entry.expires_at) {
+            (Fault::SlidesByPutting, Some(_)) => same.with_ttl(memquill_core::MAX_TTL),
+            (Fault::SlidesByPutting, None) => same,
+            (Fault::SlidesTheEternal, None) => same.with_ttl(extend),
+            _ => return Ok(()),
+        };
+        self.working().put(scope, &put).await.map(drop)
+    }
+
+    /// Puts after an increment what the fault leaves of the entry.
+    async fn after_increment(
+        &self,
+        scope: &Scope,
+        before: Option<Entry>,
+        value: i64,
+    ) -> Result<()> {
+        let Some(before) = before else { return Ok(()) };
+        let put = Put::new(before.key, value);
+        let put = match self.fault {
+            Fault::IncrementsClearExpiry => Put { metadata: before.metadata, ..put },
+            Fault::IncrementsDropMetadata if before.expires_at.is_some() => {
+                put.with_ttl(Duration::from_hours(1))
+            }
+            Fault::IncrementsDropMetadata => put,
+            _ => return Ok(()),
+        };
+        self.working().put(scope, &put).await.map(drop)
     }
 }
 
@@ -136,6 +182,9 @@ impl WorkingStore for Broken {
     }
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
+        if !self.reach()? {
+            return Ok(None);
+        }
         let scope = self.scope(scope);
         let mut entry = self.working().get(&scope, request).await?;
         if self.is(Fault::RevivesBySliding)
@@ -157,6 +206,9 @@ impl WorkingStore for Broken {
             self.working().put(&scope, &put.with_ttl(extend)).await?;
             entry = self.read(&scope, &request.key).await?;
         }
+        if let (Some(found), Some(extend)) = (&entry, request.extend) {
+            self.slide(&scope, found, extend).await?;
+        }
         if let Some(entry) = &mut entry {
             entry.version = self.renumber(&scope, &request.key, false, entry.version).await;
         }
@@ -168,7 +220,11 @@ impl WorkingStore for Broken {
         if self.is(Fault::ReturnsExpiredEntries) {
             return self.stale_working().get_many(&scope, request).await;
         }
-        self.working().get_many(&scope, request).await
+        let mut found = self.working().get_many(&scope, request).await?;
+        if self.is(Fault::ReadsManySorted) {
+            found.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        Ok(found)
     }
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
@@ -177,6 +233,10 @@ impl WorkingStore for Broken {
         let request = Delete {
             if_version: request.if_version.map(|version| version.saturating_add(base)),
             ..request.clone()
+        };
+        let request = match self.fault {
+            Fault::DeletesAtAnyVersion => Delete::new(request.key),
+            _ => request,
         };
         self.stale_working().delete(&scope, &Delete::new(request.key.clone())).await?;
         self.told(self.working().delete(&scope, &request).await)
@@ -202,7 +262,14 @@ impl WorkingStore for Broken {
             let items = listed.into_iter().skip(from).take(request.page.limit).collect();
             return Ok(Page { items, next });
         }
-        self.working().list(&scope, request).await
+        if self.is(Fault::ListsExpired) {
+            return self.stale_working().list(&scope, request).await;
+        }
+        let mut listed = self.working().list(&scope, request).await?;
+        if self.is(Fault::ListsDescending) {
+            listed.items.reverse();
+        }
+        Ok(listed)
     }
 
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
@@ -217,7 +284,19 @@ impl WorkingStore for Broken {
             let written = self.working().put(&scope, &Put::new(request.key.clone(), value)).await?;
             return Ok(Incremented { value, written });
         }
-        self.told(self.working().increment(&scope, request).await)
+        let before = self.read(&scope, &request.key).await?;
+        let counted = self.working().increment(&scope, request).await;
+        if let (Fault::WrapsCounters, Err(_), Some(before)) = (self.fault, &counted, &before)
+            && let Some(value) = before.value.as_i64()
+        {
+            let value = value.wrapping_add(request.by);
+            let written = self.working().put(&scope, &Put::new(request.key.clone(), value)).await?;
+            return Ok(Incremented { value, written });
+        }
+        if let Ok(counted) = &counted {
+            self.after_increment(&scope, before, counted.value).await?;
+        }
+        self.told(counted)
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
@@ -240,6 +319,10 @@ impl WorkingStore for Broken {
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
-        self.working().statistics(&self.scope(scope)).await
+        let scope = self.scope(scope);
+        if self.is(Fault::CountsExpiredEntries) {
+            return self.stale_working().statistics(&scope).await;
+        }
+        self.working().statistics(&scope).await
     }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn a_lost_connection_is_unavailable_and_the_next_call_works(ser
     assert_eq!(facts(&error), (ErrorKind::Unavailable, true, false), "nothing was sent: {error}");
     let health = backend.control().health(Duration::from_secs(5)).await;
     assert_eq!(health.status, HealthStatus::Unreachable);
-    gate.mend().await;
+    gate.repair().await;
     put(&backend).await.unwrap();
 }
 

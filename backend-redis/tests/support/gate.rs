@@ -66,7 +66,7 @@ impl Faults for Gate {
         }
     }
 
-    async fn mend(&self) {
+    async fn repair(&self) {
         let mut open = self.open.lock().await;
         if open.is_none() {
             let listener = TcpListener::bind(self.at).await.unwrap();

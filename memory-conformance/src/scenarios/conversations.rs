@@ -1,6 +1,7 @@
 //! Conversations (section C).
 
 mod concurrency;
+mod cost;
 mod numbering;
 mod reading;
 mod restoring;
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         statistics::ALL,
         restoring::ALL,
         concurrency::ALL,
+        cost::ALL,
     ]
     .concat()
 }

@@ -177,14 +177,18 @@ async fn a_refused_request_changes_nothing(test: Test) {
 const SECRET: &str = "CANARY-s3cr3t";
 
 async fn wrong_credentials_are_denied_for_good(test: Test) {
-    let Some(error) = test.store().connect_with_wrong_credentials(SECRET).await else { return };
+    let Some(error) = test.store().connect_with_wrong_credentials(SECRET).await else {
+        test.not_tried("the harness has no credentials to get wrong")
+    };
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
     assert_eq!((error.retry(), error.maybe_applied()), (Retry::Permanent, false));
     assert!(error.hint().is_some(), "{error}");
 }
 
 async fn a_secret_reaches_no_error(test: Test) {
-    let Some(error) = test.store().connect_with_wrong_credentials(SECRET).await else { return };
+    let Some(error) = test.store().connect_with_wrong_credentials(SECRET).await else {
+        test.not_tried("the harness has no credentials to get wrong")
+    };
     let mut told = vec![format!("{error} {error:?} {error:#?}")];
     let mut source = error.source();
     while let Some(cause) = source {
@@ -195,14 +199,16 @@ async fn a_secret_reaches_no_error(test: Test) {
 }
 
 async fn a_store_out_of_reach_is_unavailable_and_may_be_retried(test: Test) {
-    let Some(faults) = test.store().faults() else { return };
+    let Some(faults) = test.store().faults() else {
+        test.not_tried("the harness has no means to cut the store off")
+    };
     let scope = test.scope();
     faults.cut().await;
     let mut errors: Vec<Error> =
         reads(test.backend(), &scope).await.into_iter().filter_map(Result::err).collect();
     errors.extend(test.store().connect().await.err());
     let health = test.backend().control().health(Duration::from_secs(5)).await;
-    faults.mend().await;
+    faults.repair().await;
     assert_eq!(errors.len(), test.backend().facets().len() + 1);
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
@@ -213,24 +219,28 @@ async fn a_store_out_of_reach_is_unavailable_and_may_be_retried(test: Test) {
 }
 
 async fn a_lost_store_is_an_error_and_never_an_empty_answer(test: Test) {
-    let Some(faults) = test.store().faults() else { return };
+    let Some(faults) = test.store().faults() else {
+        test.not_tried("the harness has no means to cut the store off")
+    };
     let scope = test.scope();
     plant(test.backend(), &scope, "alpha").await;
     faults.cut().await;
     let answers = reads(test.backend(), &scope).await;
-    faults.mend().await;
+    faults.repair().await;
     for answer in answers {
         assert!(answer.is_err(), "answered without a store");
     }
 }
 
 async fn a_handle_works_again_when_its_store_is_back(test: Test) {
-    let Some(faults) = test.store().faults() else { return };
+    let Some(faults) = test.store().faults() else {
+        test.not_tried("the harness has no means to cut the store off")
+    };
     let scope = test.scope();
     plant(test.backend(), &scope, "alpha").await;
     faults.cut().await;
     reads(test.backend(), &scope).await;
-    faults.mend().await;
+    faults.repair().await;
     let start = Instant::now();
     loop {
         let answers = reads(test.backend(), &scope).await;

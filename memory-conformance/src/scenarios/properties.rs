@@ -12,7 +12,7 @@ use std::future::Future;
 use memquill_core::{Error, Result, Timestamp};
 use proptest::collection::vec;
 use proptest::strategy::{Just, Strategy};
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use tokio::runtime::Handle;
 
 use crate::scenario::{Scenario, Test};
@@ -40,6 +40,7 @@ async fn holds<S, V, F>(
         failure_persistence: None,
         max_shrink_iters: 300,
         max_shrink_time: 20_000,
+        rng_seed: RngSeed::Fixed(test.random_seed()),
         ..Config::default()
     };
     let test = test.clone();

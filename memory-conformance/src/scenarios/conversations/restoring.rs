@@ -25,6 +25,7 @@ scenarios! {
     c11: a_number_of_another_message_is_a_conflict_that_changes_nothing [Restoring];
     c11: every_difference_is_a_conflict [Restoring];
     c11: a_number_whose_message_is_gone_is_a_conflict [Restoring];
+    c11: an_id_that_outlived_its_message_is_a_conflict [SafeRetry, Restoring];
     c11: an_id_of_another_message_is_a_conflict_that_changes_nothing [Restoring, SafeRetry];
     c11: a_restored_message_is_known_by_its_id [Restoring, SafeRetry];
     c11: no_retention_is_applied_and_a_later_one_reckons_with_all [Restoring, Retention];
@@ -231,6 +232,15 @@ async fn a_number_whose_message_is_gone_is_a_conflict(test: Test) {
     restore(&other, messages(&[1, 3])).await;
     conflict(try_restore(&other, messages(&[2]), 3).await);
     assert_eq!(other.seqs().await, [1, 3]);
+}
+
+async fn an_id_that_outlived_its_message_is_a_conflict(test: Test) {
+    let conversation = Conversation::new(&test);
+    conversation.append(batch_with_ids("x", 2)).await;
+    conversation.clear().await;
+    let twin = stored(3, Message::user("another").with_id("x 0"));
+    conflict(try_restore(&conversation, vec![twin], 3).await);
+    assert_eq!(conversation.read().await, []);
 }
 
 async fn an_id_of_another_message_is_a_conflict_that_changes_nothing(test: Test) {

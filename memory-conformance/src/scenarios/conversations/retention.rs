@@ -3,7 +3,7 @@
 use memquill_core::{Facet, HeuristicCounter, Message, Retention, Role, TokenCounter as _};
 
 use crate::scenario::{Family, Test, scenarios};
-use crate::support::{Conversation, Dice, batch, numbers, weighted};
+use crate::support::{Conversation, batch, numbers, weighted};
 
 scenarios! {
     facet: Some(Facet::Conversations), family: Family::Example;
@@ -210,7 +210,7 @@ async fn trim_of_nothing_removes_nothing(test: Test) {
 }
 
 async fn retention_agrees_with_the_reference_on_random_transcripts(test: Test) {
-    let mut dice = Dice::new(4);
+    let mut dice = fastrand::Rng::with_seed(test.random_seed());
     for _ in 0..6 {
         let conversation = Conversation::new(&test);
         // What the reference keeps: number, role, tokens.
@@ -218,10 +218,10 @@ async fn retention_agrees_with_the_reference_on_random_transcripts(test: Test) {
         let mut last_seq = 0;
         for _ in 0..12 {
             let retention = random_retention(&mut dice);
-            let added: Vec<(Role, u32)> = (0..dice.below(4))
+            let added: Vec<(Role, u32)> = (0..dice.u64(..4))
                 .map(|_| {
-                    let role = dice.pick(&[SYSTEM, USER, Role::Assistant, Role::Tool]);
-                    (role, u32::try_from(dice.below(8)).unwrap())
+                    let roles = [SYSTEM, USER, Role::Assistant, Role::Tool];
+                    (roles[dice.usize(..roles.len())], dice.u32(..8))
                 })
                 .collect();
             let before = model.len();
@@ -248,10 +248,10 @@ async fn retention_agrees_with_the_reference_on_random_transcripts(test: Test) {
     }
 }
 
-fn random_retention(dice: &mut Dice) -> Retention {
-    let max_messages = (dice.below(3) > 0).then(|| 1 + dice.below(8));
-    let max_tokens = (dice.below(3) > 0).then(|| 1 + dice.below(30));
-    Retention { max_messages, max_tokens, keep_system: dice.below(2) == 0 }
+fn random_retention(dice: &mut fastrand::Rng) -> Retention {
+    let max_messages = (dice.u32(..3) > 0).then(|| dice.u64(1..=8));
+    let max_tokens = (dice.u32(..3) > 0).then(|| dice.u64(1..=30));
+    Retention { max_messages, max_tokens, keep_system: dice.bool() }
 }
 
 async fn nothing_is_evicted_without_retention(test: Test) {

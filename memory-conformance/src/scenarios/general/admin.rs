@@ -1,7 +1,7 @@
 //! Administration: migration, the listing of users, purging of records (G13, W8).
 
 use memquill_core::{
-    Backend, CountRecords, ErrorKind, Feature, NewRecord, PageRequest, Result, Scope,
+    Backend, CountRecords, ErrorKind, Feature, NewRecord, PageRequest, Put, Result, Scope,
 };
 
 use super::traces::{look, plant, reads, record, records};
@@ -19,6 +19,7 @@ scenarios! {
     g11: the_listing_of_users_holds_each_once;
     w8: a_purge_removes_expired_records_and_no_others;
     w8: a_purge_may_run_any_number_of_times_at_once;
+    w8: a_purge_frees_what_it_removes;
 }
 
 async fn a_second_migration_applies_nothing(test: Test) {
@@ -66,14 +67,16 @@ async fn is_a_config_error(test: &Test, connected: Result<Backend>) {
 }
 
 async fn a_store_that_was_never_migrated_says_what_to_run(test: Test) {
-    if let Some(connected) = test.store().connect_to_unmigrated().await {
-        is_a_config_error(&test, connected).await;
+    match test.store().connect_to_unmigrated().await {
+        Some(connected) => is_a_config_error(&test, connected).await,
+        None => test.not_tried("the harness has no store that was never migrated"),
     }
 }
 
 async fn a_store_newer_than_the_driver_is_a_config_error(test: Test) {
-    if let Some(connected) = test.store().connect_to_newer().await {
-        is_a_config_error(&test, connected).await;
+    match test.store().connect_to_newer().await {
+        Some(connected) => is_a_config_error(&test, connected).await,
+        None => test.not_tried("the harness has no store of a newer schema"),
     }
 }
 
@@ -151,4 +154,28 @@ async fn a_purge_may_run_any_number_of_times_at_once(test: Test) {
     together(admins.into_iter().map(|admin| async move { admin.purge_expired().await.unwrap() }))
         .await;
     assert_eq!(look(test.backend(), &scope, "alpha").await, seen);
+}
+
+async fn a_purge_frees_what_it_removes(test: Test) {
+    let _alone = PURGING.lock().await;
+    let (admin, scope) = (test.admin().await, test.scope());
+    let held = || test.store().held(scope.user());
+    let Some(before) = held().await else {
+        test.not_tried("the harness has no means to look at what the store's medium holds")
+    };
+    if let Ok(vectors) = test.backend().vectors()
+        && test.has(Feature::RecordExpiry)
+    {
+        let batch = (0..20).map(|n| NewRecord { ttl: Some(SHORT), ..record(&n.to_string(), "x") });
+        vectors.store(&scope, &records(batch.collect())).await.unwrap();
+    }
+    if let Ok(working) = test.backend().working() {
+        for n in 0..20 {
+            let put = Put::new(n.to_string(), n).with_ttl(SHORT);
+            working.put(&scope, &put).await.unwrap();
+        }
+    }
+    test.pass(AFTER_SHORT).await;
+    admin.purge_expired().await.unwrap();
+    assert_eq!(held().await, Some(before), "records and entries held before and after");
 }

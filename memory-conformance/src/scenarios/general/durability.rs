@@ -1,6 +1,6 @@
 //! Acknowledged writes (G6).
 
-use memquill_core::Scope;
+use memquill_core::{Durability, Scope};
 
 use super::traces::{look, plant, uproot};
 use crate::scenario::{Family, Test, scenarios};
@@ -10,6 +10,7 @@ scenarios! {
     g6: an_acknowledged_write_is_seen_over_every_connection_at_once;
     g6: an_acknowledged_delete_is_seen_over_every_connection_at_once;
     g6: what_was_written_outlives_its_connection;
+    g6: what_was_acknowledged_is_there_after_a_crash_where_that_is_claimed;
 }
 
 async fn an_acknowledged_write_is_seen_over_every_connection_at_once(test: Test) {
@@ -52,4 +53,20 @@ async fn what_was_written_outlives_its_connection(test: Test) {
     for (scope, seen) in scopes.iter().zip(seen) {
         assert_eq!(look(&connection, scope, "alpha").await, seen);
     }
+}
+
+async fn what_was_acknowledged_is_there_after_a_crash_where_that_is_claimed(test: Test) {
+    if test.backend().capabilities().durability == Durability::Process {
+        test.not_tried("the store claims to keep nothing beyond its process");
+    }
+    let scope = test.scope();
+    for label in ["alpha", "beta"] {
+        plant(test.backend(), &scope, label).await;
+    }
+    let seen = look(test.backend(), &scope, "beta").await;
+    let Some(found) = test.store().after_crash().await else {
+        test.not_tried("the harness has no means to crash the store")
+    };
+    let found = found.expect("the store opens after a crash");
+    assert_eq!(look(&found, &scope, "beta").await, seen);
 }

@@ -15,6 +15,7 @@ scenarios! {
     v11: an_expired_record_is_not_found_by_its_words [RecordExpiry, TextSearch];
     v11: an_expired_record_takes_no_place_in_the_top_k [RecordExpiry];
     v11: an_expired_record_does_not_weigh_on_relevance [RecordExpiry, TextSearch];
+    v11: an_expired_record_does_not_weigh_on_the_mean_length [RecordExpiry, TextSearch];
     v11: an_expired_record_is_not_counted_or_listed [RecordExpiry];
     v11: an_expired_record_is_not_deleted_or_erased [RecordExpiry];
     v11: an_expired_record_stored_again_is_inserted [RecordExpiry];
@@ -84,6 +85,19 @@ async fn an_expired_record_does_not_weigh_on_relevance(test: Test) {
     test.pass(SHORT).await;
     let found = notes.found("apple quince").await;
     assert_eq!((found[0].as_str(), found.len()), ("rare", 11));
+}
+
+async fn an_expired_record_does_not_weigh_on_the_mean_length(test: Test) {
+    let notes = Namespace::new(&test);
+    // Against the mean length of the two, "short" says "quince" more densely; among long texts the
+    // lengths of both would be nothing, and "long" says it twice.
+    let long = "plum ".repeat(400);
+    let flood = (0..50).map(|n| passing(text(&format!("{n}"), &long)));
+    notes.store(flood.collect()).await;
+    let twice = "quince quince fig fig fig fig fig fig fig fig fig fig";
+    notes.store(vec![text("short", "quince fig"), text("long", twice)]).await;
+    test.pass(SHORT).await;
+    assert_eq!(notes.found("quince").await, ["short", "long"]);
 }
 
 async fn an_expired_record_is_not_counted_or_listed(test: Test) {

@@ -155,6 +155,7 @@ async fn identical_repeats_in_a_batch_are_stored_once(test: Test) {
     let ids: Vec<_> = stored.iter().map(|record| record.id.as_str()).collect();
     assert_eq!(ids, ["a", "b", "a"]);
     assert_eq!(stored[0].outcome, Outcome::Inserted);
+    assert_eq!(stored[2], stored[0]);
     assert_eq!(notes.count(None).await, 2);
     let unnamed = || NewRecord::new("a paragraph", Y.into());
     let stored = notes.store(vec![unnamed(), unnamed(), unnamed()]).await;

@@ -23,8 +23,8 @@ scenarios! {
 async fn records_are_read_in_the_order_asked_for(test: Test) {
     let notes = Namespace::new(&test);
     notes.store(["a", "b", "c"].map(|id| record(id, X)).into()).await;
-    let read = notes.get(&["c", "missing", "a", "A", "b"]).await;
-    assert_eq!(read.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["c", "a", "b"]);
+    let read = notes.get(&["c", "missing", "a", "A", "b", "a"]).await;
+    assert_eq!(read.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["c", "a", "b", "a"]);
     assert_eq!(notes.get(&["missing"]).await, []);
 }
 
