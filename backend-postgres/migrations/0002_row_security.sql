@@ -13,29 +13,32 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- States who the rest of the transaction works for, and steps down to a role that row level
--- security binds, where the connection's own is not one. Every function calls it first; plpgsql
--- runs its statements in order, and if it did not, there would be no row.
+-- security binds, where the connection's own is not one. Every function does so first: in its first
+-- statement, or by declaring a constant, and then before its first statement. It is an expression
+-- that Postgres puts in place of the call.
 --
 -- Everything is reached through an index that starts with the user, so sequential scans are off:
 -- a session keeps the plans that it made, and one made while a table was small must not become
 -- slow as it grows. For the same reason joins with what a caller gives are LATERAL with a LIMIT,
 -- which leaves the planner one order to do them in. Compiling a plan would cost more than it gains.
-CREATE FUNCTION {schema}.identify(p_user text, p_role text) RETURNS void
+-- Plans are kept: Postgres compares the cost of a plan for any arguments with that of new ones for
+-- these, and takes arrays for longer than they are, so that it would plan every call.
+CREATE FUNCTION {schema}.identity(p_user text, p_role text) RETURNS text
+LANGUAGE sql VOLATILE AS $$
+    SELECT concat(
+        CASE WHEN p_role IS NOT NULL THEN set_config('role', p_role, true) END,
+        set_config('request.jwt.claims',
+            json_build_object('sub', p_user, 'role', current_user)::text, true),
+        set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+        set_config('plan_cache_mode', 'force_generic_plan', true))
+$$;
+
+-- States, for one transaction, that the owner administers: its policy lets it see all rows.
+CREATE FUNCTION {schema}.administer() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_role IS NOT NULL THEN
-        PERFORM set_config('role', p_role, true);
-    END IF;
-    PERFORM set_config('request.jwt.claims',
-        json_build_object('sub', p_user, 'role', current_user)::text, true);
-    PERFORM set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true);
+    PERFORM set_config('memquill.administration', 'on', true);
 END $$;
-
--- The store's clock, in whole milliseconds (G8).
-CREATE FUNCTION {schema}.now_ms() RETURNS timestamptz
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-    SELECT date_trunc('milliseconds', clock_timestamp())
-$$;
 
 -- The second policy is the owner's, who is bound too (FORCE): the administration handle says for
 -- one transaction that it administers. It is a policy of that role alone, so that it costs the

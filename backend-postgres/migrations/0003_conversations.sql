@@ -1,9 +1,24 @@
 -- Conversations: one function per operation, so that each is one statement to the client, and the
--- identity ends with it.
+-- identity ends with it. What a call costs beyond its statements is mostly the number of them, so the
+-- hot functions have few.
+
+-- A message as it is read. Of a named type, since Postgres makes up an unnamed one with every call.
+CREATE TYPE {schema}.read_message AS (
+    total bigint, seq bigint, created_at timestamptz, message_id text, role text, content text,
+    name text, tool_calls text, tool_call_id text, metadata text, token_count bigint
+);
+
+-- How many messages a conversation holds.
+CREATE FUNCTION {schema}.messages_held(head {schema}.conversations) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT head.system_count + head.user_count + head.assistant_count + head.tool_count
+$$;
 
 -- Evicts by retention (C4) and brings the head up to date; the caller has locked the head and
 -- writes it back. Messages held are, of system messages and of others alike, the newest ever
 -- appended; so the totals ever minus a message's running totals are what is held from it on.
+-- Numbers that no message was ever given (C11) are left out of these totals; and the newest message
+-- may have a lower number than the last that was given.
 CREATE FUNCTION {schema}.evict(
     head {schema}.conversations, p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean
 ) RETURNS {schema}.conversations
@@ -14,7 +29,9 @@ DECLARE
     room_messages bigint := greatest(p_max_messages - pinned_count, 0);
     room_tokens bigint := greatest(p_max_tokens - pinned_tokens, 0);
     others bigint := head.user_count + head.assistant_count + head.tool_count;
+    ever_others bigint := head.last_seq - head.ever_system_count - head.ever_missing;
     start bigint := CASE WHEN p_keep_system THEN head.others_from ELSE head.first_seq END;
+    newest bigint;
     cut bigint;
     gone record;
 BEGIN
@@ -24,11 +41,19 @@ BEGIN
         RETURN head;
     END IF;
 
+    SELECT m.seq INTO newest
+    FROM {schema}.conversation_buffers AS m
+    WHERE m.user_id = head.user_id AND m.node_id = head.node_id
+        AND m.conversation_id = head.conversation_id
+    ORDER BY m.seq DESC
+    LIMIT 1;
+
     -- The first message that stays. The newest always does, even alone over the limit.
     SELECT m.seq INTO cut
     FROM {schema}.conversation_buffers AS m
     CROSS JOIN LATERAL (SELECT
-        least(others, head.last_seq - head.ever_system_count - (m.seq - 1 - m.system_count_before)) AS messages,
+        least(others, ever_others - (m.seq - 1 - m.system_count_before
+            - coalesce(m.missing_before, head.ever_missing))) AS messages,
         least(head.other_tokens, head.ever_other_tokens - m.other_tokens_before) AS tokens,
         CASE WHEN p_keep_system THEN 0 ELSE head.ever_system_count - m.system_count_before END AS system_messages,
         CASE WHEN p_keep_system THEN 0 ELSE head.ever_system_tokens - m.system_tokens_before END AS system_tokens
@@ -37,7 +62,7 @@ BEGIN
         AND m.conversation_id = head.conversation_id
         AND m.seq >= start
         AND NOT (p_keep_system AND m.role = 'system')
-        AND (m.seq = head.last_seq
+        AND (m.seq = newest
             OR (from_here.messages + from_here.system_messages <= room_messages
                 AND from_here.tokens + from_here.system_tokens <= room_tokens))
     ORDER BY m.seq
@@ -90,144 +115,6 @@ BEGIN
     RETURN head;
 END $$;
 
--- How many messages a conversation holds.
-CREATE FUNCTION {schema}.messages_held(head {schema}.conversations) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT head.system_count + head.user_count + head.assistant_count + head.tool_count
-$$;
-
--- Adds messages, given column by column, and applies retention where `p_max_messages` is given.
--- `outcome` is stored, replayed, partly_known (`detail`: how many) or another_body (`detail`: the
--- id). Stored messages are numbered from `seqs[1]` on, at `times[1]`.
-CREATE FUNCTION {schema}.append(
-    p_user text, p_role text, p_node text, p_conversation text,
-    p_ids text[], p_digests text[], p_roles text[], p_contents text[], p_names text[],
-    p_tool_calls text[], p_tool_call_ids text[], p_metadata text[],
-    p_token_counts bigint[], p_tokens bigint[],
-    p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean,
-    OUT outcome text, OUT detail text, OUT seqs bigint[], OUT times timestamptz[],
-    OUT evicted bigint, OUT message_count bigint, OUT token_count bigint
-) LANGUAGE plpgsql AS $$
-DECLARE
-    head {schema}.conversations;
-    batch record;
-    known record;
-    now timestamptz;
-BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
-    LOOP
-        SELECT c.* INTO head
-        FROM {schema}.conversations AS c
-        WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
-        FOR UPDATE;
-        EXIT WHEN FOUND;
-        INSERT INTO {schema}.conversations (user_id, node_id, conversation_id)
-        VALUES (p_user, p_node, p_conversation)
-        ON CONFLICT DO NOTHING;
-    END LOOP;
-    outcome := 'stored';
-    evicted := 0;
-
-    IF cardinality(array_remove(p_ids, NULL)) > 0 THEN
-        SELECT count(*) AS ids,
-            min(g.id) FILTER (WHERE i.digest <> decode(g.digest, 'hex')) AS another,
-            array_agg(i.seq ORDER BY g.at) AS seqs,
-            array_agg(i.created_at ORDER BY g.at) AS times
-        INTO known
-        FROM unnest(p_ids, p_digests) WITH ORDINALITY AS g (id, digest, at)
-        CROSS JOIN LATERAL (
-            SELECT m.*
-            FROM {schema}.message_ids AS m
-            WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
-                AND m.message_id = g.id
-            LIMIT 1
-        ) AS i;
-        IF known.ids = cardinality(p_roles) AND known.another IS NULL THEN
-            outcome := 'replayed';
-            seqs := known.seqs;
-            times := known.times;
-        ELSIF known.ids = cardinality(p_roles) THEN
-            outcome := 'another_body';
-            detail := known.another;
-        ELSIF known.ids > 0 THEN
-            outcome := 'partly_known';
-            detail := known.ids;
-        END IF;
-    END IF;
-
-    IF outcome = 'stored' THEN
-        now := {schema}.now_ms();
-        WITH given AS (
-            SELECT g.*,
-                head.ever_system_count + coalesce(count(*) FILTER (WHERE g.role = 'system')
-                    OVER earlier, 0) AS system_count_before,
-                head.ever_system_tokens + coalesce(sum(g.tokens) FILTER (WHERE g.role = 'system')
-                    OVER earlier, 0) AS system_tokens_before,
-                head.ever_other_tokens + coalesce(sum(g.tokens) FILTER (WHERE g.role <> 'system')
-                    OVER earlier, 0) AS other_tokens_before
-            FROM unnest(p_ids, p_roles, p_contents, p_names, p_tool_calls, p_tool_call_ids,
-                    p_metadata, p_token_counts, p_tokens)
-                WITH ORDINALITY AS g (id, role, content, name, tool_calls, tool_call_id,
-                    metadata, token_count, tokens, at)
-            WINDOW earlier AS (ORDER BY g.at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-        ), inserted AS (
-            INSERT INTO {schema}.conversation_buffers (
-                user_id, node_id, conversation_id, seq, created_at, message_id, role, content,
-                name, tool_calls, tool_call_id, metadata, token_count, tokens,
-                system_count_before, system_tokens_before, other_tokens_before)
-            SELECT p_user, p_node, p_conversation, head.last_seq + given.at, now, given.id,
-                given.role, given.content, given.name, given.tool_calls::json,
-                given.tool_call_id, given.metadata::json, given.token_count, given.tokens,
-                given.system_count_before, given.system_tokens_before, given.other_tokens_before
-            FROM given
-        )
-        SELECT count(*) AS messages,
-            count(*) FILTER (WHERE role = 'system') AS system,
-            count(*) FILTER (WHERE role = 'user') AS "user",
-            count(*) FILTER (WHERE role = 'assistant') AS assistant,
-            count(*) FILTER (WHERE role = 'tool') AS tool,
-            coalesce(sum(tokens) FILTER (WHERE role = 'system'), 0)::bigint AS system_tokens,
-            coalesce(sum(tokens) FILTER (WHERE role <> 'system'), 0)::bigint AS other_tokens
-        INTO batch
-        FROM given;
-
-        IF cardinality(array_remove(p_ids, NULL)) > 0 THEN
-            INSERT INTO {schema}.message_ids (
-                user_id, node_id, conversation_id, message_id, seq, created_at, digest)
-            SELECT p_user, p_node, p_conversation, g.id, head.last_seq + g.at, now,
-                decode(g.digest, 'hex')
-            FROM unnest(p_ids, p_digests) WITH ORDINALITY AS g (id, digest, at)
-            WHERE g.id IS NOT NULL;
-        END IF;
-
-        seqs := ARRAY[head.last_seq + 1];
-        times := ARRAY[now];
-        IF head.user_count + head.assistant_count + head.tool_count = 0 THEN
-            head.others_from := head.last_seq + 1;
-        END IF;
-        head.first_seq := coalesce(head.first_seq, head.last_seq + 1);
-        head.last_seq := head.last_seq + batch.messages;
-        head.system_count := head.system_count + batch.system;
-        head.user_count := head.user_count + batch."user";
-        head.assistant_count := head.assistant_count + batch.assistant;
-        head.tool_count := head.tool_count + batch.tool;
-        head.system_tokens := head.system_tokens + batch.system_tokens;
-        head.other_tokens := head.other_tokens + batch.other_tokens;
-        head.ever_system_count := head.ever_system_count + batch.system;
-        head.ever_system_tokens := head.ever_system_tokens + batch.system_tokens;
-        head.ever_other_tokens := head.ever_other_tokens + batch.other_tokens;
-        IF p_max_messages IS NOT NULL THEN
-            evicted := {schema}.messages_held(head);
-            head := {schema}.evict(head, p_max_messages, p_max_tokens, p_keep_system);
-            evicted := evicted - {schema}.messages_held(head);
-        END IF;
-        PERFORM {schema}.write_head(head);
-    END IF;
-
-    message_count := {schema}.messages_held(head);
-    token_count := head.system_tokens + head.other_tokens;
-END $$;
-
 -- Writes back a head that the caller has locked.
 CREATE FUNCTION {schema}.write_head(head {schema}.conversations) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -249,37 +136,170 @@ BEGIN
         AND c.conversation_id = head.conversation_id;
 END $$;
 
--- The newest messages that match, newest first; one row without a message where none does.
-CREATE FUNCTION {schema}.read_messages(
+-- Adds messages, given column by column, a column of nothing as null; and applies retention where
+-- `p_max_messages` is given. What the client knows already is not computed here: how many system
+-- messages, and tokens of system messages and of others, the batch has before each message; and
+-- `p_totals`, its messages of system, user, assistant and tool, and its tokens of system messages and
+-- of others. `outcome` is stored, replayed, partly_known (`detail`: how many) or another_body
+-- (`detail`: the id). Stored messages are numbered from `seqs[1]` on, at `times[1]`.
+CREATE FUNCTION {schema}.append_messages(
+    p_user text, p_role text, p_node text, p_conversation text,
+    p_ids text[], p_digests text[], p_roles text[], p_contents text[], p_names text[],
+    p_tool_calls text[], p_tool_call_ids text[], p_metadata text[],
+    p_token_counts bigint[], p_tokens bigint[],
+    p_system_counts bigint[], p_system_tokens bigint[], p_other_tokens bigint[], p_totals bigint[],
+    p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean,
+    OUT outcome text, OUT detail text, OUT seqs bigint[], OUT times timestamptz[],
+    OUT evicted bigint, OUT message_count bigint, OUT token_count bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    identity CONSTANT text := {schema}.identity(p_user, p_role);
+    messages CONSTANT integer := cardinality(p_roles);
+    head {schema}.conversations;
+    is_there boolean := true;
+    known record;
+    now timestamptz;
+BEGIN
+    evicted := 0;
+    LOOP
+        -- What ids are known is asked under the lock alone.
+        IF p_ids IS NOT NULL THEN
+            SELECT c.* INTO head
+            FROM {schema}.conversations AS c
+            WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
+            FOR UPDATE;
+            is_there := FOUND;
+        END IF;
+        IF p_ids IS NOT NULL AND is_there THEN
+            SELECT count(*) AS ids,
+                min(p_ids[at]) FILTER (WHERE i.digest <> decode(p_digests[at], 'hex')) AS another,
+                array_agg(i.seq ORDER BY at) AS seqs,
+                array_agg(i.created_at ORDER BY at) AS times
+            INTO known
+            FROM generate_series(1, messages) AS at
+            CROSS JOIN LATERAL (
+                SELECT m.*
+                FROM {schema}.message_ids AS m
+                WHERE m.user_id = p_user AND m.node_id = p_node
+                    AND m.conversation_id = p_conversation AND m.message_id = p_ids[at]
+                LIMIT 1
+            ) AS i;
+            IF known.ids > 0 THEN
+                CASE
+                    WHEN known.ids < messages THEN
+                        outcome := 'partly_known';
+                        detail := known.ids;
+                    WHEN known.another IS NOT NULL THEN
+                        outcome := 'another_body';
+                        detail := known.another;
+                    ELSE
+                        outcome := 'replayed';
+                        seqs := known.seqs;
+                        times := known.times;
+                END CASE;
+                message_count := {schema}.messages_held(head);
+                token_count := head.system_tokens + head.other_tokens;
+                RETURN;
+            END IF;
+        END IF;
+        IF is_there THEN
+            UPDATE {schema}.conversations AS c
+            SET last_seq = c.last_seq + messages,
+                first_seq = coalesce(c.first_seq, c.last_seq + 1),
+                others_from = CASE WHEN c.user_count + c.assistant_count + c.tool_count = 0
+                    THEN c.last_seq + 1 ELSE c.others_from END,
+                system_count = c.system_count + p_totals[1],
+                user_count = c.user_count + p_totals[2],
+                assistant_count = c.assistant_count + p_totals[3],
+                tool_count = c.tool_count + p_totals[4],
+                system_tokens = c.system_tokens + p_totals[5],
+                other_tokens = c.other_tokens + p_totals[6],
+                ever_system_count = c.ever_system_count + p_totals[1],
+                ever_system_tokens = c.ever_system_tokens + p_totals[5],
+                ever_other_tokens = c.ever_other_tokens + p_totals[6]
+            WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
+            RETURNING c.* INTO head;
+            EXIT WHEN FOUND;
+        END IF;
+        INSERT INTO {schema}.conversations (user_id, node_id, conversation_id)
+        VALUES (p_user, p_node, p_conversation)
+        ON CONFLICT DO NOTHING;
+    END LOOP;
+    outcome := 'stored';
+    now := {schema}.now_ms();
+    seqs := ARRAY[head.last_seq - messages + 1];
+    times := ARRAY[now];
+    -- By their places: an array in a variable is read at any place alike, and not copied first.
+    INSERT INTO {schema}.conversation_buffers (
+        user_id, node_id, conversation_id, seq, created_at, message_id, role, content, name,
+        tool_calls, tool_call_id, metadata, token_count, tokens, system_count_before,
+        system_tokens_before, other_tokens_before)
+    SELECT p_user, p_node, p_conversation, head.last_seq - messages + at, now, p_ids[at],
+        p_roles[at], p_contents[at], p_names[at], p_tool_calls[at]::json, p_tool_call_ids[at],
+        p_metadata[at]::json, p_token_counts[at], p_tokens[at],
+        head.ever_system_count - p_totals[1] + p_system_counts[at],
+        head.ever_system_tokens - p_totals[5] + p_system_tokens[at],
+        head.ever_other_tokens - p_totals[6] + p_other_tokens[at]
+    FROM generate_series(1, messages) AS at;
+    IF p_ids IS NOT NULL THEN
+        INSERT INTO {schema}.message_ids (
+            user_id, node_id, conversation_id, message_id, seq, created_at, digest)
+        SELECT p_user, p_node, p_conversation, p_ids[at], head.last_seq - messages + at, now,
+            decode(p_digests[at], 'hex')
+        FROM generate_series(1, messages) AS at
+        WHERE p_ids[at] IS NOT NULL;
+    END IF;
+    IF p_max_messages IS NOT NULL THEN
+        evicted := {schema}.messages_held(head);
+        head := {schema}.evict(head, p_max_messages, p_max_tokens, p_keep_system);
+        evicted := evicted - {schema}.messages_held(head);
+        IF evicted > 0 THEN
+            PERFORM {schema}.write_head(head);
+        END IF;
+    END IF;
+    message_count := {schema}.messages_held(head);
+    token_count := head.system_tokens + head.other_tokens;
+END $$;
+
+-- The newest messages that match, newest first; one row without a message where none does. STABLE,
+-- it reads the head and the messages as they were when it began.
+CREATE FUNCTION {schema}.newest_messages(
     p_user text, p_role text, p_node text, p_conversation text,
     p_limit bigint, p_roles text[], p_after bigint, p_before bigint,
     p_since timestamptz, p_until timestamptz
-) RETURNS TABLE (
-    total bigint, seq bigint, created_at timestamptz, message_id text, role text, content text,
-    name text, tool_calls text, tool_call_id text, metadata text, token_count bigint
-) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
+) RETURNS SETOF {schema}.read_message
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    identity CONSTANT text := {schema}.identity(p_user, p_role);
+    any_message CONSTANT boolean := p_roles IS NULL AND p_since IS NULL AND p_until IS NULL;
+    total bigint;
+    none {schema}.read_message;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
-    RETURN QUERY
-    SELECT {schema}.messages_held(c),
-        m.seq, m.created_at, m.message_id, m.role, m.content, m.name, m.tool_calls::text,
-        m.tool_call_id, m.metadata::text, m.token_count
+    SELECT {schema}.messages_held(c) INTO total
     FROM {schema}.conversations AS c
-    LEFT JOIN LATERAL (
-        SELECT b.*
-        FROM {schema}.conversation_buffers AS b
-        WHERE b.user_id = p_user AND b.node_id = p_node AND b.conversation_id = p_conversation
-            AND b.seq > p_after AND b.seq < p_before
-            AND (p_roles IS NULL OR b.role = ANY (p_roles))
-            AND (p_since IS NULL OR b.created_at >= p_since)
-            AND (p_until IS NULL OR b.created_at < p_until)
-        ORDER BY b.seq DESC
-        LIMIT p_limit
-    ) AS m ON true
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT total, m.seq, m.created_at, m.message_id, m.role, m.content, m.name,
+        m.tool_calls::text, m.tool_call_id, m.metadata::text, m.token_count
+    FROM {schema}.conversation_buffers AS m
+    WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
+        AND m.seq > p_after AND m.seq < p_before
+        AND (any_message
+            OR ((p_roles IS NULL OR m.role = ANY (p_roles))
+                AND (p_since IS NULL OR m.created_at >= p_since)
+                AND (p_until IS NULL OR m.created_at < p_until)))
+    ORDER BY m.seq DESC
+    LIMIT p_limit;
+    IF NOT FOUND THEN
+        none.total := total;
+        RETURN NEXT none;
+    END IF;
 END $$;
 
+-- Applies retention (C4) without appending.
 CREATE FUNCTION {schema}.trim_conversation(
     p_user text, p_role text, p_node text, p_conversation text,
     p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean,
@@ -288,7 +308,7 @@ CREATE FUNCTION {schema}.trim_conversation(
 DECLARE
     head {schema}.conversations;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     SELECT c.* INTO head
     FROM {schema}.conversations AS c
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
@@ -302,6 +322,7 @@ BEGIN
     END IF;
 END $$;
 
+-- Removes the messages of a conversation (C9). Its numbering goes on, and ids stay known (C3).
 CREATE FUNCTION {schema}.clear_conversation(
     p_user text, p_role text, p_node text, p_conversation text,
     OUT cleared bigint
@@ -309,7 +330,7 @@ CREATE FUNCTION {schema}.clear_conversation(
 DECLARE
     head {schema}.conversations;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     SELECT c.* INTO head
     FROM {schema}.conversations AS c
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
@@ -333,9 +354,10 @@ BEGIN
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;
 END $$;
 
--- Conversations in figures: one of them, or a page of those behind `p_behind`.
-CREATE FUNCTION {schema}.conversation_figures(
-    p_user text, p_role text, p_node text, p_conversation text, p_behind text, p_limit bigint
+-- Statistics of conversations: of one of them, or of a page of those after `p_after`. The newest
+-- message may have a lower number than the last that was given (C11).
+CREATE FUNCTION {schema}.conversation_statistics(
+    p_user text, p_role text, p_node text, p_conversation text, p_after text, p_limit bigint
 ) RETURNS TABLE (
     conversation_id text, last_seq bigint, system_count bigint, user_count bigint,
     assistant_count bigint, tool_count bigint, token_count bigint,
@@ -343,7 +365,7 @@ CREATE FUNCTION {schema}.conversation_figures(
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     RETURN QUERY
     SELECT c.conversation_id, c.last_seq, c.system_count, c.user_count, c.assistant_count,
         c.tool_count, c.system_tokens + c.other_tokens, first.created_at, last.created_at
@@ -359,12 +381,144 @@ BEGIN
         SELECT m.created_at
         FROM {schema}.conversation_buffers AS m
         WHERE m.user_id = p_user AND m.node_id = p_node
-            AND m.conversation_id = c.conversation_id AND m.seq = c.last_seq
+            AND m.conversation_id = c.conversation_id
+        ORDER BY m.seq DESC
         LIMIT 1
     ) AS last ON true
     WHERE c.user_id = p_user AND c.node_id = p_node
         AND (p_conversation IS NULL OR c.conversation_id = p_conversation)
-        AND c.conversation_id > p_behind
+        AND c.conversation_id > p_after
     ORDER BY c.conversation_id
     LIMIT p_limit;
+END $$;
+
+-- Puts messages back, given column by column, ascending by number; a column of nothing is null.
+-- `number_taken` is a number that was given to another message, `id_taken` an id that another
+-- message has; then nothing is changed.
+CREATE FUNCTION {schema}.restore_messages(
+    p_user text, p_role text, p_node text, p_conversation text, p_last_seq bigint,
+    p_seqs bigint[], p_times timestamptz[],
+    p_ids text[], p_digests text[], p_roles text[], p_contents text[], p_names text[],
+    p_tool_calls text[], p_tool_call_ids text[], p_metadata text[],
+    p_token_counts bigint[], p_tokens bigint[],
+    OUT written bigint, OUT number_taken bigint, OUT id_taken text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    head {schema}.conversations;
+    messages integer := cardinality(p_seqs);
+    known integer;
+    skipped bigint;
+    change record;
+BEGIN
+    PERFORM {schema}.identity(p_user, p_role);
+    LOOP
+        SELECT c.* INTO head
+        FROM {schema}.conversations AS c
+        WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
+        FOR UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO {schema}.conversations (user_id, node_id, conversation_id)
+        VALUES (p_user, p_node, p_conversation)
+        ON CONFLICT DO NOTHING;
+    END LOOP;
+
+    SELECT count(*) INTO known FROM unnest(p_seqs) AS seq WHERE seq <= head.last_seq;
+    SELECT min(p_seqs[at]) INTO number_taken
+    FROM generate_series(1, known) AS at
+    LEFT JOIN LATERAL (
+        SELECT true AS is_identical
+        FROM {schema}.conversation_buffers AS m
+        WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
+            AND m.seq = p_seqs[at]
+            AND m.created_at = p_times[at]
+            AND m.message_id IS NOT DISTINCT FROM p_ids[at]
+            AND m.role = p_roles[at]
+            AND m.content IS NOT DISTINCT FROM p_contents[at]
+            AND m.name IS NOT DISTINCT FROM p_names[at]
+            AND {schema}.same_json(m.tool_calls, p_tool_calls[at]::json)
+            AND m.tool_call_id IS NOT DISTINCT FROM p_tool_call_ids[at]
+            AND {schema}.same_json(m.metadata, p_metadata[at]::json)
+            AND m.token_count IS NOT DISTINCT FROM p_token_counts[at]
+        LIMIT 1
+    ) AS held ON true
+    WHERE held.is_identical IS NULL;
+    IF number_taken IS NOT NULL THEN
+        RETURN;
+    END IF;
+    SELECT p_ids[at] INTO id_taken
+    FROM generate_series(known + 1, messages) AS at
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM {schema}.message_ids AS m
+        WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
+            AND m.message_id = p_ids[at]
+        LIMIT 1
+    ) AS other
+    ORDER BY at
+    LIMIT 1;
+    IF id_taken IS NOT NULL THEN
+        RETURN;
+    END IF;
+
+    written := messages - known;
+    skipped := greatest(p_last_seq - head.last_seq, 0) - written;
+    IF skipped > 0 THEN
+        -- What is held comes before what is skipped now.
+        UPDATE {schema}.conversation_buffers AS m SET missing_before = head.ever_missing
+        WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
+            AND m.missing_before IS NULL;
+    END IF;
+    WITH given AS (
+        SELECT at, p_seqs[at] AS seq, p_roles[at] AS role, p_tokens[at] AS tokens
+        FROM generate_series(known + 1, messages) AS at
+    ), inserted AS (
+        INSERT INTO {schema}.conversation_buffers (
+            user_id, node_id, conversation_id, seq, created_at, message_id, role, content, name,
+            tool_calls, tool_call_id, metadata, token_count, tokens, system_count_before,
+            system_tokens_before, other_tokens_before, missing_before)
+        SELECT p_user, p_node, p_conversation, g.seq, p_times[g.at], p_ids[g.at], g.role,
+            p_contents[g.at], p_names[g.at], p_tool_calls[g.at]::json, p_tool_call_ids[g.at],
+            p_metadata[g.at]::json, p_token_counts[g.at], g.tokens,
+            head.ever_system_count + coalesce(count(*) FILTER (WHERE g.role = 'system')
+                OVER earlier, 0),
+            head.ever_system_tokens + coalesce(sum(g.tokens) FILTER (WHERE g.role = 'system')
+                OVER earlier, 0),
+            head.ever_other_tokens + coalesce(sum(g.tokens) FILTER (WHERE g.role <> 'system')
+                OVER earlier, 0),
+            head.ever_missing + g.seq - head.last_seq - (g.at - known)
+        FROM given AS g
+        WINDOW earlier AS (ORDER BY g.at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    )
+    SELECT min(seq) AS first_seq,
+        count(*) FILTER (WHERE role = 'system') AS system,
+        count(*) FILTER (WHERE role = 'user') AS "user",
+        count(*) FILTER (WHERE role = 'assistant') AS assistant,
+        count(*) FILTER (WHERE role = 'tool') AS tool,
+        coalesce(sum(tokens) FILTER (WHERE role = 'system'), 0)::bigint AS system_tokens,
+        coalesce(sum(tokens) FILTER (WHERE role <> 'system'), 0)::bigint AS other_tokens
+    INTO change
+    FROM given;
+    INSERT INTO {schema}.message_ids (
+        user_id, node_id, conversation_id, message_id, seq, created_at, digest)
+    SELECT p_user, p_node, p_conversation, p_ids[at], p_seqs[at], p_times[at],
+        decode(p_digests[at], 'hex')
+    FROM generate_series(known + 1, messages) AS at
+    WHERE p_ids[at] IS NOT NULL;
+
+    UPDATE {schema}.conversations AS c
+    SET last_seq = greatest(c.last_seq, p_last_seq),
+        first_seq = coalesce(c.first_seq, change.first_seq),
+        others_from = CASE WHEN c.user_count + c.assistant_count + c.tool_count = 0
+            THEN coalesce(change.first_seq, c.others_from) ELSE c.others_from END,
+        system_count = c.system_count + change.system,
+        user_count = c.user_count + change."user",
+        assistant_count = c.assistant_count + change.assistant,
+        tool_count = c.tool_count + change.tool,
+        system_tokens = c.system_tokens + change.system_tokens,
+        other_tokens = c.other_tokens + change.other_tokens,
+        ever_system_count = c.ever_system_count + change.system,
+        ever_system_tokens = c.ever_system_tokens + change.system_tokens,
+        ever_other_tokens = c.ever_other_tokens + change.other_tokens,
+        ever_missing = c.ever_missing + skipped
+    WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;
 END $$;

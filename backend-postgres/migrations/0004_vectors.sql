@@ -15,23 +15,182 @@ CREATE TYPE {schema}.stored_record AS (
     old_number bigint, old_words text[], old_word_count integer
 );
 
--- Refuses another embedding space than the namespace's (V3). AM001 is the driver's to read.
+-- Refuses another embedding space than the namespace's (V3). MQ001 is the driver's to read.
 CREATE FUNCTION {schema}.check_space(
     home {schema}.namespaces, p_model text, p_dimensions integer
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     IF home.model <> p_model OR home.dimensions <> p_dimensions THEN
-        RAISE EXCEPTION USING ERRCODE = 'AM001', MESSAGE = format(
+        RAISE EXCEPTION USING ERRCODE = 'MQ001', MESSAGE = format(
             'the namespace "%s" holds embeddings of %s (%s dimensions), not of %s (%s dimensions)',
             home.namespace, home.model, home.dimensions, p_model, p_dimensions);
     END IF;
 END $$;
 
--- Stores records, given column by column; their ids differ. `p_embeddings` holds all embeddings
--- one behind the other; so does `p_originals`, where any was scaled. `p_words` and `p_frequencies`
--- hold each record's distinct words and how often they occur, parted by spaces. Answers in the
--- given order.
+-- Locks a namespace, which is bound to the space, or made.
+CREATE FUNCTION {schema}.lock_namespace(
+    p_user text, p_node text, p_namespace text, p_model text, p_dimensions integer
+) RETURNS {schema}.namespaces
+LANGUAGE plpgsql AS $$
+DECLARE
+    home {schema}.namespaces;
+BEGIN
+    LOOP
+        SELECT s.* INTO home
+        FROM {schema}.namespaces AS s
+        WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace
+        FOR UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO {schema}.namespaces (user_id, node_id, namespace, model, dimensions)
+        VALUES (p_user, p_node, p_namespace, p_model, p_dimensions)
+        ON CONFLICT DO NOTHING;
+    END LOOP;
+    PERFORM {schema}.check_space(home, p_model, p_dimensions);
+    RETURN home;
+END $$;
+
+-- Removes a user's words at these places (ctid), whatever the planner thinks of going there: planned
+-- while the table is empty, it thinks it cheaper to go through all words of the user. With partitions
+-- a ctid names a row only together with the user.
+CREATE FUNCTION {schema}.remove_words_at(p_user text, p_places tid[]) RETURNS void
+LANGUAGE plpgsql SET enable_indexscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    DELETE FROM {schema}.embedding_words AS w
+    WHERE w.user_id = p_user AND w.ctid = ANY (p_places);
+END $$;
+
+-- Removes words of a namespace that the caller has locked: each with the number of its record.
+CREATE FUNCTION {schema}.remove_words(
+    home {schema}.namespaces, p_numbers bigint[], p_words text[]
+) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_words IS NOT NULL THEN
+        PERFORM {schema}.remove_words_at(home.user_id, ARRAY(
+            SELECT held.ctid
+            FROM unnest(p_numbers, p_words) AS gone (record_number, word)
+            CROSS JOIN LATERAL (
+                SELECT w.ctid
+                FROM {schema}.embedding_words AS w
+                WHERE w.user_id = home.user_id AND w.namespace_number = home.namespace_number
+                    AND w.word = gone.word AND w.record_number = gone.record_number
+                LIMIT 1
+            ) AS held));
+    END IF;
+END $$;
+
+-- Removes records whose namespace the caller has locked, and all that belongs to them.
+CREATE FUNCTION {schema}.remove_records(
+    home {schema}.namespaces, p_numbers bigint[]
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    gone_numbers bigint[];
+    gone_words text[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM {schema}.embeddings AS e
+        WHERE e.user_id = home.user_id AND e.record_number = ANY (p_numbers)
+        RETURNING e.record_number, e.words, e.word_count
+    ), counted AS (
+        UPDATE {schema}.namespaces AS s
+        SET records = s.records - change.records, words = s.words - change.words
+        FROM (
+            SELECT count(*) AS records, coalesce(sum(gone.word_count), 0) AS words FROM gone
+        ) AS change
+        WHERE s.user_id = home.user_id AND s.node_id = home.node_id
+            AND s.namespace = home.namespace
+    )
+    SELECT array_agg(gone.record_number), array_agg(word) INTO gone_numbers, gone_words
+    FROM gone, unnest(gone.words) AS word;
+    PERFORM {schema}.remove_words(home, gone_numbers, gone_words);
+END $$;
+
+-- Writes records, given column by column with what `stored` says of each, in a namespace that the
+-- caller has locked.
+-- Embeddings are cut from a flat array: a function holds an argument in another form, of which every
+-- cut would make a flat copy of the whole.
+CREATE FUNCTION {schema}.write_records(
+    home {schema}.namespaces, stored {schema}.stored_record[],
+    p_ids text[], p_contents text[], p_types text[], p_metadata text[], p_attributes text[],
+    p_languages text[], p_digests bytea[],
+    p_embeddings real[], p_originals real[], p_scaled boolean[],
+    p_words text[], p_frequencies text[], p_word_counts integer[]
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    gone_numbers bigint[];
+    gone_words text[];
+BEGIN
+    INSERT INTO {schema}.embeddings AS e (
+        user_id, namespace_number, id, record_number, content, document_type, metadata,
+        attributes, language, digest, created_at, updated_at, expires_at, embedding, original,
+        words, word_count, index_dimensions)
+    SELECT home.user_id, home.namespace_number, g.id, g.record_number, g.content, g.document_type,
+        g.metadata::json, coalesce(g.attributes, g.metadata, '{}')::jsonb, g.language, g.digest,
+        g.created_at, g.updated_at, g.expires_at,
+        (SELECT p_embeddings[:])[(g.at - 1) * home.dimensions + 1 : g.at * home.dimensions]
+            ::{vector}.vector,
+        CASE WHEN g.scaled THEN (SELECT p_originals[:])
+            [(g.at - 1) * home.dimensions + 1 : g.at * home.dimensions] END,
+        string_to_array(g.words, ' '), g.word_count, home.index_dimensions
+    FROM ROWS FROM (unnest(stored), unnest(p_ids), unnest(p_contents), unnest(p_types),
+            unnest(p_metadata), unnest(p_attributes), unnest(p_languages), unnest(p_digests),
+            unnest(p_scaled), unnest(p_words), unnest(p_word_counts))
+        WITH ORDINALITY AS g (outcome, record_number, created_at, updated_at, expires_at,
+            old_number, old_words, old_word_count, id, content, document_type, metadata,
+            attributes, language, digest, scaled, words, word_count, at)
+    WHERE g.outcome <> 'unchanged'
+    ON CONFLICT (user_id, namespace_number, id) DO UPDATE
+    SET record_number = excluded.record_number,
+        content = excluded.content,
+        document_type = excluded.document_type,
+        metadata = excluded.metadata,
+        attributes = excluded.attributes,
+        language = excluded.language,
+        digest = excluded.digest,
+        created_at = excluded.created_at,
+        updated_at = excluded.updated_at,
+        expires_at = excluded.expires_at,
+        embedding = excluded.embedding,
+        original = excluded.original,
+        words = excluded.words,
+        word_count = excluded.word_count,
+        index_dimensions = excluded.index_dimensions;
+
+    -- An updated record has a new number, so that its old words and its new ones do not meet.
+    SELECT array_agg(o.old_number), array_agg(word) INTO gone_numbers, gone_words
+    FROM unnest(stored) AS o, unnest(o.old_words) AS word
+    WHERE o.outcome <> 'unchanged';
+    PERFORM {schema}.remove_words(home, gone_numbers, gone_words);
+    INSERT INTO {schema}.embedding_words (
+        user_id, namespace_number, word, record_number, frequency)
+    SELECT home.user_id, home.namespace_number, w.word, g.record_number, w.frequency
+    FROM ROWS FROM (unnest(stored), unnest(p_words), unnest(p_frequencies))
+        AS g (outcome, record_number, created_at, updated_at, expires_at, old_number, old_words,
+            old_word_count, words, frequencies)
+    CROSS JOIN LATERAL unnest(string_to_array(g.words, ' '),
+        string_to_array(g.frequencies, ' ')::integer[]) AS w (word, frequency)
+    WHERE g.outcome <> 'unchanged';
+
+    UPDATE {schema}.namespaces AS s
+    SET records = s.records + change.records, words = s.words + change.words
+    FROM (
+        SELECT count(*) FILTER (WHERE g.old_number IS NULL) AS records,
+            sum(g.word_count - coalesce(g.old_word_count, 0)) AS words
+        FROM ROWS FROM (unnest(stored), unnest(p_word_counts))
+            AS g (outcome, record_number, created_at, updated_at, expires_at, old_number,
+                old_words, old_word_count, word_count)
+        WHERE g.outcome <> 'unchanged'
+        HAVING count(*) > 0
+    ) AS change
+    WHERE s.user_id = home.user_id AND s.node_id = home.node_id AND s.namespace = home.namespace;
+END $$;
+
+-- Stores records, given column by column; their ids differ. `p_embeddings` is all embeddings, one
+-- after the other; so is `p_originals`, where any was scaled. `p_words` and `p_frequencies` are each
+-- record's distinct words and how often they occur, separated by spaces. Answers in the given order.
 CREATE FUNCTION {schema}.store_records(
     p_user text, p_role text, p_node text, p_namespace text, p_model text, p_dimensions integer,
     p_ids text[], p_contents text[], p_types text[], p_metadata text[], p_attributes text[],
@@ -47,18 +206,8 @@ DECLARE
     now timestamptz;
     stored {schema}.stored_record[];
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
-    LOOP
-        SELECT s.* INTO home
-        FROM {schema}.namespaces AS s
-        WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace
-        FOR UPDATE;
-        EXIT WHEN FOUND;
-        INSERT INTO {schema}.namespaces (user_id, node_id, namespace, model, dimensions)
-        VALUES (p_user, p_node, p_namespace, p_model, p_dimensions)
-        ON CONFLICT DO NOTHING;
-    END LOOP;
-    PERFORM {schema}.check_space(home, p_model, p_dimensions);
+    PERFORM {schema}.identity(p_user, p_role);
+    home := {schema}.lock_namespace(p_user, p_node, p_namespace, p_model, p_dimensions);
     now := {schema}.now_ms();
 
     -- What is there, and so what is to be done; nobody else writes here meanwhile.
@@ -83,75 +232,9 @@ BEGIN
         LIMIT 1
     ) AS b ON true;
 
-    INSERT INTO {schema}.embeddings AS e (
-        user_id, namespace_number, id, record_number, content, document_type, metadata,
-        attributes, language, digest, created_at, updated_at, expires_at, embedding, original,
-        words, word_count)
-    SELECT p_user, home.namespace_number, g.id, g.record_number, g.content, g.document_type,
-        g.metadata::json, coalesce(g.attributes, g.metadata, '{}')::jsonb, g.language, g.digest,
-        g.created_at, g.updated_at, g.expires_at,
-        p_embeddings[(g.at - 1) * p_dimensions + 1 : g.at * p_dimensions]::{vector}.vector,
-        CASE WHEN g.scaled THEN
-            p_originals[(g.at - 1) * p_dimensions + 1 : g.at * p_dimensions] END,
-        string_to_array(g.words, ' '), g.word_count
-    FROM ROWS FROM (unnest(stored), unnest(p_ids), unnest(p_contents), unnest(p_types),
-            unnest(p_metadata), unnest(p_attributes), unnest(p_languages), unnest(p_digests),
-            unnest(p_scaled), unnest(p_words), unnest(p_word_counts))
-        WITH ORDINALITY AS g (outcome, record_number, created_at, updated_at, expires_at,
-            old_number, old_words, old_word_count, id, content, document_type, metadata,
-            attributes, language, digest, scaled, words, word_count, at)
-    WHERE g.outcome <> 'unchanged'
-    ON CONFLICT (user_id, namespace_number, id) DO UPDATE
-    SET record_number = excluded.record_number,
-        content = excluded.content,
-        document_type = excluded.document_type,
-        metadata = excluded.metadata,
-        attributes = excluded.attributes,
-        language = excluded.language,
-        digest = excluded.digest,
-        created_at = excluded.created_at,
-        updated_at = excluded.updated_at,
-        expires_at = excluded.expires_at,
-        embedding = excluded.embedding,
-        original = excluded.original,
-        words = excluded.words,
-        word_count = excluded.word_count;
-
-    -- An updated record has a new number, so that its old words and its new ones do not meet.
-    DELETE FROM {schema}.embedding_words AS w
-    WHERE w.ctid = ANY (ARRAY(
-        SELECT old.ctid
-        FROM unnest(stored) AS o, unnest(o.old_words) AS word
-        CROSS JOIN LATERAL (
-            SELECT p.ctid
-            FROM {schema}.embedding_words AS p
-            WHERE p.user_id = p_user AND p.namespace_number = home.namespace_number
-                AND p.word = word AND p.record_number = o.old_number
-            LIMIT 1
-        ) AS old
-        WHERE o.outcome <> 'unchanged'));
-    INSERT INTO {schema}.embedding_words (
-        user_id, namespace_number, word, record_number, frequency)
-    SELECT p_user, home.namespace_number, w.word, g.record_number, w.frequency
-    FROM ROWS FROM (unnest(stored), unnest(p_words), unnest(p_frequencies))
-        AS g (outcome, record_number, created_at, updated_at, expires_at, old_number, old_words,
-            old_word_count, words, frequencies)
-    CROSS JOIN LATERAL unnest(string_to_array(g.words, ' '),
-        string_to_array(g.frequencies, ' ')::integer[]) AS w (word, frequency)
-    WHERE g.outcome <> 'unchanged';
-
-    UPDATE {schema}.namespaces AS s
-    SET records = s.records + change.records, words = s.words + change.words
-    FROM (
-        SELECT count(*) FILTER (WHERE g.old_number IS NULL) AS records,
-            sum(g.word_count - coalesce(g.old_word_count, 0)) AS words
-        FROM ROWS FROM (unnest(stored), unnest(p_word_counts))
-            AS g (outcome, record_number, created_at, updated_at, expires_at, old_number,
-                old_words, old_word_count, word_count)
-        WHERE g.outcome <> 'unchanged'
-        HAVING count(*) > 0
-    ) AS change
-    WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace;
+    PERFORM {schema}.write_records(home, stored, p_ids, p_contents, p_types, p_metadata,
+        p_attributes, p_languages, p_digests, p_embeddings, p_originals, p_scaled, p_words,
+        p_frequencies, p_word_counts);
 
     RETURN QUERY
     SELECT o.outcome, o.created_at, o.updated_at, o.expires_at
@@ -160,38 +243,64 @@ BEGIN
     ORDER BY o.at;
 END $$;
 
--- Removes records whose namespace the caller has locked, and all that belongs to them.
-CREATE FUNCTION {schema}.remove_records(
-    home {schema}.namespaces, p_numbers bigint[]
-) RETURNS void
-LANGUAGE plpgsql AS $$
+-- Puts records back, given as `store_records` takes them, with their times. `differs` is the first
+-- that is there, differs, and is not to be overwritten; then nothing is changed.
+CREATE FUNCTION {schema}.restore_records(
+    p_user text, p_role text, p_node text, p_namespace text, p_model text, p_dimensions integer,
+    p_ids text[], p_contents text[], p_types text[], p_metadata text[], p_attributes text[],
+    p_languages text[], p_digests bytea[],
+    p_embeddings real[], p_originals real[], p_scaled boolean[],
+    p_words text[], p_frequencies text[], p_word_counts integer[],
+    p_created timestamptz[], p_updated timestamptz[], p_expires timestamptz[], p_overwrite boolean,
+    OUT written bigint, OUT differs text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    home {schema}.namespaces;
+    now timestamptz;
+    stored {schema}.stored_record[];
 BEGIN
-    WITH gone AS (
-        DELETE FROM {schema}.embeddings AS e
-        WHERE e.user_id = home.user_id AND e.record_number = ANY (p_numbers)
-        RETURNING e.record_number, e.words, e.word_count
-    ), unlinked AS (
-        DELETE FROM {schema}.embedding_words AS w
-        WHERE w.ctid = ANY (ARRAY(
-            SELECT old.ctid
-            FROM gone, unnest(gone.words) AS word
-            CROSS JOIN LATERAL (
-                SELECT p.ctid
-                FROM {schema}.embedding_words AS p
-                WHERE p.user_id = home.user_id AND p.namespace_number = home.namespace_number
-                    AND p.word = word AND p.record_number = gone.record_number
-                LIMIT 1
-            ) AS old))
-    )
-    UPDATE {schema}.namespaces AS s
-    SET records = s.records - change.records, words = s.words - change.words
-    FROM (SELECT count(*) AS records, coalesce(sum(gone.word_count), 0) AS words FROM gone) AS change
-    WHERE s.user_id = home.user_id AND s.node_id = home.node_id AND s.namespace = home.namespace;
+    PERFORM {schema}.identity(p_user, p_role);
+    home := {schema}.lock_namespace(p_user, p_node, p_namespace, p_model, p_dimensions);
+    now := {schema}.now_ms();
+
+    -- The digest is of all that makes a record the same but its times.
+    SELECT array_agg(ROW(
+            CASE WHEN b.id IS NULL OR b.expires_at <= now THEN 'inserted'
+                WHEN b.digest = g.digest AND b.created_at = g.created_at
+                    AND b.updated_at = g.updated_at
+                    AND b.expires_at IS NOT DISTINCT FROM g.expires_at THEN 'unchanged'
+                WHEN p_overwrite THEN 'updated'
+                ELSE 'differs' END,
+            nextval('{schema}.record_numbers'), g.created_at, g.updated_at, g.expires_at,
+            b.record_number, b.words, b.word_count
+        )::{schema}.stored_record ORDER BY g.at)
+    INTO stored
+    FROM unnest(p_ids, p_digests, p_created, p_updated, p_expires)
+        WITH ORDINALITY AS g (id, digest, created_at, updated_at, expires_at, at)
+    LEFT JOIN LATERAL (
+        SELECT e.*
+        FROM {schema}.embeddings AS e
+        WHERE e.user_id = p_user AND e.namespace_number = home.namespace_number AND e.id = g.id
+        LIMIT 1
+    ) AS b ON true;
+
+    SELECT count(*) FILTER (WHERE o.outcome <> 'unchanged'),
+        (array_agg(p_ids[o.at] ORDER BY o.at) FILTER (WHERE o.outcome = 'differs'))[1]
+    INTO written, differs
+    FROM unnest(stored) WITH ORDINALITY AS o (outcome, record_number, created_at, updated_at,
+        expires_at, old_number, old_words, old_word_count, at);
+    IF differs IS NULL AND written > 0 THEN
+        PERFORM {schema}.write_records(home, stored, p_ids, p_contents, p_types, p_metadata,
+            p_attributes, p_languages, p_digests, p_embeddings, p_originals, p_scaled, p_words,
+            p_frequencies, p_word_counts);
+    END IF;
 END $$;
 
 -- Deletes records by id, or those that pass `p_filter`, or the namespace with all of them, and
 -- says how many had not expired. `p_filter` is a condition that the driver wrote over the columns
 -- of a record and `p_operands`; what users give is in `p_operands` alone.
+-- A rebinding (V13) may end while this waits for the row of the namespace: that row is then gone, and
+-- the one that took its name is not locked. The whole is undone, and the driver repeats the call.
 CREATE FUNCTION {schema}.delete_records(
     p_user text, p_role text, p_node text, p_namespace text,
     p_ids text[], p_filter text, p_operands text[],
@@ -199,18 +308,25 @@ CREATE FUNCTION {schema}.delete_records(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     home {schema}.namespaces;
-    now timestamptz := clock_timestamp();
+    now timestamptz;
     numbers bigint[];
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     deleted := 0;
     SELECT s.* INTO home
     FROM {schema}.namespaces AS s
     WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace
     FOR UPDATE;
     IF NOT FOUND THEN
+        IF EXISTS (
+            SELECT FROM {schema}.namespaces AS s
+            WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace)
+        THEN
+            RAISE EXCEPTION USING ERRCODE = 'MQ002', MESSAGE = 'a rebinding of the namespace ended meanwhile';
+        END IF;
         RETURN;
     END IF;
+    now := clock_timestamp();
     IF p_ids IS NULL AND p_filter IS NULL THEN
         DELETE FROM {schema}.embedding_words AS p
         WHERE p.user_id = p_user AND p.namespace_number = home.namespace_number;
@@ -249,6 +365,100 @@ BEGIN
     END IF;
 END $$;
 
+-- Binds a namespace to the space of another, which takes its place (V13): the records of the other
+-- get the times of their counterparts, and its name changes. Returns how many records there are.
+-- Metadata is the same in any order of its keys. Both rows are locked; if another rebinding ended
+-- while this waited, one of them is not, and the whole is undone and repeated by the driver. The
+-- driver reads MQ003 (no such namespace) and MQ004 (records without a counterpart).
+CREATE FUNCTION {schema}.rebind_namespace(
+    p_user text, p_role text, p_node text, p_namespace text, p_from text,
+    OUT records bigint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    home {schema}.namespaces;
+    source {schema}.namespaces;
+    held bigint;
+    now timestamptz;
+    missing bigint;
+    numbers bigint[];
+BEGIN
+    PERFORM {schema}.identity(p_user, p_role);
+    -- Both rows, always in the same order, so that two such calls cannot deadlock.
+    PERFORM s.namespace_number
+    FROM {schema}.namespaces AS s
+    WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace IN (p_namespace, p_from)
+    ORDER BY s.namespace
+    FOR UPDATE;
+    GET DIAGNOSTICS held = ROW_COUNT;
+    IF held < (
+        SELECT count(*) FROM {schema}.namespaces AS s
+        WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace IN (p_namespace, p_from))
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'MQ002', MESSAGE = 'a rebinding of the namespace ended meanwhile';
+    END IF;
+    SELECT s.* INTO home
+    FROM {schema}.namespaces AS s
+    WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'MQ003',
+            MESSAGE = format('there is no namespace "%s"', p_namespace);
+    END IF;
+    SELECT s.* INTO source
+    FROM {schema}.namespaces AS s
+    WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_from;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'MQ003',
+            MESSAGE = format('there is no namespace "%s"', p_from);
+    END IF;
+    now := {schema}.now_ms();
+
+    SELECT count(*) INTO missing
+    FROM {schema}.embeddings AS e
+    WHERE e.user_id = p_user AND e.namespace_number = home.namespace_number
+        AND (e.expires_at IS NULL OR e.expires_at > now)
+        AND NOT EXISTS (
+            SELECT FROM {schema}.embeddings AS c
+            WHERE c.user_id = p_user AND c.namespace_number = source.namespace_number
+                AND c.id = e.id AND c.content = e.content
+                AND c.document_type = e.document_type
+                AND c.language IS NOT DISTINCT FROM e.language
+                AND {schema}.same_json(c.metadata, e.metadata)
+                AND (c.expires_at IS NULL OR c.expires_at > now));
+    IF missing > 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'MQ004', MESSAGE = format(
+            '%s records of the namespace "%s" have no counterpart in "%s"',
+            missing, p_namespace, p_from);
+    END IF;
+
+    SELECT array_agg(c.record_number) INTO numbers
+    FROM {schema}.embeddings AS c
+    WHERE c.user_id = p_user AND c.namespace_number = source.namespace_number
+        AND NOT EXISTS (
+            SELECT FROM {schema}.embeddings AS e
+            WHERE e.user_id = p_user AND e.namespace_number = home.namespace_number
+                AND e.id = c.id AND (e.expires_at IS NULL OR e.expires_at > now));
+    IF numbers IS NOT NULL THEN
+        PERFORM {schema}.remove_records(source, numbers);
+    END IF;
+    UPDATE {schema}.embeddings AS c
+    SET created_at = e.created_at, updated_at = e.updated_at, expires_at = e.expires_at
+    FROM {schema}.embeddings AS e
+    WHERE c.user_id = p_user AND c.namespace_number = source.namespace_number
+        AND e.user_id = p_user AND e.namespace_number = home.namespace_number AND e.id = c.id;
+
+    DELETE FROM {schema}.embedding_words AS w
+    WHERE w.user_id = p_user AND w.namespace_number = home.namespace_number;
+    DELETE FROM {schema}.embeddings AS e
+    WHERE e.user_id = p_user AND e.namespace_number = home.namespace_number;
+    DELETE FROM {schema}.namespaces AS s
+    WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace;
+    UPDATE {schema}.namespaces AS s
+    SET namespace = p_namespace
+    WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_from
+    RETURNING s.records INTO records;
+END $$;
+
 -- Reads records by id, in the order of the ids.
 CREATE FUNCTION {schema}.get_records(
     p_user text, p_role text, p_node text, p_namespace text, p_ids text[], p_embeddings boolean
@@ -256,7 +466,7 @@ CREATE FUNCTION {schema}.get_records(
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     RETURN QUERY
     SELECT e.id, e.content, e.document_type, e.metadata::text, e.language, e.created_at,
         e.updated_at, e.expires_at,
@@ -278,14 +488,14 @@ BEGIN
     ORDER BY g.at;
 END $$;
 
--- The records that pass, by id, behind `p_behind`.
+-- The records that pass, by id, after `p_after`.
 CREATE FUNCTION {schema}.scan_records(
     p_user text, p_role text, p_node text, p_namespace text, p_filter text, p_operands text[],
-    p_embeddings boolean, p_behind text, p_limit bigint
+    p_embeddings boolean, p_after text, p_limit bigint
 ) RETURNS SETOF {schema}.read_record
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     RETURN QUERY EXECUTE format($query$
         SELECT e.id, e.content, e.document_type, e.metadata::text, e.language, e.created_at,
             e.updated_at, e.expires_at,
@@ -302,15 +512,16 @@ BEGIN
         ORDER BY e.id
         LIMIT $7
         $query$, p_filter)
-    USING p_operands, p_user, p_node, p_namespace, p_embeddings, p_behind, p_limit;
+    USING p_operands, p_user, p_node, p_namespace, p_embeddings, p_after, p_limit;
 END $$;
 
+-- Counts the records that pass.
 CREATE FUNCTION {schema}.count_records(
     p_user text, p_role text, p_node text, p_namespace text, p_filter text, p_operands text[],
     OUT records bigint
 ) LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     EXECUTE format($query$
         SELECT count(*)
         FROM {schema}.embeddings AS e
@@ -325,14 +536,14 @@ BEGIN
     USING p_operands, p_user, p_node, p_namespace;
 END $$;
 
--- A page of the scope's namespaces behind `p_behind`, expired records not counted.
+-- A page of the scope's namespaces after `p_after`, expired records not counted.
 CREATE FUNCTION {schema}.list_namespaces(
-    p_user text, p_role text, p_node text, p_behind text, p_limit bigint
+    p_user text, p_role text, p_node text, p_after text, p_limit bigint
 ) RETURNS TABLE (namespace text, model text, dimensions integer, records bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     RETURN QUERY
     SELECT s.namespace, s.model, s.dimensions, s.records - (
         SELECT count(*)
@@ -341,23 +552,45 @@ BEGIN
             AND e.expires_at <= clock_timestamp())
     FROM {schema}.namespaces AS s
     WHERE s.user_id = p_user AND s.node_id = p_node
-        AND s.namespace > p_behind
+        AND s.namespace > p_after
     ORDER BY s.namespace
     LIMIT p_limit;
 END $$;
 
--- The nearest records. Planned anew for every call (EXECUTE), with the filter and the sizes at
--- hand. Similarities are rounded to 32 bits before they are compared or ordered, as they are
--- reported, so that the threshold includes itself and equal ones go by id.
+-- The distance of a record `e` to a query as the index of these dimensions has it: in half
+-- precision where there are more than an index takes in single. The text of an expression.
+CREATE FUNCTION {schema}.distance(p_dimensions integer, p_query text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_dimensions <= 2000
+        THEN format('((e.embedding::{vector}.vector(%1$s)) OPERATOR({vector}.<=>) %2$s::{vector}.vector(%1$s))',
+            p_dimensions, p_query)
+        ELSE format('(({vector}.l2_normalize(e.embedding)::{vector}.halfvec(%1$s)) OPERATOR({vector}.<=>)
+            {vector}.l2_normalize(%2$s)::{vector}.halfvec(%1$s))', p_dimensions, p_query)
+        END
+$$;
+
+-- The nearest records. Exact up to 20,000 that match (V7). Beyond, where the namespace is indexed,
+-- the index gives candidates, four times as many as are asked for, and goes on until it has them or
+-- has seen `hnsw.max_scan_tuples`; if that leaves fewer hits than there are, a last row without
+-- values says so. The similarities are always those of the whole embeddings, rounded to 32 bits
+-- before they are compared or ordered, as they are reported, so that the threshold includes itself
+-- and equal ones go by id. Planned again for every call (EXECUTE), with filter and sizes at hand.
+-- STABLE, it reads the namespace and then its records as they were when it began, so that no
+-- rebinding (V13) can come in between.
 CREATE FUNCTION {schema}.search(
     p_user text, p_role text, p_node text, p_namespace text, p_model text, p_dimensions integer,
     p_query real[], p_min real, p_filter text, p_operands text[], p_limit bigint
 ) RETURNS SETOF {schema}.read_record
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
     home {schema}.namespaces;
+    few CONSTANT bigint := 20000;
+    live bigint;
+    candidates bigint[];
+    is_scanned boolean := false;
+    farthest real;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     SELECT s.* INTO home
     FROM {schema}.namespaces AS s
     WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace;
@@ -365,46 +598,130 @@ BEGIN
         RETURN;
     END IF;
     PERFORM {schema}.check_space(home, p_model, p_dimensions);
-    RETURN QUERY EXECUTE format($query$
-        SELECT e.id, e.content, e.document_type, e.metadata::text, e.language, e.created_at,
-            e.updated_at, e.expires_at, NULL::real[], best.similarity::float8, best.similarity
-        FROM (
-            SELECT near.record_number, near.id, near.similarity
+
+    IF home.is_indexed AND home.records > few AND p_limit <= 1000 THEN
+        SELECT home.records - count(*) INTO live
+        FROM {schema}.embeddings AS e
+        WHERE e.user_id = p_user AND e.namespace_number = home.namespace_number
+            AND e.expires_at <= clock_timestamp();
+    END IF;
+    IF live IS NULL OR live <= few THEN
+        RETURN QUERY EXECUTE format($query$
+            SELECT e.id, e.content, e.document_type, e.metadata::text, e.language, e.created_at,
+                e.updated_at, e.expires_at, NULL::real[], best.similarity::float8, best.similarity
             FROM (
-                SELECT e.record_number, e.id, (1 - (e.embedding OPERATOR({vector}.<=>) $4))::real AS similarity
+                SELECT near.record_number, near.id, near.similarity
+                FROM (
+                    SELECT e.record_number, e.id,
+                        (1 - (e.embedding OPERATOR({vector}.<=>) $4))::real AS similarity
+                    FROM {schema}.embeddings AS e
+                    WHERE e.user_id = $2 AND e.namespace_number = $3
+                        AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
+                        AND %s
+                    OFFSET 0
+                ) AS near
+                WHERE $5 IS NULL OR near.similarity >= $5
+                ORDER BY near.similarity DESC, near.id
+                LIMIT $6
+            ) AS best
+            CROSS JOIN LATERAL (
+                SELECT r.* FROM {schema}.embeddings AS r
+                WHERE r.user_id = $2 AND r.record_number = best.record_number
+                LIMIT 1
+            ) AS e
+            ORDER BY best.similarity DESC, best.id
+            $query$, p_filter)
+        USING p_operands, p_user, home.namespace_number, p_query::{vector}.vector, p_min, p_limit;
+        RETURN;
+    END IF;
+
+    -- What matches, where that may be few.
+    IF p_filter <> 'true' THEN
+        EXECUTE format($query$
+            SELECT coalesce(array_agg(matching.record_number), '{}')
+            FROM (
+                SELECT e.record_number
                 FROM {schema}.embeddings AS e
                 WHERE e.user_id = $2 AND e.namespace_number = $3
                     AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
                     AND %s
-                OFFSET 0
+                LIMIT $4 + 1
+            ) AS matching
+            $query$, p_filter)
+        INTO candidates
+        USING p_operands, p_user, home.namespace_number, few;
+    END IF;
+
+    IF candidates IS NULL OR cardinality(candidates) > few THEN
+        -- Sorting would be the other way to find the nearest.
+        PERFORM set_config('enable_sort', 'off', true),
+            set_config('hnsw.iterative_scan', 'relaxed_order', true),
+            set_config('hnsw.ef_search', least(1000, greatest(200, 4 * p_limit))::text, true);
+        EXECUTE format($query$
+            SELECT coalesce(array_agg(near.record_number), '{}'), 1 - max(near.distance)
+            FROM (
+                SELECT e.record_number, %2$s AS distance
+                FROM {schema}.embeddings AS e
+                WHERE e.user_id = $2 AND e.namespace_number = $3 AND e.index_dimensions = %3$s
+                    AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
+                    AND %1$s
+                ORDER BY %2$s
+                LIMIT $5
             ) AS near
-            WHERE $5 IS NULL OR near.similarity >= $5
-            ORDER BY near.similarity DESC, near.id
-            LIMIT $6
-        ) AS best
-        CROSS JOIN LATERAL (
-            SELECT r.* FROM {schema}.embeddings AS r
-            WHERE r.user_id = $2 AND r.record_number = best.record_number
-            LIMIT 1
-        ) AS e
-        ORDER BY best.similarity DESC, best.id
-        $query$, p_filter)
-    USING p_operands, p_user, home.namespace_number, p_query::{vector}.vector, p_min, p_limit;
+            $query$, p_filter, {schema}.distance(home.dimensions, '$4'), home.dimensions)
+        INTO candidates, farthest
+        USING p_operands, p_user, home.namespace_number, p_query::{vector}.vector, 4 * p_limit;
+        PERFORM set_config('enable_sort', 'on', true);
+        is_scanned := true;
+    END IF;
+
+    RETURN QUERY
+    SELECT best.id, best.content, best.document_type, best.metadata::text, best.language,
+        best.created_at, best.updated_at, best.expires_at, NULL::real[],
+        best.similarity::float8, best.similarity
+    FROM (
+        SELECT near.*
+        FROM (
+            SELECT r.*,
+                (1 - (r.embedding OPERATOR({vector}.<=>) p_query::{vector}.vector))::real
+                    AS similarity
+            FROM unnest(candidates) AS candidate (record_number)
+            CROSS JOIN LATERAL (
+                SELECT e.* FROM {schema}.embeddings AS e
+                WHERE e.user_id = p_user AND e.record_number = candidate.record_number
+                LIMIT 1
+            ) AS r
+            OFFSET 0
+        ) AS near
+        WHERE p_min IS NULL OR near.similarity >= p_min
+        ORDER BY near.similarity DESC, near.id
+        LIMIT p_limit
+    ) AS best
+    ORDER BY best.similarity DESC, best.id;
+
+    -- After a scan of the index more than 20,000 match.
+    IF is_scanned AND cardinality(candidates) < p_limit
+        AND (p_min IS NULL OR farthest IS NULL OR farthest >= p_min)
+    THEN
+        RETURN NEXT NULL;
+    END IF;
 END $$;
 
 -- The records with any of the words, by BM25 over the namespace's live records. Expired ones are
 -- in the namespace's totals until they are purged, and are taken off here.
+-- STABLE, it reads the namespace and then its records as they were when it began, so that no
+-- rebinding (V13) can come in between.
 CREATE FUNCTION {schema}.search_text(
     p_user text, p_role text, p_node text, p_namespace text,
     p_words text[], p_k1 float8, p_b float8,
     p_model text, p_dimensions integer, p_query real[], p_min real,
     p_filter text, p_operands text[], p_limit bigint
 ) RETURNS SETOF {schema}.read_record
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
     home {schema}.namespaces;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     SELECT s.* INTO home
     FROM {schema}.namespaces AS s
     WHERE s.user_id = p_user AND s.node_id = p_node AND s.namespace = p_namespace;

@@ -10,6 +10,8 @@ CREATE TYPE {schema}.entry AS (
 -- Puts entries, given column by column; their keys differ. A condition is null (always), 0 (only
 -- if absent) or the version wanted. Where one fails, nothing is written, and the answer is one row
 -- with the key and its current version, 0 for none; else one row for each key, in any order.
+-- A value that replaces another is given its version as it does so: the one that came with the row is
+-- older than the wait for whoever held the row, and may be lower than theirs (W3).
 CREATE FUNCTION {schema}.put_entries(
     p_user text, p_role text, p_node text,
     p_keys text[], p_values text[], p_metadata text[], p_ttls bigint[], p_conditions bigint[]
@@ -25,7 +27,7 @@ DECLARE
     failed record;
     written bigint;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     LOOP
         IF conditional THEN
             PERFORM FROM {schema}.memory_data AS d
@@ -64,7 +66,7 @@ BEGIN
         ON CONFLICT (user_id, node_id, key) DO UPDATE
         SET value = excluded.value,
             metadata = excluded.metadata,
-            version = excluded.version,
+            version = nextval('{schema}.entry_versions'),
             created_at = CASE WHEN d.expires_at <= now THEN now ELSE d.created_at END,
             updated_at = now,
             expires_at = excluded.expires_at
@@ -75,32 +77,54 @@ BEGIN
         EXIT WHEN written = cardinality(p_keys);
         IF written > 0 THEN
             -- The whole is undone, and the driver asks again.
-            RAISE EXCEPTION USING ERRCODE = 'AM002', MESSAGE = 'another put came between';
+            RAISE EXCEPTION USING ERRCODE = 'MQ002', MESSAGE = 'another put wrote one of the keys meanwhile';
         END IF;
     END LOOP;
 END $$;
 
+-- Reads one entry as it is.
+CREATE FUNCTION {schema}.get_entry(
+    p_user text, p_role text, p_node text, p_key text
+) RETURNS SETOF {schema}.entry
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    identity CONSTANT text := {schema}.identity(p_user, p_role);
+BEGIN
+    RETURN QUERY
+    SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
+        d.expires_at
+    FROM {schema}.memory_data AS d
+    WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = p_key
+        AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp());
+END $$;
+
 -- Reads entries in the order of the keys, and lets those that expire live at least `p_extend`
 -- milliseconds from now, where given (W4).
+-- The time is that after the wait for locks: an entry that expired meanwhile is not revived, and one
+-- that lives does so for as long as is wanted.
 CREATE FUNCTION {schema}.get_entries(
     p_user text, p_role text, p_node text, p_keys text[], p_extend bigint
 ) RETURNS SETOF {schema}.entry
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    now timestamptz := {schema}.now_ms();
-    wanted timestamptz := now + make_interval(secs => p_extend / 1000.0);
+    now timestamptz;
+    wanted timestamptz;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     IF p_extend IS NOT NULL THEN
         PERFORM FROM {schema}.memory_data AS d
         WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
-            AND d.expires_at < wanted
+            AND d.expires_at < {schema}.now_ms() + make_interval(secs => p_extend / 1000.0)
         ORDER BY d.key
         FOR UPDATE;
+    END IF;
+    now := {schema}.now_ms();
+    IF p_extend IS NOT NULL THEN
+        wanted := now + make_interval(secs => p_extend / 1000.0);
         UPDATE {schema}.memory_data AS d SET expires_at = wanted
         WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
-            AND d.expires_at > now AND d.expires_at < wanted;
+            AND d.expires_at > {schema}.now_ms() AND d.expires_at < wanted;
     END IF;
     RETURN QUERY
     SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
@@ -117,35 +141,35 @@ BEGIN
 END $$;
 
 -- Deletes an entry. `current` is the version that made the condition fail, else null.
+-- An entry that expired while this waited is not reported as deleted.
 CREATE FUNCTION {schema}.delete_entry(
     p_user text, p_role text, p_node text, p_key text, p_version bigint,
     OUT deleted boolean, OUT current bigint
 ) LANGUAGE plpgsql AS $$
-DECLARE
-    now timestamptz := {schema}.now_ms();
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     DELETE FROM {schema}.memory_data AS d
     WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = p_key
-        AND (d.expires_at IS NULL OR d.expires_at > now)
-        AND (p_version IS NULL OR d.version = p_version);
-    deleted := FOUND;
+        AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp())
+        AND (p_version IS NULL OR d.version = p_version)
+    RETURNING d.expires_at IS NULL OR d.expires_at > clock_timestamp() INTO deleted;
+    deleted := coalesce(deleted, false);
     IF NOT deleted AND p_version IS NOT NULL THEN
         SELECT d.version INTO current
         FROM {schema}.memory_data AS d
         WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = p_key
-            AND (d.expires_at IS NULL OR d.expires_at > now);
+            AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp());
     END IF;
 END $$;
 
--- The entries behind `p_behind` whose key starts with `p_prefix`.
+-- The entries after `p_after` whose key starts with `p_prefix`.
 CREATE FUNCTION {schema}.list_entries(
-    p_user text, p_role text, p_node text, p_prefix text, p_behind text, p_limit bigint
+    p_user text, p_role text, p_node text, p_prefix text, p_after text, p_limit bigint
 ) RETURNS SETOF {schema}.entry
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     RETURN QUERY
     SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
         d.expires_at
@@ -155,7 +179,7 @@ BEGIN
         -- A key has at most 255 bytes, and the last code point 4.
         AND d.key <= p_prefix || repeat(chr(1114111), 64)
         AND starts_with(d.key, p_prefix)
-        AND d.key > p_behind
+        AND d.key > p_after
         AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp())
     ORDER BY d.key
     LIMIT p_limit;
@@ -174,7 +198,7 @@ DECLARE
     number numeric;
     now timestamptz;
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     LOOP
         SELECT d.* INTO held
         FROM {schema}.memory_data AS d
@@ -236,7 +260,7 @@ CREATE FUNCTION {schema}.clear_entries(
     OUT cleared bigint
 ) LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     WITH locked AS MATERIALIZED (
         SELECT d.key
         FROM {schema}.memory_data AS d
@@ -254,14 +278,109 @@ BEGIN
     WHERE gone.expires_at IS NULL OR gone.expires_at > clock_timestamp();
 END $$;
 
-CREATE FUNCTION {schema}.entry_figures(
+-- Counts the entries, and those among them that expire.
+CREATE FUNCTION {schema}.entry_statistics(
     p_user text, p_role text, p_node text,
     OUT entries bigint, OUT expiring bigint
 ) LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM {schema}.identify(p_user, p_role);
+    PERFORM {schema}.identity(p_user, p_role);
     SELECT count(*), count(d.expires_at) INTO entries, expiring
     FROM {schema}.memory_data AS d
     WHERE d.user_id = p_user AND d.node_id = p_node
         AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp());
+END $$;
+
+-- Raises the versions that entries are given to above a restored one, far enough that those given
+-- meanwhile cannot be given again. Of the owner's rights, since a data role may only take the next
+-- version; it can do no more than this, and the restored versions have an end.
+CREATE FUNCTION {schema}.raise_versions(p_version bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_version > 1::bigint << 52 THEN
+        RAISE EXCEPTION USING ERRCODE = '22003', MESSAGE = 'a version beyond 2^52';
+    END IF;
+    IF (SELECT s.last_value FROM {schema}.entry_versions AS s) >= p_version THEN
+        RETURN;
+    END IF;
+    -- One at a time, so that none lowers what another raised: "mq-versn" in ASCII.
+    PERFORM pg_advisory_xact_lock(7886134409033839470);
+    IF (SELECT s.last_value FROM {schema}.entry_versions AS s) < p_version THEN
+        PERFORM setval('{schema}.entry_versions', p_version + 1048576);
+    END IF;
+END $$;
+
+-- Puts entries back, given column by column. `differs` is the first that is there, differs, and is
+-- not to be overwritten, `current` its version; then nothing is changed.
+CREATE FUNCTION {schema}.restore_entries(
+    p_user text, p_role text, p_node text,
+    p_keys text[], p_values text[], p_metadata text[], p_versions bigint[],
+    p_created timestamptz[], p_updated timestamptz[], p_expires timestamptz[], p_overwrite boolean,
+    OUT written bigint, OUT differs text, OUT current bigint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    now timestamptz;
+    known text[];
+    places integer[];
+    held record;
+BEGIN
+    PERFORM {schema}.identity(p_user, p_role);
+    -- Before anything is locked, so that no two wait for each other.
+    PERFORM {schema}.raise_versions(max(version)) FROM unnest(p_versions) AS version;
+    PERFORM FROM {schema}.memory_data AS d
+    WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
+    ORDER BY d.key
+    FOR UPDATE;
+    now := {schema}.now_ms();
+    places := '{}';
+    FOR held IN
+        SELECT g.at, p_keys[g.at] AS key, d.version, d.is_live, d.is_identical
+        FROM generate_series(1, cardinality(p_keys)) AS g (at)
+        LEFT JOIN LATERAL (
+            SELECT h.version, h.expires_at IS NULL OR h.expires_at > now AS is_live,
+                h.version = p_versions[g.at]
+                    AND h.created_at = p_created[g.at] AND h.updated_at = p_updated[g.at]
+                    AND h.expires_at IS NOT DISTINCT FROM p_expires[g.at]
+                    AND {schema}.same_json(h.value, p_values[g.at]::json)
+                    AND {schema}.same_json(h.metadata, p_metadata[g.at]::json) AS is_identical
+            FROM {schema}.memory_data AS h
+            WHERE h.user_id = p_user AND h.node_id = p_node AND h.key = p_keys[g.at]
+            LIMIT 1
+        ) AS d ON true
+        ORDER BY g.at
+    LOOP
+        IF held.version IS NOT NULL THEN
+            known := known || held.key;
+        END IF;
+        IF held.is_live AND NOT held.is_identical AND NOT p_overwrite THEN
+            differs := held.key;
+            current := held.version;
+            RETURN;
+        END IF;
+        IF (held.is_live AND held.is_identical) IS NOT TRUE THEN
+            places := places || held.at;
+        END IF;
+    END LOOP;
+
+    INSERT INTO {schema}.memory_data AS d (
+        user_id, node_id, key, value, metadata, version, created_at, updated_at, expires_at)
+    SELECT p_user, p_node, p_keys[at], p_values[at]::json, p_metadata[at]::json, p_versions[at],
+        p_created[at], p_updated[at], p_expires[at]
+    FROM unnest(places) AS at
+    ORDER BY p_keys[at] COLLATE "C"
+    ON CONFLICT (user_id, node_id, key) DO UPDATE
+    SET value = excluded.value,
+        metadata = excluded.metadata,
+        version = excluded.version,
+        created_at = excluded.created_at,
+        updated_at = excluded.updated_at,
+        expires_at = excluded.expires_at
+    -- What was there at the look is locked; what was not may have come since.
+    WHERE d.key = ANY (known);
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written < cardinality(places) THEN
+        -- The whole is undone, and the driver asks again.
+        RAISE EXCEPTION USING ERRCODE = 'MQ002', MESSAGE = 'another put wrote one of the keys meanwhile';
+    END IF;
 END $$;

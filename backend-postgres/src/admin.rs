@@ -11,37 +11,22 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, R
 use crate::backend::one;
 use crate::codec::{get, get_count, size};
 use crate::config::Config;
-use crate::connect::{SERVER, Server, VERSION_PREFIX, grants, quoted};
-use crate::error::{During, translate};
+use crate::connect::{SERVER, Server, VERSION, VERSION_PREFIX, grants, quoted};
+use crate::error::{During, refuses_client_check, translate};
 use crate::indexing::Builder;
 
-/// The steps of the schema, in their order. What stands here is never changed, only added to.
-pub(crate) const STEPS: [(&str, &str); 21] = [
-    ("tables", include_str!("../migrations/0001_tables.sql")),
+/// The files of the schema, in their order. Until the first release they are edited in place.
+const FILES: [(&str, &str); 6] = [
+    ("schema", include_str!("../migrations/0001_schema.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
     ("vectors", include_str!("../migrations/0004_vectors.sql")),
     ("working", include_str!("../migrations/0005_working.sql")),
-    ("control", include_str!("../migrations/0006_control.sql")),
-    ("outgrown", include_str!("../migrations/0007_outgrown.sql")),
-    ("partitions", include_str!("../migrations/0008_partitions.sql")),
-    ("plans", include_str!("../migrations/0009_plans.sql")),
-    ("rebinding", include_str!("../migrations/0010_rebinding.sql")),
-    ("one_view", include_str!("../migrations/0011_one_view.sql")),
-    ("restored_messages", include_str!("../migrations/0012_restored_messages.sql")),
-    ("restored_records", include_str!("../migrations/0013_restored_records.sql")),
-    ("restored_entries", include_str!("../migrations/0014_restored_entries.sql")),
-    ("lean", include_str!("../migrations/0015_lean.sql")),
-    ("counterparts", include_str!("../migrations/0016_counterparts.sql")),
-    ("first_statistics", include_str!("../migrations/0017_first_statistics.sql")),
-    ("growing_versions", include_str!("../migrations/0018_growing_versions.sql")),
-    ("record_numbers", include_str!("../migrations/0019_record_numbers.sql")),
-    ("quick_batches", include_str!("../migrations/0020_quick_batches.sql")),
-    ("waiting", include_str!("../migrations/0021_waiting.sql")),
+    ("administration", include_str!("../migrations/0006_administration.sql")),
 ];
 
 /// The lock that migrations hold against each other; its number is never changed.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(7017568643279414629)";
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7886134370445521524)"; // "mq-migrt" in ASCII
 pub(crate) const VECTOR_SCHEMA: &str = "
 SELECT quote_ident(n.nspname) FROM pg_extension AS e
 JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'";
@@ -61,8 +46,8 @@ WHERE n.nspname = $1 AND o.schema = quote_ident(n.nspname)
 ORDER BY 2, 1";
 /// The most objects of others that an error names.
 const MAX_NAMED: usize = 8;
-const PURGE_RECORDS: &str = "SELECT purged FROM {schema}.purge_records($1)";
-const PURGE_ENTRIES: &str = "SELECT purged FROM {schema}.purge_entries($1)";
+const PURGE_RECORDS: &str = "SELECT purged, is_more FROM {schema}.purge_records($1)";
+const PURGE_ENTRIES: &str = "SELECT purged, is_more FROM {schema}.purge_entries($1)";
 const LIST_USERS: &str = "SELECT user_id FROM {schema}.list_users($1, $2)";
 
 /// Expired items that one statement of a purge removes at most: few enough to hold no lock long.
@@ -81,11 +66,20 @@ impl Administration {
     }
 
     async fn connection(&self) -> Result<PgConnection> {
-        match tokio::time::timeout(self.config.acquire_timeout, self.config.connect.connect()).await
-        {
+        match tokio::time::timeout(self.config.acquire_timeout, self.connect()).await {
             Ok(connection) => connection.map_err(|error| translate(error, During::Connect)),
             Err(_) => Err(Error::unavailable("Postgres did not take a connection in time")
                 .with_hint("check that the server runs and that host and port are right")),
+        }
+    }
+
+    async fn connect(&self) -> std::result::Result<PgConnection, sqlx::Error> {
+        let has_check = self.config.has_client_check();
+        match self.config.for_administration(has_check).connect().await {
+            Err(error) if has_check && refuses_client_check(&error) => {
+                self.config.for_administration(false).connect().await
+            }
+            connected => connected,
         }
     }
 
@@ -112,13 +106,22 @@ impl Administration {
     async fn apply(&self, connection: &mut PgConnection) -> Result<Vec<String>> {
         let server = self.server(connection).await?;
         server.check_server()?;
-        let done = server.steps()?;
-        if done > STEPS.len() {
-            server.check_schema(&self.config.schema)?; // says that it is newer
+        let applied = if let Some(version) = server.schema_version()? {
+            server.check_version(&self.config.schema, version)?;
+            &[]
+        } else {
+            self.create(connection, &server).await?;
+            &FILES[..]
+        };
+        if let Some(role) = &self.config.role {
+            self.grant(connection, role).await?;
         }
-        if done == 0 {
-            self.check_empty(connection).await?;
-        }
+        Ok(applied.iter().map(|(name, _)| (*name).to_owned()).collect())
+    }
+
+    /// Creates everything in a schema that holds nothing yet.
+    async fn create(&self, connection: &mut PgConnection, server: &Server) -> Result<()> {
+        self.check_empty(connection).await?;
         let schema = quoted(self.config.schema.name());
         if !server.has_schema() {
             run(connection, &format!("CREATE SCHEMA {schema}")).await?;
@@ -131,18 +134,13 @@ impl Administration {
         self.server(connection).await?.check_server()?;
         let row = connection.fetch_one(VECTOR_SCHEMA).await.map_err(failed)?;
         let vector: String = row.try_get(0).map_err(failed)?;
-        for (_, sql) in &STEPS[done..] {
+        for (_, sql) in FILES {
             let sql = self.config.schema.fill(sql).replace("{vector}", &vector);
             run(connection, &sql).await?;
         }
-        if let Some(role) = &self.config.role {
-            self.grant(connection, role).await?;
-        }
-        let version = STEPS.len();
         let mark =
-            format!("COMMENT ON TABLE {schema}.conversations IS '{VERSION_PREFIX}{version}'");
-        run(connection, &mark).await?;
-        Ok(STEPS[done..].iter().map(|(name, _)| (*name).to_owned()).collect())
+            format!("COMMENT ON TABLE {schema}.conversations IS '{VERSION_PREFIX}{VERSION}'");
+        run(connection, &mark).await
     }
 
     /// Refuses a schema that holds anything of others: among their tables, ours could not be told
@@ -182,7 +180,7 @@ impl Administration {
         run(connection, &grants(&self.config.schema, &role)).await
     }
 
-    /// Calls a purging function until it finds nothing more, and counts what is gone.
+    /// Calls a purging function until nothing is left, and counts what is gone.
     async fn purge(
         &self,
         connection: &mut PgConnection,
@@ -192,9 +190,11 @@ impl Administration {
         loop {
             let query = sqlx::query(self.fill(sql)).bind(PURGE_BATCH);
             let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
-            match get_count(one(&rows)?, "purged")? {
-                0 => return Ok(()),
-                more => *purged += more,
+            let row = one(&rows)?;
+            *purged += get_count(row, "purged")?;
+            // Not by the count: somebody else may have removed what this call found.
+            if !get::<bool>(row, "is_more")? {
+                return Ok(());
             }
         }
     }

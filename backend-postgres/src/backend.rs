@@ -63,7 +63,7 @@ impl Driver for PostgresDriver {
     }
 
     async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
-        let config = Config::read(url).map_err(|error| error.with_backend(NAME))?;
+        let config = Config::from_url(url).map_err(|error| error.with_backend(NAME))?;
         Ok(checked_admin(NAME, Arc::new(Administration::new(config)) as _))
     }
 }
@@ -78,9 +78,14 @@ pub(crate) struct Store {
 
 impl Store {
     async fn connect(url: &StoreUrl) -> Result<(Self, Server)> {
-        let config = Config::read(url)?;
-        let store = Self { pool: Pool::new(&config), schema: config.schema, role: config.role };
+        let config = Config::from_url(url)?;
+        let must_write = config.must_write;
+        let (schema, role) = (config.schema.clone(), config.role.clone());
+        let store = Self { pool: Pool::new(config), schema, role };
         let server = store.server().await?;
+        if must_write {
+            server.check_writable()?;
+        }
         server.check_for_data(&store.schema, store.role.as_deref())?;
         server.warn();
         Ok((store, server))

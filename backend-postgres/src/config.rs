@@ -1,39 +1,75 @@
-//! What a URL says.
+//! The options of a URL, and the names that other clients give the same options.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use memquill_core::{Error, Result, StoreUrl, did_you_mean};
+use memquill_core::{Error, Result, ServerUrl, StoreUrl, UrlOptions};
+use secrecy::ExposeSecret as _;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::{Host, Url};
+use url::Url;
 
-/// The options that are the driver's own; the rest is sqlx's to read.
-const OWN: [&str; 5] =
-    ["schema", "role", "max_connections", "acquire_timeout", "statement_timeout"];
-const SQLX: [&str; 10] = [
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "application_name",
-    "host",
-    "port",
-    "dbname",
-    "user",
-    "password",
+use crate::backend::NAME;
+
+/// How to write a URL, for hints.
+const EXAMPLE: &str = "postgres://user:password@host:5432/database";
+
+/// Every option that is known: the driver's own, then libpq's, then what Prisma, Rails,
+/// node-postgres and Vercel write into their URLs.
+const KNOWN: &str = "\
+    schema role max_connections acquire_timeout statement_timeout startup_options \
+    host hostaddr port dbname user password password_env connect_timeout application_name \
+    fallback_application_name options client_encoding target_session_attrs channel_binding \
+    gssencmode sslmode sslrootcert sslcert sslkey sslsni sslcompression sslnegotiation requiressl \
+    load_balance_hosts \
+    pgbouncer connection_limit pool_timeout socket_timeout statement_cache_size sslaccept pool \
+    prepared_statements ssl uselibpqcompat supa workaround";
+
+/// Options of others that ask for nothing, given one of these values.
+const WITHOUT_EFFECT: [(&str, &[&str], &str); 7] = [
+    (
+        "client_encoding",
+        &["UTF8", "utf8", "UTF-8", "utf-8", "auto"],
+        "memquill reads and writes UTF8; leave it out",
+    ),
+    (
+        "gssencmode",
+        &["disable", "allow", "prefer"],
+        "GSSAPI is not supported; leave it out, and use sslmode=verify-full",
+    ),
+    ("sslsni", &["1"], "the server's name is always sent; leave it out"),
+    ("sslcompression", &["0"], "TLS compression is not supported; leave it out"),
+    ("sslnegotiation", &["postgres"], "only sslnegotiation=postgres is supported; leave it out"),
+    ("load_balance_hosts", &["disable"], "name one host, and leave load_balance_hosts out"),
+    ("uselibpqcompat", &["true"], "sslmode means what it means to libpq; leave it out"),
 ];
 
-/// A URL, read.
+/// How long an answer may take where the URL does not say.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a server looks whether the client of a running statement is still there. One that
+/// lost its client stops, and with it the work of a call that was dropped (G7).
+pub(crate) const CLIENT_CHECK: Duration = Duration::from_millis(500);
+/// The server's setting of that; a server on Windows refuses it.
+pub(crate) const CLIENT_CHECK_SETTING: &str = "client_connection_check_interval";
+
+/// The settings of a store, read from its URL.
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) connect: PgConnectOptions,
+    connect: PgConnectOptions,
     pub(crate) schema: Schema,
     pub(crate) role: Option<String>,
     pub(crate) max_connections: usize,
     pub(crate) acquire_timeout: Duration,
-    pub(crate) statement_timeout: Duration,
+    pub(crate) connect_timeout: Option<Duration>,
+    statement_timeout: Option<Duration>,
+    /// Whether settings are sent at connect, which some poolers refuse.
+    startup_options: bool,
+    /// Whether statements stay prepared on a connection, which some poolers do not keep.
+    pub(crate) is_prepared: bool,
+    /// Whether a server that only reads is refused.
+    pub(crate) must_write: bool,
 }
 
 impl fmt::Debug for Config {
@@ -43,8 +79,8 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The name of a schema, of letters, digits and underscores only: it stands in the text of every
-/// statement.
+/// The name of a schema, of letters, digits and underscores only: it is a part of every statement's
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schema(String);
 
@@ -53,7 +89,7 @@ impl Schema {
         &self.0
     }
 
-    /// The statement with the schema's name in its places.
+    /// Puts the schema's name into a statement.
     pub(crate) fn fill(&self, sql: &str) -> String {
         sql.replace("{schema}", &format!("\"{}\"", self.0))
     }
@@ -64,146 +100,255 @@ impl FromStr for Schema {
 
     fn from_str(name: &str) -> Result<Self> {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if (1..=63).contains(&name.len()) && name.chars().all(legal) {
+        let is_system = name.starts_with("pg_") || name == "information_schema";
+        if (1..=63).contains(&name.len()) && name.chars().all(legal) && !is_system {
             return Ok(Self(name.to_owned()));
         }
-        Err(Error::config(format!("the schema {name:?} is not a plain name"))
-            .with_hint("use up to 63 ASCII letters, digits and underscores"))
+        Err(Error::config(format!("{name:?} is not a name for memquill's schema")).with_hint(
+            "use up to 63 ASCII letters, digits and underscores, and not a schema of the system's",
+        ))
     }
 }
 
 impl Config {
-    pub(crate) fn read(url: &StoreUrl) -> Result<Self> {
-        check_place(url.expose())?;
-        let mut parsed = Url::parse(url.expose()).map_err(|error| {
-            Error::config(format!("{url} is not a URL: {error}")).with_hint(
-                "write it as postgres://user:password@host:5432/database, with reserved \
-                 characters in the password percent-encoded",
+    pub(crate) fn from_url(url: &StoreUrl) -> Result<Self> {
+        let server = url.server(EXAMPLE)?;
+        let known: Vec<&'static str> = KNOWN.split_whitespace().collect();
+        let options = url.options(NAME, &known)?;
+        for (name, values, hint) in WITHOUT_EFFECT {
+            if let Some(value) = options.text(name).filter(|value| !values.contains(value)) {
+                return Err(
+                    Error::config(format!("{name}={value} is not supported")).with_hint(hint)
+                );
+            }
+        }
+        let pgbouncer = options.flag("pgbouncer")?.unwrap_or(false);
+        let is_prepared = options.flag("prepared_statements")?.unwrap_or(true)
+            && options.number("statement_cache_size", 0..=1_000_000)? != Some(0);
+        let connections = either(
+            &options,
+            [("max_connections", 10_000), ("connection_limit", 10_000), ("pool", 10_000)],
+            |name, most| options.number(name, 1..=most),
+        )?;
+        let acquire_timeout =
+            either(&options, [("acquire_timeout", ()), ("pool_timeout", ())], |name, ()| {
+                time(&options, name)
+            })?;
+        let statement_timeout =
+            either(&options, [("statement_timeout", ()), ("socket_timeout", ())], |name, ()| {
+                time(&options, name)
+            })?;
+        let attributes = options.choice(
+            "target_session_attrs",
+            &[
+                ("any", Ok(false)),
+                ("read-write", Ok(true)),
+                ("primary", Ok(true)),
+                ("read-only", Err(())),
+                ("standby", Err(())),
+                ("prefer-standby", Err(())),
+            ],
+        )?;
+        let must_write = attributes.unwrap_or(Ok(false)).map_err(|()| {
+            Error::config(
+                "memquill writes, and target_session_attrs asks for a server that may not",
             )
+            .with_hint("write target_session_attrs=read-write, or leave it out")
         })?;
-        let (own, rest): (Vec<_>, Vec<_>) = parsed
-            .query_pairs()
-            .map(|(key, value)| (key.into_owned(), value.into_owned()))
-            .partition(|(key, _)| OWN.contains(&key.as_str()));
-        check_once(&own)?;
-        check_once(&rest)?;
-        if let Some((unknown, _)) = rest.iter().find(|(key, _)| !SQLX.contains(&key.as_str())) {
-            let known = OWN.iter().chain(&SQLX).copied();
-            let hint = did_you_mean(unknown, known.clone()).unwrap_or_else(|| {
-                format!("the options are {}", known.collect::<Vec<_>>().join(", "))
-            });
-            return Err(Error::config(format!("the Postgres store has no option {unknown:?}"))
-                .with_hint(hint));
-        }
-        let given = |key: &str| rest.iter().any(|(known, _)| known == key);
-        let (sslmode, named) = (given("sslmode"), given("application_name"));
-        parsed.set_query(None);
-        if !rest.is_empty() {
-            parsed.query_pairs_mut().extend_pairs(&rest);
-        }
-        let mut connect = PgConnectOptions::from_str(parsed.as_str())
-            .map_err(|error| {
-                Error::config("the URL's connection options cannot be read").with_source(error)
-            })?
-            .extra_float_digits(None)
-            .disable_statement_logging();
-        if !sslmode && std::env::var_os("PGSSLMODE").is_none() && !is_local(&parsed, &connect) {
-            connect = connect.ssl_mode(PgSslMode::VerifyFull);
-        }
-        if !named {
-            connect = connect.application_name("memquill");
-        }
-        let mut config = Self {
-            connect,
-            schema: Schema("memquill".to_owned()),
-            role: None,
-            max_connections: 10,
-            acquire_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(30),
-        };
-        own.iter().try_for_each(|(key, value)| config.set(key, value))?;
-        Ok(config)
+        Ok(Self {
+            connect: connect_options(&server, &options)?,
+            schema: options.text("schema").unwrap_or("memquill").parse()?,
+            role: options.text("role").map(str::to_owned),
+            max_connections: connections.unwrap_or(10),
+            acquire_timeout: acquire_timeout.unwrap_or(Duration::from_secs(10)),
+            connect_timeout: time(&options, "connect_timeout")?,
+            statement_timeout,
+            startup_options: options.flag("startup_options")?.unwrap_or(!pgbouncer),
+            is_prepared: is_prepared && !pgbouncer,
+            must_write,
+        })
     }
 
-    fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        match key {
-            "schema" => self.schema = value.parse()?,
-            "role" if value.is_empty() || value.contains('\0') => {
-                return Err(Error::config("the option role is not a role's name"));
-            }
-            "role" => self.role = Some(value.to_owned()),
-            "max_connections" => {
-                let number = value.parse().ok().filter(|n| (1..=10_000).contains(n));
-                self.max_connections = number.ok_or_else(|| {
-                    Error::config(format!(
-                        "max_connections={value} is not a number from 1 to 10000"
-                    ))
-                })?;
-            }
-            "acquire_timeout" => self.acquire_timeout = duration(key, value)?,
-            _ => {
-                self.statement_timeout = duration(key, value)?;
-                // Only where it is asked for: a pooler may refuse settings at connect.
-                let millis = format!("{}ms", self.statement_timeout.as_millis());
-                self.connect = self.connect.clone().options([(key, millis)]);
-            }
+    /// How long a call waits for its answer.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout.unwrap_or(STATEMENT_TIMEOUT)
+    }
+
+    /// Whether the server stops by itself the statement of a connection that was closed.
+    pub(crate) fn has_client_check(&self) -> bool {
+        self.startup_options
+    }
+
+    /// How to connect for data work: the server is to end what takes too long, and what nobody
+    /// waits for any more if `client_check` says so.
+    pub(crate) fn for_data(&self, client_check: bool) -> PgConnectOptions {
+        self.with_settings(Some(self.statement_timeout()), client_check)
+    }
+
+    /// How to connect for administration, whose statements take as long as they take unless the URL
+    /// says otherwise.
+    pub(crate) fn for_administration(&self, client_check: bool) -> PgConnectOptions {
+        self.with_settings(self.statement_timeout, client_check)
+    }
+
+    fn with_settings(&self, statement: Option<Duration>, client_check: bool) -> PgConnectOptions {
+        let mut settings = Vec::new();
+        if self.startup_options {
+            settings.extend(statement.map(|timeout| ("statement_timeout", timeout)));
+            settings.extend(client_check.then_some((CLIENT_CHECK_SETTING, CLIENT_CHECK)));
         }
-        Ok(())
+        if settings.is_empty() {
+            return self.connect.clone();
+        }
+        let settings =
+            settings.iter().map(|(name, time)| (*name, format!("{}ms", time.as_millis())));
+        self.connect.clone().options(settings)
     }
 }
 
-/// Refuses an `@` behind the host: then the host is a piece of the password, or may be, and nothing
-/// of the URL may be repeated (E3).
-fn check_place(url: &str) -> Result<()> {
-    let place = url.split_once("://").map_or(url, |(_, place)| place);
-    let behind = place.find(['/', '?', '#']).map_or("", |at| &place[at..]);
-    if behind.contains('@') {
-        return Err(Error::config("an @ stands behind the host").with_hint(
-            "escape / ? # @ and : in a user, password, database or option as %2F %3F %23 %40 %3A",
-        ));
-    }
-    Ok(())
-}
-
-/// Refuses an option that is given twice: one of the two would be ignored (G10).
-fn check_once(options: &[(String, String)]) -> Result<()> {
-    let mut keys: Vec<&str> = options.iter().map(|(key, _)| key.as_str()).collect();
-    keys.sort_unstable();
-    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-        None => Ok(()),
-        Some(pair) => Err(Error::config(format!("the option {} stands twice in the URL", pair[0]))
-            .with_hint("keep the one that is meant")),
+/// The one of several names of an option that is given.
+fn either<T, U: Copy, const N: usize>(
+    options: &UrlOptions,
+    names: [(&'static str, U); N],
+    read: impl Fn(&'static str, U) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let given: Vec<_> =
+        names.into_iter().filter(|(name, _)| options.text(name).is_some()).collect();
+    match given[..] {
+        [] => Ok(None),
+        [(name, with)] => read(name, with),
+        [(one, _), (other, _), ..] => {
+            Err(Error::config(format!("the URL gives both {one} and {other}, which mean the same"))
+                .with_hint("keep the one that is meant"))
+        }
     }
 }
 
-/// Reads `500ms`, `30s` or `5m`.
-fn duration(key: &str, text: &str) -> Result<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => 0,
+/// A time: `500ms`, `10s`; and, as other clients write it, whole seconds, of which 0 says nothing.
+fn time(options: &UrlOptions, name: &'static str) -> Result<Option<Duration>> {
+    let is_foreign = matches!(name, "connect_timeout" | "pool_timeout" | "socket_timeout");
+    match options.text(name) {
+        Some(text) if is_foreign && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let seconds = options.number(name, 0..=86_400)?;
+            Ok(seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs))
+        }
+        _ => options.duration(name),
+    }
+}
+
+/// Hands the connection's own options to sqlx, which adds what the environment says (`PGHOST`, …)
+/// and the password file.
+fn connect_options(server: &ServerUrl, options: &UrlOptions) -> Result<PgConnectOptions> {
+    let host = match &server.hosts[..] {
+        [] => None,
+        [host] => Some(host),
+        _ => {
+            return Err(Error::config("the URL names more than one host")
+                .with_hint("name one: the primary, or an address that leads to it"));
+        }
     };
-    match number.parse::<u32>() {
-        Ok(number @ 1..) if millis > 0 => Ok(Duration::from_millis(u64::from(number) * millis)),
-        _ => Err(Error::config(format!("{key}={text} is not a time"))
-            .with_hint("write it as 500ms, 30s or 5m")),
+    let password = options.password(server)?;
+    let port = options.number("port", 1..=u16::MAX)?;
+    let ssl = ssl_mode(options)?;
+    let given = [
+        ("host", options.text("host").or(host.map(|host| host.name.as_str())).map(str::to_owned)),
+        ("hostaddr", options.text("hostaddr").map(str::to_owned)),
+        ("port", port.or(host.and_then(|host| host.port)).map(|port| port.to_string())),
+        ("dbname", options.text("dbname").or(text(&server.path)).map(str::to_owned)),
+        ("user", options.text("user").or(server.user.as_deref()).map(str::to_owned)),
+        ("password", password.as_ref().map(|password| password.expose_secret().to_owned())),
+        ("options", options.text("options").map(str::to_owned)),
+    ];
+    if options.text("options").is_some_and(|options| options.contains("statement_timeout")) {
+        return Err(Error::config("the option options sets statement_timeout")
+            .with_hint("write statement_timeout=30s as an option of the URL"));
+    }
+    let mut url = Url::parse("postgres:///")
+        .map_err(|error| Error::internal("a URL for sqlx cannot be made").with_source(error))?;
+    for (name, value) in given {
+        let Some(value) = value else { continue };
+        if value.contains('\0') {
+            return Err(Error::config(format!("the {name} in the URL holds a NUL character"))
+                .with_hint("remove %00"));
+        }
+        url.query_pairs_mut().append_pair(name, &value);
+    }
+    let mut connect = PgConnectOptions::from_str(url.as_str())
+        .map_err(|error| {
+            Error::config("the URL's connection options cannot be read")
+                .with_hint(format!("write the URL as {EXAMPLE}"))
+                .with_source(error)
+        })?
+        .extra_float_digits(None)
+        .disable_statement_logging();
+    if let Some(mode) = ssl {
+        connect = connect.ssl_mode(mode);
+    } else if std::env::var_os("PGSSLMODE").is_none() && !is_local(&connect) {
+        connect = connect.ssl_mode(PgSslMode::VerifyFull);
+    }
+    // The system's certificates are what is used where none is named.
+    if let Some(file) = options.text("sslrootcert").filter(|file| *file != "system") {
+        connect = connect.ssl_root_cert(file);
+    }
+    if let Some(file) = options.text("sslcert") {
+        connect = connect.ssl_client_cert(file);
+    }
+    if let Some(file) = options.text("sslkey") {
+        connect = connect.ssl_client_key(file);
+    }
+    let named = options.text("application_name").or(options.text("fallback_application_name"));
+    Ok(connect.application_name(named.unwrap_or("memquill")))
+}
+
+fn text(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// What is demanded of TLS. `channel_binding=require` asks that nobody be in the middle; no channel
+/// is bound here, but a certificate that is verified says the same.
+fn ssl_mode(options: &UrlOptions) -> Result<Option<PgSslMode>> {
+    use PgSslMode as Mode;
+    let modes = [
+        ("disable", Mode::Disable),
+        ("allow", Mode::Allow),
+        ("prefer", Mode::Prefer),
+        ("require", Mode::Require),
+        ("verify-ca", Mode::VerifyCa),
+        ("verify-full", Mode::VerifyFull),
+    ];
+    if options.text("sslmode") == Some("no-verify") {
+        return Err(Error::config("sslmode=no-verify is node-postgres' own")
+            .with_hint("write sslmode=require, which encrypts and does not verify either"));
+    }
+    let named = options.choice("sslmode", &modes)?;
+    let by_flag =
+        either(options, [("ssl", ()), ("requiressl", ())], |name, ()| options.flag(name))?;
+    let by_flag = by_flag.map(|is_on| if is_on { Mode::VerifyFull } else { Mode::Disable });
+    let accept = [("strict", Mode::VerifyFull), ("accept_invalid_certs", Mode::Require)];
+    let accept = options.choice("sslaccept", &accept)?;
+    let mode = named.or(accept).or(by_flag);
+    let is_off = matches!(mode, Some(Mode::Disable | Mode::Allow));
+    let system = options.text("sslrootcert") == Some("system");
+    let bound = options
+        .choice("channel_binding", &[("disable", false), ("prefer", false), ("require", true)])?
+        == Some(true);
+    match (bound || system, is_off) {
+        (true, true) => Err(Error::config(
+            "channel_binding=require and sslrootcert=system need TLS, and sslmode does without",
+        )
+        .with_hint("write sslmode=verify-full")),
+        (true, false) => Ok(Some(Mode::VerifyFull)),
+        (false, _) => Ok(mode),
     }
 }
 
 /// Whether the server is on this machine, where traffic passes no network.
-fn is_local(url: &Url, connect: &PgConnectOptions) -> bool {
+fn is_local(connect: &PgConnectOptions) -> bool {
     let host = connect.get_host();
     connect.get_socket().is_some()
         || host.starts_with('/')
-        || host == "localhost"
-        || match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            _ => host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
-        }
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The store that the environment names where nothing else does: `DATABASE_URL` if it is a
@@ -238,110 +383,4 @@ pub fn url_from_environment(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(url: &str) -> Result<Config> {
-        Config::read(&url.parse().unwrap())
-    }
-
-    #[test]
-    fn a_url_names_server_schema_role_and_sizes() {
-        let config = read(
-            "postgres://u:p@db.example/x?schema=memory&role=a%20role&max_connections=3\
-             &acquire_timeout=500ms&statement_timeout=2s",
-        )
-        .unwrap();
-        assert_eq!(config.schema.name(), "memory");
-        assert_eq!(config.role.as_deref(), Some("a role"));
-        assert_eq!(config.max_connections, 3);
-        assert_eq!(config.acquire_timeout, Duration::from_millis(500));
-        assert_eq!(config.statement_timeout, Duration::from_secs(2));
-        assert_eq!(config.connect.get_options(), Some("-c statement_timeout=2000ms"));
-        assert_eq!(config.connect.get_host(), "db.example");
-    }
-
-    #[test]
-    fn certificates_are_verified_unless_the_server_is_here_or_the_url_says_otherwise() {
-        for (url, mode) in [
-            ("postgres://u@db.example/x", "VerifyFull"),
-            ("postgres://u@10.0.0.1/x", "VerifyFull"),
-            ("postgres://u@localhost/x", "Prefer"),
-            ("postgres://u@127.0.0.1/x", "Prefer"),
-            ("postgres://u@[::1]/x", "Prefer"),
-            ("postgres://u@db.example/x?sslmode=require", "Require"),
-        ] {
-            let config = read(url).unwrap();
-            assert_eq!(format!("{:?}", config.connect.get_ssl_mode()), mode, "{url}");
-        }
-    }
-
-    #[test]
-    fn g10_an_option_nobody_knows_is_refused_with_the_nearest() {
-        let error = read("postgres://u@localhost/x?max_conections=3").unwrap_err();
-        assert_eq!(error.code(), "config");
-        assert_eq!(error.hint(), Some(r#"did you mean "max_connections"?"#));
-        for bad in ["schema=a.b", "schema=", "max_connections=0", "acquire_timeout=1h", "role="] {
-            let error = read(&format!("postgres://u@localhost/x?{bad}")).unwrap_err();
-            assert_eq!(error.code(), "config", "{bad}");
-        }
-    }
-
-    #[test]
-    fn e3_no_password_shows() {
-        let config = read("postgres://u:CANARY@localhost/x").unwrap();
-        assert!(!format!("{config:?}").contains("CANARY"));
-        let error = read("postgres://u:CAN#ARY@local host/x").unwrap_err();
-        assert!(!format!("{error:?} {error}").contains("ARY"), "{error:?}");
-    }
-
-    #[test]
-    fn e3_what_may_be_a_piece_of_a_password_is_not_repeated() {
-        for url in [
-            "postgres://u:?CANARY@host/db",
-            "postgres://u:12?CANARY&more@host/db",
-            "postgres://u:12/CANARY@host/db",
-            "postgres://u:12?schema=CANARY!@host/db",
-            "postgres://u:12#CANARY@host/db",
-            "postgres://u@host/db?user=CANARY@server",
-        ] {
-            let error = read(url).unwrap_err();
-            assert_eq!(error.code(), "config", "{url}");
-            assert!(error.hint().unwrap().contains("%40"), "{error:?}");
-            assert!(!format!("{error:?} {error}").contains("CANARY"), "{error:?}");
-        }
-        let config = read("postgres://u:%3FCAN%40ARY@host/a%40b?user=a%40server").unwrap();
-        assert_eq!(config.connect.get_username(), "a@server");
-        assert_eq!(config.connect.get_database(), Some("a@b"));
-    }
-
-    #[test]
-    fn g10_an_option_that_stands_twice_is_refused() {
-        for twice in ["schema=a&schema=b", "role=a&role=a", "sslmode=disable&sslmode=verify-full"] {
-            let error = read(&format!("postgres://u@localhost/x?{twice}")).unwrap_err();
-            assert_eq!(error.code(), "config", "{twice}");
-            assert!(error.message().contains("twice"), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_environment_names_a_store_or_says_which_variable_would() {
-        let from = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.to_vec();
-            url_from_environment(|name| {
-                pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
-            })
-        };
-        assert!(from(&[]).unwrap().is_none());
-        assert!(from(&[("DATABASE_URL", "sqlite:x")]).unwrap().is_none());
-        let supabase = ("SUPABASE_DB_URL", "postgres://a/b");
-        for pairs in [vec![supabase], vec![("SUPABASE_URL", "https://x.supabase.co"), supabase]] {
-            let (name, url) = from(&pairs).unwrap().unwrap();
-            assert_eq!((name, url.expose()), ("SUPABASE_DB_URL", "postgres://a/b"));
-        }
-        let error = from(&[("SUPABASE_SECRET_KEY", "CANARY")]).unwrap_err();
-        assert_eq!(error.code(), "config");
-        assert!(error.hint().unwrap().contains("SUPABASE_DB_URL"));
-        assert!(!format!("{error:?}").contains("CANARY"));
-    }
-}
+mod tests;

@@ -4,7 +4,6 @@
 use memquill_core::{Durability, Error, ErrorKind, Result};
 use sqlx::postgres::PgRow;
 
-use crate::admin::STEPS;
 use crate::backend::one;
 use crate::codec::get;
 use crate::config::Schema;
@@ -19,6 +18,7 @@ SELECT
     current_setting('server_encoding') AS encoding,
     current_setting('fsync')::bool AND current_setting('full_page_writes')::bool
         AND current_setting('synchronous_commit') <> 'off' AS survives_crash,
+    current_setting('transaction_read_only')::bool AS is_read_only,
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS vector_version,
     (SELECT me.rolname::text FROM pg_roles AS me
         WHERE me.rolname = current_user AND NOT me.rolsuper AND NOT me.rolbypassrls
@@ -41,8 +41,11 @@ LEFT JOIN pg_roles AS worker ON worker.rolname = coalesce($2, session_user)
 LEFT JOIN pg_namespace AS home ON home.nspname = $1
 LEFT JOIN pg_class AS head ON head.relnamespace = home.oid AND head.relname = 'conversations'";
 
-/// What the comment of the table `conversations` starts with; the number of the schema's steps
-/// follows. A table of this name without such a comment is somebody else's.
+/// The version of the schema that this driver creates and reads.
+pub(crate) const VERSION: u32 = 1;
+
+/// What the comment of the table `conversations` starts with; the schema's version follows. A table
+/// of this name without such a comment is somebody else's.
 pub(crate) const VERSION_PREFIX: &str = "memquill schema ";
 
 /// The tables, each of which the data role may read and write.
@@ -70,6 +73,7 @@ pub(crate) struct Server {
     encoding: String,
     /// Whether what is acknowledged is on the disk, and no torn page can take it back.
     survives_crash: bool,
+    is_read_only: bool,
     vector_version: Option<String>,
     /// The connection's own role, where it does not see the rows of all users to administer them.
     no_administrator: Option<String>,
@@ -89,6 +93,7 @@ impl Server {
             version: get(row, "version")?,
             encoding: get(row, "encoding")?,
             survives_crash: get(row, "survives_crash")?,
+            is_read_only: get(row, "is_read_only")?,
             vector_version: get(row, "vector_version")?,
             no_administrator: get(row, "no_administrator")?,
             role_name: get(row, "role_name")?,
@@ -141,6 +146,17 @@ impl Server {
         Ok(())
     }
 
+    /// Refuses a server that only reads (`target_session_attrs=read-write`).
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if !self.is_read_only {
+            return Ok(());
+        }
+        Err(Error::unavailable(
+            "the server is read only, and target_session_attrs asks for another",
+        )
+        .with_hint("connect to the primary"))
+    }
+
     /// Only a role that row level security binds may work on the data.
     fn check_role(&self, schema: &Schema, role: Option<&str>) -> Result<()> {
         let Some(why) = &self.unfit else { return Ok(()) };
@@ -167,40 +183,37 @@ impl Server {
     }
 
     pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {
-        let steps = self.steps()?;
-        if steps == 0 {
-            let what = if self.has_schema { "has no tables of memquill" } else { "is not there" };
-            return Err(Error::config(format!("the schema {:?} {what}", schema.name()))
-                .with_hint("run `memquill migrate` with an administrator's URL"));
+        if let Some(version) = self.schema_version()? {
+            return self.check_version(schema, version);
         }
-        if steps > STEPS.len() {
-            return Err(Error::config(format!(
-                "the schema {:?} is newer than this driver: {steps} steps, known are {}",
-                schema.name(),
-                STEPS.len()
-            ))
-            .with_hint("use the version of memquill that migrated it, or a newer one"));
-        }
-        if steps < STEPS.len() {
-            return Err(Error::config(format!(
-                "the schema {:?} is older than this driver: {steps} steps of {}",
-                schema.name(),
-                STEPS.len()
-            ))
-            .with_hint("run `memquill migrate` with an administrator's URL"));
-        }
-        Ok(())
+        let what = if self.has_schema { "has no tables of memquill" } else { "does not exist" };
+        Err(Error::config(format!("the schema {:?} {what}", schema.name()))
+            .with_hint("run `memquill migrate` with an administrator's URL"))
     }
 
-    /// Whether the schema is there, whosever it is.
+    /// Refuses another version than this driver's: there is no older one.
+    pub(crate) fn check_version(&self, schema: &Schema, version: u32) -> Result<()> {
+        if version == VERSION {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "the schema {:?} is newer than this driver: its version is {version}, known is {VERSION}",
+            schema.name()
+        ))
+        .with_hint("use the version of memquill that migrated it, or a newer one"))
+    }
+
+    /// Whether the schema exists, whoever it belongs to.
     pub(crate) fn has_schema(&self) -> bool {
         self.has_schema
     }
 
-    /// How many steps of the schema are there; 0 if it holds nothing of ours.
-    pub(crate) fn steps(&self) -> Result<usize> {
-        let Some(number) = self.schema_version.strip_prefix(VERSION_PREFIX) else { return Ok(0) };
-        number.parse().map_err(|_| {
+    /// The version of what is ours in the schema, if there is something.
+    pub(crate) fn schema_version(&self) -> Result<Option<u32>> {
+        let Some(number) = self.schema_version.strip_prefix(VERSION_PREFIX) else {
+            return Ok(None);
+        };
+        number.parse().map(Some).map_err(|_| {
             Error::config(format!("the schema's version {number:?} is not a number"))
                 .with_hint("use the version of memquill that migrated it, or a newer one")
         })

@@ -1,5 +1,4 @@
-//! Conversations. The statements are in `migrations/0003_conversations.sql`, and where they were
-//! replaced, in the migrations behind it.
+//! Conversations. The SQL is in `migrations/0003_conversations.sql`.
 
 use async_trait::async_trait;
 use memquill_core::{
@@ -23,7 +22,7 @@ const TRIM: &str = "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5,
 const CLEAR: &str = "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)";
 const RESTORE: &str = "SELECT * FROM {schema}.restore_messages($1, $2, $3, $4, $5, $6, $7, $8, \
                        $9, $10, $11, $12, $13, $14, $15, $16, $17)";
-const FIGURES: &str = "SELECT * FROM {schema}.conversation_figures($1, $2, $3, $4, $5, $6)";
+const STATISTICS: &str = "SELECT * FROM {schema}.conversation_statistics($1, $2, $3, $4, $5, $6)";
 
 /// Messages column by column, as `append` takes them.
 #[derive(Default)]
@@ -300,7 +299,7 @@ impl ConversationStore for Store {
         conversation: &str,
     ) -> Result<ConversationStatistics> {
         let rows = self
-            .call_in(FIGURES, scope, |call| call.bind(conversation).bind("").bind(1_i64))
+            .call_in(STATISTICS, scope, |call| call.bind(conversation).bind("").bind(1_i64))
             .await?;
         rows.first().map_or_else(|| Ok(ConversationStatistics::default()), statistics)
     }
@@ -308,7 +307,7 @@ impl ConversationStore for Store {
     async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
         let behind = page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default();
         let rows = self
-            .call_in(FIGURES, scope, |call| {
+            .call_in(STATISTICS, scope, |call| {
                 call.bind(None::<&str>).bind(behind.as_str()).bind(size(page.limit + 1))
             })
             .await?;

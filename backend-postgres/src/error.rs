@@ -5,15 +5,17 @@ use std::io;
 use memquill_core::{Error, ErrorKind, Retry};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
+use crate::config::CLIENT_CHECK_SETTING;
+
 /// The code that the schema's functions raise for a wrong embedding space (V3).
-const SPACE: &str = "AM001";
+const SPACE: &str = "MQ001";
 /// The code that they raise where another came between, and the call is to be repeated.
-const CAME_BETWEEN: &str = "AM002";
+const CAME_BETWEEN: &str = "MQ002";
 
 /// The codes that they raise for a namespace that is not there, and for records without a
 /// counterpart (V13).
-const NO_NAMESPACE: &str = "AM003";
-const NO_COUNTERPART: &str = "AM004";
+const NO_NAMESPACE: &str = "MQ003";
+const NO_COUNTERPART: &str = "MQ004";
 
 /// When it happened: while connecting, nothing can have been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +28,15 @@ pub(crate) enum During {
 /// what is there before it adds what is not, and so may wait for one that goes by the keys.
 const DEADLOCK: &str = "40P01";
 
-/// Whether the call was undone for another's sake and is to be repeated.
-pub(crate) fn came_between(error: &sqlx::Error) -> bool {
+/// Whether the server undid the call for another's sake, so that it is to be repeated.
+pub(crate) fn is_undone(error: &sqlx::Error) -> bool {
     postgres(error).is_some_and(|e| matches!(e.code(), CAME_BETWEEN | DEADLOCK))
+}
+
+/// Whether the server refused to look for the client of a running statement: on Windows it cannot,
+/// and a relative of Postgres may not know the setting.
+pub(crate) fn refuses_client_check(error: &sqlx::Error) -> bool {
+    postgres(error).is_some_and(|e| e.message().contains(CLIENT_CHECK_SETTING))
 }
 
 /// Whether the connection can serve another call after this.
@@ -37,7 +45,7 @@ pub(crate) fn leaves_connection(error: &sqlx::Error) -> bool {
     let code = error.code();
     let broken = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
     // A statement that is not there any more (a pooler's doing), or whose function has changed.
-    !(broken || code == "26000" || code == "0A000" || code.starts_with("08"))
+    !(broken || matches!(code, "26000" | "42P05" | "0A000") || code.starts_with("08"))
 }
 
 /// The contract's error for the client's.
@@ -45,6 +53,7 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
     let sent = during == During::Call;
     match &error {
         sqlx::Error::Database(_) => match postgres(&error) {
+            Some(cause) if !sent && refuses_settings(cause) => settings_refused(cause),
             Some(cause) => from_server(cause),
             None => Error::internal("an error of another database"),
         },
@@ -70,6 +79,20 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
 
 fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
+}
+
+/// Whether a pooler refuses the settings that are sent at connect: `PgBouncer` and Neon's, and RDS
+/// Proxy.
+fn refuses_settings(error: &PgDatabaseError) -> bool {
+    let message = error.message();
+    message.contains("startup parameter") || message.contains("command-line options")
+}
+
+fn settings_refused(error: &PgDatabaseError) -> Error {
+    Error::config(format!("the pooler refuses settings at connect: {}", error.message())).with_hint(
+        "add startup_options=false to the URL, and limit statements on the server instead: \
+         ALTER ROLE name SET statement_timeout = '30s', client_connection_check_interval = '500ms'",
+    )
 }
 
 fn untrusted() -> Error {
@@ -128,8 +151,14 @@ fn from_server(error: &PgDatabaseError) -> Error {
              container, --shm-size) or lower the other",
         ),
         "53100" => unavailable("the server's disk is full; free some space"),
-        "26000" => unavailable(
-            "a pooler lost a prepared statement; PgBouncer needs max_prepared_statements > 0",
+        // There is no statement of the name, or another one, or one of another client's.
+        "26000" | "42P05" => config(
+            "the pooler does not keep prepared statements: add pgbouncer=true to the URL, or set \
+             max_prepared_statements in PgBouncer 1.21 or newer",
+        ),
+        "08P01" if error.message().contains("bind message supplies") => config(
+            "the pooler mixes prepared statements up: add pgbouncer=true to the URL, or set \
+             max_prepared_statements in PgBouncer 1.21 or newer",
         ),
         "40001" | DEADLOCK | "55P03" => unavailable("another call was in the way; repeat it"),
         code if code.starts_with("53") => unavailable("the server is short of resources"),

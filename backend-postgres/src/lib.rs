@@ -14,8 +14,7 @@
 //! the caller's rights: they add nothing to what row level security grants. (One raises a sequence
 //! with the owner's; see `docs/operations.md`.)
 //!
-//! The functions stand in `migrations/`, one file per facet, and that is where the SQL is; the
-//! facets' modules hold the calls. This is why the driver is written on plain sqlx rather than on
+//! The functions are in `migrations/`, one file per facet; the facets' modules hold the calls. This is why the driver is written on plain sqlx rather than on
 //! entities of an ORM: every statement is an atomic step of several parts that an ORM has no words
 //! for. Connections are kept by a small pool of the driver's own, because sqlx's pings the server
 //! after every use.
@@ -24,16 +23,25 @@
 //!
 //! | option | default | meaning |
 //! |---|---|---|
-//! | `schema` | `memquill` | the schema that holds the tables and functions |
+//! | `schema` | `memquill` | the schema that holds the tables and functions; nothing else may be in it |
 //! | `role` | none | the role to step down to for every call; on an administrator's URL, the role to create and to grant data work to |
-//! | `sslmode` | `verify-full`; on this machine `prefer` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` |
-//! | `sslrootcert`, `sslcert`, `sslkey` | | certificates, as libpq means them |
-//! | `application_name` | `memquill` | what the server shows for the connections |
 //! | `max_connections` | 10 | the most connections open at once |
 //! | `acquire_timeout` | `10s` | how long a call waits for a connection |
-//! | `statement_timeout` | `30s` | how long a call waits for its answer; where it is given, the server stops by itself |
+//! | `connect_timeout` | that | how long a connection may take to be made |
+//! | `statement_timeout` | `30s` | how long a call waits for its answer; the server stops by itself |
+//! | `startup_options` | `true` | whether settings are sent at connect, which some poolers refuse |
+//! | `pgbouncer` | `false` | whether the server is a pooler that neither takes settings nor keeps prepared statements; a call is then a transaction of four round trips |
+//! | `sslmode` | `verify-full`; on this machine `prefer` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` |
+//! | `sslrootcert`, `sslcert`, `sslkey` | | certificates, as libpq means them |
+//! | `channel_binding` | `prefer` | `require` verifies the server's certificate and name, whatever `sslmode` says |
+//! | `target_session_attrs` | `any` | `read-write` refuses a server that only reads |
+//! | `application_name` | `memquill` | what the server shows for the connections |
+//! | `host`, `port`, `dbname`, `user`, `password`, `password_env` | | as in the URL's body; a host that starts with `/` is the folder of a Unix socket, and `password_env` names an environment variable |
+//! | `options` | | further settings, as libpq means them |
 //!
-//! Times are written `500ms`, `30s` or `5m`.
+//! Times are written `500ms`, `30s` or `5m`. What Prisma (`connection_limit`, `pool_timeout`,
+//! `socket_timeout`, `statement_cache_size`, `sslaccept`), Rails (`pool`, `prepared_statements`) and
+//! node-postgres (`ssl`) write into their URLs is taken with its meaning there.
 
 mod admin;
 mod backend;

@@ -2,49 +2,66 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use memquill_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{
-    PgArgumentBuffer, PgArguments, PgConnectOptions, PgConnection, PgRow, PgTypeInfo,
-};
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgRow, PgTypeInfo};
 use sqlx::{
     Arguments as _, ConnectOptions as _, Connection as _, Encode, Execute as _, Postgres, Type,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backend::Call;
-use crate::config::Config;
-use crate::error::{During, came_between, leaves_connection, translate};
+use crate::config::{CLIENT_CHECK, Config};
+use crate::error::{During, is_undone, leaves_connection, refuses_client_check, translate};
 
-/// A connection that stood idle for longer is asked for a sign of life before it is used: the
-/// server may have been restarted, or a firewall may have dropped it.
+/// A connection that was idle for longer is asked for a sign of life before it is used: the server
+/// may have been restarted, or a firewall may have dropped it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(30);
 
-/// The most that such a connection has for it, of the time that there is for a connection: one that
-/// is gone without a word must leave time for a new one.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// The longest time that such a connection has for it: one that is gone without a word must leave
+/// time for a new one.
+const MAX_PING: Duration = Duration::from_secs(2);
 
-/// How often a statement is repeated that another came between: each time, somebody else got on.
-const ATTEMPTS: u32 = 16;
+/// How often a statement is tried that the server undid for another's sake. Each time, somebody
+/// else made progress.
+const MAX_ATTEMPTS: u32 = 16;
 
 /// The most bytes that the arguments of a statement may have: the server hangs up on a message of
-/// 1 GiB, and something stands around them.
-const LARGEST: usize = (1 << 30) - (1 << 16);
+/// 1 GiB, and the message has some more.
+const MAX_ARGUMENT_BYTES: usize = (1 << 30) - (1 << 16);
 
-/// Connections to one server. A call takes one for itself; if its future is dropped, the
-/// connection is closed rather than kept in an unknown state (G7).
+/// How long a call that nobody waits for may go on before its connection is closed: most are done
+/// sooner, and then their connection serves the next call.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How long a closed connection may still be a session of the server: until the server looks for
+/// its client, and some time to end what it was doing.
+const MAX_LINGER: Duration = CLIENT_CHECK.saturating_mul(2);
+
+/// Connections to one server. A call takes one for itself. Where its future is dropped, the server
+/// stops working for it, and only then another call may connect in its place (G7).
 pub(crate) struct Pool {
-    options: PgConnectOptions,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
     idle: Mutex<Vec<Idle>>,
-    permits: Semaphore,
-    acquire_timeout: Duration,
-    /// Beyond the server's own timeout, so that the server's answer comes first.
+    permits: Arc<Semaphore>,
+    /// Longer than the server's own timeout, so that the server's answer comes first.
     answer_timeout: Duration,
+    /// Whether the server stops the statement of a connection that was closed.
+    has_client_check: AtomicBool,
 }
 
 struct Idle {
@@ -52,91 +69,199 @@ struct Idle {
     since: Instant,
 }
 
+/// The right to one session of the server.
+struct Slot {
+    permit: Option<OwnedSemaphorePermit>,
+    /// Whether the server may have a session of a connection that was closed just now.
+    is_lingering: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let Some(permit) = self.permit.take().filter(|_| self.is_lingering) else { return };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                sleep(MAX_LINGER).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// The connection, and what the server answered.
+type Answer = (PgConnection, Result<Vec<PgRow>, sqlx::Error>);
+
+/// A call that has been sent. Where it is dropped, it is brought to an end in the background.
+struct Running {
+    shared: Arc<Shared>,
+    slot: Option<Slot>,
+    call: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+}
+
+impl Running {
+    /// Waits for the answer; none comes in time from a server that hangs.
+    async fn answer(&mut self) -> Option<Answer> {
+        let call = self.call.as_mut()?;
+        let answer = timeout(self.shared.answer_timeout, call).await.ok()?;
+        self.call = None;
+        Some(answer)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let (Some(mut call), Some(mut slot)) = (self.call.take(), self.slot.take()) else { return };
+        let shared = Arc::clone(&self.shared);
+        slot.is_lingering = true;
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let has_check = shared.has_client_check.load(Ordering::Relaxed);
+            // Without the check the server would work on after its client is gone.
+            let patience = if has_check { GRACE } else { shared.answer_timeout };
+            if let Ok((connection, result)) = timeout(patience, &mut call).await {
+                slot.is_lingering = false;
+                shared.keep(connection, result.err().as_ref());
+            }
+            // Closes the connection, if it is still at work, before the slot begins to wait.
+            drop(call);
+            drop(slot);
+        });
+    }
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("idle", &self.idle.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("idle", &self.shared.idle.lock().len()).finish_non_exhaustive()
     }
 }
 
 impl Pool {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            options: config.connect.clone(),
+    pub(crate) fn new(config: Config) -> Self {
+        let shared = Shared {
             idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(config.max_connections),
-            acquire_timeout: config.acquire_timeout,
-            answer_timeout: config.statement_timeout + Duration::from_secs(1),
-        }
+            permits: Arc::new(Semaphore::new(config.max_connections)),
+            answer_timeout: config.statement_timeout() + Duration::from_secs(1),
+            has_client_check: AtomicBool::new(config.has_client_check()),
+            config,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Runs one statement, and gives its rows. `query` makes it, since it may have to be repeated.
+    /// Runs one statement and returns its rows. `query` makes it, since it may have to be repeated.
     pub(crate) async fn fetch(&self, query: impl Fn() -> Call + Send + Sync) -> Result<Vec<PgRow>> {
-        let mut first = Some(sized(query(), LARGEST)?);
-        let deadline = Instant::now() + self.acquire_timeout;
-        let _permit = self.permit(deadline).await?;
-        let mut connection = self.connection(deadline).await?;
-        for _ in 0..ATTEMPTS {
+        let shared = &self.shared;
+        let mut first = Some(sized(query(), MAX_ARGUMENT_BYTES)?);
+        let deadline = Instant::now() + shared.config.acquire_timeout;
+        let mut slot = shared.slot(deadline).await?;
+        let mut connection = shared.connection(&mut slot, deadline).await?;
+        let mut running = Running { shared: Arc::clone(shared), slot: Some(slot), call: None };
+        for _ in 0..MAX_ATTEMPTS {
             let call = first.take().unwrap_or_else(&query);
-            match timeout(self.answer_timeout, call.fetch_all(&mut connection)).await {
-                Err(_) => return Err(self.no_answer()),
-                Ok(Ok(rows)) => {
-                    self.put_back(connection);
+            running.call = Some(shared.run(connection, call));
+            let Some((returned, result)) = running.answer().await else {
+                return Err(shared.no_answer());
+            };
+            match result {
+                Ok(rows) => {
+                    shared.keep(returned, None);
                     return Ok(rows);
                 }
-                Ok(Err(error)) if came_between(&error) => {}
-                Ok(Err(error)) => {
-                    if leaves_connection(&error) {
-                        self.put_back(connection);
-                    } else {
-                        self.distrust();
-                    }
+                Err(error) if is_undone(&error) => connection = returned,
+                Err(error) => {
+                    shared.keep(returned, Some(&error));
                     return Err(translate(error, During::Call));
                 }
             }
         }
-        self.put_back(connection);
-        Err(Error::unavailable("others came between too often").with_hint("repeat the call"))
+        shared.keep(connection, None);
+        Err(Error::unavailable(format!("the server undid the call {MAX_ATTEMPTS} times"))
+            .with_hint("repeat the call when others write less"))
     }
+}
 
-    async fn permit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>> {
-        match timeout_at(deadline, self.permits.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
+impl Shared {
+    /// Takes the right to a session.
+    async fn slot(&self, deadline: Instant) -> Result<Slot> {
+        match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Slot { permit: Some(permit), is_lingering: false }),
             Ok(Err(_)) => Err(Error::internal("the pool is closed")),
             Err(_) => Err(Error::unavailable(format!(
                 "no connection was free for {} ms",
-                self.acquire_timeout.as_millis()
+                self.config.acquire_timeout.as_millis()
             ))
             .with_hint("raise max_connections or acquire_timeout, or call less at once")),
         }
     }
 
-    async fn connection(&self, deadline: Instant) -> Result<PgConnection> {
+    async fn connection(&self, slot: &mut Slot, deadline: Instant) -> Result<PgConnection> {
+        // Whatever is dropped on the way may have a session for a moment.
+        slot.is_lingering = true;
         if let Some(mut idle) = self.take() {
-            let patience = SIGN_OF_LIFE.min(self.acquire_timeout / 4);
-            let until = deadline.min(Instant::now() + patience);
+            let until =
+                deadline.min(Instant::now() + MAX_PING.min(self.config.acquire_timeout / 4));
             if idle.since.elapsed() < TRUSTED_IDLE
                 || timeout_at(until, idle.connection.ping()).await.is_ok_and(|p| p.is_ok())
             {
+                slot.is_lingering = false;
                 return Ok(idle.connection);
             }
             self.distrust();
         }
-        match timeout_at(deadline, self.options.connect()).await {
-            Ok(connection) => connection.map_err(|error| translate(error, During::Connect)),
+        let patience = self.config.connect_timeout.map(|patience| Instant::now() + patience);
+        let until = patience.map_or(deadline, |patience| patience.min(deadline));
+        let start = Instant::now();
+        match timeout_at(until, self.connect()).await {
+            Ok(connection) => {
+                slot.is_lingering = false;
+                connection.map_err(|error| translate(error, During::Connect))
+            }
             Err(_) => Err(Error::unavailable(format!(
                 "Postgres did not take a connection within {} ms",
-                self.acquire_timeout.as_millis()
+                start.elapsed().as_millis()
             ))
             .with_hint("check that the server runs and that host and port are right")),
         }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let has_check = self.has_client_check.load(Ordering::Relaxed);
+        match self.config.for_data(has_check).connect().await {
+            Err(error) if has_check && refuses_client_check(&error) => {
+                self.has_client_check.store(false, Ordering::Relaxed);
+                self.config.for_data(false).connect().await
+            }
+            connected => connected,
+        }
+    }
+
+    /// Sends a call. The connection comes back with the answer.
+    fn run(
+        &self,
+        mut connection: PgConnection,
+        call: Call,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        let is_prepared = self.config.is_prepared;
+        Box::pin(async move {
+            let result = if is_prepared {
+                call.fetch_all(&mut connection).await
+            } else {
+                in_transaction(&mut connection, call).await
+            };
+            (connection, result)
+        })
     }
 
     fn take(&self) -> Option<Idle> {
         self.idle.lock().pop()
     }
 
-    fn put_back(&self, connection: PgConnection) {
-        self.idle.lock().push(Idle { connection, since: Instant::now() });
+    /// Keeps a connection for the next call, unless it broke.
+    fn keep(&self, connection: PgConnection, error: Option<&sqlx::Error>) {
+        if error.is_none_or(leaves_connection) {
+            self.idle.lock().push(Idle { connection, since: Instant::now() });
+        } else {
+            self.distrust();
+        }
     }
 
     /// Drops all idle connections: where one broke, the others are likely to be broken too.
@@ -151,6 +276,23 @@ impl Pool {
             format!("Postgres did not answer within {} ms", self.answer_timeout.as_millis()),
         )
         .with_hint("ask for less at once, or raise statement_timeout")
+    }
+}
+
+/// Runs a call whose statement is not kept: a pooler that hands connections from transaction to
+/// transaction lets it be prepared and executed on the same one only within a transaction.
+async fn in_transaction(
+    connection: &mut PgConnection,
+    call: Call,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    match call.persistent(false).fetch_all(&mut *transaction).await {
+        Ok(rows) => transaction.commit().await.map(|()| rows),
+        Err(error) => {
+            // So that the pooler does not wait for the next call to end it.
+            let _ = transaction.rollback().await;
+            Err(error)
+        }
     }
 }
 
@@ -250,13 +392,14 @@ mod tests {
             "postgres://u@{at}/x?sslmode=disable&max_connections=1&acquire_timeout={}ms",
             WAIT.as_millis()
         );
-        let pool = Pool::new(&Config::read(&url.parse().unwrap()).unwrap());
+        let pool = Pool::new(Config::from_url(&url.parse().unwrap()).unwrap());
+        let shared = &pool.shared;
         for _ in 0..10 {
-            let connection = pool.options.connect().await.unwrap();
+            let connection = shared.connect().await.unwrap();
             let since = Instant::now().checked_sub(TRUSTED_IDLE).unwrap();
-            pool.idle.lock().push(Idle { connection, since });
+            shared.idle.lock().push(Idle { connection, since });
         }
-        let permit = pool.permits.acquire().await.unwrap();
+        let permit = shared.permits.acquire().await.unwrap();
         let start = Instant::now();
         let (answer, ()) = tokio::join!(pool.fetch(|| sqlx::query("SELECT")), async move {
             tokio::time::sleep(WAIT / 2).await;
@@ -264,6 +407,6 @@ mod tests {
         });
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
         assert!(start.elapsed() < WAIT * 3 / 2, "{:?}", start.elapsed());
-        assert!(pool.idle.lock().is_empty(), "the others are no better");
+        assert!(shared.idle.lock().is_empty(), "the others are no better");
     }
 }

@@ -1,5 +1,4 @@
-//! Vectors. The statements are in `migrations/0004_vectors.sql`, and where they were replaced, in the
-//! migrations behind it.
+//! Vectors. The SQL is in `migrations/0004_vectors.sql`.
 
 mod columns;
 mod filter;

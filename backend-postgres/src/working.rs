@@ -1,5 +1,4 @@
-//! Working memory. The statements are in `migrations/0005_working.sql`, and where they were
-//! replaced, in the migrations behind it.
+//! Working memory. The SQL is in `migrations/0005_working.sql`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,7 +26,7 @@ const INCREMENT: &str = "SELECT * FROM {schema}.increment_entry($1, $2, $3, $4, 
 const CLEAR: &str = "SELECT * FROM {schema}.clear_entries($1, $2, $3)";
 const RESTORE: &str = "SELECT * FROM {schema}.restore_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, \
                        $10, $11)";
-const FIGURES: &str = "SELECT * FROM {schema}.entry_figures($1, $2, $3)";
+const STATISTICS: &str = "SELECT * FROM {schema}.entry_statistics($1, $2, $3)";
 
 /// A version that no entry ever has.
 const NO_VERSION: i64 = -1;
@@ -251,7 +250,7 @@ impl WorkingStore for Store {
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
-        let rows = self.call_in(FIGURES, scope, |call| call).await?;
+        let rows = self.call_in(STATISTICS, scope, |call| call).await?;
         let row = one(&rows)?;
         Ok(WorkingStatistics {
             entries: get_count(row, "entries")?,

@@ -60,7 +60,7 @@ pub(crate) async fn what_is_missing_is_named_with_what_to_run(server: Arc<Server
     let error = refused(&fixture.data).await;
     assert!(error.hint().unwrap().contains(&format!("?role={schema}_data")), "{error}");
 
-    for (version, said) in [("999", "newer"), ("1", "older")] {
+    for (version, said) in [("999", "newer"), ("2", "newer")] {
         run(format!("COMMENT ON TABLE {schema}.conversations IS 'memquill schema {version}'"))
             .await;
         assert!(refused(&fixture.data).await.message().contains(said));

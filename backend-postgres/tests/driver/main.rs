@@ -6,6 +6,7 @@
 mod administering;
 mod broken_servers;
 mod connecting;
+mod dropped;
 mod faults;
 mod foreign;
 mod growth;
@@ -20,7 +21,6 @@ mod row_security;
 mod secure;
 #[path = "../support/mod.rs"]
 mod support;
-mod upgrading;
 mod versions;
 mod waiting;
 
@@ -55,6 +55,8 @@ const TESTS: &[Test] = &tests![
     connecting::g13_sixteen_migrations_at_once_leave_one_schema,
     connecting::an_owner_without_other_rights_administers,
     connecting::a_database_of_another_encoding_is_refused,
+    dropped::g7_the_server_stops_working_for_dropped_calls,
+    dropped::g7_without_settings_dropped_calls_keep_their_place_in_the_pool,
     faults::wrong_credentials_are_permission_denied,
     faults::a_lost_connection_is_unavailable_and_the_next_call_works,
     faults::a_statement_that_waits_too_long_is_a_timeout,
@@ -83,6 +85,7 @@ const TESTS: &[Test] = &tests![
     plans::every_hot_statement_goes_by_its_index,
     plans::a_plan_of_an_empty_table_goes_by_the_key,
     pooler::many_users_share_two_connections_and_nothing_else,
+    pooler::a_pooler_without_prepared_statements_is_config_and_can_be_used,
     predicates::every_condition_on_the_user_is_needed_and_enough,
     restoring::json_is_identical_in_any_order_of_its_keys,
     restoring::v13_a_counterpart_may_have_its_keys_in_another_order,
@@ -90,15 +93,13 @@ const TESTS: &[Test] = &tests![
     round_trips::every_operation_is_one_round_trip,
     row_security::every_policy_and_every_force_is_needed,
     secure::certificates_are_verified_beyond_this_machine,
-    upgrading::g13_the_first_versions_steps_are_as_they_were,
-    upgrading::g13_a_store_that_the_first_version_filled_is_upgraded,
-    upgrading::g13_the_first_version_works_on_beside_a_newer_one,
     versions::w3_a_put_that_waited_has_a_greater_version_than_whom_it_waited_for,
     waiting::g9_a_delete_during_a_rebinding_deletes_what_took_the_name,
     waiting::g6_a_rebinding_behind_another_loses_nothing,
     waiting::w2_a_delete_that_waited_does_not_count_what_has_expired,
     waiting::w4_a_sliding_read_that_waited_extends_what_lives,
     waiting::w4_a_sliding_read_that_waited_revives_nothing,
+    waiting::w8_a_purge_waits_for_those_who_hold_what_has_expired,
 ];
 
 fn main() -> ExitCode {

@@ -283,7 +283,7 @@ pub(crate) async fn an_index_that_broke_off_is_built_anew(server: Arc<Server>) {
     );
     run_sql(superuser, &broken).await.unwrap();
     let mut other = PgConnection::connect(superuser).await.unwrap();
-    other.execute("SELECT pg_advisory_lock(7018690069350148472)").await.unwrap();
+    other.execute("SELECT pg_advisory_lock(7886134353349338488)").await.unwrap();
     let admin = driver().admin(&fixture.owner.parse().unwrap()).await.unwrap();
     let error = admin.build_indexes().await.unwrap_err();
     assert!(error.is_transient() && error.hint().is_some(), "one builds at a time: {error}");

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use memquill_core::{Append, Get, Increment, Message, PageRequest, ReadMessages, Result, Scope};
+use memquill_core::{
+    Append, ErrorKind, Get, Increment, Message, PageRequest, ReadMessages, Result, Scope, StoreUrl,
+};
 use memquill_postgres::driver;
 use tokio::task::JoinSet;
 
+use crate::faults::facts;
 use crate::support::server::Server;
 use crate::support::{Fixture, fixture};
 
@@ -28,13 +31,16 @@ const START: &str = "cat > /tiny/pgbouncer.ini
 pgbouncer -q -d /tiny/pgbouncer.ini
 timeout 30 bash -c 'until : < /dev/tcp/127.0.0.1/6432; do sleep 0.1; done' 2>/dev/null";
 
-/// A fixture, and the data URL that leads through the pooler.
-async fn pooled(server: &Arc<Server>) -> (Fixture, String) {
+/// A fixture, and the data URL that leads through the pooler, which keeps so many prepared
+/// statements.
+async fn pooled(server: &Arc<Server>, prepared: u32) -> (Fixture, String) {
     let fixture = fixture(server).await;
     let (server, user) = (Arc::clone(server), format!("{}_data", fixture.schema));
+    let settings = SETTINGS
+        .replace("max_prepared_statements = 200", &format!("max_prepared_statements = {prepared}"));
     let start = move || {
         server.shell("postgres", "cat > /tiny/users", &format!("\"{user}\" \"secret\"\n"));
-        server.shell("postgres", START, SETTINGS);
+        server.shell("postgres", START, &settings);
         (server.address().to_owned(), format!("{}:6432", server.bridge()))
     };
     let (direct, pooler) = tokio::task::spawn_blocking(start).await.unwrap();
@@ -42,13 +48,11 @@ async fn pooled(server: &Arc<Server>) -> (Fixture, String) {
     (fixture, url)
 }
 
-pub(crate) async fn many_users_share_two_connections_and_nothing_else(_shared: Arc<Server>) {
-    let Some(server) = Server::for_one(|| Server::of_own_image(&[])).await else { return };
-    let (_fixture, url) = pooled(&server).await;
-    let url: memquill_core::StoreUrl = url.parse().unwrap();
+/// Lets eight users work at once, each as a process with statements of its own.
+async fn work(url: &str) {
+    let url: StoreUrl = url.parse().unwrap();
     let mut users: JoinSet<Result<()>> = JoinSet::new();
     for user in 0..8 {
-        // A process each, with statements of its own.
         let backend = driver().connect(&url).await.unwrap();
         users.spawn(async move {
             let scope = Scope::new(format!("user {user}"), "bot").unwrap();
@@ -71,4 +75,38 @@ pub(crate) async fn many_users_share_two_connections_and_nothing_else(_shared: A
     while let Some(user) = users.join_next().await {
         user.unwrap().unwrap();
     }
+}
+
+pub(crate) async fn many_users_share_two_connections_and_nothing_else(_shared: Arc<Server>) {
+    let Some(server) = Server::for_one(|| Server::of_own_image(&[])).await else { return };
+    let (_fixture, url) = pooled(&server, 200).await;
+    // A pooler that is not told otherwise refuses settings.
+    let error = driver().connect(&url.parse().unwrap()).await.unwrap_err();
+    assert_eq!(facts(&error), (ErrorKind::Config, false, false), "{error}");
+    assert!(error.hint().unwrap().contains("startup_options=false"), "{error:?}");
+    work(&format!("{url}&startup_options=false")).await;
+}
+
+pub(crate) async fn a_pooler_without_prepared_statements_is_config_and_can_be_used(
+    _shared: Arc<Server>,
+) {
+    let Some(server) = Server::for_one(|| Server::of_own_image(&[])).await else { return };
+    let (_fixture, url) = pooled(&server, 0).await;
+    let unprepared: StoreUrl = format!("{url}&startup_options=false").parse().unwrap();
+    let mut refused = 0;
+    let mut connected = Vec::new();
+    for _ in 0..6 {
+        match driver().connect(&unprepared).await {
+            // Its statement stays on the server's connection, in the way of the next.
+            Ok(backend) => connected.push(backend),
+            Err(error) => {
+                refused += 1;
+                assert_eq!(facts(&error), (ErrorKind::Config, false, false), "{error}");
+                assert!(error.hint().unwrap().contains("pgbouncer=true"), "{error:?}");
+            }
+        }
+    }
+    assert!(refused > 0, "nothing was in the way");
+    drop(connected);
+    work(&format!("{url}&pgbouncer=true")).await;
 }

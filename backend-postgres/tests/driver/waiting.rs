@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::faults::waits_for_a_lock;
 use crate::support::server::Server;
-use crate::support::{Fixture, fixture};
+use crate::support::{Fixture, fixture, run_sql};
 
 fn scope() -> Scope {
     Scope::new("alice", "bot").unwrap()
@@ -150,4 +150,27 @@ pub(crate) async fn w2_a_delete_that_waited_does_not_count_what_has_expired(serv
     let call = vectors.delete(&scope, &request);
     let expire = "UPDATE embeddings SET expires_at = now_ms()";
     assert_eq!(waited(&fixture, &mut other, expire, call).await, 0);
+}
+
+pub(crate) async fn w8_a_purge_waits_for_those_who_hold_what_has_expired(server: Arc<Server>) {
+    let hold = "SELECT FROM namespaces FOR UPDATE; SELECT FROM memory_data FOR UPDATE";
+    let (fixture, backend, mut other) = beside(&server, "").await;
+    let expire = format!(
+        "UPDATE {0}.memory_data SET expires_at = now(); UPDATE {0}.embeddings SET expires_at = now()",
+        fixture.schema
+    );
+    run_sql(&fixture.superuser, &expire).await.unwrap();
+    other.execute(sqlx::raw_sql(hold)).await.unwrap();
+    let admin = driver().admin(&fixture.owner.parse().unwrap()).await.unwrap();
+    // One that another purge removes meanwhile ends neither this one's records nor its entries.
+    let another = "DELETE FROM embeddings WHERE id = 'a' AND namespace_number = (
+        SELECT min(namespace_number) FROM embeddings WHERE id = 'a')";
+    let purged = waited(&fixture, &mut other, another, admin.purge_expired()).await;
+    // Of alice and bob: a record each, and alice's two, less the one; an entry each.
+    assert_eq!((purged.records, purged.entries), (3, 2));
+    let vectors = backend.vectors().unwrap();
+    let get =
+        GetRecords { namespace: "home".into(), ids: vec!["a".into()], with_embeddings: false };
+    assert!(vectors.get(&scope(), &get).await.unwrap().is_empty());
+    assert_eq!(admin.purge_expired().await.unwrap(), memquill_core::PurgeReceipt::default());
 }

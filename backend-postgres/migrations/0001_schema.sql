@@ -1,7 +1,7 @@
 -- Tables. `user_id` stands first in every primary key and index, so that hash partitioning by user
 -- or a distributed Postgres works unchanged. Names compare by their bytes (COLLATE "C").
 
--- The head of a conversation: its lock, its numbers, its figures.
+-- The head of a conversation: its lock, its numbers, its statistics.
 CREATE TABLE {schema}.conversations (
     user_id text COLLATE "C" NOT NULL,
     node_id text COLLATE "C" NOT NULL,
@@ -23,6 +23,8 @@ CREATE TABLE {schema}.conversations (
     ever_system_count bigint NOT NULL DEFAULT 0,
     ever_system_tokens bigint NOT NULL DEFAULT 0,
     ever_other_tokens bigint NOT NULL DEFAULT 0,
+    -- Numbers that no message was ever given, since the conversation was restored without them.
+    ever_missing bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (user_id, node_id, conversation_id)
 );
 
@@ -42,12 +44,14 @@ CREATE TABLE {schema}.conversation_buffers (
     tool_calls json,
     tool_call_id text,
     metadata json,
-    -- As the caller counted; `tokens` is what retention reckons with.
+    -- As the caller counted; `tokens` is what retention counts.
     token_count bigint,
     tokens bigint NOT NULL,
     system_count_before bigint NOT NULL,
     system_tokens_before bigint NOT NULL,
     other_tokens_before bigint NOT NULL,
+    -- How many numbers before this one no message was ever given; all of them where it is null.
+    missing_before bigint,
     PRIMARY KEY (user_id, node_id, conversation_id, seq)
 );
 
@@ -79,6 +83,10 @@ CREATE TABLE {schema}.namespaces (
     dimensions integer NOT NULL,
     records bigint NOT NULL DEFAULT 0,
     words bigint NOT NULL DEFAULT 0,
+    -- What the namespace's records get as their `index_dimensions` from now on.
+    index_dimensions integer,
+    -- Whether all of its records are in the vector index, which then serves its searches.
+    is_indexed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (user_id, node_id, namespace)
 );
 
@@ -106,16 +114,33 @@ CREATE TABLE {schema}.embeddings (
     -- The distinct words of the content, and how many it has, repeats included.
     words text[] COLLATE "C" NOT NULL,
     word_count integer NOT NULL,
+    -- The dimensions of the vector index that the record is in; null where it is in none.
+    index_dimensions integer,
     PRIMARY KEY (user_id, namespace_number, id)
 );
 -- A search reads every embedding of a namespace and nothing else of most records: embeddings stay
 -- in the row, and long contents move out of it.
 ALTER TABLE {schema}.embeddings ALTER COLUMN embedding SET STORAGE MAIN;
-CREATE UNIQUE INDEX embeddings_numbers ON {schema}.embeddings (user_id, record_number);
+-- Partial, so that it serves only whoever names a number: nothing else implies its condition. Of an
+-- empty table Postgres thinks one index as good as another if both begin with the user, and keeps a
+-- plan that uses the wrong one while the table is filled.
+CREATE UNIQUE INDEX embeddings_by_number ON {schema}.embeddings (user_id, record_number)
+    WHERE record_number IS NOT NULL;
 CREATE INDEX embeddings_expiring
     ON {schema}.embeddings (user_id, namespace_number, expires_at)
     WHERE expires_at IS NOT NULL;
 CREATE SEQUENCE {schema}.record_numbers;
+-- Of a table that was never analysed, Postgres thinks that any column alone finds one row. Twenty
+-- records of one user, analysed and gone again, tell it what to expect.
+INSERT INTO {schema}.embeddings (
+    user_id, namespace_number, id, record_number, content, document_type, attributes, digest,
+    created_at, updated_at, embedding, words, word_count)
+SELECT 'statistics', 0, n, nextval('{schema}.record_numbers'), '', '', '{}', '', now(), now(),
+    '[1]'::{vector}.vector, '{}', 0
+FROM generate_series(1, 20) AS n;
+ANALYZE {schema}.embeddings;
+-- No namespace has the number 0, whoever else may have this name.
+DELETE FROM {schema}.embeddings WHERE user_id = 'statistics' AND namespace_number = 0;
 
 -- Which records hold a word, and how often. A table with a plain index rather than a tsvector with
 -- GIN: under row level security Postgres uses an index only for operators that cannot leak, which
@@ -148,3 +173,37 @@ CREATE INDEX memory_data_expiring
     WHERE expires_at IS NOT NULL;
 -- One for the whole store, so that no version ever comes back for a key (W3).
 CREATE SEQUENCE {schema}.entry_versions;
+
+-- The store's clock, in whole milliseconds (G8).
+CREATE FUNCTION {schema}.now_ms() RETURNS timestamptz
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+    SELECT date_trunc('milliseconds', clock_timestamp())
+$$;
+
+-- JSON with sorted keys: equal text exactly for identical values. Numbers stay as they are written.
+CREATE FUNCTION {schema}.canonical(p_value json) RETURNS text
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    CASE json_typeof(p_value)
+        WHEN 'object' THEN
+            RETURN '{' || coalesce((
+                SELECT string_agg(to_json(f.key)::text || ':' || {schema}.canonical(f.value), ','
+                    ORDER BY f.key COLLATE "C")
+                FROM json_each(p_value) AS f), '') || '}';
+        WHEN 'array' THEN
+            RETURN '[' || coalesce((
+                SELECT string_agg({schema}.canonical(e.value), ',' ORDER BY e.at)
+                FROM json_array_elements(p_value) WITH ORDINALITY AS e (value, at)), '') || ']';
+        ELSE
+            RETURN p_value::text;
+    END CASE;
+END $$;
+
+-- Whether two JSON values are identical in any order of their keys.
+CREATE FUNCTION {schema}.same_json(p_a json, p_b json) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN p_a IS NULL OR p_b IS NULL THEN p_a IS NULL AND p_b IS NULL
+        ELSE p_a::text = p_b::text OR {schema}.canonical(p_a) = {schema}.canonical(p_b)
+    END
+$$;
