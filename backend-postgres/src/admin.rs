@@ -107,7 +107,7 @@ impl Administration {
         let server = self.server(connection).await?;
         server.check_server()?;
         let applied = if let Some(version) = server.schema_version()? {
-            server.check_version(&self.config.schema, version)?;
+            Server::check_version(&self.config.schema, version)?;
             &[]
         } else {
             self.create(connection, &server).await?;

@@ -71,8 +71,8 @@ pub(crate) struct Server {
     version_number: i32,
     version: String,
     encoding: String,
-    /// Whether what is acknowledged is on the disk, and no torn page can take it back.
-    survives_crash: bool,
+    /// What an acknowledged write survives by the settings of server and role (G6).
+    durability: Durability,
     is_read_only: bool,
     vector_version: Option<String>,
     /// The connection's own role, where it does not see the rows of all users to administer them.
@@ -92,7 +92,11 @@ impl Server {
             version_number: get(row, "version_number")?,
             version: get(row, "version")?,
             encoding: get(row, "encoding")?,
-            survives_crash: get(row, "survives_crash")?,
+            durability: if get(row, "survives_crash")? {
+                Durability::Crash
+            } else {
+                Durability::Restart
+            },
             is_read_only: get(row, "is_read_only")?,
             vector_version: get(row, "vector_version")?,
             no_administrator: get(row, "no_administrator")?,
@@ -104,9 +108,8 @@ impl Server {
         })
     }
 
-    /// What an acknowledged write survives by the settings of server and role (G6).
     pub(crate) fn durability(&self) -> Durability {
-        if self.survives_crash { Durability::Crash } else { Durability::Restart }
+        self.durability
     }
 
     pub(crate) fn version(&self) -> String {
@@ -184,7 +187,7 @@ impl Server {
 
     pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {
         if let Some(version) = self.schema_version()? {
-            return self.check_version(schema, version);
+            return Self::check_version(schema, version);
         }
         let what = if self.has_schema { "has no tables of memquill" } else { "does not exist" };
         Err(Error::config(format!("the schema {:?} {what}", schema.name()))
@@ -192,7 +195,7 @@ impl Server {
     }
 
     /// Refuses another version than this driver's: there is no older one.
-    pub(crate) fn check_version(&self, schema: &Schema, version: u32) -> Result<()> {
+    pub(crate) fn check_version(schema: &Schema, version: u32) -> Result<()> {
         if version == VERSION {
             return Ok(());
         }
