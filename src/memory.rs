@@ -133,6 +133,7 @@ impl Memory {
     /// (M1). An `operation` in the input stands above the node's own.
     pub async fn execute(&self, node: &Node, context: &ExecutionContext, input: &Value) -> Value {
         let span = tracing::debug_span!(
+            target: memquill_core::layer::TARGET,
             "memory node",
             memory.kind = node.kind().as_str(),
             memory.node = context.node_id.as_deref().or(node.id.as_deref()),

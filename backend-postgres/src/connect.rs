@@ -240,11 +240,11 @@ impl Server {
     /// Tells the log what the server's versions are known for.
     pub(crate) fn warn(&self) {
         if let Some(why) = faults::of_server(self.version_number) {
-            tracing::warn!(version = self.version, "{why}");
+            tracing::warn!(target: memquill_core::layer::TARGET, version = self.version, "{why}");
         }
         let vector = self.vector_version.as_deref();
         if let Some(why) = vector.and_then(faults::of_vector) {
-            tracing::warn!(version = vector, "{why}");
+            tracing::warn!(target: memquill_core::layer::TARGET, version = vector, "{why}");
         }
     }
 }

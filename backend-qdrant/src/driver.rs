@@ -98,7 +98,7 @@ async fn open(url: &StoreUrl) -> Result<(Arc<Store>, Option<Server>)> {
     let (transport, server): (Arc<dyn Transport>, _) = match &config.location {
         Location::Server(server) => {
             if server.api_key.is_some() && !server.tls {
-                tracing::warn!("the API key is sent over an unencrypted connection");
+                tracing::warn!(target: memquill_core::layer::TARGET, "the API key is sent over an unencrypted connection");
             }
             (Arc::new(Grpc::new(server)?), Some(server.clone()))
         }

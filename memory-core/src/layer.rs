@@ -17,6 +17,10 @@ use crate::error::Result;
 use crate::vector::VectorStore;
 use crate::working::WorkingStore;
 
+/// The target of all spans and log events of memquill's crates: a filter such as `memquill=info` or
+/// `info,memquill=debug` selects them.
+pub const TARGET: &str = "memquill";
+
 /// What a policy is told of the call that it stands around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,19 +1,20 @@
 //! A circuit breaker.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use failsafe::backoff::{Exponential, exponential};
 use failsafe::failure_policy::{ConsecutiveFailures, consecutive_failures};
-use failsafe::{Config, StateMachine};
-use memquill_core::layer::{Call, Policy};
+use failsafe::{Config, Instrument, StateMachine};
+use memquill_core::layer::{Call, Policy, TARGET};
 use memquill_core::{Error, ErrorKind, Result};
 
 /// Stops calling a store that does not answer (M. Nygard, *Release It!*, 2007).
 ///
 /// After some failures in a row, none between them succeeding, calls fail at once with
 /// `Unavailable` for a while, which doubles while the store stays away. Then calls go
-/// through again; the first failure stops them anew, the first success ends it. Only `Unavailable`
+/// through again; the first failure stops them again, the first success ends it. Only `Unavailable`
 /// and `Timeout` count. An answer, even a `Conflict`, shows that the store is there; what may have
 /// been refused before it (`InvalidInput`, `Unsupported`, `RateLimited`) shows nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +41,50 @@ impl CircuitBreaker {
 
     pub(crate) fn layer(self) -> Breaking {
         let pauses = exponential(self.pause, self.max_pause);
-        Breaking(Config::new().failure_policy(consecutive_failures(self.failures, pauses)).build())
+        let log = Log::default();
+        let config = Config::new().failure_policy(consecutive_failures(self.failures, pauses));
+        Breaking { state: config.instrument(log.clone()).build(), log }
     }
 }
 
 /// The breaker of one backend.
-pub(crate) struct Breaking(StateMachine<ConsecutiveFailures<Exponential>, ()>);
+pub(crate) struct Breaking {
+    state: StateMachine<ConsecutiveFailures<Exponential>, Log>,
+    log: Log,
+}
 
 impl fmt::Debug for Breaking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.debug_tuple("Breaking").field(&self.log).finish()
+    }
+}
+
+/// Logs what becomes of a breaker, with its backend's name, which the first call tells.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<OnceLock<&'static str>>);
+
+impl Log {
+    fn backend(&self) -> &'static str {
+        self.0.get().copied().unwrap_or_default()
+    }
+}
+
+impl Instrument for Log {
+    fn on_call_rejected(&self) {}
+
+    fn on_open(&self) {
+        let backend = self.backend();
+        tracing::warn!(target: TARGET, backend, "the circuit breaker opens: calls fail at once");
+    }
+
+    fn on_half_open(&self) {
+        let backend = self.backend();
+        tracing::info!(target: TARGET, backend, "the circuit breaker lets calls through again");
+    }
+
+    fn on_closed(&self) {
+        let backend = self.backend();
+        tracing::info!(target: TARGET, backend, "the circuit breaker closes: the store answers");
     }
 }
 
@@ -60,18 +95,21 @@ impl Policy for Breaking {
         F: Future<Output = Result<T>> + Send,
         N: Fn() -> F + Send + Sync,
     {
-        if !self.0.is_call_permitted() {
-            return Err(Error::unavailable("the store did not answer of late and is left alone")
-                .with_backend(call.backend)
-                .with_operation(call.operation)
-                .with_hint("is it up? it is tried again before long"));
+        self.log.0.get_or_init(|| call.backend);
+        if !self.state.is_call_permitted() {
+            return Err(Error::unavailable(
+                "the store did not answer several times in a row, and is not called for a while",
+            )
+            .with_backend(call.backend)
+            .with_operation(call.operation)
+            .with_hint("check that the store is up; calls go through again after a pause"));
         }
         let result = next().await;
         match result.as_ref().map_err(Error::kind) {
-            Err(ErrorKind::Unavailable | ErrorKind::Timeout) => self.0.on_error(),
+            Err(ErrorKind::Unavailable | ErrorKind::Timeout) => self.state.on_error(),
             // These can come from before the store: core's checks, a full concurrency limit.
             Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::RateLimited) => {}
-            _ => self.0.on_success(),
+            _ => self.state.on_success(),
         }
         result
     }

@@ -8,7 +8,7 @@ use memquill_core::layer::{Call, Policy};
 use memquill_core::{Error, Result};
 use parking_lot::Mutex;
 
-/// Makes calls fail, by chance but replayable: for tests of what stands above.
+/// Makes calls fail at random, but replayable: for tests of the code above.
 ///
 /// The same seed gives the same faults to the same sequence of calls. Each kind has a probability
 /// from 0 to 1; what fails says truly whether its effect may have been applied.
@@ -29,28 +29,28 @@ impl Faults {
         Self { seed, before: 0.0, after: 0.0, cancel: 0.0, delay: 0.0, max_delay }
     }
 
-    /// So many calls fail before the store has heard of them.
+    /// Sets the share of calls that fail before they reach the store.
     #[must_use]
     pub fn before(mut self, probability: f64) -> Self {
         self.before = probability;
         self
     }
 
-    /// So many calls fail after they were done, as when the answer is lost.
+    /// Sets the share of calls that fail after they were done, as when the answer is lost.
     #[must_use]
     pub fn after(mut self, probability: f64) -> Self {
         self.after = probability;
         self
     }
 
-    /// So many calls are dropped under way, at a moment by chance.
+    /// Sets the share of calls that are dropped under way, at a random moment.
     #[must_use]
     pub fn cancel(mut self, probability: f64) -> Self {
         self.cancel = probability;
         self
     }
 
-    /// So many calls wait first, up to `most`.
+    /// Sets the share of calls that wait first, for up to `most`.
     #[must_use]
     pub fn delay(mut self, probability: f64, most: Duration) -> Self {
         self.delay = probability;
@@ -78,7 +78,7 @@ impl Faults {
     }
 }
 
-/// What is to happen to one call.
+/// The plan for one call.
 struct Plan {
     fate: Fate,
     delay: Option<Duration>,

@@ -43,7 +43,7 @@ use self::meter::Metrics;
 pub use self::retry::Retries;
 pub use self::timeout::Timeout;
 
-/// Which layers stand around a backend. None does until it is named.
+/// The layers around a backend. None is there until it is named.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[must_use]
 pub struct Layers {
@@ -62,7 +62,9 @@ impl Layers {
         Self::default()
     }
 
-    /// A span around every operation, or none.
+    /// A span around every operation, or none: at level `INFO` under the target `memquill`, so that
+    /// a filter of `info` shows it. Retries (`WARN`) and the circuit breaker's changes (`WARN`,
+    /// `INFO`) are events under the same target, with or without spans.
     pub fn trace(mut self, trace: bool) -> Self {
         self.trace = trace;
         self
@@ -79,7 +81,10 @@ impl Layers {
     /// Name and labels of the histogram are those of OpenTelemetry's semantic conventions for
     /// database clients. It covers all attempts of a call; errors by kind are its counts by
     /// `error.type`. The recorder is looked for once for each operation: install it before the first
-    /// call.
+    /// call. It must be one for version 0.24 of the `metrics` crate, such as
+    /// metrics-exporter-prometheus 0.18: one for another version records nothing. An exporter for
+    /// Prometheus gives summaries unless it is told the histogram's buckets
+    /// (`PrometheusBuilder::set_buckets_for_metric`).
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
         self

@@ -1,15 +1,16 @@
-//! Repeating what failed in passing.
+//! Retries.
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use memquill_core::layer::{Call, Policy};
+use memquill_core::layer::{Call, Policy, TARGET};
 use memquill_core::{Error, Result};
 
-use crate::meter::{BACKEND, OPERATION, RETRIES};
+use crate::meter::{BACKEND, OPERATION, RETRIES, describe_retries};
 
-/// Repeats a call that failed in passing, where repeating it is safe.
+/// Repeats a call that failed transiently, where repeating it is safe.
 ///
 /// That is where the error is transient, and either says that nothing was applied (E1) or the call
 /// leaves the same whether it is done once or twice: reads, deletes, puts under a condition, appends
@@ -74,7 +75,12 @@ impl Retries {
             .with_factor(2.0)
             .with_max_times(self.attempts as usize - 1)
             .with_jitter();
-        Retrying { pauses, within: self.within, budget: Budget::new(self.budget) }
+        Retrying {
+            pauses,
+            within: self.within,
+            budget: Budget::new(self.budget),
+            described: Once::new(),
+        }
     }
 }
 
@@ -84,6 +90,7 @@ pub(crate) struct Retrying {
     pauses: ExponentialBuilder,
     within: Duration,
     budget: Budget,
+    described: Once,
 }
 
 impl Retrying {
@@ -104,9 +111,17 @@ impl Retrying {
             if !(error.is_transient() && safe && in_time && self.budget.spend()) {
                 break;
             }
+            self.described.call_once(describe_retries);
             metrics::counter!(RETRIES, BACKEND => call.backend, OPERATION => call.operation)
                 .increment(1);
-            tracing::debug!(operation = call.operation, code = error.code(), ?pause, "retrying");
+            tracing::warn!(
+                target: TARGET,
+                backend = call.backend,
+                operation = call.operation,
+                code = error.code(),
+                ?pause,
+                "a call failed and is retried"
+            );
             tokio::time::sleep(pause).await;
             error = match next().await {
                 Ok(value) => return Ok(value),
@@ -134,7 +149,7 @@ impl Policy for Retrying {
     }
 }
 
-/// How many retries are left, in tenths: what a call earns is one. It starts full.
+/// The retries that are left, in tenths of one: a call earns one tenth. It starts full.
 #[derive(Debug)]
 struct Budget {
     left: AtomicU64,

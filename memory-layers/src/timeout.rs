@@ -13,8 +13,8 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What no attempt takes: a year, which can be added to any time.
-const LONGEST: Duration = Duration::from_hours(365 * 24);
+/// The longest timeout, a year: it can be added to any time.
+const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
 /// Gives up an attempt that takes too long, with `Timeout`.
 ///
@@ -47,7 +47,7 @@ impl Timeout {
     /// A timer of this runtime.
     fn start(&self) -> Timer {
         let runtime = Handle::current().id();
-        let due = Instant::now() + self.patience.min(LONGEST);
+        let due = Instant::now() + self.patience.min(MAX_TIMEOUT);
         let idle = self.idle.lock().pop();
         match idle.filter(|timer| timer.runtime == runtime) {
             Some(mut timer) => {

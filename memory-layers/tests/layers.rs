@@ -12,6 +12,7 @@ use memquill_core::{
 };
 use memquill_inmemory::InMemory;
 use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
+use metrics::Unit;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -345,6 +346,63 @@ async fn the_same_seed_gives_the_same_faults_and_each_says_truly_what_was_applie
     }
 }
 
+/// What a subscriber wrote.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a program logs under a filter while calls through these layers fail as told.
+fn logged(filter: &str, layers: &Layers, fates: impl IntoIterator<Item = Fate>) -> String {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let (backend, _) = scripted(layers, fates);
+    tracing::subscriber::with_default(subscriber, || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            for _ in 0..3 {
+                let _ = get(&backend).await;
+            }
+        });
+    });
+    let bytes = log.0.lock().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn spans_retries_and_breakers_are_logged_under_one_target_by_an_ordinary_filter() {
+    let breaker = CircuitBreaker::new(2);
+    let layers = retrying(2).trace(true).circuit_breaker(breaker);
+    for filter in ["info", "memquill=info", "warn,memquill=info"] {
+        let text = logged(filter, &layers, [DOWN, DOWN]);
+        for expected in ["is retried", "breaker opens", "backend=\"inmemory\"", "failed", "memory{"]
+        {
+            assert!(text.contains(expected), "{filter}: {expected}: {text}");
+        }
+        assert!(text.lines().all(|line| line.contains(" memquill: ")), "{filter}: {text}");
+    }
+    let warned = logged("warn", &layers, [DOWN, DOWN]);
+    assert!(warned.contains("is retried") && !warned.contains("close"), "{warned}");
+    assert_eq!(logged("warn,memquill=off", &layers, [DOWN, DOWN]), "");
+    assert_eq!(logged("info", &retrying(2), [Done]), "");
+}
+
 #[test]
 fn metrics_tell_latencies_errors_by_kind_and_retries() {
     let recorder = DebuggingRecorder::new();
@@ -363,8 +421,11 @@ fn metrics_tell_latencies_errors_by_kind_and_retries() {
         .snapshot()
         .into_vec()
         .into_iter()
-        .map(|(key, _, _, value)| {
+        .map(|(key, unit, help, value)| {
             let key = key.key();
+            let expected = if key.name() == "memory.retries" { Unit::Count } else { Unit::Seconds };
+            assert_eq!(unit, Some(expected), "{key:?}");
+            assert!(help.is_some_and(|help| help.ends_with('.')), "{key:?}");
             let labels: Vec<_> =
                 key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
             let count = match value {

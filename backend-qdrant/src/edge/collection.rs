@@ -213,7 +213,7 @@ impl Collection {
             // The caller is told that it failed, so it must not come back. A part of it may have
             // been applied, and where the journal cannot be cut, all of it will be.
             if let Err(error) = writing.journal.truncate(before) {
-                tracing::error!(%error, "a write that failed may be applied at the next opening");
+                tracing::error!(target: memquill_core::layer::TARGET, %error, "a write that failed may be applied at the next opening");
             }
             return Err(Failure { status, maybe_applied: true });
         }
@@ -383,7 +383,7 @@ impl Drop for Collection {
         });
         if let Err(error) = emptied {
             // The journal has it. Edge's own drop would panic, so it does not run.
-            tracing::error!(%error, "a collection is left unflushed");
+            tracing::error!(target: memquill_core::layer::TARGET, %error, "a collection is left unflushed");
             std::mem::forget(shard);
         }
     }

@@ -195,7 +195,7 @@ fn work(queue: &Receiver<Job>, lock: File) {
         due.dedup_by(|a, b| Arc::ptr_eq(a, b));
         for collection in due {
             if let Err(error) = collection.optimize() {
-                tracing::error!(%error, "cannot build indexes");
+                tracing::error!(target: memquill_core::layer::TARGET, %error, "cannot build indexes");
             }
         }
     }

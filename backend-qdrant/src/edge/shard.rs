@@ -184,7 +184,7 @@ fn set_segment_number(shard: &edge::EdgeShard) {
     optimizers.default_segment_number = Some(SEGMENTS);
     if let Err(error) = shard.set_optimizers_config(optimizers) {
         // It is slower then, and the next opening tries again.
-        tracing::warn!(%error, "cannot set the number of Edge's segments");
+        tracing::warn!(target: memquill_core::layer::TARGET, %error, "cannot set the number of Edge's segments");
     }
 }
 

@@ -77,7 +77,7 @@ impl Store {
             }
             Err(error) => {
                 if let Err(error) = self.undo(locked.get(), &from, &target).await {
-                    tracing::warn!(%error, "a rebinding is left to others to undo");
+                    tracing::warn!(target: memquill_core::layer::TARGET, %error, "a rebinding is left to others to undo");
                 }
                 Err(error)
             }

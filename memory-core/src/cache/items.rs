@@ -319,5 +319,9 @@ fn is_unknown<T>(result: &Result<T>) -> bool {
 
 /// A shared cache that fails is no reason for an operation to fail.
 fn unreachable(error: &Error) {
-    tracing::warn!(code = error.code(), "the shared cache fails; the store is asked instead");
+    tracing::warn!(
+        target: crate::layer::TARGET,
+        code = error.code(),
+        "the shared cache fails; the store is asked instead"
+    );
 }

@@ -2,12 +2,13 @@
 
 use tracing::Instrument as _;
 
-use super::{Call, Policy};
+use super::{Call, Policy, TARGET};
 use crate::capability::Facet;
 use crate::error::Result;
 
-/// A span around every operation, named and filled by OpenTelemetry's semantic conventions for
-/// database clients. It carries names, sizes and outcomes: no content, no metadata, no secrets.
+/// A span around every operation, at level `INFO` under the target [`TARGET`], named and filled by
+/// OpenTelemetry's semantic conventions for database clients. It carries names, sizes and outcomes:
+/// no content, no metadata, no secrets. A failed call adds an event, at level `INFO` too.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Trace;
 
@@ -18,7 +19,8 @@ impl Policy for Trace {
         F: Future<Output = Result<T>> + Send,
         N: Fn() -> F + Send + Sync,
     {
-        let span = tracing::debug_span!(
+        let span = tracing::info_span!(
+            target: TARGET,
             "memory",
             otel.name = call.operation,
             otel.kind = "client",
@@ -37,7 +39,7 @@ impl Policy for Trace {
             span.record("error.type", error.code());
             // Not the message: it may quote a key or an id that a user chose.
             let (transient, maybe_applied) = (error.is_transient(), error.maybe_applied());
-            span.in_scope(|| tracing::debug!(transient, maybe_applied, "failed"));
+            span.in_scope(|| tracing::info!(target: TARGET, transient, maybe_applied, "failed"));
         }
         result
     }
