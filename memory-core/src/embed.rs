@@ -65,24 +65,44 @@ pub async fn embed_documents(embedder: &dyn Embedder, texts: &[&str]) -> Result<
     let mut vectors = Vec::with_capacity(texts.len());
     for batch in texts.chunks(embedder.limits().texts.max(1)) {
         let found = embedder.embed_documents(batch).await?;
-        let space = embedder.space();
-        let wrong = found.iter().find(|vector| vector.len() != space.dimensions);
-        if let Some(wrong) = wrong {
-            return Err(Error::internal(format!(
-                "the embedder of {space} gave a vector of {} dimensions",
-                wrong.len()
-            )));
-        }
-        if found.len() != batch.len() {
-            return Err(Error::internal(format!(
-                "the embedder of {space} gave {} vectors for {} texts",
-                found.len(),
-                batch.len()
-            )));
-        }
+        check_embedded(embedder.space(), batch.len(), &found)?;
         vectors.extend(found);
     }
     Ok(vectors)
+}
+
+/// Embeds a text to find others by.
+///
+/// An embedder that breaks its promise is `Internal` here, as in [`embed_documents`].
+pub async fn embed_query(embedder: &dyn Embedder, text: &str) -> Result<Vec<f32>> {
+    let vector = embedder.embed_query(text).await?;
+    check_embedded(embedder.space(), 1, std::slice::from_ref(&vector))?;
+    Ok(vector)
+}
+
+/// Checks what an embedder gave for `texts` texts: one vector each, of the space's dimensions,
+/// finite and not all zero (V3). Anything else is `Internal`: the embedder is at fault, and never
+/// whoever gave the texts.
+pub fn check_embedded(space: &EmbeddingSpace, texts: usize, vectors: &[Vec<f32>]) -> Result<()> {
+    let wrong = |what: String| {
+        Error::internal(format!("the embedder of {space} gave {what}"))
+            .with_hint("check the model and the service that runs it; the texts are not at fault")
+    };
+    if vectors.len() != texts {
+        return Err(wrong(format!("{} vectors for {texts} texts", vectors.len())));
+    }
+    for vector in vectors {
+        if vector.len() != space.dimensions {
+            return Err(wrong(format!("a vector of {} dimensions", vector.len())));
+        }
+        if vector.iter().any(|x| !x.is_finite()) {
+            return Err(wrong("a vector with a number that is not finite".into()));
+        }
+        if vector.iter().all(|x| *x == 0.0) {
+            return Err(wrong("a vector of zeros alone".into()));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses more texts than an embedder takes in one call: for the embedders themselves.
@@ -125,4 +145,61 @@ pub fn normalize(mut vector: Vec<f32>) -> Vec<f32> {
         }
     }
     vector
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// An embedder that gives what it is made of, whatever it is asked.
+    #[derive(Debug)]
+    struct Fixed(EmbeddingSpace, Vec<Vec<f32>>);
+
+    #[async_trait]
+    impl Embedder for Fixed {
+        fn space(&self) -> &EmbeddingSpace {
+            &self.0
+        }
+
+        fn limits(&self) -> EmbedderLimits {
+            EmbedderLimits { texts: 10, tokens: None }
+        }
+
+        async fn embed_documents(&self, _: &[&str]) -> Result<Vec<Vec<f32>>> {
+            Ok(self.1.clone())
+        }
+
+        async fn embed_query(&self, _: &str) -> Result<Vec<f32>> {
+            Ok(self.1[0].clone())
+        }
+    }
+
+    /// The result of a future that never waits.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    #[test]
+    fn e2_a_wrong_vector_is_the_embedders_fault_at_store_and_at_query() {
+        for wrong in [vec![1.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 0.0], vec![0.0, -0.0]] {
+            let embedder = Fixed(EmbeddingSpace::new("mine", 2), vec![wrong]);
+            for error in [
+                now(embed_query(&embedder, "a")).unwrap_err(),
+                now(embed_documents(&embedder, &["a"])).unwrap_err(),
+            ] {
+                assert_eq!(error.code(), "internal", "{error}");
+                assert!(error.message().contains("mine (2 dimensions)"), "{error}");
+                assert!(!error.is_transient() && error.hint().is_some(), "{error}");
+            }
+        }
+        let embedder = Fixed(EmbeddingSpace::new("mine", 2), vec![vec![1.0, 0.0]]);
+        assert_eq!(now(embed_query(&embedder, "a")).unwrap(), [1.0, 0.0]);
+        assert_eq!(now(embed_documents(&embedder, &["a", "b"])).unwrap_err().code(), "internal");
+    }
 }

@@ -45,8 +45,8 @@ pub use conversation::{
     Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window, hex,
 };
 pub use embed::{
-    Embedder, EmbedderLimits, EmbeddingSpace, check_batch, cosine_similarity, embed_documents,
-    normalize,
+    Embedder, EmbedderLimits, EmbeddingSpace, check_batch, check_embedded, cosine_similarity,
+    embed_documents, embed_query, normalize,
 };
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use filter::{Field, Filter, Subject, Test};

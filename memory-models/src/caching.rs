@@ -1,24 +1,27 @@
-//! Remembering what was embedded.
+//! A cache of embeddings.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use memquill_core::{Embedder, EmbedderLimits, EmbeddingSpace, Error, Result, check_batch};
+use memquill_core::{
+    Embedder, EmbedderLimits, EmbeddingSpace, Error, Result, check_batch, check_embedded,
+};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-/// What an entry takes besides its numbers: its key and the cache's own bookkeeping, about.
-const ENTRY_BYTES: usize = 200;
+/// The approximate size of an entry besides its numbers, in bytes: its key and the cache's own
+/// bookkeeping.
+const ENTRY_OVERHEAD: usize = 200;
 
 /// The SHA-256 of the space, of what the text is embedded for, and of the text.
 type Key = [u8; 32];
 type Vector = Arc<[f32]>;
-/// What became of a text that somebody embeds; nothing while they are at it.
+/// The outcome for a text that a task embeds; none until it ends.
 type Outcome = Option<Result<Vector, Arc<Error>>>;
 
-/// What a text is embedded for.
+/// The purpose that a text is embedded for.
 #[derive(Debug, Clone, Copy)]
 enum Use {
     Document = 1,
@@ -52,7 +55,7 @@ impl CachingEmbedder {
         let vectors = Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, vector: &Vector| {
-                u32::try_from(size_of_val::<[f32]>(vector) + ENTRY_BYTES).unwrap_or(u32::MAX)
+                u32::try_from(size_of_val::<[f32]>(vector) + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
             })
             .build();
         Self { inner, shared: Arc::new(Shared { vectors, under_way: Mutex::default() }) }
@@ -79,11 +82,9 @@ impl CachingEmbedder {
                     Use::Document => self.inner.embed_documents(&claims.texts).await,
                     Use::Query => self.one(claims.texts[0]).await,
                 };
+                // What is wrong is not remembered.
                 let embedded = embedded.and_then(|vectors| {
-                    if vectors.len() == claims.texts.len() {
-                        return Ok(vectors);
-                    }
-                    Err(Error::internal("the embedder gave another number of vectors than texts"))
+                    check_embedded(self.space(), claims.texts.len(), &vectors).map(|()| vectors)
                 });
                 match embedded {
                     Ok(vectors) => found.extend(claims.fulfil(vectors)),

@@ -21,10 +21,10 @@ use self::folder::Folder;
 use crate::config::{FastembedConfig, Pooling};
 use crate::families::prefixes;
 
-/// How many texts the model sees at once: more gain nothing on a processor, and make whoever
-/// waits for it wait longer.
-const BATCH: usize = 32;
-/// As many tokens as fastembed lets a model of the hub see.
+/// The number of texts that the model sees at once: more gain nothing on a processor, and make
+/// other callers wait longer.
+const BATCH_SIZE: usize = 32;
+/// The most tokens that fastembed lets a model of the hub see.
 const HUB_TOKENS: usize = 512;
 
 /// A model that runs in this process, by [`fastembed`](::fastembed) and ONNX Runtime.
@@ -49,7 +49,7 @@ struct Shared {
     model: Arc<Mutex<Option<TextEmbedding>>>,
 }
 
-/// What it takes to load the model.
+/// The source and the settings to load the model by.
 #[derive(Clone)]
 struct Loader {
     source: Arc<Source>,
@@ -117,7 +117,7 @@ impl FastembedEmbedder {
             {
                 1
             }
-            _ => BATCH,
+            _ => BATCH_SIZE,
         };
         let mut texts: Vec<Option<String>> = texts.into_iter().map(Some).collect();
         let mut vectors = vec![Vec::new(); texts.len()];
@@ -241,7 +241,7 @@ impl Loader {
     }
 }
 
-/// Where models are looked for by name and fetched to: `MEMQUILL_MODELS`, else
+/// Returns the folder where models are looked for by name and fetched to: `MEMQUILL_MODELS`, else
 /// `memquill/models` in the user's cache folder. None without a home directory.
 pub fn models_folder() -> Option<PathBuf> {
     match std::env::var_os("MEMQUILL_MODELS").filter(|folder| !folder.is_empty()) {

@@ -3,14 +3,14 @@
 mod client;
 mod failure;
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use backon::{ExponentialBuilder, Retryable as _};
 use futures_util::future;
+use memquill_core::layer::TARGET;
 use memquill_core::{
     Embedder, EmbedderLimits, EmbeddingSpace, Error, HeuristicCounter, Limits, Result,
     TokenCounter as _, check_batch, normalize,
@@ -29,13 +29,13 @@ const MODELS: [(&str, usize); 3] = [
 ];
 /// Those of its models whose vectors can be shortened.
 const SHORTENING: &str = "text-embedding-3-";
-/// How many tokens its models take.
-const TOKENS: usize = 8_191;
+/// The most tokens of a text that OpenAI's models take.
+const MAX_TOKENS: usize = 8_191;
 
-/// The pause before the first repetition; it doubles with each.
+/// The pause before the first repetition, in part left to chance; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A service that asks to wait longer is not waited for: the caller is told.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The longest pause. A service that asks to wait longer is not waited for.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// An embedder that asks a service that speaks OpenAI's embeddings API.
 ///
@@ -70,7 +70,7 @@ impl OpenAiEmbedder {
         }
         let shortening = config.model.starts_with(SHORTENING);
         let shorten = config.send_dimensions.unwrap_or(shortening && config.dimensions.is_some());
-        let tokens = config.max_tokens.map(usize::from).or(known.map(|_| TOKENS));
+        let tokens = config.max_tokens.map(usize::from).or(known.map(|_| MAX_TOKENS));
         let (query, document) = prefixes(&config.model);
         Ok(Self(Arc::new(Shared {
             space: EmbeddingSpace::new(config.model.clone(), dimensions),
@@ -93,25 +93,28 @@ impl OpenAiEmbedder {
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// One request, and its repetitions.
+    /// Sends one request, and repeats it after transient failures.
     async fn request(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let permit = self.0.requests.acquire().await;
         // Kept while it pauses: a service that is busy is not asked by others meanwhile.
         let _permit = permit.map_err(|error| Error::internal(error.to_string()))?;
-        let mut repetition = 0;
-        loop {
-            let error = match self.0.service.embed(texts).await {
-                Ok(vectors) => return self.checked(vectors),
-                Err(error) => error,
-            };
-            let pause = error.retry_after().unwrap_or_else(|| pause(repetition));
-            if !error.is_transient() || repetition >= self.0.config.retries || pause > LONGEST_PAUSE
-            {
-                return Err(error);
-            }
-            repetition += 1;
-            tokio::time::sleep(pause).await;
-        }
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(PAUSE)
+            .with_max_delay(MAX_PAUSE)
+            .with_max_times(self.0.config.retries.try_into().unwrap_or(usize::MAX))
+            .with_jitter();
+        let answered = (|| self.0.service.embed(texts))
+            .retry(pauses)
+            .when(Error::is_transient)
+            .adjust(|error, pause| match error.retry_after() {
+                Some(asked) => pause.and((asked <= MAX_PAUSE).then_some(asked)),
+                None => pause,
+            })
+            .notify(|error, pause| {
+                tracing::info!(target: TARGET, code = error.code(), ?pause, "the embedding service is asked again");
+            })
+            .await;
+        self.checked(answered?)
     }
 
     fn checked(&self, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>> {
@@ -159,21 +162,14 @@ impl Embedder for OpenAiEmbedder {
     }
 }
 
-/// The API refuses an empty text, which the contract allows (G3): a space stands for it.
+/// Puts the prefix before a text. The API refuses an empty text, which the contract allows (G3): a
+/// space is sent for it.
 fn prefixed(prefix: &str, text: &str) -> String {
     let text = format!("{prefix}{text}");
     if text.is_empty() { " ".to_owned() } else { text }
 }
 
-/// A pause that doubles, and that a part of is left to chance, so that callers who failed together
-/// do not come back together.
-fn pause(repetition: u32) -> Duration {
-    let longest = PAUSE.saturating_mul(1 << repetition.min(6)).min(LONGEST_PAUSE);
-    let chance = RandomState::new().build_hasher().finish() % 1_000;
-    longest / 2 + longest * u32::try_from(chance).unwrap_or(0) / 2_000
-}
-
-/// The texts of each request, in order.
+/// Divides texts into requests, in order.
 fn batches(texts: &[String], most_texts: usize, most_tokens: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let (mut start, mut tokens) = (0, 0_usize);
@@ -197,16 +193,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_minute() {
-        for repetition in 0..40 {
-            let longest = PAUSE.saturating_mul(1 << repetition.min(20)).min(LONGEST_PAUSE);
-            let pause = pause(repetition);
-            assert!(pause <= LONGEST_PAUSE && pause <= longest, "{repetition}: {pause:?}");
-            assert!(pause >= (PAUSE * (1 << repetition.min(6))).min(LONGEST_PAUSE) / 2);
-        }
-    }
 
     proptest! {
         #[test]

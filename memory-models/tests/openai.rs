@@ -272,6 +272,80 @@ async fn what_is_no_embeddings_api_is_a_config_error() {
     }
 }
 
+/// What is logged, at every level.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn e3_a_wrong_answer_is_neither_logged_nor_told_whole() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let text = "PRIVATE words ".repeat(4_000);
+    for body in [
+        json!({ "data": text }),
+        json!({"data": [{"index": 0, "embedding": text}]}),
+        json!({"data": [{"index": text, "embedding": [1, 0, 0, 0]}]}),
+        json!({"object": "list", "data": null, "input": text}),
+        json!({"choices": [{"message": {"content": text}}]}),
+        json!(text),
+        json!([text, text]),
+    ] {
+        let (error, asked) = error(move |_| Reply::new(200, &body)).await;
+        assert_eq!((error.kind(), asked), (ErrorKind::Config, 1), "{error}");
+        let told = format!("{error} {error:?}");
+        assert!(told.len() < 2_000, "{} bytes are told", told.len());
+    }
+    let page = format!("<html>{text}</html>");
+    let (error, _) = error(move |_| Reply::new(200, &page)).await;
+    assert!(format!("{error} {error:?}").len() < 2_000);
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(!logged.contains("PRIVATE"), "{} bytes are logged", logged.len());
+    assert!(logged.len() < 20_000, "{} bytes are logged", logged.len());
+}
+
+#[tokio::test]
+async fn fields_that_the_api_does_not_name_are_passed_over() {
+    let body = json!({
+        "id": "x", "object": "list", "created": 1, "extra": {"deep": [1, null]},
+        "data": [{"index": 0, "object": "embedding", "text": "a", "embedding": [3, 0, 4, 0]}],
+        "usage": null,
+    });
+    let server = Server::start(move |_, _| Reply::new(200, &body));
+    let found = embedder(&server).embed_query("a").await.unwrap();
+    assert_eq!(found, [0.6, 0.0, 0.8, 0.0]);
+}
+
+#[tokio::test]
+async fn v3_numbers_that_are_no_embedding_are_the_services_fault() {
+    for numbers in [json!([0, 0, 0, 0]), json!([1e39, 0, 0, 0]), json!([1, 0, 0]), json!([])] {
+        let body = json!({"data": [{"index": 0, "embedding": numbers}]});
+        let server = Server::start(move |_, _| Reply::new(200, &body));
+        let embedder = embedder(&server);
+        for error in [
+            memquill_core::embed_query(&embedder, "a").await.unwrap_err(),
+            memquill_core::embed_documents(&embedder, &["a"]).await.unwrap_err(),
+        ] {
+            assert!(matches!(error.kind(), ErrorKind::Internal | ErrorKind::Config), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_text_that_the_service_refuses_is_invalid_input() {
     let body = json!({"error": {"message": "maximum context length is 8192 tokens"}});

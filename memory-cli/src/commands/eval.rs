@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use memquill::kinds::{Document, DocumentQuery, SearchMode, VectorDatabase, VectorDatabaseConfig};
-use memquill::{Embedder, EmbedderConfig, Error, Memory, Result, Scope, Selection};
+use memquill::{Embedder, EmbedderConfig, Error, Memory, Result, Scope, Selection, embed_query};
 use serde_json::{Value, json};
 
 use self::figures::Figures;
@@ -163,7 +163,7 @@ impl Trial {
         }
         let mut figures = MODES.map(|_| Figures::default());
         for (question, answer) in &task.questions {
-            let embedding = self.embedder.embed_query(question).await?;
+            let embedding = embed_query(&*self.embedder, question).await?;
             for ((_, mode), figures) in MODES.iter().zip(&mut figures) {
                 let query = DocumentQuery {
                     text: Some(question.clone()),

@@ -17,7 +17,7 @@ pub use self::render::DocumentFormat;
 use super::Context;
 use super::strict::{at_least_one, seconds};
 use crate::check::{identifier, requests};
-use crate::embed::{Embedder, EmbeddingSpace, embed_documents};
+use crate::embed::{Embedder, EmbeddingSpace, embed_documents, embed_query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
 use crate::fusion::{self, Fusion, Method};
@@ -384,7 +384,7 @@ impl VectorDatabase {
         let wanted = search != SearchMode::Text || query.min_similarity.is_some();
         match (&query.embedding, &query.text) {
             (Some(embedding), _) => Ok(Some(embedding.clone())),
-            (None, Some(text)) if wanted => self.embedder.embed_query(text).await.map(Some),
+            (None, Some(text)) if wanted => embed_query(&*self.embedder, text).await.map(Some),
             _ => Ok(None),
         }
     }

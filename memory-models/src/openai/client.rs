@@ -18,6 +18,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use serde::{Deserialize, Serialize};
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber as _;
 use url::Url;
 
 use super::failure;
@@ -26,7 +28,7 @@ use crate::config::OpenAiConfig;
 const OPENAI: &str = "https://api.openai.com/v1";
 const URL_HINT: &str = "write it as in base_url: http://localhost:8080/v1";
 
-/// Where the service is, and who asks.
+/// The address of the service, and the credentials.
 #[derive(Debug, Clone)]
 struct Endpoint {
     base_url: String,
@@ -80,7 +82,8 @@ struct Embedding {
 pub(super) struct Service {
     client: Client<Endpoint>,
     model: String,
-    /// What to shorten vectors to.
+    key: Option<SecretString>,
+    /// The number of dimensions that the service shortens vectors to.
     shorten: Option<usize>,
 }
 
@@ -136,10 +139,11 @@ impl Service {
             key: key.clone().unwrap_or_default(),
             headers,
         };
-        let transport = Transport { http: http.clone(), key };
+        let transport = Transport { http: http.clone(), key: key.clone() };
         Ok(Self {
             client: Client::build(http, endpoint).with_http_service(transport),
             model: config.model.clone(),
+            key,
             shorten,
         })
     }
@@ -147,9 +151,10 @@ impl Service {
     /// Asks once; the vectors are in the order of the texts, as the service gave them.
     pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let request = Request { model: &self.model, input: texts, dimensions: self.shorten };
+        // The client logs an answer that it cannot read as an error, whole: texts, of any length.
         let answer: Result<Answer, OpenAIError> =
-            self.client.embeddings().create_byot(request).await;
-        let mut data = answer.map_err(failure::of_client)?.data;
+            self.client.embeddings().create_byot(request).with_subscriber(Dispatch::none()).await;
+        let mut data = answer.map_err(|error| failure::of_client(error, self.key.as_ref()))?.data;
         data.sort_by_key(|embedding| embedding.index);
         if !data.iter().map(|embedding| embedding.index).eq(0..texts.len()) {
             return Err(Error::config(format!(

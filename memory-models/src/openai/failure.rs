@@ -1,4 +1,4 @@
-//! What the service or the way to it answers instead of vectors, as errors of section E.
+//! Translates what the service answers instead of vectors into errors (section E).
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -9,21 +9,22 @@ use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-/// How much of an error's answer is read, in bytes, and shown, in characters.
-const READ: usize = 64 << 10;
-const SHOWN: usize = 300;
+/// The most bytes of an error's answer that are read.
+const MAX_READ: usize = 64 << 10;
+/// The most characters of an answer that an error shows.
+const MAX_SHOWN: usize = 300;
 
 const KEY_HINT: &str = "check api_key, or OPENAI_API_KEY";
 const URL_HINT: &str = "check model and base_url, which ends with the API's version, as in \
                         http://localhost:8080/v1";
 
-/// The error that an answer without success is.
+/// Translates an answer without success.
 pub(super) async fn refused(mut response: Response, key: Option<&SecretString>) -> Error {
     let (status, wait) = (response.status(), retry_after(response.headers()));
     let mut body = Vec::new();
     while let Ok(Some(part)) = response.chunk().await {
         body.extend_from_slice(&part);
-        if body.len() > READ {
+        if body.len() > MAX_READ {
             break;
         }
     }
@@ -79,7 +80,7 @@ fn of_status(status: StatusCode, code: &str, text: &str) -> Error {
 fn shown(text: &str, key: Option<&SecretString>) -> String {
     let key = key.map(SecretString::expose_secret).filter(|key| !key.is_empty());
     let text = key.map_or_else(|| text.to_owned(), |key| text.replace(key, "***"));
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -100,22 +101,24 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::try_from(left).unwrap_or_default())
 }
 
-/// The error that the client reports.
-pub(super) fn of_client(error: OpenAIError) -> Error {
+/// Translates an error of the client.
+pub(super) fn of_client(error: OpenAIError, key: Option<&SecretString>) -> Error {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<Error>() {
             Ok(ours) => *ours,
-            Err(other) => Error::internal(other.to_string()),
+            Err(other) => Error::internal(shown(&other.to_string(), key)),
         },
         OpenAIError::Reqwest(error) => of_transport(error),
         OpenAIError::JSONDeserialize(error, _) if error.is_eof() => {
             Error::unavailable("the service's answer ends too early")
         }
         OpenAIError::JSONDeserialize(error, _) => {
-            Error::config(format!("the service's answer is no list of vectors: {error}"))
+            // It may quote the answer, of any length.
+            let error = shown(&error.to_string(), key);
+            Error::config(format!("the service's answer is not a list of vectors: {error}"))
                 .with_hint(URL_HINT)
         }
-        other => Error::internal(other.to_string()),
+        other => Error::internal(shown(&other.to_string(), key)),
     }
 }
 
@@ -170,6 +173,6 @@ mod tests {
     fn e3_a_key_that_the_service_repeats_is_not_shown() {
         let key = SecretString::from("CANARY");
         assert_eq!(shown("no key CANARY here", Some(&key)), "no key *** here");
-        assert!(shown(&"x".repeat(1000), None).chars().count() <= SHOWN + 1);
+        assert!(shown(&"x".repeat(1000), None).chars().count() <= MAX_SHOWN + 1);
     }
 }
