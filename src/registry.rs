@@ -5,7 +5,7 @@ use std::sync::Arc;
 use memquill_core::{Admin, Backend, Driver, Error, Result, StoreUrl, did_you_mean, operation};
 
 /// The schemes of the project's own drivers, and the cargo feature that brings each.
-const FEATURES: [(&str, &str); 12] = [
+const FEATURES: [(&str, &str); 15] = [
     ("sqlite", "sqlite"),
     ("memory", "inmemory"),
     ("inmemory", "inmemory"),
@@ -15,6 +15,9 @@ const FEATURES: [(&str, &str); 12] = [
     ("rediss", "redis"),
     ("redis+cluster", "redis"),
     ("rediss+cluster", "redis"),
+    ("redis+unix", "redis"),
+    ("redis-socket", "redis"),
+    ("unix", "redis"),
     ("qdrant", "qdrant"),
     ("qdrants", "qdrant"),
     ("qdrant-edge", "qdrant-edge"),
@@ -103,6 +106,10 @@ impl Registry {
         let hint = match feature {
             Some((_, feature)) => format!("build with the cargo feature {feature:?}"),
             None if matches!(scheme, "http" | "https") => web_address(url),
+            None if scheme.contains("sentinel") => "memquill asks no Sentinels: name the primary, as \
+                in redis://host:6379; `redis-cli -p 26379 SENTINEL get-master-addr-by-name NAME` says \
+                where it is"
+                .to_owned(),
             None => did_you_mean(scheme, FEATURES.iter().map(|(known, _)| *known).chain(here))
                 .unwrap_or_else(|| "register a driver for it".to_owned()),
         };

@@ -16,14 +16,14 @@ use crate::connection::{Script, script};
 use crate::keys::CacheKeys;
 use crate::store::Store;
 
-// These do not wait for replicas: what a failover loses here is read from the store again.
+// These do not wait for replicas: readers fetch from the store again what a failover loses here.
 static LOOK_UP: Script = script!(reading, "cache/look_up");
 static KEEP: Script = script!(reading, "cache/keep");
-// These do, where writes do: what was forgotten must not come back with a failover.
+// This one does, where writes do: a failover must not bring forgotten items back.
 static FORGET: Script = script!(writing, "cache/forget");
 
-/// How long a reader may take between its look-up and what it then keeps.
-const LEASE: Duration = Duration::from_secs(10);
+/// The longest time, in s, between a reader's look-up and what it then keeps.
+const LEASE_DURATION: Duration = Duration::from_secs(10);
 
 /// A store that serves as a shared cache.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl SharedCache for RedisCache {
     async fn look_up(&self, key: SharedKey<'_>) -> Result<LookedUp> {
         let names = self.names(key);
         let answer = self.0.run(&LOOK_UP, &names, |call| {
-            call.arg(LEASE.as_millis().to_string());
+            call.arg(LEASE_DURATION.as_millis().to_string());
         });
         let mut reply = Reply::new(answer.await?)?;
         let found = reply.number::<u8>()? == 1;

@@ -1,13 +1,13 @@
 //! A cluster: which node serves a slot, and following slots that move.
 //!
-//! The client library's own cluster connection sends a command again when the connection broke
-//! under it, and so could append a message twice. Here a command is sent again only where the
+//! The client library's own cluster connection sends a command again when its connection breaks, and so could append a message twice. Here a command is sent again only where the
 //! server said that it did not run it, or where it never left.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crc::{CRC_16_XMODEM, Crc};
 use parking_lot::RwLock;
 use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
@@ -19,12 +19,13 @@ use crate::error::Failure;
 use crate::node::{Node, Request};
 
 const SLOTS: u16 = 16_384;
+static HASH: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// Pauses between attempts while a slot has no server.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long one node may take to say who serves what.
+/// The longest time that one node has to answer CLUSTER SLOTS.
 const ASKING_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -44,7 +45,7 @@ struct Look {
     failed: Option<RedisError>,
 }
 
-/// Which node serves which slots.
+/// The map of slots to nodes.
 #[derive(Debug, Default)]
 struct Map {
     nodes: HashMap<Address, Arc<Node>>,
@@ -52,7 +53,7 @@ struct Map {
     ranges: Vec<(u16, u16, Address)>,
 }
 
-/// Where to send a refused command again.
+/// The node to send a refused command to again.
 enum Again {
     /// To the node that the map names after a pause, and a look at the map.
     Wait,
@@ -147,8 +148,8 @@ impl Cluster {
         Ok(Arc::clone(self.map.write().nodes.entry(address.clone()).or_insert(node)))
     }
 
-    /// Learns in the background: a look goes on to its end, however long the call may wait that began
-    /// it. The nodes that do not answer may come before the one that does.
+    /// Learns in the background: a look goes on to its end, also when the call that began it gives up.
+    /// Nodes that do not answer may precede the one that does.
     fn learning(
         self: &Arc<Self>,
         since: Instant,
@@ -225,7 +226,7 @@ fn uncovered() -> RedisError {
     (redis::ErrorKind::ClusterConnectionNotFound, "no node serves the slot").into()
 }
 
-/// Whether and where to send the command again: only what surely did not run.
+/// Decides whether and where to send the command again: only what surely did not run.
 fn again(failure: &Failure) -> Option<Again> {
     match failure.code() {
         Some("MOVED") => Some(redirection(failure).map_or(Again::Wait, Again::Moved)),
@@ -241,7 +242,7 @@ fn again(failure: &Failure) -> Option<Again> {
     }
 }
 
-/// Where MOVED or ASK points; nothing where the node does not know the other's name.
+/// Reads the address in MOVED or ASK; none where the node does not know the other's name.
 fn redirection(failure: &Failure) -> Option<Address> {
     let (host, port) = failure.error.redirect_node()?.0.rsplit_once(':')?;
     let address = Address { host: host.into(), port: port.parse().ok()? };
@@ -274,7 +275,7 @@ fn ranges(answer: Value, asked: &str) -> Option<Vec<(u16, u16, Address)>> {
         .collect()
 }
 
-/// The slot of a key: CRC-16 (XMODEM) of its hash tag, as the cluster specification says.
+/// Computes the slot of a key: CRC-16 (XMODEM) of its hash tag, as the cluster specification says.
 fn slot(key: &str) -> u16 {
     let tag = key
         .split_once('{')
@@ -282,27 +283,8 @@ fn slot(key: &str) -> u16 {
         .map(|(tag, _)| tag)
         .filter(|tag| !tag.is_empty())
         .unwrap_or(key);
-    let crc = tag
-        .bytes()
-        .fold(0_u16, |crc, byte| (crc << 8) ^ CRC_TABLE[usize::from((crc >> 8) ^ u16::from(byte))]);
-    crc % SLOTS
+    HASH.checksum(tag.as_bytes()) % SLOTS
 }
-
-const CRC_TABLE: [u16; 256] = {
-    let mut table = [0; 256];
-    let mut at = 0_u16;
-    while at < 256 {
-        let mut crc = at << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
-            bit += 1;
-        }
-        table[at as usize] = crc;
-        at += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {

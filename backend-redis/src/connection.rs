@@ -39,7 +39,7 @@ pub(crate) use script;
 #[derive(Debug)]
 pub(crate) struct Script {
     code: &'static str,
-    /// Whether it changes anything.
+    /// Whether it changes anything, and so waits for replicas.
     writes: bool,
     sha: OnceLock<String>,
 }
@@ -57,8 +57,8 @@ impl Script {
         self.sha.get_or_init(|| redis::Script::new(self.code).get_hash().to_owned())
     }
 
-    /// The same call with the code instead of its name.
-    fn spelt_out(&self, call: &Cmd) -> Cmd {
+    /// Makes the same call with the code instead of its hash.
+    fn with_code(&self, call: &Cmd) -> Cmd {
         let mut command = redis::cmd("EVAL");
         command.arg(self.code);
         for arg in call.args_iter().skip(2) {
@@ -83,7 +83,7 @@ impl Connection {
         Ok(Self { servers: servers.map_err(|failure| error(failure, false))?, replicas })
     }
 
-    /// How many replicas must have a write before it is acknowledged.
+    /// Returns how many replicas must have a write before it is acknowledged.
     pub(crate) fn replicas(&self) -> usize {
         self.replicas
     }
@@ -106,16 +106,16 @@ impl Connection {
         arguments: impl FnOnce(&mut Cmd),
     ) -> Result<Value> {
         let bytes: usize = keys.iter().map(String::len).sum();
-        // Room for what most calls have besides.
+        // Enough for the other arguments of most calls.
         let mut call = Cmd::with_capacity(keys.len() + 16, bytes + 512);
         call.arg("EVALSHA").arg(script.sha()).arg(keys.len()).arg(keys);
         arguments(&mut call);
         let key = keys.first().map_or("", String::as_str);
-        let mark = (script.writes && self.replicas > 0).then(|| keys::mark(key));
-        let wait = mark.as_deref().map(|mark| Wait { replicas: self.replicas, mark });
+        let marker = (script.writes && self.replicas > 0).then(|| keys::replication_marker(key));
+        let wait = marker.as_deref().map(|marker| Wait { replicas: self.replicas, marker });
         let answer = match self.send(key, Request { wait, ..Request::new(&call) }).await {
             Err(failure) if failure.code() == Some("NOSCRIPT") => {
-                let call = script.spelt_out(&call);
+                let call = script.with_code(&call);
                 self.send(key, Request { wait, ..Request::new(&call) }).await
             }
             answer => answer,

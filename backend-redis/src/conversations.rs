@@ -48,7 +48,7 @@ static STATISTICS: Script =
     conversation_script!(reading, "lib/describe", "conversation/statistics");
 static LIST: Script = conversation_script!(reading, "lib/describe", "conversation/list");
 
-/// How many messages a read gives that names no limit (C6).
+/// The most messages that a read without a limit returns (C6).
 const READ_LIMIT: usize = 10_000;
 
 /// Conversations on Redis.
@@ -190,7 +190,7 @@ fn conversation_keys(keys: &ScopeKeys, conversation: &str) -> [String; 4] {
     ]
 }
 
-/// The same behind the scope's versions and conversations.
+/// The same keys, after those of the scope's versions and conversations.
 fn all_keys(keys: &ScopeKeys, conversation: &str) -> [String; 6] {
     let [counters, messages, ids, gone] = conversation_keys(keys, conversation);
     [keys.versions(), keys.conversations(), counters, messages, ids, gone]
@@ -199,7 +199,7 @@ fn all_keys(keys: &ScopeKeys, conversation: &str) -> [String; 6] {
 /// Messages as the scripts take them.
 struct Batch<'a> {
     messages: Vec<Vec<u8>>,
-    /// What they add to the counters: the tokens of system messages, all tokens, and the messages of
+    /// The amounts to add to the counters: the tokens of system messages, all tokens, and the messages of
     /// each role.
     added: [u64; 6],
     /// Place, id and digest of those that carry an id.
@@ -236,7 +236,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A message as `lua/lib/message.lua` has it.
+/// Encodes a message as `lua/lib/message.lua` has it.
 fn encoded(message: &Message, tokens: u32) -> Result<Vec<u8>> {
     let id = message.id.as_deref().unwrap_or_default();
     let mut out = Vec::with_capacity(64 + message.content.as_ref().map_or(0, String::len));
@@ -281,7 +281,7 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// Where a role stands among the counters.
+/// The position of a role among the counters.
 fn place(role: Role) -> usize {
     match role {
         Role::System => 0,
@@ -384,7 +384,7 @@ fn decoded(text: &str) -> Result<Message> {
     Ok(Message { id, role, content, name, tool_calls, tool_call_id, metadata, token_count })
 }
 
-/// What [`Body`] wrote.
+/// The form that [`Body`] writes.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct StoredBody {

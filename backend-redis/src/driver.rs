@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use memquill_core::layer::TARGET;
 use memquill_core::{
     Admin, Backend, BackendParts, Capabilities, Driver, Error, Feature, Result, StoreUrl,
     checked_admin, operation as op,
@@ -23,7 +24,8 @@ use crate::working::Working;
 const NAME: &str = "redis";
 
 /// The URL schemes of the driver.
-pub const SCHEMES: &[&str] = &["redis", "rediss", "redis+cluster", "rediss+cluster"];
+pub const SCHEMES: &[&str] =
+    &["redis", "rediss", "redis+cluster", "rediss+cluster", "redis+unix", "redis-socket", "unix"];
 
 const FEATURES: [Feature; 6] = [
     Feature::Retention,
@@ -69,6 +71,9 @@ fn located(error: Error) -> Error {
 async fn open(url: &StoreUrl) -> Result<Store> {
     let config = Config::from_url(url)?;
     let prefix = config.prefix.clone();
+    if config.tls.as_ref().is_some_and(|tls| tls.unverified) {
+        tracing::warn!(target: TARGET, "ssl_cert_reqs=none: the server's certificate is not checked");
+    }
     Ok(Store { connection: Connection::connect(config).await?, prefix, volatile: false })
 }
 
@@ -79,7 +84,7 @@ async fn connect(url: &StoreUrl) -> Result<Backend> {
     schema::check_or_restore(&store).await?;
     rights::check(&store).await?;
     for missing in &report.missing {
-        tracing::warn!(server = report.version, "{missing}");
+        tracing::warn!(target: TARGET, server = report.version, "{missing}");
     }
     let mut capabilities = Capabilities::new(report.durability, FEATURES);
     capabilities.vectors = None;

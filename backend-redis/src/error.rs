@@ -3,6 +3,8 @@
 use memquill_core::{Error, ErrorKind, Retry};
 use redis::RedisError;
 
+use crate::probe;
+
 const UNREPLICATED: &str = "too few replicas confirmed the write in time";
 
 /// A command that failed.
@@ -52,7 +54,8 @@ impl Failure {
     }
 }
 
-fn server_code(error: &RedisError) -> Option<&str> {
+/// The code of a server's answer, as in `MOVED`; none where it did not answer.
+pub(crate) fn server_code(error: &RedisError) -> Option<&str> {
     use redis::ErrorKind::{Extension, Server};
     match error.kind() {
         Server(_) | Extension => error.code(),
@@ -60,7 +63,7 @@ fn server_code(error: &RedisError) -> Option<&str> {
     }
 }
 
-/// The client's error as ours. `writes` says whether the command has an effect.
+/// Translates the client's error. `writes` says whether the command has an effect.
 pub(crate) fn error(failure: Failure, writes: bool) -> Error {
     let maybe_applied = failure.maybe_run && writes;
     let error = match failure.code() {
@@ -70,14 +73,34 @@ pub(crate) fn error(failure: Failure, writes: bool) -> Error {
     error.with_maybe_applied(maybe_applied).with_source(failure.error)
 }
 
-/// The server answered with an error: it refused, and nothing happened.
+/// Translates an error that the server answered: it refused, and nothing happened.
 fn answered(code: &str, error: &RedisError) -> Error {
     let said = error.detail().unwrap_or_default();
     let unavailable =
         |message: String, hint: &'static str| Error::unavailable(message).with_hint(hint);
     match code {
-        "WRONGPASS" | "NOAUTH" => denied("the server refuses these credentials"),
+        probe::PLAIN_PORT => Error::config("the server's port speaks no TLS")
+            .with_hint("write the URL as redis://…, or name the port that the server has for TLS"),
+        probe::TLS_PORT => Error::config("the server's port speaks TLS")
+            .with_hint("write the URL as rediss://…, or name the port that the server has without"),
+        probe::NO_REDIS => Error::config("what listens at this host and port is not a Redis")
+            .with_hint("check host and port; Redis listens at port 6379 unless told otherwise"),
+        "NOAUTH" => denied(
+            "the server asks for a password",
+            "write it into the URL, as in redis://:PASSWORD@host, or its environment variable's name, \
+             as in redis://host?password_env=NAME",
+        ),
+        "WRONGPASS" => denied(
+            "the server refuses these credentials: the user or the password is wrong",
+            "check both in the URL, as in redis://USER:PASSWORD@host (without USER it is `default`); \
+             percent-encode / ? # @ : and %, or write ?password_env=NAME",
+        ),
+        "DENIED" => denied(
+            "the server takes connections of its own machine alone (protected mode)",
+            "set a password at the server, or `protected-mode no` where its network is closed",
+        ),
         "NOPERM" => unpermitted(said),
+        "ERR" if said.contains("no permissions to") => unpermitted(said),
         "ERR" if said.contains("user executing the script can't") => unpermitted(said),
         "LOADING" => unavailable(
             "the server is loading its data".into(),
@@ -108,18 +131,35 @@ fn answered(code: &str, error: &RedisError) -> Error {
             "the scope is moving to another node of the cluster".into(),
             "wait for the resharding to end; try again",
         ),
-        "CROSSSLOT" => Error::config("the server is a cluster")
-            .with_hint("write the URL as redis+cluster://host,host"),
+        "CROSSSLOT" => cluster_node(),
         "WRONGTYPE" => Error::corrupted("a key under the prefix holds what memquill never wrote")
             .with_hint("give memquill a prefix of its own: ?prefix=NAME"),
         "ERR" if said.contains("max number of clients") => {
             unavailable("the server has no connection left".into(), "raise the server's maxclients")
         }
-        "ERR" if said.contains("AUTH") => {
-            denied("the server asks for no password, or for another user")
+        "ERR" if said.contains("AUTH") => denied(
+            "the server has no such user, or asks for no password",
+            "leave user and password out of the URL, or check them",
+        ),
+        "ERR" if said.contains("DB index") || said.contains("invalid DB") => {
+            Error::config("the server has no database of this number").with_hint(
+                "write a lower one, as in redis://host/0: a server has 16 unless its setting \
+                 `databases` says otherwise, and they count from 0",
+            )
         }
-        "ERR" if said.contains("DB index") => {
-            Error::config("the server has no such database").with_hint("see its setting databases")
+        "ERR" if said.contains("SELECT is not allowed in cluster mode") => {
+            Error::config("the server is part of a cluster, which has no database but 0")
+                .with_hint("write the URL as redis+cluster://host,host without a database")
+        }
+        "ERR" if said.contains("cluster support disabled") => {
+            Error::config("the server is not part of a cluster")
+                .with_hint("write the URL as redis://host:port, or rediss://host:port")
+        }
+        "ERR" if said.contains("unknown command") => {
+            Error::config(format!("the server lacks a command that the driver needs: {said}"))
+                .with_hint(
+                    "the driver needs Redis 7 or later, or Valkey, with its commands not renamed",
+                )
         }
         _ => Error::internal(format!("the server refused: {code} {said}")),
     }
@@ -128,7 +168,10 @@ fn answered(code: &str, error: &RedisError) -> Error {
 fn unanswered(failure: &Failure) -> Error {
     let error = &failure.error;
     if error.kind() == redis::ErrorKind::AuthenticationFailed {
-        return denied("the server refuses these credentials");
+        return denied(
+            "the server refuses these credentials: the user or the password is wrong",
+            "check user and password in the URL, as in redis://USER:PASSWORD@host",
+        );
     }
     if error.is_timeout() {
         let what = if failure.maybe_run {
@@ -136,8 +179,12 @@ fn unanswered(failure: &Failure) -> Error {
         } else {
             "connecting took too long"
         };
-        return Error::new(ErrorKind::Timeout, what)
-            .with_hint("look at the server's load, or raise timeout_ms and connect_timeout_ms");
+        let hint = if failure.maybe_run {
+            "check the server's load, or raise ?timeout=10s"
+        } else {
+            "check host, port and firewall, or raise ?connect_timeout=5s"
+        };
+        return Error::new(ErrorKind::Timeout, what).with_hint(hint);
     }
     match error.kind() {
         redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => {
@@ -153,16 +200,25 @@ fn unanswered(failure: &Failure) -> Error {
                 .with_hint("look at the replicas, or lower ?replicas=…")
         }
         _ if failure.maybe_run => Error::unavailable(format!("the connection broke: {error}"))
-            .with_hint("it is made anew by the next call"),
+            .with_hint("try again: the next call connects again"),
         _ => Error::unavailable(format!("cannot connect: {error}"))
-            .with_hint("is the server running, and is the URL right?"),
+            .with_hint(if error.to_string().contains("certificate") {
+                "name the authority that signed the server's certificate: ?ca_file=PATH; the host in \
+                 the URL must be one that the certificate names"
+            } else {
+                "check that the server runs, and host, port or socket in the URL"
+            }),
     }
 }
 
-fn denied(message: &'static str) -> Error {
-    Error::new(ErrorKind::PermissionDenied, message)
-        .with_hint("check user and password in the URL, as in redis://user:password@host")
-        .with_retry(Retry::Permanent)
+fn denied(message: &'static str, hint: &'static str) -> Error {
+    Error::new(ErrorKind::PermissionDenied, message).with_hint(hint).with_retry(Retry::Permanent)
+}
+
+/// Makes the error of a cluster's node that the URL names as the only server.
+pub(crate) fn cluster_node() -> Error {
+    Error::config("the server is one of several of a cluster")
+        .with_hint("write the URL as redis+cluster://host:port, which finds the others")
 }
 
 fn unpermitted(said: &str) -> Error {
@@ -178,7 +234,7 @@ pub(crate) fn foreign_key(key: &str) -> Error {
         .with_hint("give memquill a prefix of its own: ?prefix=NAME")
 }
 
-/// What is stored is not what this driver writes.
+/// Makes the error of stored bytes that this driver does not write.
 pub(crate) fn unreadable(what: &str) -> Error {
     Error::corrupted(format!("{what} is not in the form this driver writes"))
         .with_hint("has another program written under the prefix? give this driver one of its own")

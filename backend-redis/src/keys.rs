@@ -2,7 +2,7 @@
 //!
 //! A scope's keys share the hash tag `{user/node}`, so that they live in one slot of a cluster and
 //! one script may touch them all. In a tag `%`, `{`, `}` and `/` are escaped: it ends where it
-//! should, and two scopes never share one. What comes behind the tag starts with a fixed word; a
+//! should, and two scopes never share one. What follows the tag starts with a fixed word; a
 //! caller's identifier only ever ends a key, so that it needs no escape.
 
 use std::borrow::Cow;
@@ -26,8 +26,8 @@ impl ScopeKeys {
         [self.base.as_str(), kind, name].concat()
     }
 
-    /// The counter that versions come from. It is there exactly where the scope stands in the
-    /// registry.
+    /// The counter that versions come from. It exists exactly where the scope is
+    /// registered.
     pub(crate) fn versions(&self) -> String {
         self.key(":versions", "")
     }
@@ -42,7 +42,7 @@ impl ScopeKeys {
         self.key(":expiries", "")
     }
 
-    /// Where an increment has the server add.
+    /// The key that an increment adds in.
     pub(crate) fn scratch(&self) -> String {
         self.key(":scratch", "")
     }
@@ -131,20 +131,20 @@ impl CacheKeys {
         self.base.clone()
     }
 
-    /// What is kept, or a lease.
+    /// A kept value, or a lease.
     pub(crate) fn item(&self, name: &str) -> String {
         format!("{}:{}/{name}", self.base, self.node)
     }
 }
 
-/// The key with which rights are tried; of another kind of value, another end.
+/// The key with which rights are tried, one for each kind of value.
 pub(crate) fn probe(prefix: &str, kind: &str) -> String {
     format!("{prefix}:{{/}}:probe:{kind}")
 }
 
-/// The key that is written, and gone at once, so that replicas are waited for: in the slot of `key`
+/// The key that a write to replicas is confirmed by: written and removed at once, in the slot of `key`
 /// and under its prefix.
-pub(crate) fn mark(key: &str) -> String {
+pub(crate) fn replication_marker(key: &str) -> String {
     match key.split_once('}') {
         Some((tagged, _)) => format!("{tagged}}}:mark"),
         None => format!("{key}:{{{key}}}:mark"),
@@ -215,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_in_the_slot_of_its_key() {
-        assert_eq!(mark("p:{a/b}:entry:}"), "p:{a/b}:mark");
-        assert_eq!(mark(&ListKeys::users("p").names), "p:{/}:mark");
+    fn a_replication_marker_is_in_the_slot_of_its_key() {
+        assert_eq!(replication_marker("p:{a/b}:entry:}"), "p:{a/b}:mark");
+        assert_eq!(replication_marker(&ListKeys::users("p").names), "p:{/}:mark");
         // A whole key is its own tag.
-        assert_eq!(mark(&schema("p")), "p:schema:{p:schema}:mark");
+        assert_eq!(replication_marker(&schema("p")), "p:schema:{p:schema}:mark");
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
             ListKeys::nodes("p", "a").names,
             CacheKeys::new("p", None).epoch(),
             probe("p", "text"),
-            mark("p:{a/b}:x"),
+            replication_marker("p:{a/b}:x"),
             schema("p"),
             schema("p:nested"),
             keys.entry("}:x"),

@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod keys;
 mod node;
+mod probe;
 mod pump;
 mod registry;
 mod rights;

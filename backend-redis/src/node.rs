@@ -1,6 +1,7 @@
 //! One server, and the connection to it that all calls share.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,30 +15,37 @@ use redis::{
 };
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::config::{Address, Config};
-use crate::error::Failure;
+use crate::error::{Failure, server_code};
+use crate::probe;
 use crate::pump::Pump;
 
-/// The first pause after a failed attempt to connect; it doubles up to [`LONGEST_PAUSE`].
+/// The first pause after a failed attempt to connect; it doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// A server. A lost connection is made anew by the next call; calls that wait share one attempt,
+/// The time after which a first TLS handshake counts as unanswered: then the driver checks whether
+/// the port speaks TLS at all.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A server. The next call replaces a lost connection; calls that wait share one attempt,
 /// and attempts that fail grow apart.
 ///
 /// A command is never sent twice: what may have been run is the caller's to repeat (C3).
 pub(crate) struct Node {
     client: Client,
+    address: Address,
+    encrypted: bool,
     timeout: Duration,
     connect_timeout: Duration,
     live: RwLock<Option<Live>>,
     connecting: Mutex<Option<Failed>>,
 }
 
-/// Has the server write behind a command, so that WAIT waits for what came before.
-const MARK: &str = include_str!("lua/admin/replication_marker.lua");
+/// Has the server write after a command, so that WAIT waits for what came before.
+const REPLICATION_MARKER: &str = include_str!("lua/admin/replication_marker.lua");
 
 /// A command, and how to run it.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +61,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Wait<'a> {
     /// How many replicas must have its effect.
     pub(crate) replicas: usize,
-    /// The key of [`MARK`].
-    pub(crate) mark: &'a str,
+    /// The key of [`REPLICATION_MARKER`].
+    pub(crate) marker: &'a str,
 }
 
 impl<'a> Request<'a> {
@@ -82,6 +90,8 @@ impl Node {
     pub(crate) fn new(config: &Config, address: &Address) -> RedisResult<Self> {
         Ok(Self {
             client: client(config, address)?,
+            address: address.clone(),
+            encrypted: config.tls.is_some(),
             timeout: config.timeout,
             connect_timeout: config.connect_timeout,
             live: RwLock::new(None),
@@ -105,10 +115,10 @@ impl Node {
         };
         ask(&mut pipeline);
         pipeline.add_command(request.command.clone());
-        if let Some(Wait { replicas, mark }) = request.wait {
+        if let Some(Wait { replicas, marker }) = request.wait {
             ask(&mut pipeline);
-            pipeline.cmd("EVAL").arg(MARK).arg(1).arg(mark);
-            pipeline.cmd("WAIT").arg(replicas).arg(patience(self.timeout));
+            pipeline.cmd("EVAL").arg(REPLICATION_MARKER).arg(1).arg(marker);
+            pipeline.cmd("WAIT").arg(replicas).arg(wait_millis(self.timeout));
         }
         let skip = usize::from(request.asking);
         let count = pipeline.len() - skip;
@@ -140,7 +150,7 @@ impl Node {
             }
             tokio::time::sleep_until(failed.at + failed.pause).await;
         }
-        match self.connect().await {
+        match self.connect_or_explain().await {
             Ok(live) => {
                 *failed = None;
                 *self.live.write() = Some(live.clone());
@@ -150,7 +160,7 @@ impl Node {
                 let pause = failed.as_ref().map_or(FIRST_PAUSE, |failed| failed.pause * 2);
                 *failed = Some(Failed {
                     at: Instant::now(),
-                    pause: pause.min(LONGEST_PAUSE),
+                    pause: pause.min(MAX_PAUSE),
                     error: error.clone(),
                 });
                 Err(error)
@@ -158,15 +168,45 @@ impl Node {
         }
     }
 
+    /// Connects, or says why that fails where the port's answers tell it. A server that answered,
+    /// refused the connection or was reached before is not asked what it speaks.
+    async fn connect_or_explain(&self) -> RedisResult<Live> {
+        let first = self.live.read().is_none() && !self.address.is_socket();
+        let mut connecting = pin!(self.connect());
+        if first && self.encrypted {
+            // A port without TLS waits for the end of a line, and so for ever.
+            match timeout(HANDSHAKE_PATIENCE, connecting.as_mut()).await {
+                Ok(Ok(live)) => return Ok(live),
+                Ok(Err(error)) => return Err(self.explained(error).await),
+                Err(_) => {
+                    if let Some(error) = probe::explain(&self.address, true).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        match connecting.await {
+            Err(error) if first && !error.is_timeout() => Err(self.explained(error).await),
+            connected => connected,
+        }
+    }
+
+    async fn explained(&self, error: RedisError) -> RedisError {
+        if server_code(&error).is_some() || error.is_connection_refusal() {
+            return error;
+        }
+        probe::explain(&self.address, self.encrypted).await.unwrap_or(error)
+    }
+
     async fn connect(&self) -> RedisResult<Live> {
         let lost = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&lost);
+        let disconnected = Arc::clone(&lost);
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(self.timeout))
             .set_connection_timeout(Some(self.connect_timeout))
             .set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
-                    told.store(true, Ordering::Release);
+                    disconnected.store(true, Ordering::Release);
                 }
                 Ok::<(), RedisError>(())
             });
@@ -180,9 +220,8 @@ impl Node {
             stream.set_nodelay(true)?;
             MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await
         };
-        let (connection, io) = tokio::time::timeout(self.connect_timeout, connecting)
-            .await
-            .map_err(std::io::Error::from)??;
+        let (connection, io) =
+            timeout(self.connect_timeout, connecting).await.map_err(std::io::Error::from)??;
         Ok(Live { connection, pump: Some(Arc::new(Pump::start(io))), lost })
     }
 }
@@ -196,8 +235,8 @@ impl Live {
         }
     }
 
-    /// Gives the connection up where it broke, where nobody knows what it still answers, and where
-    /// the server became a replica: its name may lead to its heir by now.
+    /// Gives the connection up after it broke, after a timeout (its answers would be to earlier calls),
+    /// and when the server became a replica: its name may lead to the new primary by now.
     fn check<T>(&self, answer: RedisResult<T>) -> Result<T, Failure> {
         answer.map_err(|error| {
             let demoted = error.code() == Some("READONLY");
@@ -209,14 +248,14 @@ impl Live {
     }
 }
 
-/// How long WAIT waits, in ms: the answer should come before a call ends. 0 would be for ever.
-fn patience(timeout: Duration) -> u64 {
+/// Computes how long WAIT waits, in ms: its answer should come before a call ends. 0 would be for ever.
+fn wait_millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis() / 2).unwrap_or(u64::MAX).max(1)
 }
 
-/// Whether so many replicas have a write, given the answers to what was sent behind it. Any other
-/// answer than their number says nothing of them. While the slot moves the mark may be refused, which
-/// is a new key; the write itself was done here, and is waited for without it.
+/// Checks that so many replicas have a write, given the answers to what was sent after it. Any answer
+/// but their number says nothing of them. While a slot moves, its server may refuse the marker as a
+/// new key; the write itself was done there, and WAIT covers it without the marker.
 fn confirmed(answers: impl Iterator<Item = Value>, replicas: usize) -> Result<(), Failure> {
     let mut have = 0;
     for answer in answers {
@@ -248,17 +287,21 @@ fn client(config: &Config, address: &Address) -> RedisResult<Client> {
         settings = settings.set_password(password);
     }
     let Address { host, port } = address.clone();
+    if address.is_socket() {
+        let socket = ConnectionAddr::Unix(host.into()).into_connection_info()?;
+        return Client::open(socket.set_redis_settings(settings));
+    }
     let at = |addr: ConnectionAddr| -> RedisResult<ConnectionInfo> {
         Ok(addr.into_connection_info()?.set_redis_settings(settings))
     };
-    let Some(certificates) = &config.tls else {
+    let Some(tls) = &config.tls else {
         return Client::open(at(ConnectionAddr::Tcp(host, port))?);
     };
     // Where the program's crates bring two providers, rustls does not choose; where the program
     // has chosen, that holds.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
-    Client::build_with_tls(at(tls)?, certificates.clone())
+    let address = ConnectionAddr::TcpTls { host, port, insecure: tls.unverified, tls_params: None };
+    Client::build_with_tls(at(address)?, tls.certificates.clone())
 }
 
 #[cfg(test)]
@@ -267,8 +310,8 @@ mod tests {
 
     #[test]
     fn wait_never_waits_for_ever() {
-        let patience = |millis| super::patience(Duration::from_millis(millis));
-        assert_eq!([1, 2, 10_000].map(patience), [1, 1, 5_000]);
+        let waits = |millis| wait_millis(Duration::from_millis(millis));
+        assert_eq!([1, 2, 10_000].map(waits), [1, 1, 5_000]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::store::Store;
 // It does not count as writing: on a replica it is refused, and that is no lack of rights.
 static RIGHTS: Script = script!(reading, "admin/rights");
 
-/// Whether the user may run WAIT. A replica refuses it to all; that is no lack of rights.
+/// Says whether the user may run WAIT. A replica refuses it to everybody, which is not a lack of rights.
 async fn may_wait(store: &Store) -> bool {
     let mut wait = redis::cmd("WAIT");
     wait.arg(0).arg(1);

@@ -1,12 +1,13 @@
-//! What the server says of itself: version, durability, and what is wrong.
+//! Reports on the servers: version, durability, and what is wrong.
 
-use memquill_core::{Durability, Result};
+use memquill_core::{Durability, Error, Result};
 use redis::Value;
 
 use crate::codec;
 use crate::connection::Connection;
+use crate::error::cluster_node;
 
-/// What one or all servers say.
+/// A report on one or all servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
     /// Name and version.
@@ -14,18 +15,28 @@ pub(crate) struct Report {
     pub(crate) durability: Durability,
     /// Whether a server is known to keep nothing on disk, so that a restart empties it.
     pub(crate) volatile: bool,
-    /// What a crash loses.
+    /// The writes that a crash loses, in words.
     pub(crate) window: &'static str,
     /// What is missing, and what to do about it.
     pub(crate) missing: Vec<String>,
 }
 
-/// Asks every server; where they differ, the weakest counts.
+/// Asks every server; where they differ, the weakest counts. Fails where the URL leads to something
+/// that is no store: a Sentinel, or one node of a larger cluster.
 pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     let infos = connection.everywhere(&redis::cmd("INFO")).await?;
     let settings = settings(connection).await;
     let infos: Vec<Info> =
         infos.into_iter().map(|info| Ok(Info(info_text(info)?))).collect::<Result<_>>()?;
+    if infos.iter().any(|info| info.get("redis_mode") == Some("sentinel")) {
+        return Err(sentinel());
+    }
+    if !connection.is_cluster()
+        && infos.iter().any(|info| info.get("cluster_enabled") == Some("1"))
+        && has_several_primaries(connection).await
+    {
+        return Err(cluster_node());
+    }
     let known = settings.iter().flatten();
     let volatile = known.clone().any(|settings| !settings.snapshots && !settings.log);
     let weakest = infos
@@ -45,7 +56,7 @@ pub(crate) async fn report(connection: &Connection) -> Result<Report> {
     Ok(Report { version, durability: weakest.durability, volatile, window: weakest.words, missing })
 }
 
-/// Why there are no vectors: what the server has for them, and what it lacks of the contract.
+/// Explains why there are no vectors: what the server has for them, and what it lacks of the contract.
 pub(crate) async fn about_vectors(connection: &Connection) -> &'static str {
     let mut command = redis::cmd("COMMAND");
     command.arg("INFO").arg("VADD").arg("FT.SEARCH");
@@ -69,7 +80,7 @@ pub(crate) async fn about_vectors(connection: &Connection) -> &'static str {
     }
 }
 
-/// What an acknowledged write survives, and in words.
+/// The failures that an acknowledged write survives.
 struct Persistence {
     durability: Durability,
     words: &'static str,
@@ -145,6 +156,24 @@ impl Persistence {
     }
 }
 
+/// Says whether a cluster has more than one primary. One alone serves every key by a plain URL.
+async fn has_several_primaries(connection: &Connection) -> bool {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("INFO");
+    let answers = connection.everywhere(&command).await.unwrap_or_default();
+    answers.into_iter().filter_map(|answer| info_text(answer).ok()).any(|text| {
+        let size = Info(text).get("cluster_size").and_then(|size| size.parse::<u32>().ok());
+        size.is_some_and(|size| size > 1)
+    })
+}
+
+fn sentinel() -> Error {
+    Error::config("a Sentinel answers at this host and port, which holds no data").with_hint(
+        "name the primary, as in redis://host:6379; `redis-cli -p 26379 SENTINEL \
+         get-master-addr-by-name NAME` says where it is",
+    )
+}
+
 async fn cluster_state(connection: &Connection) -> Option<String> {
     let mut command = redis::cmd("CLUSTER");
     command.arg("INFO");
@@ -173,7 +202,7 @@ impl Info {
         }
     }
 
-    /// What is wrong, where so many replicas must have every write.
+    /// Lists what is wrong, where so many replicas must have every write.
     fn missing(&self, replicas: usize) -> Vec<String> {
         let mut missing = Vec::new();
         let limited = self.get("maxmemory").is_some_and(|limit| limit != "0");

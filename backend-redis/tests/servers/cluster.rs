@@ -91,7 +91,7 @@ async fn check(backend: &Backend, writers: Vec<tokio::task::JoinHandle<Told>>) -
 async fn c1_no_number_repeats_and_none_is_lost_when_a_primary_dies() {
     let mut cluster = Cluster::start("redis-server", 1, &[]);
     // An acknowledged write is on the replica too, and so outlives its primary.
-    let backend = connect(&format!("{}?replicas=1&timeout_ms=8000", cluster.url())).await.unwrap();
+    let backend = connect(&format!("{}?replicas=1&timeout=8s", cluster.url())).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let writers = load(&backend, &over);
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -237,7 +237,7 @@ async fn g5_a_scope_whose_slot_moves_is_cleared_whole_or_not_at_all() {
 
 async fn e2_no_call_waits_past_its_time_for_a_cluster_that_does_not_answer() {
     let cluster = Cluster::start("redis-server", 0, &[]);
-    let url = format!("{}?timeout_ms=1000&connect_timeout_ms=500", cluster.url());
+    let url = format!("{}?timeout=1s&connect_timeout=500ms", cluster.url());
     let backend = connect(&url).await.unwrap();
     put(&backend, "k", "v").await.unwrap();
     for server in &cluster.servers {
@@ -299,7 +299,7 @@ async fn g6_a_failover_without_waiting_loses_only_the_end_of_what_the_dead_prima
     let mut cluster = Cluster::start("redis-server", 1, &["--appendonly", "yes"]);
     let heir = &cluster.servers[3];
     until(|| text(heir.command(&["INFO", "replication"])).contains("master_link_status:up"));
-    let backend = connect(&format!("{}?timeout_ms=8000", cluster.url())).await.unwrap();
+    let backend = connect(&format!("{}?timeout=8s", cluster.url())).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let writers = named_load(&backend, &over);
     tokio::time::sleep(Duration::from_millis(500)).await;

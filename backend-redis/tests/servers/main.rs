@@ -16,6 +16,7 @@ mod replicas;
 mod restoring;
 mod schema;
 mod tls;
+mod urls;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         schema::ALL,
         cluster::ALL,
         tls::ALL,
+        urls::ALL,
     ]
     .concat();
     let trials = trials

@@ -7,13 +7,12 @@ use memquill_core::{Append, HealthStatus, Message, Put, StoreUrl};
 use memquill_redis::driver;
 use serde_json::Value;
 
-use crate::support::cluster::{Cluster, text, until};
+use crate::support::cluster::{text, until};
 use crate::support::connect;
 use crate::support::server::Server;
 use crate::{facts, get, put, scope, until_ok};
 
 crate::cases! {
-    e2_a_cluster_that_is_named_as_one_server_is_a_config_error,
     e2_wrong_credentials_are_denied_and_never_told,
     e2_a_user_without_a_password_is_that_user_or_nobody,
     e2_a_refused_connection_is_unavailable_and_was_not_applied,
@@ -92,7 +91,7 @@ async fn e2_a_killed_server_is_unavailable_until_it_is_back() {
 
 async fn e2_a_stalled_server_is_a_timeout_that_may_have_been_applied() {
     let server = Server::start("redis-server", &[]);
-    let backend = connect(&format!("{}?timeout_ms=300", server.url())).await.unwrap();
+    let backend = connect(&format!("{}?timeout=300ms", server.url())).await.unwrap();
     put(&backend, "k", "before").await.unwrap();
     server.signal("STOP");
     let error = put(&backend, "k", "after").await.unwrap_err();
@@ -174,7 +173,7 @@ async fn e2_a_replica_is_unavailable_for_writes() {
 async fn e2_too_few_replicas_are_an_error_that_was_applied() {
     let server = Server::start("redis-server", &[]);
     connect(&server.url()).await.unwrap();
-    let url = format!("{}?replicas=1&timeout_ms=400", server.url());
+    let url = format!("{}?replicas=1&timeout=400ms", server.url());
     let backend = driver().connect(&url.parse().unwrap()).await.unwrap();
     let error = put(&backend, "k", "v").await.unwrap_err();
     assert_eq!(facts(&error), ("unavailable", true, true), "{error:?}");
@@ -212,18 +211,4 @@ async fn a_flushed_script_is_sent_again() {
     server.command(&["SCRIPT", "FLUSH"]);
     let many = memquill_core::PutMany { entries: puts };
     assert_eq!(backend.working().unwrap().put_many(&scope(), &many).await.unwrap().len(), 2);
-}
-
-async fn e2_a_cluster_that_is_named_as_one_server_is_a_config_error() {
-    let cluster = Cluster::start("redis-server", 0, &[]);
-    connect(&cluster.url()).await.unwrap();
-    let mut refused = 0;
-    for server in &cluster.servers {
-        // One of them may have all that connecting asks for.
-        let Err(error) = connect(&server.url()).await else { continue };
-        assert_eq!(facts(&error), ("config", false, false), "{error:?}");
-        assert!(error.hint().unwrap().contains("redis+cluster://"), "{error:?}");
-        refused += 1;
-    }
-    assert!(refused > 1);
 }

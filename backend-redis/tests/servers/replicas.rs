@@ -41,7 +41,7 @@ async fn g6_a_write_that_a_demotion_undoes_is_not_acknowledged() {
     let other = Server::start("redis-server", &[]);
     // So that the scope is registered and the script known, and the write that waits is the put's.
     put(&connect(&server.url()).await.unwrap(), "k", "before").await.unwrap();
-    let backend = waiting(&server.url(), "timeout_ms=20000").await;
+    let backend = waiting(&server.url(), "timeout=20s").await;
     let writing = tokio::spawn(async move { put(&backend, "k", "v").await });
     until(|| text(server.command(&["INFO", "clients"])).contains("blocked_clients:1"));
     server.command(&["REPLICAOF", "127.0.0.1", &other.port.to_string()]);
@@ -52,8 +52,8 @@ async fn g6_a_write_that_a_demotion_undoes_is_not_acknowledged() {
 
 async fn g6_a_repeat_waits_for_what_was_written_over_another_connection() {
     let pair = Pair::start().await;
-    let one = waiting(&pair.url(), "timeout_ms=4000").await;
-    let other = waiting(&pair.url(), "timeout_ms=4000").await;
+    let one = waiting(&pair.url(), "timeout=4s").await;
+    let other = waiting(&pair.url(), "timeout=4s").await;
     for backend in [&one, &other] {
         until_ok(|| put(backend, "k", "v")).await;
     }

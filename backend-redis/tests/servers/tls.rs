@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::connect;
 use crate::support::server::{Server, free_port};
-use crate::{get, put};
+use crate::{facts, get, put};
 
 crate::cases! { an_encrypted_server_is_trusted_by_its_authority_alone }
 
@@ -37,7 +37,7 @@ async fn an_encrypted_server_is_trusted_by_its_authority_alone() {
     assert!(made, "openssl makes no certificates here");
     let path = |name: &str| at.join(name).to_str().unwrap().to_owned();
     let port = free_port();
-    let _server = Server::start(
+    let server = Server::start(
         "redis-server",
         &[
             "--tls-port",
@@ -62,6 +62,22 @@ async fn an_encrypted_server_is_trusted_by_its_authority_alone() {
     assert_eq!(get(&backend, "k").await.unwrap().as_deref(), Some("v"));
     let error = connect(&url("")).await.unwrap_err();
     assert_eq!(error.code(), "unavailable", "{error:?}");
-    let error = connect(&format!("redis://127.0.0.1:{port}/?timeout_ms=500")).await.unwrap_err();
-    assert!(error.is_transient(), "{error:?}");
+    assert!(error.hint().unwrap().contains("ca_file"), "{error:?}");
+    let unverified = certificates.split_once('&').unwrap().1;
+    let backend = connect(&url(&format!("?{unverified}&ssl_cert_reqs=none"))).await.unwrap();
+    assert_eq!(get(&backend, "k").await.unwrap().as_deref(), Some("v"));
+    // The port of the wrong kind says so.
+    for (url, scheme) in [
+        (format!("redis://127.0.0.1:{port}"), "rediss://"),
+        (format!("redis://:CANARY@127.0.0.1:{port}/1?timeout=500ms"), "rediss://"),
+        (format!("rediss://127.0.0.1:{}", server.port), "redis://"),
+        (format!("rediss://me:CANARY@127.0.0.1:{}?connect_timeout=1s", server.port), "redis://"),
+        (format!("rediss+cluster://127.0.0.1:{}?timeout=1s", server.port), "redis://"),
+    ] {
+        let error = connect(&url).await.unwrap_err();
+        assert_eq!(facts(&error), ("config", false, false), "{url}: {error:?}");
+        assert!(error.message().contains("TLS"), "{url}: {error:?}");
+        assert!(error.hint().unwrap().contains(scheme), "{url}: {error:?}");
+        assert!(!format!("{error} {error:?}").contains("CANARY"), "{error:?}");
+    }
 }

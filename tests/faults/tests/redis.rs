@@ -60,7 +60,7 @@ async fn behind(seed: u64) -> Behind {
     let past = server.url();
     Places::one(&past).migrate().await;
     let proxy = Proxy::before(&format!("127.0.0.1:{}", server.port), seed).await;
-    let through = format!("redis://{}?timeout_ms=400&connect_timeout_ms=400", proxy.address());
+    let through = format!("redis://{}?timeout=400ms&connect_timeout=400ms", proxy.address());
     Behind { proxy, _held: Box::new(server), through, past }
 }
 
@@ -78,7 +78,7 @@ async fn broken(seed: u64, fault: impl AsyncFnOnce(&Shared, &Running)) {
     let url = server.url();
     Places::one(&url).migrate().await;
     let server = Arc::new(Mutex::new(server));
-    let impatient = format!("{url}?timeout_ms=400&connect_timeout_ms=400");
+    let impatient = format!("{url}?timeout=400ms&connect_timeout=400ms");
     let trial = Trial::new(seed, impatient).checked_at(url);
     trial.run(async |running| fault(&server, running).await).await;
 }
