@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use memquill_core::{Admin, Backend, Driver, Error, Result, StoreUrl, did_you_mean, operation};
+use memquill_core::{
+    Administrator, Backend, Driver, Error, Result, StoreUrl, did_you_mean, operation,
+};
 
 /// The schemes of the project's own drivers, and the cargo feature that brings each.
 const FEATURES: [(&str, &str); 15] = [
@@ -77,7 +79,7 @@ impl Registry {
     }
 
     /// Connects to a store for administration.
-    pub async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
+    pub async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
         let driver = self.driver(url)?;
         driver.admin(url).await.map_err(|error| connecting(driver, error))
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, Durability, ErasureReceipt,
-    Feature, Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result,
-    Scope, StoreUrl, SystemClock, checked_admin, operation as op,
+    Admin, Administrator, Backend, BackendParts, Capabilities, Clock, Control, Driver, Durability,
+    ErasureReceipt, Feature, Health, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
+    StoreUrl, SystemClock, operation as op,
 };
 use parking_lot::Mutex;
 
@@ -48,8 +48,8 @@ impl InMemory {
     }
 
     /// The store for administration.
-    pub fn admin(&self) -> Arc<dyn Admin> {
-        checked_admin(NAME, Arc::clone(&self.store) as _)
+    pub fn admin(&self) -> Administrator {
+        Administrator::new(NAME, Arc::clone(&self.store) as _)
     }
 }
 
@@ -91,7 +91,7 @@ impl Driver for InMemoryDriver {
         self.store(url).map(|store| store.backend())
     }
 
-    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
         self.store(url).map(|store| store.admin())
     }
 }
@@ -101,12 +101,8 @@ impl Control for Store {
     async fn health(&self, _deadline: Duration) -> Health {
         let start = Instant::now();
         self.nodes("", None, 1); // takes the locks that an operation takes
-        Health {
-            status: HealthStatus::Healthy,
-            latency: start.elapsed(),
-            server_version: concat!("inmemory ", env!("CARGO_PKG_VERSION")).to_owned(),
-            missing: Vec::new(),
-        }
+        let version = concat!("inmemory ", env!("CARGO_PKG_VERSION"));
+        Health::answered(start.elapsed(), version, Vec::new())
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
@@ -131,11 +127,6 @@ impl Admin for Store {
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         Ok(self.purge_expired())
-    }
-
-    /// Every search is exact.
-    async fn build_indexes(&self) -> Result<Indexing> {
-        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {

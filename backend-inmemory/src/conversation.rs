@@ -5,9 +5,9 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error, Kept,
-    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages,
-    Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept, Limits,
+    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
 };
 
 use crate::store::{Held, Memory, Part, Store};
@@ -113,7 +113,9 @@ impl Run {
 
 impl Conversation {
     fn append(&mut self, request: &Append, now: Timestamp) -> Result<Appended> {
-        if let Some(messages) = self.replayed(&request.messages)? {
+        let known =
+            |id: &str| self.ids.get(id).map(|known| (known.digest.as_str(), known.numbered));
+        if let Some(messages) = request.replay(known)? {
             return Ok(self.appended(messages, true, 0));
         }
         let next = self.figures.last_seq + 1;
@@ -126,30 +128,6 @@ impl Conversation {
         let evicted = request.retention.map_or(0, |retention| self.retain(retention));
         self.forget_ids();
         Ok(self.appended(messages, false, evicted))
-    }
-
-    /// Where the messages are or were, if all are known already; none if none is (C3).
-    fn replayed(&self, messages: &[Message]) -> Result<Option<Vec<Numbered>>> {
-        let known = |message: &Message| message.id.as_ref().and_then(|id| self.ids.get(id));
-        let found: Vec<_> = messages.iter().filter_map(|m| Some((m, known(m)?))).collect();
-        if found.is_empty() {
-            return Ok(None);
-        }
-        if found.len() < messages.len() {
-            return Err(Error::conflict(format!(
-                "{} of the {} messages are known already, by their ids",
-                found.len(),
-                messages.len()
-            ))
-            .with_hint("repeat a batch as it was, or leave out what is stored"));
-        }
-        if let Some((message, _)) = found.iter().find(|(m, known)| m.body_digest() != known.digest)
-        {
-            let id = message.id.as_deref().unwrap_or_default();
-            return Err(Error::conflict(format!("the message id {id:?} is another message's"))
-                .with_hint("give every message an id of its own"));
-        }
-        Ok(Some(found.into_iter().map(|(_, known)| known.numbered).collect()))
     }
 
     fn appended(&self, messages: Vec<Numbered>, replayed: bool, evicted: u64) -> Appended {
@@ -438,7 +416,7 @@ mod tests {
                 let retention = Retention { max_messages, max_tokens, keep_system };
                 let messages = batch
                     .iter()
-                    .map(|(role, tokens)| Message::new(*role, "").with_token_count(*tokens))
+                    .map(|(role, tokens)| Message::new(*role, "x").with_token_count(*tokens))
                     .collect();
                 conversation
                     .append(&Append::new("c", messages).with_retention(retention), NOW)

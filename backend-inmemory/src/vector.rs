@@ -11,10 +11,10 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use memquill_core::{
-    CountRecords, DeleteRecords, EmbeddingSpace, Error, GetRecords, NamespaceSummary, Page,
-    PageRequest, Rebind, Record, RestoreRecords, Restored, Result, ScanRecords, Scope,
-    SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
-    VectorStore, operation as op,
+    CountRecords, DeleteRecords, EmbeddingSpace, GetRecords, NamespaceSummary, Page, PageRequest,
+    Rebind, Record, RestoreRecords, Restored, Result, ScanRecords, Scope, SearchResult, Selection,
+    StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch, VectorStore, conflict,
+    operation as op,
 };
 
 use self::namespace::Namespace;
@@ -96,11 +96,11 @@ impl Vectors {
 
     /// The other takes the place of the namespace, so that no reader sees anything between.
     fn rebind(&mut self, request: &Rebind) -> Result<u64> {
-        let missing = |name: &str| Error::not_found(format!("there is no namespace {name:?}"));
+        let missing = |name: &str| conflict::no_namespace(name);
         let Rebind { namespace, from } = request;
         let old = self.namespaces.get(namespace).ok_or_else(|| missing(namespace))?;
         let new = self.namespaces.get(from).ok_or_else(|| missing(from))?;
-        new.check_counterparts(old, namespace, from)?;
+        new.check_counterparts(old, request)?;
         if let (Some(old), Some(mut new)) =
             (self.namespaces.remove(namespace), self.namespaces.remove(from))
         {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memquill_core::json::Object;
 use memquill_core::{
-    Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutMany,
+    Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutMany,
     RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written,
-    operation as op,
+    conflict, operation as op,
 };
 use serde_json::Value;
 
@@ -71,7 +71,11 @@ impl Working {
     /// Refuses a put whose condition fails (W3).
     fn check(&self, put: &Put) -> Result<()> {
         let current = self.version(&put.key);
-        if put.condition.holds(current) { Ok(()) } else { Err(stale(&put.key, current)) }
+        if put.condition.holds(current) {
+            Ok(())
+        } else {
+            Err(conflict::stale_version(&put.key, current))
+        }
     }
 
     /// Puts, whatever the condition.
@@ -118,11 +122,8 @@ impl Working {
             }
         }
         for entry in &to_write {
-            let Entry { key, value, metadata, version, created_at, updated_at, expires_at } = entry;
-            let (version, created_at, updated_at, expires_at) =
-                (*version, *created_at, *updated_at, *expires_at);
-            let written = Written { version, created_at, updated_at, expires_at };
-            self.set(key, Slot { value: value.clone(), metadata: metadata.clone(), written });
+            let (value, metadata) = (entry.value.clone(), entry.metadata.clone());
+            self.set(&entry.key, Slot { value, metadata, written: Written::of(entry) });
         }
         Ok(Restored::of(request.entries.len(), to_write.len()))
     }
@@ -164,7 +165,7 @@ impl Working {
     fn delete(&mut self, request: &Delete) -> Result<bool> {
         let Some(current) = self.version(&request.key) else { return Ok(false) };
         if request.if_version.is_some_and(|wanted| wanted != current) {
-            return Err(stale(&request.key, Some(current)));
+            return Err(conflict::stale_version(&request.key, Some(current)));
         }
         let key = request.key.as_str();
         if let Some(slot) = self.entries.remove(key) {
@@ -196,33 +197,17 @@ impl Working {
         let key = request.key.as_str();
         let (before, metadata, expires_at) = match self.entries.get(key) {
             Some(slot) => {
-                let before = slot.value.as_i64().ok_or_else(|| not_a_counter(key))?;
+                let before =
+                    slot.value.as_i64().ok_or_else(|| conflict::not_an_integer(request))?;
                 (before, slot.metadata.clone(), slot.written.expires_at)
             }
             None => (0, Object::new(), request.initial_ttl.map(|ttl| now.saturating_add(ttl))),
         };
-        let value = before.checked_add(request.by).ok_or_else(|| past_i64(key, before))?;
+        let value =
+            before.checked_add(request.by).ok_or_else(|| conflict::counter_overflow(request))?;
         let written = self.write(key, value.into(), metadata, version, now, expires_at);
         Ok(Incremented { value, written })
     }
-}
-
-fn stale(key: &str, current: Option<u64>) -> Error {
-    let state =
-        current.map_or("does not exist".into(), |version| format!("is at version {version}"));
-    Error::conflict(format!("the condition fails: the key {key:?} {state}"))
-        .with_hint("read the entry again and decide anew")
-        .with_current_version(current.unwrap_or(0))
-}
-
-fn not_a_counter(key: &str) -> Error {
-    Error::conflict(format!("the value of the key {key:?} is no integer of 64 bits with sign"))
-        .with_hint("put an integer there first, or count under another key")
-}
-
-fn past_i64(key: &str, value: i64) -> Error {
-    Error::conflict(format!("the counter {key:?} stands at {value} and would pass 64 bits"))
-        .with_hint("put a lower value there first")
 }
 
 #[async_trait]

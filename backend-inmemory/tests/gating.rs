@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use memquill_conformance::{Harness, Report, TestStore, Verdict, async_trait, run, scenarios};
 use memquill_core::{
-    Admin, Backend, BackendParts, Capabilities, Facet, Feature, ManualClock, Result, Timestamp,
+    Administrator, Backend, BackendParts, Capabilities, Facet, Feature, ManualClock, Result,
+    Timestamp,
 };
 use memquill_inmemory::InMemory;
 
@@ -59,7 +60,7 @@ impl TestStore for LessStore {
         }))
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         Ok(self.store.admin())
     }
 

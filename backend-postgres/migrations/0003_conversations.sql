@@ -186,12 +186,12 @@ BEGIN
             ) AS i;
             IF known.ids > 0 THEN
                 CASE
-                    WHEN known.ids < messages THEN
-                        outcome := 'partly_known';
-                        detail := known.ids;
                     WHEN known.another IS NOT NULL THEN
                         outcome := 'another_body';
                         detail := known.another;
+                    WHEN known.ids < messages THEN
+                        outcome := 'partly_known';
+                        detail := known.ids;
                     ELSE
                         outcome := 'replayed';
                         seqs := known.seqs;

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Feature, Health,
-    HealthStatus, Page, PageRequest, Result, Scope, StoreUrl, VectorQuality, checked_admin,
-    operation as op,
+    Administrator, Backend, BackendParts, Capabilities, Control, Driver, ErasureReceipt, Feature,
+    Health, Page, PageRequest, Result, Scope, StoreUrl, VectorQuality, operation as op,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -62,9 +61,9 @@ impl Driver for PostgresDriver {
         }))
     }
 
-    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
         let config = Config::from_url(url).map_err(|error| error.with_backend(NAME))?;
-        Ok(checked_admin(NAME, Arc::new(Administration::new(config)) as _))
+        Ok(Administrator::new(NAME, Arc::new(Administration::new(config)) as _))
     }
 }
 
@@ -140,21 +139,13 @@ impl Control for Store {
         let start = Instant::now();
         let answer = tokio::time::timeout(deadline, self.server()).await;
         let latency = start.elapsed();
-        let unreachable = |why: String| Health {
-            status: HealthStatus::Unreachable,
-            latency,
-            server_version: String::new(),
-            missing: vec![why],
-        };
         match answer {
-            Err(_) => unreachable(format!("no answer within {} ms", deadline.as_millis())),
-            Ok(Err(error)) => unreachable(error.to_string()),
+            Err(_) => Health::late(latency, deadline),
+            Ok(Err(error)) => Health::unreachable(latency, error.to_string()),
             Ok(Ok(server)) => {
                 let check = server.check_for_data(&self.schema, self.role.as_deref());
                 let missing: Vec<_> = check.err().iter().map(ToString::to_string).collect();
-                let status =
-                    if missing.is_empty() { HealthStatus::Healthy } else { HealthStatus::Degraded };
-                Health { status, latency, server_version: server.version(), missing }
+                Health::answered(latency, server.version(), missing)
             }
         }
     }

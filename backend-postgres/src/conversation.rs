@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
     Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages,
-    Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
+    Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict,
+    operation as op,
 };
 use sqlx::postgres::PgRow;
 
@@ -126,17 +127,12 @@ fn bind_retention(call: Call, retention: Option<Retention>) -> Call {
 /// Where the messages of an append are, or why it was refused (C3).
 fn numbered(row: &PgRow, request: &Append) -> Result<(Vec<Numbered>, bool)> {
     match get::<&str>(row, "outcome")? {
-        "partly_known" => Err(Error::conflict(format!(
-            "{} of the {} messages are known already, by their ids",
-            get::<&str>(row, "detail")?,
-            request.messages.len()
-        ))
-        .with_hint("repeat a batch as it was, or leave out what is stored")),
-        "another_body" => Err(Error::conflict(format!(
-            "the message id {:?} is another message's",
-            get::<&str>(row, "detail")?
-        ))
-        .with_hint("give every message an id of its own")),
+        "partly_known" => {
+            let known = get::<&str>(row, "detail")?.parse();
+            let known = known.map_err(|_| Error::corrupted("a number of known messages"))?;
+            Err(conflict::batch_partly_known(known, request.messages.len()))
+        }
+        "another_body" => Err(conflict::message_id_taken(get(row, "detail")?)),
         outcome => {
             let seqs: Vec<i64> = get(row, "seqs")?;
             let times: Vec<Moment> = get(row, "times")?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use memquill_core::{Error, ErrorKind, Retry};
+use memquill_core::{Error, ErrorKind, Retry, conflict};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::config::CLIENT_CHECK_SETTING;
@@ -118,11 +118,13 @@ fn from_server(error: &PgDatabaseError) -> Error {
     let unavailable = |hint: &'static str| Error::unavailable(text()).with_hint(hint);
     let config = |hint: &'static str| Error::config(text()).with_hint(hint);
     match error.code() {
-        SPACE => Error::conflict(error.message().to_owned())
-            .with_hint("embed with the model of the namespace, or delete the namespace as a whole"),
-        NO_NAMESPACE => Error::not_found(error.message().to_owned()),
-        NO_COUNTERPART => Error::conflict(error.message().to_owned())
-            .with_hint("store what is missing there, and repeat the call"),
+        SPACE => Error::conflict(error.message().to_owned()).with_hint(conflict::OTHER_SPACE_HINT),
+        NO_NAMESPACE => {
+            Error::not_found(error.message().to_owned()).with_hint(conflict::NO_NAMESPACE_HINT)
+        }
+        NO_COUNTERPART => {
+            Error::conflict(error.message().to_owned()).with_hint(conflict::COUNTERPARTS_HINT)
+        }
         CAME_BETWEEN => Error::conflict(error.message().to_owned()).with_retry(Retry::Transient),
         "28P01" | "28000" => Error::new(ErrorKind::PermissionDenied, text())
             .with_hint("check user and password of the URL, and the server's pg_hba.conf"),

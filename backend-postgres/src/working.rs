@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use memquill_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
     PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
-    WorkingStore, Written, json::parse, operation as op,
+    WorkingStore, Written, conflict, json::parse, operation as op,
 };
 use sqlx::postgres::PgRow;
 
@@ -70,16 +70,6 @@ impl<'a> Columns<'a> {
 /// A wanted version as Postgres' `bigint`.
 fn version(wanted: u64) -> i64 {
     i64::try_from(wanted).ok().filter(|version| *version > 0).unwrap_or(NO_VERSION)
-}
-
-fn stale(key: &str, current: u64) -> Error {
-    let state = match current {
-        0 => "does not exist".to_owned(),
-        version => format!("is at version {version}"),
-    };
-    Error::conflict(format!("the condition fails: the key {key:?} {state}"))
-        .with_hint("read the entry again and decide anew")
-        .with_current_version(current)
 }
 
 fn written(row: &PgRow) -> Result<Written> {
@@ -193,15 +183,8 @@ impl WorkingStore for Store {
             .await?;
         let row = one(&rows)?;
         match get::<&str>(row, "outcome")? {
-            "no_integer" => Err(Error::conflict(format!(
-                "the value of the key {key:?} is no integer of 64 bits with sign"
-            ))
-            .with_hint("put an integer there first, or count under another key")),
-            "past_i64" => Err(Error::conflict(format!(
-                "the counter {key:?} stands at {} and would pass 64 bits",
-                get::<i64>(row, "value")?
-            ))
-            .with_hint("put a lower value there first")),
+            "no_integer" => Err(conflict::not_an_integer(request)),
+            "past_i64" => Err(conflict::counter_overflow(request)),
             _ => Ok(Incremented { value: get(row, "value")?, written: written(row)? }),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
-use memquill_core::{Admin, Backend, Error, Result};
+use memquill_core::{Administrator, Backend, Error, Result};
 use memquill_postgres::driver;
 use support::gate::Gate;
 use support::server::{self, Server};
@@ -85,7 +85,7 @@ impl TestStore for Store {
         driver().connect(&self.url(&self.data).parse()?).await
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         driver().admin(&self.url(&self.admin).parse()?).await
     }
 

@@ -44,14 +44,13 @@ impl<'a> Draft<'a> {
         Self {
             id: record.id.clone().unwrap_or_else(|| content_hash.clone()),
             content_hash,
-            fingerprint: String::new(),
+            fingerprint: STANDARD_NO_PAD.encode(record.digest()),
             content: &record.content,
             document_type: &record.document_type,
             language: record.language,
             metadata: &record.metadata,
             embedding: &record.embedding,
         }
-        .with_fingerprint()
     }
 
     /// A record as it was elsewhere.
@@ -59,29 +58,13 @@ impl<'a> Draft<'a> {
         Self {
             id: record.id.clone(),
             content_hash: record.content_hash.clone(),
-            fingerprint: String::new(),
+            fingerprint: STANDARD_NO_PAD.encode(record.digest()),
             content: &record.content,
             document_type: &record.document_type,
             language: record.language,
             metadata: &record.metadata,
             embedding: record.embedding.as_deref().unwrap_or_default(),
         }
-        .with_fingerprint()
-    }
-
-    fn with_fingerprint(mut self) -> Self {
-        let mut hasher = Sha256::new();
-        let metadata = json::canonical(&Value::Object(self.metadata.clone()));
-        let language = self.language.map_or("", Language::code);
-        for part in [self.content, self.document_type, &metadata, language] {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-        for number in self.embedding {
-            hasher.update(number.to_bits().to_le_bytes());
-        }
-        self.fingerprint = STANDARD_NO_PAD.encode(hasher.finalize());
-        self
     }
 }
 

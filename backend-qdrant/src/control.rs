@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memquill_core::{
-    Control, ErasureReceipt, Health, HealthStatus, Page, PageRequest, Result, Scope,
-    operation as op,
+    Control, ErasureReceipt, Health, Page, PageRequest, Result, Scope, operation as op,
 };
 
 use crate::error::applied;
@@ -24,25 +23,15 @@ impl Control for Controls {
         let start = Instant::now();
         let answer = tokio::time::timeout(deadline, self.0.check()).await;
         let latency = start.elapsed();
-        let health =
-            |status, server_version, missing| Health { status, latency, server_version, missing };
-        let ill = |status, why| health(status, String::new(), vec![why]);
         match answer {
-            Err(_) => {
-                let why = format!("no answer within {} ms", deadline.as_millis());
-                ill(HealthStatus::Unreachable, why)
-            }
+            Err(_) => Health::late(latency, deadline),
             Ok(Err(error)) if error.is_transient() => {
-                ill(HealthStatus::Unreachable, error.to_string())
+                Health::unreachable(latency, error.to_string())
             }
-            Ok(Err(error)) => ill(HealthStatus::Degraded, error.to_string()),
+            Ok(Err(error)) => Health::answered(latency, "", vec![error.to_string()]),
             Ok(Ok(version)) => {
                 let missing: Vec<String> = self.0.transport.trouble().into_iter().collect();
-                let status = match missing.as_slice() {
-                    [] => HealthStatus::Healthy,
-                    _ => HealthStatus::Degraded,
-                };
-                health(status, format!("Qdrant {version}"), missing)
+                Health::answered(latency, format!("Qdrant {version}"), missing)
             }
         }
     }

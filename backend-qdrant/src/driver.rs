@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Backend, BackendParts, Capabilities, Driver, Durability, Error, Feature, Result,
-    StoreUrl, TimeSource, VectorQuality, checked_admin, operation as op,
+    Administrator, Backend, BackendParts, Capabilities, Driver, Durability, Feature, Result,
+    StoreUrl, TimeSource, VectorQuality,
 };
 
 use crate::SCHEMES;
@@ -39,14 +39,11 @@ impl Driver for QdrantDriver {
     }
 
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
-        let located = |error: Error| error.with_backend(NAME).with_operation(op::CONNECT);
-        let (store, server) = open(url).await.map_err(located)?;
+        let (store, server) = open(url).await?;
         match &server {
             // There is no administrator to do it.
-            None => drop(Administration(Arc::clone(&store)).prepare().await.map_err(located)?),
-            Some(server) => {
-                store.check().await.map_err(|error| located(server.explain(error)))?;
-            }
+            None => drop(Administration(Arc::clone(&store)).prepare().await?),
+            Some(server) => drop(store.check().await.map_err(|error| server.explain(error))?),
         }
         Ok(Backend::new(BackendParts {
             name: NAME,
@@ -58,15 +55,14 @@ impl Driver for QdrantDriver {
         }))
     }
 
-    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
-        let located = |error: Error| error.with_backend(NAME).with_operation(op::CONNECT);
-        let (store, server) = open(url).await.map_err(located)?;
+    async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
+        let (store, server) = open(url).await?;
         let checked = store.check_version().await.map_err(|error| match &server {
             Some(server) => server.explain(error),
             None => error,
         });
-        checked.map_err(located)?;
-        Ok(checked_admin(NAME, Arc::new(Administration(store)) as _))
+        checked?;
+        Ok(Administrator::new(NAME, Arc::new(Administration(store))))
     }
 }
 
@@ -115,6 +111,6 @@ async fn folder(path: std::path::PathBuf) -> Result<Arc<dyn Transport>> {
 #[cfg(not(feature = "edge"))]
 #[expect(clippy::unused_async, reason = "as where Edge is built in")]
 async fn folder(_: std::path::PathBuf) -> Result<Arc<dyn Transport>> {
-    Err(Error::config("this program was built without Qdrant Edge")
+    Err(memquill_core::Error::config("this program was built without Qdrant Edge")
         .with_hint("build with the cargo feature \"qdrant-edge\" (\"edge\" of memquill-qdrant)"))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
-use memquill_core::{Admin, Backend, Error, Result};
+use memquill_core::{Administrator, Backend, Error, Result};
 use memquill_qdrant::driver;
 use memquill_qdrant::edge::Edge as Engine;
 use qdrant_client::qdrant::points_client::PointsClient;
@@ -41,7 +41,7 @@ async fn connect(url: String) -> Result<Backend> {
     driver().connect(&url.parse()?).await
 }
 
-async fn admin(url: String) -> Result<Arc<dyn Admin>> {
+async fn admin(url: String) -> Result<Administrator> {
     driver().admin(&url.parse()?).await
 }
 
@@ -73,7 +73,7 @@ impl TestStore for EdgeStore {
         connect(self.url("memory")).await
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         admin(self.url("memory")).await
     }
 
@@ -142,7 +142,7 @@ impl TestStore for ServerStore {
         connect(self.own_url()).await
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         admin(self.own_url()).await
     }
 

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use memquill_core::{
-    Admin, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, NewRecord, Outcome, PageRequest,
-    Rebind, Result, Retry, ScanRecords, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
+    Administrator, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, NewRecord, Outcome,
+    PageRequest, Rebind, Result, Retry, ScanRecords, Scope, Selection, StoreRecords, StoredRecord,
+    VectorSearch,
 };
 use memquill_qdrant::driver;
 use memquill_qdrant::edge::Edge;
@@ -81,7 +82,7 @@ impl Mortal {
         format!("qdrant://{}?lease=2s", self.fixture.address).parse().unwrap()
     }
 
-    async fn admin(&self) -> Arc<dyn Admin> {
+    async fn admin(&self) -> Administrator {
         driver().admin(&self.url()).await.unwrap()
     }
 

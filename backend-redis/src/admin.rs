@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use memquill_core::{
-    Admin, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op,
-};
+use memquill_core::{Admin, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op};
 
 use crate::codec;
 use crate::connection::{Script, script};
@@ -51,11 +49,6 @@ impl Admin for Administration {
             }
         }
         Ok(receipt)
-    }
-
-    /// There are no vectors.
-    async fn build_indexes(&self) -> Result<Indexing> {
-        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::future::try_join;
 use memquill_core::{
-    Control, ErasureReceipt, Health, HealthStatus, Page, PageRequest, Result, Scope,
-    SharedCache as _, operation as op,
+    Control, ErasureReceipt, Health, Page, PageRequest, Result, Scope, SharedCache as _,
+    operation as op,
 };
 
 use crate::cache::RedisCache;
@@ -26,30 +26,16 @@ impl Control for Controls {
         let asked = try_join(server::report(&self.0.connection), schema::read(&self.0));
         let asked = tokio::time::timeout(deadline, asked).await;
         let latency = started.elapsed();
-        let unreachable = |why: String| Health {
-            status: HealthStatus::Unreachable,
-            latency,
-            server_version: String::new(),
-            missing: vec![why],
-        };
         match asked {
             Ok(Ok((report, mark))) => {
                 let schema = schema::check(&self.0, mark).err();
                 let mut missing: Vec<String> = schema.iter().map(ToString::to_string).collect();
                 missing.extend(report.missing);
-                Health {
-                    status: if missing.is_empty() {
-                        HealthStatus::Healthy
-                    } else {
-                        HealthStatus::Degraded
-                    },
-                    latency,
-                    server_version: format!("{}, {}", report.version, report.window),
-                    missing,
-                }
+                let version = format!("{}, {}", report.version, report.window);
+                Health::answered(latency, version, missing)
             }
-            Ok(Err(error)) => unreachable(error.to_string()),
-            Err(_) => unreachable(format!("no answer within {} ms", deadline.as_millis())),
+            Ok(Err(error)) => Health::unreachable(latency, error.to_string()),
+            Err(_) => Health::late(latency, deadline),
         }
     }
 

@@ -7,7 +7,7 @@ use memquill_core::json::{self, Object};
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
     Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
-    Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
+    Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict, operation as op,
 };
 use redis::{Cmd, Value};
 use serde::Deserialize;
@@ -69,7 +69,8 @@ impl ConversationStore for Conversations {
         match outcome.as_str() {
             "ok" => appended(&mut reply, request.messages.len()),
             "replayed" => replayed(&mut reply),
-            "conflict" => Err(conflict(&reply.text()?, &reply.text()?)),
+            "known" => Err(conflict::message_id_taken(&reply.text()?)),
+            "partly" => Err(conflict::batch_partly_known(reply.number()?, request.messages.len())),
             "foreign" => Err(foreign()),
             other => Err(unknown_outcome(other)),
         }
@@ -343,15 +344,6 @@ fn replayed(reply: &mut Reply) -> Result<Appended> {
 fn foreign() -> Error {
     Error::corrupted("something else is stored where its messages belong")
         .with_hint("see what else writes under the store's prefix")
-}
-
-fn conflict(why: &str, id: &str) -> Error {
-    if why == "differs" {
-        return Error::conflict(format!("the message id {id:?} is known with another body"))
-            .with_hint("give a new message an id of its own, or repeat the first one unchanged");
-    }
-    Error::conflict("the batch is known in part")
-        .with_hint("repeat exactly the batch that was sent before, or only new messages")
 }
 
 /// Reads `SEQ-CREATED`, a message's place in its stream, or the same with another mark between.

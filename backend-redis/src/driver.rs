@@ -5,8 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::layer::TARGET;
 use memquill_core::{
-    Admin, Backend, BackendParts, Capabilities, Driver, Error, Feature, Result, StoreUrl,
-    checked_admin, operation as op,
+    Administrator, Backend, BackendParts, Capabilities, Driver, Feature, Result, StoreUrl,
 };
 
 use crate::admin::Administration;
@@ -55,17 +54,13 @@ impl Driver for Redis {
     }
 
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
-        connect(url).await.map_err(located)
+        connect(url).await
     }
 
-    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
-        let store = open(url).await.map_err(located)?;
-        Ok(checked_admin(NAME, Arc::new(Administration(Arc::new(store)))))
+    async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
+        let store = open(url).await?;
+        Ok(Administrator::new(NAME, Arc::new(Administration(Arc::new(store)))))
     }
-}
-
-fn located(error: Error) -> Error {
-    error.with_backend(NAME).with_operation(op::CONNECT)
 }
 
 async fn open(url: &StoreUrl) -> Result<Store> {
@@ -87,7 +82,6 @@ async fn connect(url: &StoreUrl) -> Result<Backend> {
         tracing::warn!(target: TARGET, server = report.version, "{missing}");
     }
     let mut capabilities = Capabilities::new(report.durability, FEATURES);
-    capabilities.vectors = None;
     capabilities.notes =
         vec![report.window.into(), server::about_vectors(&store.connection).await.into()];
     let store = Arc::new(store);

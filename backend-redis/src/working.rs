@@ -8,7 +8,7 @@ use memquill_core::json::{self, Object};
 use memquill_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
     PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
-    WorkingStore, Written, operation as op,
+    WorkingStore, Written, conflict, operation as op,
 };
 use redis::Value;
 
@@ -50,7 +50,7 @@ impl WorkingStore for Working {
         });
         let (outcome, mut reply) = written.await?;
         if outcome == "conflict" {
-            return Err(put_conflict(request, reply.number()?));
+            return Err(conflict::stale_version(&request.key, Some(reply.number()?)));
         }
         // It is how the entry begins.
         let (version, created_at) = (reply.number()?, reply.time()?);
@@ -100,7 +100,7 @@ impl WorkingStore for Working {
             }
             "conflict" => {
                 let put = &puts[reply.place(puts.len())?];
-                Err(put_conflict(put, reply.number()?))
+                Err(conflict::stale_version(&put.key, Some(reply.number()?)))
             }
             other => Err(unknown_outcome(other)),
         }
@@ -129,7 +129,7 @@ impl WorkingStore for Working {
         let mut reply = Reply::new(answer.await?)?;
         match reply.text()?.as_str() {
             "ok" => Ok(reply.number::<u64>()? == 1),
-            "conflict" => Err(version_conflict(&request.key, reply.number()?)),
+            "conflict" => Err(conflict::stale_version(&request.key, Some(reply.number()?))),
             other => Err(unknown_outcome(other)),
         }
     }
@@ -181,13 +181,8 @@ impl WorkingStore for Working {
                     expires_at: expires_at(reply.number()?)?,
                 },
             }),
-            "conflict" => {
-                let version = reply.number()?;
-                let why = reply.text()?;
-                Err(Error::conflict(format!("cannot add to {:?}: {why}", request.key))
-                    .with_hint("put an integer first, within -2^63 to 2^63-1")
-                    .with_current_version(version))
-            }
+            "no_integer" => Err(conflict::not_an_integer(request)),
+            "overflow" => Err(conflict::counter_overflow(request)),
             other => Err(unknown_outcome(other)),
         }
     }
@@ -362,24 +357,4 @@ fn expires_at(millis: u64) -> Result<Option<Timestamp>> {
 fn time(millis: u64) -> Result<Timestamp> {
     let millis = i64::try_from(millis).map_err(|_| unreadable("a time"))?;
     Timestamp::from_millis(millis).map_err(|_| unreadable("a time"))
-}
-
-fn put_conflict(put: &Put, current: u64) -> Error {
-    match put.condition {
-        PutCondition::IfAbsent => {
-            Error::conflict(format!("the key {:?} exists", put.key)).with_current_version(current)
-        }
-        _ => version_conflict(&put.key, current),
-    }
-}
-
-fn version_conflict(key: &str, current: u64) -> Error {
-    let message = if current == 0 {
-        format!("the key {key:?} does not exist")
-    } else {
-        format!("the entry {key:?} is at another version: {current}")
-    };
-    Error::conflict(message)
-        .with_hint("read the entry again, and decide by what it holds now")
-        .with_current_version(current)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
 use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
-use memquill_core::{Admin, Backend, Clock, Error, Facet, Result, SystemClock, Timestamp};
+use memquill_core::{Administrator, Backend, Clock, Error, Facet, Result, SystemClock, Timestamp};
 use memquill_redis::driver;
 use support::cluster::Cluster;
 use support::fresh_prefix;
@@ -161,7 +161,7 @@ impl TestStore for Store {
         })
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         driver().admin(&self.url(&self.hosts).parse()?).await
     }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Backend, BackendParts, Capabilities, Clock, Control, Driver, ErasureReceipt, Error,
-    Feature, Health, HealthStatus, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result,
+    Admin, Administrator, Backend, BackendParts, Capabilities, Clock, Control, Driver,
+    ErasureReceipt, Error, Feature, Health, Migration, Page, PageRequest, PurgeReceipt, Result,
     Scope, StoreUrl, SystemClock, operation as op,
 };
 
@@ -87,17 +87,13 @@ impl Driver for SqliteDriver {
                 control: Arc::new(SqliteControl(database)),
             }))
         };
-        connect.await.map_err(located(op::CONNECT))
+        connect.await
     }
 
-    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>> {
-        let (_, database) = self.open(url).await.map_err(located(op::CONNECT))?;
-        Ok(Arc::new(SqliteAdmin(database)))
+    async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
+        let (_, database) = self.open(url).await?;
+        Ok(Administrator::new(NAME, Arc::new(SqliteAdmin(database))))
     }
-}
-
-fn located(operation: &'static str) -> impl Fn(memquill_core::Error) -> memquill_core::Error {
-    move |error| error.with_backend(NAME).with_operation(operation)
 }
 
 const MESSAGES_OF_USER: &str = "
@@ -177,20 +173,13 @@ impl Control for SqliteControl {
     async fn health(&self, deadline: Duration) -> Health {
         let started = Instant::now();
         let answer = tokio::time::timeout(deadline, self.probe()).await;
-        let (status, version, missing) = match answer {
-            Ok(Ok((version, None))) => (HealthStatus::Healthy, version, None),
-            Ok(Ok((version, missing))) => (HealthStatus::Degraded, version, missing),
-            Ok(Err(error)) => (HealthStatus::Unreachable, String::new(), Some(error.to_string())),
-            Err(_) => {
-                let late = format!("no answer within {deadline:?}; is the disk overloaded?");
-                (HealthStatus::Unreachable, String::new(), Some(late))
+        let latency = started.elapsed();
+        match answer {
+            Ok(Ok((version, missing))) => {
+                Health::answered(latency, format!("SQLite {version}"), Vec::from_iter(missing))
             }
-        };
-        Health {
-            status,
-            latency: started.elapsed(),
-            server_version: format!("SQLite {version}").trim_end().to_owned(),
-            missing: missing.into_iter().collect(),
+            Ok(Err(error)) => Health::unreachable(latency, error.to_string()),
+            Err(_) => Health::late(latency, deadline),
         }
     }
 
@@ -288,20 +277,14 @@ impl SqliteAdmin {
 #[async_trait]
 impl Admin for SqliteAdmin {
     async fn migrate(&self) -> Result<Migration> {
-        let migrate = async { schema::migrate(&mut *self.0.writer().await?).await };
-        migrate.await.map_err(located(op::MIGRATE))
+        schema::migrate(&mut *self.0.writer().await?).await
     }
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
-        self.purge_all().await.map_err(located(op::PURGE_EXPIRED))
-    }
-
-    /// Every search is exact.
-    async fn build_indexes(&self) -> Result<Indexing> {
-        Ok(Indexing::default())
+        self.purge_all().await
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
-        self.list_users(page).await.map_err(located(op::LIST_USERS))
+        self.list_users(page).await
     }
 }

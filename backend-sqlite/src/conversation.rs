@@ -249,7 +249,9 @@ impl ConversationStore for Conversations {
         let conversation = figures.conversation;
         if !identified.is_empty() {
             let known = ids::known(&mut transaction, conversation, &identified).await?;
-            if let Some(known) = ids::replay(&identified, messages.len(), known)? {
+            let known =
+                |id: &str| known.get(id).map(|known| (known.digest.as_str(), known.numbered));
+            if let Some(known) = request.replay(known)? {
                 // The transaction is dropped, and what was added with it.
                 return Ok(Appended {
                     messages: known,

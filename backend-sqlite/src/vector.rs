@@ -11,10 +11,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::text::Language;
 use memquill_core::{
-    CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, NamespaceSummary, Page,
+    CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, NamespaceSummary, Page,
     PageRequest, Rebind, Record, RestoreRecords, Restored, Result, ScanRecords, Scope,
     SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
-    VectorStore, operation as op,
+    VectorStore, conflict, operation as op,
 };
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -154,10 +154,7 @@ fn require_space(namespace: &str, bound: &EmbeddingSpace, given: &EmbeddingSpace
     if bound == given {
         return Ok(());
     }
-    Err(Error::conflict(format!(
-        "the namespace {namespace:?} holds embeddings of {bound}, not of {given}"
-    ))
-    .with_hint("use another namespace, or delete this one as a whole and store its texts anew"))
+    Err(conflict::other_space(namespace, bound, given))
 }
 
 fn record(row: &SqliteRow) -> Result<Record> {

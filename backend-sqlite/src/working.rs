@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use memquill_core::{
     Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutCondition,
     PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore,
-    Written, operation as op,
+    Written, conflict, operation as op,
 };
 use sqlx::sqlite::SqliteRow;
 
@@ -172,7 +172,7 @@ impl WorkingStore for Working {
             match versions.get(&request.key) {
                 None => return Ok(false),
                 Some(version) if *version == wanted => {}
-                Some(version) => return Err(write::version_conflict(&request.key, *version)),
+                Some(version) => return Err(conflict::stale_version(&request.key, Some(*version))),
             }
         }
         let live: Option<bool> = sqlx::query_scalar(DELETE)

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_conformance::{Harness, TestStore, async_trait, main_with};
-use memquill_core::{Admin, Backend, Driver as _, Error, ManualClock, Result, StoreUrl, Timestamp};
+use memquill_core::{
+    Administrator, Backend, Driver as _, Error, ManualClock, Result, StoreUrl, Timestamp,
+};
 use memquill_sqlite::SqliteDriver;
 use tempfile::TempDir;
 
@@ -55,7 +57,7 @@ impl TestStore for File {
         self.driver.connect(&self.url()?).await
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         self.driver.admin(&self.url()?).await
     }
 

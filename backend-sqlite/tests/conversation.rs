@@ -203,7 +203,7 @@ async fn follows_the_reference(steps: Vec<Step>) {
             Step::Append(messages, retention) => {
                 let batch = messages
                     .iter()
-                    .map(|(role, tokens)| Message::new(*role, "").with_token_count(*tokens))
+                    .map(|(role, tokens)| Message::new(*role, "x").with_token_count(*tokens))
                     .collect();
                 let request = Append { retention, ..Append::new("c", batch) };
                 let appended = store.append(&scope(), &request).await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memquill_core::{Admin, Backend, Error, Result};
+use memquill_core::{Administrator, Backend, Error, Result};
 
 /// Gives the suite stores to test on.
 #[async_trait]
@@ -24,7 +24,7 @@ pub trait TestStore: Send + Sync + 'static {
     async fn connect(&self) -> Result<Backend>;
 
     /// Connects for administration.
-    async fn admin(&self) -> Result<Arc<dyn Admin>>;
+    async fn admin(&self) -> Result<Administrator>;
 
     /// Lets at least so much time pass by the store's clock: moves a test clock, or sleeps.
     async fn pass(&self, by: Duration);

@@ -7,7 +7,7 @@
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //! use memquill_conformance::{Harness, TestStore, async_trait, main_with};
-//! use memquill_core::{Admin, Backend, Result};
+//! use memquill_core::{Administrator, Backend, Result};
 //! # mod my_driver {
 //! #     pub async fn connect() -> memquill_core::Result<memquill_core::Backend> { unimplemented!() }
 //! #     pub async fn admin() -> memquill_core::Result<std::sync::Arc<dyn memquill_core::Admin>> { unimplemented!() }
@@ -25,7 +25,7 @@
 //! #[async_trait]
 //! impl TestStore for MyStore {
 //!     async fn connect(&self) -> Result<Backend> { my_driver::connect().await }
-//!     async fn admin(&self) -> Result<Arc<dyn Admin>> { my_driver::admin().await }
+//!     async fn admin(&self) -> Result<Administrator> { my_driver::admin().await }
 //!     async fn pass(&self, by: Duration) { tokio::time::sleep(by).await }
 //! }
 //!

@@ -64,7 +64,8 @@ async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
             token_count: Some(7),
             ..Message::assistant("ten thousand 𓀀")
         };
-        let silent = Message { content: None, ..Message::assistant("") };
+        let silent =
+            Message { content: None, tool_calls: vec![json!({})], ..Message::assistant("") };
         let answer = Message { tool_call_id: Some("c".into()), ..Message::new(Role::Tool, "42") };
         let mut messages = vec![Message::system("be kind"), rich, silent, answer];
         if has(Feature::SafeRetry) {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use memquill_core::layer::{Call, Policy};
 use memquill_core::{
-    Admin, Backend, ConversationStore, ErrorKind, Facet, Feature, Result, Scope, VectorStore,
-    WorkingStore,
+    Administrator, Backend, ConversationStore, ErrorKind, Facet, Feature, Result, Scope,
+    VectorStore, WorkingStore,
 };
 
 use crate::harness::TestStore;
@@ -192,7 +192,7 @@ impl Test {
     }
 
     /// The administration handle.
-    pub async fn admin(&self) -> Arc<dyn Admin> {
+    pub async fn admin(&self) -> Administrator {
         self.store.admin().await.expect("connecting for administration")
     }
 

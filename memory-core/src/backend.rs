@@ -6,18 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{Capabilities, Durability, Facet};
+use crate::capability::{Capabilities, Facet, VectorQuality};
 use crate::check::Checked;
 use crate::conversation::ConversationStore;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::page::{Page, PageRequest};
+use crate::request::{BuildIndexes, ListUsers, Migrate, PurgeExpired, Request};
 use crate::scope::Scope;
 use crate::shared_cache::SharedCache;
 use crate::store_url::StoreUrl;
 use crate::vector::VectorStore;
 use crate::working::WorkingStore;
 
-/// Whether a backend can do its work.
+/// The state of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
@@ -29,20 +31,48 @@ pub enum HealthStatus {
     Unreachable,
 }
 
-/// What a health check found (G14).
+/// The result of a health check (G14).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    /// Whether the backend can do its work.
+    /// The state of the backend.
     pub status: HealthStatus,
-    /// How long the round trip took.
+    /// The time that the round trip took.
     pub latency: Duration,
     /// The server's name and version.
     pub server_version: String,
-    /// What is missing where it is not healthy, and what to do about it.
+    /// A line for each thing that is missing or wrong, and what to do about it; empty if healthy.
     pub missing: Vec<String>,
 }
 
-/// What an erasure removed (G12): expired but unswept items are not counted.
+impl Health {
+    /// A store that answered: healthy if nothing is missing, else degraded.
+    pub fn answered(
+        latency: Duration,
+        server_version: impl Into<String>,
+        missing: Vec<String>,
+    ) -> Self {
+        let status =
+            if missing.is_empty() { HealthStatus::Healthy } else { HealthStatus::Degraded };
+        Self { status, latency, server_version: server_version.into(), missing }
+    }
+
+    /// A store that did not answer, and why.
+    pub fn unreachable(latency: Duration, why: impl Into<String>) -> Self {
+        Self {
+            status: HealthStatus::Unreachable,
+            latency,
+            server_version: String::new(),
+            missing: vec![why.into()],
+        }
+    }
+
+    /// A store that did not answer within the health check's deadline.
+    pub fn late(latency: Duration, deadline: Duration) -> Self {
+        Self::unreachable(latency, format!("no answer within {} ms", deadline.as_millis()))
+    }
+}
+
+/// The result of an erasure (G12): items removed, without those that had expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ErasureReceipt {
     /// Messages.
@@ -53,7 +83,7 @@ pub struct ErasureReceipt {
     pub entries: u64,
 }
 
-/// What a purge of expired items removed (W8).
+/// The result of a purge (W8): expired items removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PurgeReceipt {
     /// Records.
@@ -62,7 +92,7 @@ pub struct PurgeReceipt {
     pub entries: u64,
 }
 
-/// What a data connection can do besides its facets.
+/// Operations of a data connection that belong to no facet.
 #[async_trait]
 pub trait Control: Send + Sync + std::fmt::Debug {
     /// Makes one real round trip (G14). A store that does not answer is a [`Health`] too, not an
@@ -76,7 +106,8 @@ pub trait Control: Send + Sync + std::fmt::Debug {
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>>;
 }
 
-/// Administration of a store: a handle of its own, with rights that data work does not have.
+/// Administration of a store, as a driver implements it: a handle of its own, with rights that data
+/// work does not have. Callers hold an [`Administrator`].
 #[async_trait]
 pub trait Admin: Send + Sync + std::fmt::Debug {
     /// Brings the store to the driver's schema and says what it did (G13).
@@ -86,46 +117,90 @@ pub trait Admin: Send + Sync + std::fmt::Debug {
     async fn purge_expired(&self) -> Result<PurgeReceipt>;
 
     /// Builds the indexes that searches need now that there is more to search (V7), and says which;
-    /// beside the data work, which goes on. A store that needs none builds none.
-    async fn build_indexes(&self) -> Result<Indexing>;
+    /// beside the data work, which goes on. A store that needs none leaves it out.
+    async fn build_indexes(&self) -> Result<Indexing> {
+        Ok(Indexing::default())
+    }
 
     /// Lists the users who have something.
     async fn users(&self, page: &PageRequest) -> Result<Page<String>>;
 }
 
-/// Puts core's checks around a driver's administration handle, as [`Backend::new`] does around its
-/// facets.
-pub fn checked_admin(backend: &'static str, inner: Arc<dyn Admin>) -> Arc<dyn Admin> {
-    let capabilities = Capabilities::new(Durability::Process, []);
-    Checked::new(backend, &Arc::new(capabilities), inner)
+/// Administration of a store. Cheap to clone; clones share the connection.
+///
+/// It checks each request and names the backend and the operation in every error, as [`Backend`]
+/// does for data work.
+#[derive(Debug, Clone)]
+pub struct Administrator {
+    backend: &'static str,
+    inner: Arc<dyn Admin>,
 }
 
-/// What a migration did.
+impl Administrator {
+    /// Puts core's checks around a driver's handle; `backend` is the driver's name.
+    pub fn new(backend: &'static str, inner: Arc<dyn Admin>) -> Self {
+        Self { backend, inner }
+    }
+
+    /// Brings the store to the driver's schema and says what it did (G13).
+    pub async fn migrate(&self) -> Result<Migration> {
+        self.call(Migrate, self.inner.migrate()).await
+    }
+
+    /// Removes what has expired, of every user (W8).
+    pub async fn purge_expired(&self) -> Result<PurgeReceipt> {
+        self.call(PurgeExpired, self.inner.purge_expired()).await
+    }
+
+    /// Builds the indexes that searches need now that there is more to search (V7), and says which.
+    pub async fn build_indexes(&self) -> Result<Indexing> {
+        self.call(BuildIndexes, self.inner.build_indexes()).await
+    }
+
+    /// Lists the users who have something.
+    pub async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
+        self.call(ListUsers(page), self.inner.users(page)).await
+    }
+
+    async fn call<R: Request, T>(
+        &self,
+        request: R,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let result = match request.check(&Limits::CONTRACT) {
+            Ok(()) => call.await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| error.with_backend(self.backend).with_operation(R::OPERATION))
+    }
+}
+
+/// The result of a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Migration {
     /// The names of the steps that were applied; empty where the store was up to date.
     pub applied: Vec<String>,
 }
 
-/// What a building of indexes did.
+/// The result of building indexes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Indexing {
     /// The names of the indexes that were built or that took in more; empty where nothing was to do.
     pub built: Vec<String>,
 }
 
-/// What a driver hands to [`Backend::new`].
+/// The parts from which [`Backend::new`] makes a backend.
 #[derive(Debug, Clone)]
 pub struct BackendParts {
     /// The driver's name, as in `postgres`.
     pub name: &'static str,
-    /// What it can do.
+    /// The capabilities.
     pub capabilities: Capabilities,
-    /// Conversations, if the store is good at them.
+    /// Conversations, unless the store cannot serve them well.
     pub conversations: Option<Arc<dyn ConversationStore>>,
-    /// Vectors, if the store is good at them.
+    /// Vectors, unless the store cannot serve them well.
     pub vectors: Option<Arc<dyn VectorStore>>,
-    /// Working memory, if the store is good at it.
+    /// Working memory, unless the store cannot serve it well.
     pub working: Option<Arc<dyn WorkingStore>>,
     /// Health, erasure and listing of scopes.
     pub control: Arc<dyn Control>,
@@ -145,6 +220,8 @@ pub struct Backend {
 impl Backend {
     /// Puts core's checks around a driver's facets.
     pub fn new(mut parts: BackendParts) -> Self {
+        let quality = &mut parts.capabilities.vectors;
+        *quality = parts.vectors.as_ref().map(|_| quality.take().unwrap_or(VectorQuality::EXACT));
         let capabilities = Arc::new(parts.capabilities.clone());
         let name = parts.name;
         parts.conversations =
@@ -155,15 +232,14 @@ impl Backend {
         Self { parts, shared_cache: None }
     }
 
-    /// Replaces facets by what `wrap` makes of the parts: for layers, which stand outside the
-    /// checks.
+    /// Replaces the parts by what `wrap` makes of them: for layers, which are outside the checks.
     #[must_use]
     pub fn map(mut self, wrap: impl FnOnce(BackendParts) -> BackendParts) -> Self {
         self.parts = wrap(self.parts);
         self
     }
 
-    /// Says that the store can serve as the second level of caches.
+    /// Offers the store as the second level of caches.
     #[must_use]
     pub fn with_shared_cache(mut self, shared: Arc<dyn SharedCache>) -> Self {
         self.shared_cache = Some(shared);
@@ -173,9 +249,9 @@ impl Backend {
     /// The store as the second level of caches, or `Unsupported`.
     pub fn shared_cache(&self) -> Result<&Arc<dyn SharedCache>> {
         self.shared_cache.as_ref().ok_or_else(|| {
-            Error::unsupported(format!("{} is no shared cache", self.name()))
+            Error::unsupported(format!("{} cannot serve as a shared cache", self.name()))
                 .with_backend(self.name())
-                .with_hint("name a store that is one, as Redis is, or share no cache")
+                .with_hint("name a Redis store, or leave the shared cache out")
         })
     }
 
@@ -184,7 +260,7 @@ impl Backend {
         self.parts.name
     }
 
-    /// What it can do.
+    /// Returns the capabilities.
     pub fn capabilities(&self) -> &Capabilities {
         &self.parts.capabilities
     }
@@ -242,5 +318,5 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     async fn connect(&self, url: &StoreUrl) -> Result<Backend>;
 
     /// Connects for administration.
-    async fn admin(&self, url: &StoreUrl) -> Result<Arc<dyn Admin>>;
+    async fn admin(&self, url: &StoreUrl) -> Result<Administrator>;
 }

@@ -64,12 +64,12 @@ use crate::scope::Scope;
 use crate::shared_cache::SharedCache;
 use crate::time::Clock;
 
-/// How a cache works.
+/// The options of a cache.
 #[derive(Debug, Clone)]
 pub struct CacheOptions {
-    /// About how many bytes it holds; the items used least go first.
+    /// About the number of bytes that it holds; it evicts the items used least.
     pub capacity_bytes: u64,
-    /// How long an item is answered without asking the store, and so how late another process's
+    /// The time for which an item is answered without asking the store, and so how late another process's
     /// writes are seen.
     pub max_age: Duration,
     /// A second level that processes share.
@@ -79,9 +79,9 @@ pub struct CacheOptions {
 /// A second level that processes share.
 #[derive(Debug, Clone)]
 pub struct SharedLevel {
-    /// Where it is. It may be the store itself, though that gains little.
+    /// The cache. It may be the store itself, though that gains little.
     pub cache: Arc<dyn SharedCache>,
-    /// How long it keeps an item that nobody forgets.
+    /// The time for which it keeps an item that nobody removes.
     pub ttl: Duration,
 }
 
@@ -103,7 +103,7 @@ impl Cache {
         Self::with_clock(options, Arc::new(clocks::Steady::new()))
     }
 
-    /// An empty cache that goes by `clock`, as a test may want.
+    /// Makes an empty cache that uses `clock`, for tests.
     pub fn with_clock(options: CacheOptions, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Items::new(options, clock)))
     }

@@ -5,9 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::limits::Limits;
 
-/// What an acknowledged write survives on the store's side (G6). Each includes those before it.
+/// The events that an acknowledged write survives on the store's side (G6). Each includes those
+/// before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
@@ -29,14 +31,14 @@ impl fmt::Display for Durability {
     }
 }
 
-/// Whose clock gives creation times and decides what has expired (G8).
+/// The clock that gives creation times and decides what has expired (G8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeSource {
     /// The store's own: one clock for every process.
     Store,
-    /// The machine's that the driver runs on, since the store tells none. Processes on several
-    /// machines see what expires as near together as their clocks are.
+    /// That of the machine the driver runs on, because the store has none to ask. Processes on
+    /// several machines see an item expire at moments that differ as their clocks do.
     Driver,
 }
 
@@ -81,8 +83,8 @@ impl fmt::Display for Facet {
     }
 }
 
-/// Something that a store may be unable to do. What a backend does not claim is refused as
-/// `Unsupported` before any I/O (G10).
+/// A feature that a store may lack. Core refuses a request for one that the backend does not claim
+/// as `Unsupported`, before any I/O (G10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -110,7 +112,7 @@ pub enum Feature {
     SlidingExpiry,
     /// Integers are incremented in place (W6).
     Counters,
-    /// What was read elsewhere is put back with its numbers, times and versions (C11, V14, W9).
+    /// Data read elsewhere is written back with its numbers, times and versions (C11, V14, W9).
     Restoring,
     /// The store itself keeps users apart, besides the driver (G1).
     EnforcedIsolation,
@@ -172,47 +174,60 @@ impl fmt::Display for Feature {
     }
 }
 
-/// How a backend searches vectors.
+/// The error of a method that a store leaves out because it does not claim the feature. Callers do
+/// not see it: core refuses the request first.
+pub(crate) fn not_claimed(feature: Feature) -> Error {
+    Error::unsupported(format!("the store does not offer {feature}"))
+}
+
+/// The exactness of a backend's vector search.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct VectorQuality {
-    /// Results are exact up to so many matching records, at least 20,000; none means always (V7).
+    /// The number of matching records up to which results are exact, at least 20,000; none means
+    /// always (V7).
     pub exact_up_to: Option<u64>,
-    /// How far a similarity may be from the exact one: 1e-4, or more where the store quantises (V4).
+    /// The largest error of a similarity: 1e-4, or more where the store quantises (V4).
     pub similarity_tolerance: f32,
 }
 
-/// What a connected backend can do, found out at connect.
+/// The capabilities of a backend, read when it connects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// What an acknowledged write survives (G6).
+    /// The events that an acknowledged write survives (G6).
     pub durability: Durability,
-    /// Whose clock it goes by (G8).
+    /// The clock that it uses (G8).
     pub time: TimeSource,
-    /// What the backend can do beyond what every driver can.
+    /// The optional features that the backend offers.
     pub features: BTreeSet<Feature>,
-    /// How it searches, where it offers vectors.
+    /// The exactness of its searches. [`Backend::new`](crate::Backend::new) sets it to an exact search where a
+    /// driver offers vectors and says nothing else, and to none where it offers no vectors.
     pub vectors: Option<VectorQuality>,
     /// The sizes it accepts: the contract's, unless configured lower (G4).
     pub limits: Limits,
-    /// What else is to be known, in words: how much a crash loses, why something is absent.
+    /// Remarks in words: how much a crash loses, why something is absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
+impl VectorQuality {
+    /// A search that is always exact.
+    pub const EXACT: Self = Self { exact_up_to: None, similarity_tolerance: 1e-4 };
+}
+
 impl Capabilities {
-    /// The contract's limits, the store's clock and an exact search, with `features`.
+    /// The contract's limits and the store's clock, with `features`.
     pub fn new(durability: Durability, features: impl IntoIterator<Item = Feature>) -> Self {
         Self {
             durability,
             time: TimeSource::Store,
             features: features.into_iter().collect(),
-            vectors: Some(VectorQuality { exact_up_to: None, similarity_tolerance: 1e-4 }),
+            vectors: None,
             limits: Limits::CONTRACT,
             notes: Vec::new(),
         }
     }
 
-    /// Whether the backend can do it.
+    /// Returns whether the backend offers the feature.
     pub fn has(&self, feature: Feature) -> bool {
         self.features.contains(&feature)
     }

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::retention::{Kept, Retention};
 pub use self::window::Window;
+use crate::capability::{Feature, not_claimed};
 use crate::error::{Error, Result};
 use crate::json::{Object, canonical};
 use crate::page::{Page, PageRequest};
@@ -22,7 +23,7 @@ use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
 use crate::tokens::{HeuristicCounter, TokenCounter as _};
 
-/// Who speaks.
+/// The role of a message's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -72,7 +73,7 @@ impl FromStr for Role {
 pub struct Message {
     /// The caller's own id, by which an append can be repeated safely (C3).
     pub id: Option<String>,
-    /// Who speaks.
+    /// The author's role.
     pub role: Role,
     /// The text; none where a chat transcript says `null`, as beside tool calls.
     pub content: Option<String>,
@@ -118,26 +119,26 @@ impl Message {
         Self::new(Role::System, content)
     }
 
-    /// Gives it the caller's id.
+    /// Sets the caller's id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Gives it a token count.
+    /// Sets the token count.
     #[must_use]
     pub fn with_token_count(mut self, tokens: u32) -> Self {
         self.token_count = Some(tokens);
         self
     }
 
-    /// The text, or nothing.
+    /// Returns the text, empty where there is none.
     pub fn text(&self) -> &str {
         self.content.as_deref().unwrap_or_default()
     }
 
-    /// The size that retention, windows and statistics reckon with: `token_count` where the caller
+    /// Returns the size that retention, windows and statistics use: `token_count` where the caller
     /// gave one, else the count of [`HeuristicCounter`].
     pub fn tokens(&self) -> u32 {
         self.token_count.unwrap_or_else(|| HeuristicCounter.count_message(self))
@@ -167,7 +168,7 @@ pub struct StoredMessage {
     pub seq: u64,
     /// When it was stored, by the store's clock.
     pub created_at: Timestamp,
-    /// What was said.
+    /// The message.
     pub message: Message,
 }
 
@@ -178,7 +179,7 @@ pub struct Append {
     pub conversation: String,
     /// 1 to 1,000 messages; ids, where given, differ from each other.
     pub messages: Vec<Message>,
-    /// What to evict in the same atomic step (C4).
+    /// The retention to apply in the same atomic step (C4).
     pub retention: Option<Retention>,
 }
 
@@ -195,13 +196,13 @@ impl Append {
         self
     }
 
-    /// Whether repeating it cannot store anything twice: every message carries an id (C3).
+    /// Returns whether repeating it is safe: every message carries an id (C3).
     pub fn is_repeatable(&self) -> bool {
         self.messages.iter().all(|message| message.id.is_some())
     }
 }
 
-/// The number and time that a message was given.
+/// The number and time that the store gave to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbered {
     /// Its number in the conversation.
@@ -210,19 +211,19 @@ pub struct Numbered {
     pub created_at: Timestamp,
 }
 
-/// What an append did.
+/// The result of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// For each message of the request, in its order, where it is or was (a replayed message may
-    /// have been evicted since).
+    /// The number and time of each message, in the request's order. A replayed message may have
+    /// been evicted since.
     pub messages: Vec<Numbered>,
     /// Whether all messages were known already, so that nothing changed (C3).
     pub replayed: bool,
-    /// How many messages retention removed.
+    /// The number of messages that retention removed.
     pub evicted: u64,
-    /// How many messages the conversation holds now.
+    /// The number of messages that the conversation holds now.
     pub message_count: u64,
-    /// How many tokens the conversation holds now.
+    /// The number of tokens that the conversation holds now.
     pub token_count: u64,
 }
 
@@ -231,7 +232,8 @@ pub struct Appended {
 pub struct ReadMessages {
     /// The conversation.
     pub conversation: String,
-    /// Only the newest so many of those that match, 1 to 10,000; none means 10,000.
+    /// The largest number of messages, 1 to 10,000, the newest of those that match; none means
+    /// 10,000.
     pub limit: Option<usize>,
     /// Only these roles; empty means all.
     pub roles: Vec<Role>,
@@ -246,17 +248,18 @@ pub struct ReadMessages {
 }
 
 impl ReadMessages {
-    /// The newest 10,000 messages of `conversation`.
+    /// Reads the newest 10,000 messages of `conversation`: all of a shorter one. For more, read
+    /// those before with `before_seq`.
     pub fn all(conversation: impl Into<String>) -> Self {
         Self { conversation: conversation.into(), ..Self::default() }
     }
 
-    /// The newest `limit` messages of `conversation`.
+    /// Reads the newest `limit` messages of `conversation`.
     pub fn newest(conversation: impl Into<String>, limit: usize) -> Self {
         Self { limit: Some(limit), ..Self::all(conversation) }
     }
 
-    /// Whether a stored message passes every condition but `limit`.
+    /// Returns whether a stored message passes every condition but `limit`.
     pub fn matches(&self, message: &StoredMessage) -> bool {
         (self.roles.is_empty() || self.roles.contains(&message.message.role))
             && self.after_seq.is_none_or(|after| message.seq > after)
@@ -266,12 +269,12 @@ impl ReadMessages {
     }
 }
 
-/// What was read.
+/// The result of a read.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Messages {
     /// The messages, ascending by `seq`.
     pub messages: Vec<StoredMessage>,
-    /// How many messages the conversation holds, matching or not.
+    /// The number of messages that the conversation holds, matching or not.
     pub total: u64,
 }
 
@@ -280,11 +283,11 @@ pub struct Messages {
 pub struct Trim {
     /// The conversation.
     pub conversation: String,
-    /// What to keep.
+    /// The retention to apply.
     pub retention: Retention,
 }
 
-/// A conversation in figures (C8). All zero for one that does not exist.
+/// The statistics of a conversation (C8), all zero for one that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConversationStatistics {
     /// Messages held.
@@ -334,7 +337,7 @@ impl ConversationStatistics {
 pub struct ConversationSummary {
     /// The conversation.
     pub conversation: String,
-    /// Its figures.
+    /// Its statistics.
     pub statistics: ConversationStatistics,
 }
 
@@ -353,10 +356,13 @@ pub trait ConversationStore: Send + Sync + std::fmt::Debug {
     /// Removes the messages and returns how many; numbering goes on (C9).
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64>;
 
-    /// Puts messages back as they were elsewhere, in one atomic step (C11).
-    async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored>;
+    /// Writes messages back as they were read elsewhere, in one atomic step (C11). A store that does not
+    /// claim [`Feature::Restoring`](crate::Feature::Restoring) leaves it out.
+    async fn restore(&self, _: &Scope, _: &RestoreMessages) -> Result<Restored> {
+        Err(not_claimed(Feature::Restoring))
+    }
 
-    /// The conversation's figures (C8).
+    /// Returns the conversation's statistics (C8).
     async fn statistics(&self, scope: &Scope, conversation: &str)
     -> Result<ConversationStatistics>;
 

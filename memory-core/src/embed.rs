@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub struct EmbeddingSpace {
     /// The model's name, an identifier (G2).
     pub model: String,
-    /// How many numbers an embedding has.
+    /// The number of numbers in an embedding.
     pub dimensions: usize,
 }
 
@@ -27,7 +27,7 @@ impl std::fmt::Display for EmbeddingSpace {
     }
 }
 
-/// What an embedder takes.
+/// The limits of an embedder's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmbedderLimits {
     /// The most texts in one call, at least 1.
@@ -47,7 +47,7 @@ pub trait Embedder: Send + Sync + std::fmt::Debug {
     /// The space of its vectors.
     fn space(&self) -> &EmbeddingSpace;
 
-    /// What it takes.
+    /// Returns the limits of its input.
     fn limits(&self) -> EmbedderLimits;
 
     /// Embeds texts to be found, one vector each, in their order. No texts give no vectors, and

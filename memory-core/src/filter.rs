@@ -1,7 +1,7 @@
 //! The filter language and its reference evaluator (contract, V8).
 //!
 //! In JSON a filter is an object. A key is `and`, `or` (lists of filters), `not` (a filter), or a
-//! field: `document_type`, `created_at`, or `metadata.` and a path whose steps are parted by dots
+//! field: `document_type`, `created_at`, or `metadata.` and a path whose steps are separated by dots
 //! (a dot or backslash inside a step is written `\.` or `\\`). A field's value is what it equals,
 //! or an object of tests. Several keys combine with *and*.
 //!
@@ -43,7 +43,7 @@ pub enum Filter {
     Field(Field, Test),
 }
 
-/// What a test looks at.
+/// The field that a test reads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Field {
     /// The value that a path of object keys leads to in the metadata. Arrays are not entered.
@@ -77,7 +77,7 @@ pub enum Test {
     In(Vec<Value>),
     /// Equal to none of the values, or missing.
     NotIn(Vec<Value>),
-    /// Whether the field is present, `null` counted as present.
+    /// The field is present, or is not; `null` counts as present.
     Exists(bool),
     /// An array with an element equal to the value, or a string with the string in it.
     Contains(Value),
@@ -190,7 +190,7 @@ impl Filter {
             Self::Not(part) => part.check_at(deeper()?)?,
             Self::Field(field, test) => {
                 field.check()?;
-                test.check(field)?
+                test.check(field).map_err(|error| error.at(format_args!("the test of {field}")))?
             }
         })
     }

@@ -1,6 +1,9 @@
 //! JSON as the contract means it (G3): exact values, exact numbers, bounded depth.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::io;
 
 use serde::Serialize;
@@ -17,32 +20,189 @@ pub type Object = serde_json::Map<String, Value>;
 const ENVELOPE_DEPTH: usize = 16;
 
 /// Reads JSON text without losing anything: a number that neither i64, u64 nor a finite f64 holds
-/// is refused rather than rounded, and so is what nests too deep (G3).
+/// is refused rather than rounded, and so are a key that an object has twice and what nests too
+/// deep (G3).
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     scan(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     // The scan has bounded the depth; serde_json's own bound is one short of the contract's.
     deserializer.disable_recursion_limit();
     let value = T::deserialize(&mut deserializer).and_then(|v| deserializer.end().map(|()| v));
-    value.map_err(|error| Error::invalid_input(format!("not valid JSON here: {error}")))
+    value.map_err(|error| {
+        let said = in_plain_words(&error.to_string());
+        if error.is_data() {
+            Error::invalid_input(said)
+        } else {
+            Error::invalid_input(format!("not valid JSON: {said}"))
+                .with_hint("check the text at the line and column that it names")
+        }
+    })
 }
 
-/// Walks the text once, outside strings, for depth and for integers that would be rounded.
+/// Says in a user's words what serde says in a programmer's.
+///
+/// ```
+/// let said = memquill_core::json::in_plain_words(r#"invalid type: string "x", expected usize"#);
+/// assert_eq!(said, r#"found text "x", expected a whole number from 0"#);
+/// ```
+pub fn in_plain_words(serde: &str) -> String {
+    const WORDS: [(&str, &str); 22] = [
+        ("usize", "a whole number from 0"),
+        ("u128", "a whole number from 0"),
+        ("u64", "a whole number from 0"),
+        ("u32", "a whole number from 0 to 4294967295"),
+        ("u16", "a whole number from 0 to 65535"),
+        ("u8", "a whole number from 0 to 255"),
+        ("nonzero usize", "a whole number from 1"),
+        ("isize", "a whole number"),
+        ("i128", "a whole number"),
+        ("i64", "a whole number"),
+        ("i32", "a whole number from -2147483648 to 2147483647"),
+        ("i16", "a whole number from -32768 to 32767"),
+        ("i8", "a whole number from -128 to 127"),
+        ("f64", "a number"),
+        ("f32", "a number"),
+        ("a boolean", "true or false"),
+        ("a string", "text"),
+        ("a borrowed string", "text"),
+        ("a sequence", "a list"),
+        ("a map", "an object"),
+        ("unit", "null"),
+        ("option", "a value or null"),
+    ];
+    // What was found: `invalid type: string "x"`.
+    const FOUND: [(&str, &str); 9] = [
+        ("floating point `", "number `"),
+        ("integer `", "number `"),
+        ("boolean `", "`"),
+        ("string \"", "text \""),
+        ("character `", "text `"),
+        ("unit value", "nothing"),
+        ("sequence", "a list"),
+        ("map", "an object"),
+        ("null", "null"),
+    ];
+    let (found, expected) = match serde.split_once("expected ") {
+        Some((found, expected)) => (found, Some(expected)),
+        None => (serde, None),
+    };
+    let mut said = String::with_capacity(serde.len() + 16);
+    let kinds = ["invalid type: ", "invalid value: "];
+    match kinds.iter().find_map(|kind| found.split_once(kind)) {
+        Some((before, found)) => {
+            let shown = FOUND.iter().find_map(|(word, plain)| {
+                found.strip_prefix(word).map(|rest| format!("{plain}{rest}"))
+            });
+            said.push_str(before);
+            said.push_str("found ");
+            said.push_str(shown.as_deref().unwrap_or(found));
+        }
+        None => said.push_str(found),
+    }
+    let Some(expected) = expected else { return said };
+    // The place follows what is expected, if there is one: ` at line 1 column 5`.
+    let (expected, place) = match expected.find(" at line ") {
+        Some(at) => expected.split_at(at),
+        None => (expected, ""),
+    };
+    let plain = match WORDS.iter().find(|(word, _)| *word == expected) {
+        Some((_, plain)) => plain,
+        None if expected.starts_with("struct ") => "an object",
+        None if expected.contains("tagged enum ") || expected.starts_with("enum ") => {
+            "one of the forms that the documentation names"
+        }
+        None if expected.starts_with("tuple ") || expected.starts_with("an array of ") => "a list",
+        None if expected == "variant identifier" || expected == "field identifier" => "a name",
+        None => expected,
+    };
+    // Writing to a string cannot fail.
+    let _ = write!(said, "expected {plain}{place}");
+    said
+}
+
+/// The keys of the objects that a scan is in, to find one that an object has twice.
+#[derive(Default)]
+struct Keys<'a> {
+    /// The keys of all open objects, the outermost's first.
+    all: Vec<Cow<'a, str>>,
+    /// Where the keys of each open object or list begin in `all`.
+    starts: Vec<usize>,
+    /// The keys of the innermost object where they are many.
+    many: Option<(usize, HashSet<Cow<'a, str>>)>,
+}
+
+/// The most keys of an object that are compared one by one.
+const FEW_KEYS: usize = 16;
+
+impl<'a> Keys<'a> {
+    fn open(&mut self) {
+        self.starts.push(self.all.len());
+    }
+
+    fn close(&mut self) {
+        if let Some(start) = self.starts.pop() {
+            self.all.truncate(start);
+        }
+    }
+
+    /// Adds a key of the innermost object, as it is written between its quotes; false if it is
+    /// there already.
+    fn add(&mut self, written: &'a str) -> bool {
+        let Some(&start) = self.starts.last() else { return true };
+        let key = match written.contains('\\') {
+            false => Cow::Borrowed(written),
+            // Bad escapes are the parser's to report.
+            true => serde_json::from_str(&format!("\"{written}\""))
+                .map_or(Cow::Borrowed(written), Cow::Owned),
+        };
+        let own = &self.all[start..];
+        let new = if own.len() < FEW_KEYS {
+            !own.contains(&key)
+        } else {
+            let level = self.starts.len();
+            let known = match self.many.take() {
+                // The set may be of an earlier object of the same depth.
+                Some((of, known)) if of == level && known.len() == own.len() => known,
+                _ => own.iter().cloned().collect(),
+            };
+            let known = &mut self.many.insert((level, known)).1;
+            known.insert(key.clone())
+        };
+        self.all.push(key);
+        new
+    }
+}
+
+/// Walks the text once for depth, for integers that would be rounded, and for keys that an object
+/// has twice.
 fn scan(text: &str) -> Result<()> {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0_usize);
+    let mut keys = Keys::default();
     while let Some(&byte) = bytes.get(at) {
         match byte {
-            b'"' => at = end_of_string(bytes, at),
+            b'"' => {
+                let end = end_of_string(bytes, at);
+                let is_key = bytes[end..].iter().find(|byte| !byte.is_ascii_whitespace());
+                if is_key == Some(&b':') {
+                    let written = text.get(at + 1..end - 1).unwrap_or_default();
+                    if !keys.add(written) {
+                        return Err(twice(written));
+                    }
+                }
+                at = end;
+            }
             b'[' | b'{' => {
                 depth += 1;
                 if depth > JSON_DEPTH + ENVELOPE_DEPTH {
                     return Err(too_deep());
                 }
+                keys.open();
                 at += 1;
             }
             b']' | b'}' => {
                 depth = depth.saturating_sub(1);
+                keys.close();
                 at += 1;
             }
             b'-' | b'0'..=b'9' => {
@@ -59,7 +219,13 @@ fn scan(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The index behind the closing quote of the string that opens at `open`.
+fn twice(key: &str) -> Error {
+    let shown: String = key.chars().take(40).collect();
+    Error::invalid_input(format!("the key \"{shown}\" appears twice in a JSON object"))
+        .with_hint("keep the one that is meant")
+}
+
+/// The index after the closing quote of the string that opens at `open`.
 fn end_of_string(bytes: &[u8], open: usize) -> usize {
     let mut at = open + 1;
     while let Some(&byte) = bytes.get(at) {
@@ -113,41 +279,78 @@ pub fn size(value: &impl Serialize) -> usize {
 
 /// Refuses what cannot be kept exactly: NUL characters and nesting deeper than the contract's.
 pub fn check(what: &str, value: &Value) -> Result<()> {
-    check_at(what, value, JSON_DEPTH)
+    check_at(value, JSON_DEPTH).map_err(|fault| fault.in_words(what))
 }
 
 /// As [`check`], for an object.
 pub fn check_object(what: &str, object: &Object) -> Result<()> {
-    for (key, value) in object {
-        check_text(what, key)?;
-        check_at(what, value, JSON_DEPTH - 1)?;
-    }
-    Ok(())
+    check_fields(object, JSON_DEPTH - 1).map_err(|fault| fault.in_words(what))
 }
 
-fn check_at(what: &str, value: &Value, depth: usize) -> Result<()> {
+/// What cannot be kept, and where: the steps to it, the innermost first.
+struct Fault {
+    what: &'static str,
+    steps: Vec<String>,
+}
+
+impl Fault {
+    fn at(mut self, step: String) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    fn in_words(self, what: &str) -> Error {
+        if self.what == DEEP {
+            return too_deep();
+        }
+        let path: String = self.steps.into_iter().rev().collect();
+        match path.is_empty() {
+            true => has_nul(what, self.what),
+            false => has_nul(&format!("{what} at {path}"), self.what),
+        }
+    }
+}
+
+const DEEP: &str = "nests too deep";
+
+fn check_fields(object: &Object, depth: usize) -> Result<(), Fault> {
+    object.iter().try_for_each(|(key, value)| {
+        if has_nul_byte(key) {
+            return Err(Fault { what: "a key with a NUL character", steps: Vec::new() });
+        }
+        check_at(value, depth).map_err(|fault| fault.at(format!(".{key}")))
+    })
+}
+
+fn check_at(value: &Value, depth: usize) -> Result<(), Fault> {
+    let fault = |what| Err(Fault { what, steps: Vec::new() });
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
-        Value::String(text) => check_text(what, text),
-        Value::Array(_) | Value::Object(_) if depth == 0 => Err(too_deep()),
-        Value::Array(items) => items.iter().try_for_each(|item| check_at(what, item, depth - 1)),
-        Value::Object(object) => object.iter().try_for_each(|(key, item)| {
-            check_text(what, key)?;
-            check_at(what, item, depth - 1)
+        Value::String(text) if has_nul_byte(text) => fault("a NUL character"),
+        Value::String(_) => Ok(()),
+        Value::Array(_) | Value::Object(_) if depth == 0 => fault(DEEP),
+        Value::Array(items) => items.iter().enumerate().try_for_each(|(at, item)| {
+            check_at(item, depth - 1).map_err(|fault| fault.at(format!("[{at}]")))
         }),
+        Value::Object(object) => check_fields(object, depth - 1),
     }
 }
 
 /// Refuses a NUL character, which not every store can keep.
 pub fn check_text(what: &str, text: &str) -> Result<()> {
-    if memchr_nul(text) {
-        return Err(Error::invalid_input(format!("{what} holds a NUL character"))
-            .with_hint("remove U+0000; no store keeps it reliably"));
+    if !has_nul_byte(text) {
+        return Ok(());
     }
-    Ok(())
+    let at = text.bytes().position(|byte| byte == 0).unwrap_or_default();
+    Err(has_nul(what, &format!("a NUL character at byte {}", at + 1)))
 }
 
-fn memchr_nul(text: &str) -> bool {
+fn has_nul(what: &str, nul: &str) -> Error {
+    Error::invalid_input(format!("{what} holds {nul}"))
+        .with_hint("remove U+0000; no store keeps it reliably")
+}
+
+fn has_nul_byte(text: &str) -> bool {
     // A bytewise search for one value compiles to vector code.
     text.as_bytes().contains(&0)
 }
@@ -281,6 +484,66 @@ mod tests {
         let deeper: Value = parse(&nested(129)).unwrap();
         assert!(check("value", &deeper).is_err());
         assert!(parse::<Value>(&nested(100_000)).is_err());
+    }
+
+    #[test]
+    fn g3_a_key_that_an_object_has_twice_is_refused() {
+        for twice in [
+            r#"{"a": 1, "a": 1}"#,
+            r#"{"a": 1, "b": [{"c": {}, "c": 2}]}"#,
+            r#"{"a": {"x": 1}, "b": 2, "a" : 3}"#,
+            r#"{"a": 1, "\u0061": 2}"#,
+            r#"[{"": 1, "": 2}]"#,
+        ] {
+            let error = parse::<Value>(twice).unwrap_err();
+            assert!(error.message().contains("twice"), "{twice}: {error}");
+        }
+        for once in [
+            r#"{"a": {"a": {"a": 1}}, "b": {"a": 1}}"#,
+            r#"[{"a": 1}, {"a": 1}, "a", "a"]"#,
+            r#"{"a": "x: \"a\": 1", "b": "a"}"#,
+        ] {
+            assert!(parse::<Value>(once).is_ok(), "{once}");
+        }
+        let keys = |n: usize| (0..n).map(|key| format!(r#""{key}": {{"0": 1}}"#));
+        let many: Vec<_> = keys(200).collect();
+        assert!(parse::<Value>(&format!("{{{}}}", many.join(","))).is_ok());
+        assert!(parse::<Value>(&format!("{{{}, \"17\": 1}}", many.join(","))).is_err());
+    }
+
+    #[test]
+    fn g3_what_cannot_be_kept_is_named_by_its_path() {
+        let error = check("the value", &json!({"a": [1, {"b": "x\0"}]})).unwrap_err();
+        assert_eq!(error.message(), "the value at .a[1].b holds a NUL character");
+        let error = check_text("the content", "hello world\0").unwrap_err();
+        assert_eq!(error.message(), "the content holds a NUL character at byte 12");
+    }
+
+    #[test]
+    fn errors_use_the_words_of_users_and_not_of_rust() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code)]
+        struct Sample {
+            count: usize,
+            small: Option<u32>,
+            on: Option<bool>,
+            list: Option<Vec<i64>>,
+        }
+        let said = |text: &str| parse::<Sample>(text).unwrap_err().message().to_owned();
+        assert_eq!(
+            said(r#"{"count": "x"}"#),
+            r#"found text "x", expected a whole number from 0 at line 1 column 13"#
+        );
+        assert!(said(r#"{"count": -1}"#).contains("expected a whole number from 0 at"));
+        assert!(said(r#"{"count": 1, "on": 1}"#).contains("expected true or false"));
+        assert!(said(r#"{"count": 1, "list": {}}"#).contains("found an object, expected a list"));
+        assert!(said("[]").contains("expected an object") || said("[]").contains("found a list"));
+        assert!(said("{").starts_with("not valid JSON: EOF while parsing"));
+        for rust in ["usize", "u32", "i64", "struct", "sequence", "map"] {
+            for text in [r#"{"count": 1.5, "small": 1}"#, r#"{"count": 1, "small": []}"#, "5"] {
+                assert!(!said(text).contains(rust), "{}", said(text));
+            }
+        }
     }
 
     #[test]

@@ -197,6 +197,11 @@ pub fn failure(error: &Error) -> Value {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         fields.insert("retry_after_ms".into(), millis.into());
     }
+    if !error.context().is_empty() {
+        let context =
+            error.context().iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into()));
+        fields.insert("context".into(), Value::Object(context.collect()));
+    }
     Value::Object(object([("success", false.into()), ("error", fields.into())]))
 }
 

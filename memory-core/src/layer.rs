@@ -3,7 +3,6 @@
 //! A [`Policy`] says what happens around one call; [`Around`] applies it to every facet, written
 //! once. [`Backend::layered`] puts one around a whole backend, outside core's checks.
 
-mod facets;
 mod trace;
 
 use std::fmt;
@@ -14,6 +13,8 @@ use crate::backend::{Backend, Control};
 use crate::capability::Facet;
 use crate::conversation::ConversationStore;
 use crate::error::Result;
+use crate::request::Request;
+use crate::scope::Scope;
 use crate::vector::VectorStore;
 use crate::working::WorkingStore;
 
@@ -21,7 +22,7 @@ use crate::working::WorkingStore;
 /// `info,memquill=debug` selects them.
 pub const TARGET: &str = "memquill";
 
-/// What a policy is told of the call that it stands around.
+/// A call, as a policy sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call<'a> {
@@ -39,13 +40,77 @@ pub struct Call<'a> {
     pub repeatable: bool,
     /// Whether the call may change what is stored, an expiry included.
     pub writes: bool,
-    /// How many items the request carries, where it is a batch.
+    /// The number of items that the request carries, where it is a batch.
     pub items: Option<usize>,
     /// The conversation or namespace that the request names.
     pub collection: Option<&'a str>,
+    /// The scope of the call; none for control.
+    pub scope: Option<&'a Scope>,
+    /// The user whose call it is: the scope's, or the one that is erased or whose scopes are listed.
+    pub user: Option<&'a str>,
 }
 
-/// What happens around each call. It must hand on the call's result or make an [`Error`](crate::Error) of its own.
+impl<'a> Call<'a> {
+    /// Describes the call of `request`.
+    pub(crate) fn of<R: Request>(
+        backend: &'static str,
+        scope: Option<&'a Scope>,
+        request: &'a R,
+    ) -> Self {
+        Self {
+            backend,
+            facet: R::FACET,
+            operation: R::OPERATION,
+            repeatable: request.is_repeatable(),
+            writes: request.writes(),
+            items: request.items(),
+            collection: request.collection(),
+            scope,
+            user: scope.map(Scope::user).or_else(|| request.user()),
+        }
+    }
+}
+
+/// A policy around each call. It must return the call's result or make an
+/// [`Error`](crate::Error) of its own.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+///
+/// use memquill_core::layer::{Call, Policy};
+/// use memquill_core::{Error, ErrorKind, Result};
+///
+/// /// Limits the number of calls of each user.
+/// #[derive(Debug)]
+/// struct Quota {
+///     most: u64,
+///     made: Mutex<HashMap<String, u64>>,
+/// }
+///
+/// impl Policy for Quota {
+///     async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> Result<T>
+///     where
+///         T: Send,
+///         F: Future<Output = Result<T>> + Send,
+///         N: Fn() -> F + Send + Sync,
+///     {
+///         if let Some(user) = call.user {
+///             let mut made = self.made.lock().expect("no user of the lock panics");
+///             let made = made.entry(user.to_owned()).or_default();
+///             if *made == self.most {
+///                 return Err(Error::new(ErrorKind::RateLimited, "the user's quota is used up"));
+///             }
+///             *made += 1;
+///         }
+///         next().await
+///     }
+/// }
+///
+/// # fn limit(backend: memquill_core::Backend) -> memquill_core::Backend {
+/// backend.layered(Quota { most: 1_000, made: Mutex::default() })
+/// # }
+/// ```
 pub trait Policy: fmt::Debug + Send + Sync + 'static {
     /// Calls `next`, once, several times or not at all.
     fn around<T, F, N>(&self, call: Call<'_>, next: N) -> impl Future<Output = Result<T>> + Send
@@ -67,10 +132,22 @@ impl<P, S: ?Sized> Around<P, S> {
     fn new(backend: &'static str, policy: &Arc<P>, inner: Arc<S>) -> Arc<Self> {
         Arc::new(Self { backend, policy: Arc::clone(policy), inner })
     }
+
+    pub(crate) fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    pub(crate) fn policy(&self) -> &P {
+        &self.policy
+    }
+
+    pub(crate) fn inner(&self) -> &S {
+        &self.inner
+    }
 }
 
 impl Backend {
-    /// Puts a policy around every operation. The policy put last stands outermost.
+    /// Puts a policy around every operation. The policy that is put last is the outermost.
     #[must_use]
     pub fn layered<P: Policy>(self, policy: P) -> Self {
         let policy = Arc::new(policy);

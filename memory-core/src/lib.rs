@@ -13,6 +13,7 @@ mod backend;
 pub mod cache;
 mod capability;
 mod check;
+pub mod conflict;
 mod conversation;
 mod embed;
 mod error;
@@ -24,6 +25,7 @@ pub mod layer;
 mod limits;
 pub mod operation;
 mod page;
+mod request;
 mod restore;
 mod scope;
 mod shared_cache;
@@ -36,8 +38,8 @@ mod vector;
 mod working;
 
 pub use backend::{
-    Admin, Backend, BackendParts, Control, Driver, ErasureReceipt, Health, HealthStatus, Indexing,
-    Migration, PurgeReceipt, checked_admin,
+    Admin, Administrator, Backend, BackendParts, Control, Driver, ErasureReceipt, Health,
+    HealthStatus, Indexing, Migration, PurgeReceipt,
 };
 pub use capability::{Capabilities, Durability, Facet, Feature, TimeSource, VectorQuality};
 pub use conversation::{
@@ -52,6 +54,7 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use filter::{Field, Filter, Subject, Test};
 pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MIN_TTL};
 pub use page::{Cursor, Page, PageRequest};
+pub use request::Request;
 pub use restore::{MAX_RESTORED, RestoreEntries, RestoreMessages, RestoreRecords, Restored};
 pub use scope::Scope;
 pub use secrecy::{ExposeSecret, SecretString};

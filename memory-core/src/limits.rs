@@ -46,13 +46,13 @@ impl Default for Limits {
     }
 }
 
-/// Bytes in an identifier (G2).
+/// The largest length of an identifier, in bytes (G2).
 pub const IDENTIFIER_BYTES: usize = 255;
 
-/// How deep JSON may nest; a scalar has depth 0, `[]` has depth 1 (G3).
+/// The largest depth of JSON; a scalar has depth 0, `[]` has depth 1 (G3).
 pub const JSON_DEPTH: usize = 128;
 
-/// How deep `and`, `or` and `not` of a filter may nest.
+/// The largest depth of a filter's `and`, `or` and `not`.
 pub const FILTER_DEPTH: usize = 32;
 
 /// The longest time to live: 100 years, so that every expiry is a representable time (W2).

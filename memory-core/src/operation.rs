@@ -1,5 +1,5 @@
 //! The names of the operations: in errors, cursors, spans and metrics.
-#![expect(missing_docs, reason = "each is the name of a trait method, said in full")]
+#![expect(missing_docs, reason = "each is the full name of a trait method")]
 
 pub const APPEND: &str = "append";
 pub const READ_MESSAGES: &str = "read_messages";

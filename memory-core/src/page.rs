@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Which part of a listing is wanted.
+/// A request for one page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PageRequest {
-    /// At most so many items, 1 to 10,000.
+    /// The largest number of items, 1 to 10,000.
     #[serde(default = "default_limit")]
     pub limit: usize,
-    /// Where the page before ended; none for the first page.
+    /// The cursor of the previous page; none for the first page.
     #[serde(default)]
     pub cursor: Option<Cursor>,
 }
@@ -49,7 +49,7 @@ impl PageRequest {
     }
 }
 
-/// One part of a listing.
+/// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The items.
@@ -59,8 +59,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// For drivers: makes a page from up to `limit + 1` items in order; the one too many only tells
-    /// that there is a next page, which starts behind the last item kept.
+    /// For drivers: makes a page from up to `limit + 1` items in order; the extra item only
+    /// shows that there is a next page, which starts after the last item kept.
     pub fn cut(
         mut items: Vec<T>,
         limit: usize,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_cut_behind_its_last_item() {
+    fn a_page_is_cut_after_its_last_item() {
         let page = Page::cut(vec!["a", "b", "c"], 2, "list", |item| item);
         assert_eq!(page.items, ["a", "b"]);
         assert_eq!(page.next.unwrap().position("list").unwrap(), "b");

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::conflict::message_id_taken;
 use crate::conversation::StoredMessage;
 use crate::embed::EmbeddingSpace;
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::working::Entry;
 /// follow on a store that counts in doubles (C11, W9).
 pub const MAX_RESTORED: u64 = 1 << 52;
 
-/// What a restore did.
+/// The result of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Restored {
     /// Items that were not there, or took the place of others.
@@ -33,7 +34,7 @@ impl Restored {
     }
 }
 
-/// Puts messages back behind what a conversation holds (C11).
+/// Writes messages back after those that a conversation holds (C11).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoreMessages {
     /// The conversation.
@@ -67,17 +68,17 @@ impl RestoreMessages {
             "the number {seq} of the conversation {:?} was given to another message",
             self.conversation
         ))
-        .with_hint("restore into a scope of its own, or erase what was written there meanwhile")
+        .with_hint("restore into a scope of its own, or erase what was written there since")
     }
 
     /// For drivers: the `Conflict` of an id that another message has.
     pub fn id_taken(&self, id: &str) -> Error {
-        Error::conflict(format!("the message id {id:?} is another message's"))
-            .with_hint("restore into a scope of its own, or erase what was written there meanwhile")
+        message_id_taken(id)
+            .with_hint("restore into a scope of its own, or erase what was written there since")
     }
 }
 
-/// Puts records back (V14).
+/// Writes records back (V14).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoreRecords {
     /// The namespace; it is bound to `space` even without a record.
@@ -86,13 +87,13 @@ pub struct RestoreRecords {
     pub space: EmbeddingSpace,
     /// Up to 1,000 records of ids that differ, each with its embedding and the hash of its content.
     pub records: Vec<Record>,
-    /// Whether they take the place of what stands there and differs.
+    /// Whether they replace stored items that differ.
     pub overwrite: bool,
 }
 
 impl RestoreRecords {
-    /// For drivers: whether `record` is to be written where `held` stands under its id. `Conflict`
-    /// where that differs and is not to be overwritten.
+    /// For drivers: returns whether to write `record` where `held` is stored under its id.
+    /// `Conflict` where that differs and is not to be overwritten.
     pub fn must_write(&self, record: &Record, held: Option<&Record>) -> Result<bool> {
         let Some(held) = held else { return Ok(true) };
         let same = held.is_identical(record);
@@ -102,14 +103,14 @@ impl RestoreRecords {
     /// For drivers: the `Conflict` of a record that is there and differs.
     pub fn differs(&self, id: &str) -> Error {
         Error::conflict(format!(
-            "the record {id:?} of the namespace {:?} is there, and differs",
+            "the record {id:?} of the namespace {:?} is stored already and differs",
             self.namespace
         ))
         .with_hint("overwrite it, or restore into a scope of its own")
     }
 }
 
-/// Puts entries back, at the versions that they had (W9).
+/// Writes entries back at the versions that they had (W9).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoreEntries {
     /// 1 to 1,000 entries of keys that differ.
@@ -119,8 +120,8 @@ pub struct RestoreEntries {
 }
 
 impl RestoreEntries {
-    /// For drivers: whether `entry` is to be written where `held` stands under its key. `Conflict`
-    /// where that differs and is not to be overwritten.
+    /// For drivers: returns whether to write `entry` where `held` is stored under its key.
+    /// `Conflict` where that differs and is not to be overwritten.
     pub fn must_write(&self, entry: &Entry, held: Option<&Entry>) -> Result<bool> {
         let Some(held) = held else { return Ok(true) };
         let same = held.is_identical(entry);
@@ -129,7 +130,7 @@ impl RestoreEntries {
 
     /// For drivers: the `Conflict` of an entry that is there and differs.
     pub fn differs(held: &Entry) -> Error {
-        Error::conflict(format!("the entry {:?} is there, and differs", held.key))
+        Error::conflict(format!("the entry {:?} is stored already and differs", held.key))
             .with_hint("overwrite it, or restore into a scope of its own")
             .with_current_version(held.version)
     }

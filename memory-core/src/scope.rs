@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::identifier;
 use crate::error::Result;
 
-/// Whose memory and which node's: the key that every operation takes (G1).
+/// A user and a memory node: the isolation key that every operation takes (G1).
 ///
 /// What is written under one scope is visible only under the byte-equal scope. A scope cannot be
 /// built from an illegal identifier (G2).

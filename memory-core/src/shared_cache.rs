@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::scope::Scope;
 
-/// What something is kept under.
+/// The key of a cached item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SharedKey<'a> {
-    /// Whose it is; none for what belongs to nobody, as the embedding of a text does.
+    /// The scope it belongs to; none for what belongs to nobody, such as the embedding of a text.
     pub scope: Option<&'a Scope>,
     /// What it is, within the scope. Whoever uses the cache starts it with a word of its own.
     pub name: &'a str,
@@ -20,23 +20,23 @@ pub struct SharedKey<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease(pub String);
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookedUp {
-    /// What was kept.
+    /// The cached bytes.
     Found(Vec<u8>),
     /// Nothing; with the lease, what is now read from the store may be kept.
     Missing(Lease),
 }
 
-/// A cache that processes share, behind those in each of them.
+/// A cache that processes share: the second level, after the cache of each process.
 ///
 /// What is kept was read from a store after the lease was given and before anything was forgotten:
 /// whoever changes the store forgets the key when it is done, and with the key every lease that was
 /// given for it. A slow reader so never puts an old value over a forgotten one.
 #[async_trait]
 pub trait SharedCache: Send + Sync + std::fmt::Debug {
-    /// What is kept, or a lease.
+    /// Returns the cached bytes, or a lease.
     async fn look_up(&self, key: SharedKey<'_>) -> Result<LookedUp>;
 
     /// Keeps `value` for `ttl` (at least 1 ms), unless the lease is over; says whether it did.

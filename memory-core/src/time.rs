@@ -106,7 +106,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved: for tests.
+/// A clock that moves only when told to: for tests.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::capability::{Feature, not_claimed};
 use crate::conversation::hex;
 use crate::embed::EmbeddingSpace;
 use crate::error::Result;
 use crate::filter::{Filter, Subject};
-use crate::json::{Object, identical_objects};
+use crate::json::{Object, canonical, identical_objects};
 use crate::page::{Page, PageRequest};
 use crate::restore::{RestoreRecords, Restored};
 use crate::scope::Scope;
@@ -29,15 +31,15 @@ pub struct NewRecord {
     pub id: Option<String>,
     /// The text.
     pub content: String,
-    /// What kind of text it is, an identifier (G2) such as `text`, `faq`, `code`.
+    /// The kind of text, an identifier (G2) such as `text`, `faq`, `code`.
     pub document_type: String,
-    /// What filters select by, and anything else.
+    /// The metadata that filters select by.
     pub metadata: Object,
     /// The content's embedding, finite and not all zero (V3).
     pub embedding: Vec<f32>,
     /// The language whose stemmer the words of the content go through (V9).
     pub language: Option<Language>,
-    /// How long it lives from now; none means for ever (V11).
+    /// The time to live from now; none means for ever (V11).
     pub ttl: Option<Duration>,
 }
 
@@ -55,14 +57,14 @@ impl NewRecord {
         }
     }
 
-    /// Gives it the caller's id.
+    /// Sets the caller's id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Gives it metadata.
+    /// Sets the metadata.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Object) -> Self {
         self.metadata = metadata;
@@ -74,7 +76,7 @@ impl NewRecord {
         self.id.clone().unwrap_or_else(|| content_hash(&self.content))
     }
 
-    /// Whether storing it over `stored` would change nothing but `updated_at`: the content, type,
+    /// Returns whether storing it over `stored` would change nothing but `updated_at`: the content, type,
     /// metadata, language and embedding are identical, and neither expires (V1).
     pub fn is_unchanged(&self, stored: &Record) -> bool {
         self.ttl.is_none()
@@ -84,6 +86,14 @@ impl NewRecord {
             && self.language == stored.language
             && identical_objects(&self.metadata, &stored.metadata)
             && stored.embedding.as_ref().is_some_and(|stored| same_bits(stored, &self.embedding))
+    }
+
+    /// The SHA-256 of all that makes it the same record but its id and expiry (V1): equal exactly
+    /// for content, type, language and metadata that are identical and an embedding that is so bit
+    /// for bit.
+    pub fn digest(&self) -> [u8; 32] {
+        let Self { content, document_type, language, metadata, embedding, .. } = self;
+        digest(content, document_type, *language, metadata, embedding)
     }
 
     /// Whether storing `other` instead would store the same under the same id.
@@ -96,6 +106,25 @@ impl NewRecord {
             && identical_objects(&self.metadata, &other.metadata)
             && same_bits(&self.embedding, &other.embedding)
     }
+}
+
+fn digest(
+    content: &str,
+    document_type: &str,
+    language: Option<Language>,
+    metadata: &Object,
+    embedding: &[f32],
+) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let metadata = canonical(&Value::Object(metadata.clone()));
+    for part in [content, document_type, &metadata, language.map_or("", Language::code)] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    for number in embedding {
+        hasher.update(number.to_bits().to_le_bytes());
+    }
+    hasher.finalize().into()
 }
 
 pub(crate) fn same_bits(a: &[f32], b: &[f32]) -> bool {
@@ -111,9 +140,9 @@ pub struct Record {
     pub content: String,
     /// The SHA-256 of the content (V2).
     pub content_hash: String,
-    /// What kind of text it is.
+    /// The kind of text.
     pub document_type: String,
-    /// What its author kept with it.
+    /// The metadata.
     pub metadata: Object,
     /// The language its words were stemmed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,7 +169,19 @@ impl Record {
             && identical_objects(&self.metadata, &other.metadata)
     }
 
-    /// What filters look at.
+    /// As [`NewRecord::digest`]: equal to it exactly where storing the one over the other would
+    /// change neither content nor embedding. A record without its embedding has another.
+    pub fn digest(&self) -> [u8; 32] {
+        let embedding = self.embedding.as_deref().unwrap_or_default();
+        digest(&self.content, &self.document_type, self.language, &self.metadata, embedding)
+    }
+
+    /// Whether it has not expired at `now` (V11).
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|expires_at| expires_at > now)
+    }
+
+    /// Returns the fields that filters read.
     pub fn subject(&self) -> Subject<'_> {
         Subject {
             metadata: &self.metadata,
@@ -163,7 +204,7 @@ pub struct StoreRecords {
     pub records: Vec<NewRecord>,
 }
 
-/// What storing a record did (V1).
+/// The outcome of storing a record (V1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -182,7 +223,7 @@ pub struct StoredRecord {
     pub id: String,
     /// The SHA-256 of its content.
     pub content_hash: String,
-    /// What storing did.
+    /// The outcome.
     pub outcome: Outcome,
     /// When it was first stored.
     pub created_at: Timestamp,
@@ -242,7 +283,7 @@ pub struct VectorSearch {
     pub space: EmbeddingSpace,
     /// The query's embedding.
     pub embedding: Vec<f32>,
-    /// At most so many hits, 1 to 10,000.
+    /// The largest number of hits, 1 to 10,000.
     pub limit: usize,
     /// Only hits of at least this cosine similarity (V5).
     pub min_similarity: Option<f32>,
@@ -292,7 +333,7 @@ pub struct TextSearch {
     pub text: String,
     /// The language whose stemmer the query's words go through.
     pub language: Option<Language>,
-    /// At most so many hits, 1 to 10,000.
+    /// The largest number of hits, 1 to 10,000.
     pub limit: usize,
     /// Only records that match (V7).
     pub filter: Option<Filter>,
@@ -330,14 +371,14 @@ pub struct QueryEmbedding {
 pub struct Hit {
     /// The record, without its embedding.
     pub record: Record,
-    /// What the hits are ordered by, higher first: the cosine similarity, the words' relevance, or
+    /// The score that orders the hits, higher first: the cosine similarity, the words' relevance, or
     /// the two fused. Equal scores are ordered by id (V6).
     pub score: f64,
     /// The cosine similarity to the query, where there was an embedding to compare with (V4).
     pub similarity: Option<f32>,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchResult {
     /// The hits, best first.
@@ -368,7 +409,7 @@ pub struct CountRecords {
     pub filter: Option<Filter>,
 }
 
-/// A namespace in figures.
+/// The statistics of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceSummary {
     /// The namespace.
@@ -405,12 +446,37 @@ pub trait VectorStore: Send + Sync + std::fmt::Debug {
 
     /// Binds a namespace to the space of another, and returns how many records it holds (V13). One
     /// that does not exist is `NotFound`; a record without a counterpart is `Conflict`.
-    async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64>;
+    /// A store that does not claim [`Feature::Rebinding`](crate::Feature::Rebinding) leaves it out.
+    async fn rebind(&self, _: &Scope, _: &Rebind) -> Result<u64> {
+        Err(not_claimed(Feature::Rebinding))
+    }
 
-    /// Puts records back as they were elsewhere (V14).
-    async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored>;
+    /// Writes records back as they were read elsewhere (V14). A store that does not claim
+    /// [`Feature::Restoring`](crate::Feature::Restoring) leaves it out.
+    async fn restore(&self, _: &Scope, _: &RestoreRecords) -> Result<Restored> {
+        Err(not_claimed(Feature::Restoring))
+    }
 
     /// Lists the scope's namespaces.
     async fn namespaces(&self, scope: &Scope, page: &PageRequest)
     -> Result<Page<NamespaceSummary>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn v1_the_digest_tells_records_apart_to_the_bit() {
+        let digest = |metadata: Value, embedding: Vec<f32>| {
+            let Value::Object(metadata) = metadata else { unreachable!() };
+            NewRecord::new("a b a", embedding).with_metadata(metadata).digest()
+        };
+        let same = digest(json!({"a": 1, "b": 2}), vec![0.0, 1.0]);
+        assert_eq!(same, digest(json!({"b": 2, "a": 1}), vec![0.0, 1.0]));
+        assert_ne!(same, digest(json!({"a": 1.0, "b": 2}), vec![0.0, 1.0]));
+        assert_ne!(same, digest(json!({"a": 1, "b": 2}), vec![-0.0, 1.0]));
+    }
 }

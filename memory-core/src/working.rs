@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::capability::{Feature, not_claimed};
 use crate::error::Result;
 use crate::json::Object;
 use crate::page::{Page, PageRequest};
@@ -20,7 +21,7 @@ pub struct Entry {
     pub key: String,
     /// The value.
     pub value: Value,
-    /// What its author kept with it.
+    /// The metadata.
     pub metadata: Object,
     /// Changes with every put and increment, and never comes back for a key (W3).
     pub version: u64,
@@ -32,7 +33,14 @@ pub struct Entry {
     pub expires_at: Option<Timestamp>,
 }
 
-/// What must hold for a put to happen (W3).
+impl Entry {
+    /// Whether it has not expired at `now` (W2).
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|expires_at| expires_at > now)
+    }
+}
+
+/// The condition of a put (W3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PutCondition {
     /// Nothing.
@@ -40,16 +48,17 @@ pub enum PutCondition {
     Always,
     /// The key does not exist.
     IfAbsent,
-    /// The entry is at this version.
+    /// The entry is at this version; at 0, the key does not exist, as
+    /// [`Error::current_version`](crate::Error::current_version) says 0 of it.
     IfVersion(u64),
 }
 
 impl PutCondition {
-    /// Whether it holds for an entry at `version`, none for a key that does not exist.
+    /// Returns whether it holds for an entry at `version`, none for a key that does not exist.
     pub fn holds(self, version: Option<u64>) -> bool {
         match self {
             Self::Always => true,
-            Self::IfAbsent => version.is_none(),
+            Self::IfAbsent | Self::IfVersion(0) => version.is_none(),
             Self::IfVersion(wanted) => version == Some(wanted),
         }
     }
@@ -62,11 +71,11 @@ pub struct Put {
     pub key: String,
     /// The value.
     pub value: Value,
-    /// What to keep with it.
+    /// The metadata.
     pub metadata: Object,
-    /// How long it lives from now, 1 ms to 100 years; none means for ever (W2).
+    /// The time to live from now, 1 ms to 100 years; none means for ever (W2).
     pub ttl: Option<Duration>,
-    /// What must hold.
+    /// The condition.
     pub condition: PutCondition,
 }
 
@@ -95,6 +104,13 @@ impl Put {
         self.condition = condition;
         self
     }
+
+    /// The same put with `IfAbsent` in place of `IfVersion(0)`, so that no driver sees the latter;
+    /// none for any other condition.
+    pub(crate) fn normalized(&self) -> Option<Self> {
+        (self.condition == PutCondition::IfVersion(0))
+            .then(|| self.clone().with_condition(PutCondition::IfAbsent))
+    }
 }
 
 /// Stores values in one round trip, all or none (W7, G5). Their keys differ from each other.
@@ -102,6 +118,20 @@ impl Put {
 pub struct PutMany {
     /// 1 to 1,000 puts.
     pub entries: Vec<Put>,
+}
+
+impl PutMany {
+    /// As for [`Put`].
+    pub(crate) fn normalized(&self) -> Option<Self> {
+        let alias = |put: &Put| put.condition == PutCondition::IfVersion(0);
+        self.entries.iter().any(alias).then(|| Self {
+            entries: self
+                .entries
+                .iter()
+                .map(|put| put.normalized().unwrap_or_else(|| put.clone()))
+                .collect(),
+        })
+    }
 }
 
 /// An entry that was written.
@@ -117,12 +147,24 @@ pub struct Written {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Written {
+    /// The version and times of `entry`.
+    pub fn of(entry: &Entry) -> Self {
+        Self {
+            version: entry.version,
+            created_at: entry.created_at,
+            updated_at: entry.updated_at,
+            expires_at: entry.expires_at,
+        }
+    }
+}
+
 /// Reads a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Get {
     /// The key.
     pub key: String,
-    /// Where given, an entry that expires lives at least so long from now (W4). An entry that
+    /// Where given, an entry that expires lives at least this long from now (W4). An entry that
     /// never expires stays so, and no expiry is brought forward.
     pub extend: Option<Duration>,
 }
@@ -148,7 +190,7 @@ pub struct GetMany {
 pub struct Delete {
     /// The key.
     pub key: String,
-    /// Only at this version, else `Conflict`; a key that does not exist is no conflict (G9).
+    /// Only at this version, else `Conflict`; a key that does not exist is not a conflict (G9).
     pub if_version: Option<u64>,
 }
 
@@ -174,9 +216,9 @@ pub struct ListEntries {
 pub struct Increment {
     /// The key. One that does not exist counts from 0.
     pub key: String,
-    /// What to add; negative to subtract.
+    /// The number to add; negative to subtract.
     pub by: i64,
-    /// How long a key lives that did not exist; one that did keeps its expiry.
+    /// The time to live of a key that did not exist; one that did keeps its expiry.
     pub initial_ttl: Option<Duration>,
 }
 
@@ -190,7 +232,7 @@ pub struct Incremented {
     pub written: Written,
 }
 
-/// A scope's working memory in figures, expired entries not counted.
+/// The statistics of a scope's working memory, without expired entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WorkingStatistics {
     /// Entries.
@@ -226,9 +268,12 @@ pub trait WorkingStore: Send + Sync + std::fmt::Debug {
     /// Removes all of the scope's entries and returns how many were live.
     async fn clear(&self, scope: &Scope) -> Result<u64>;
 
-    /// Puts entries back as they were elsewhere, all or none (W9).
-    async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored>;
+    /// Writes entries back as they were read elsewhere, all or none (W9). A store that does not claim
+    /// [`Feature::Restoring`](crate::Feature::Restoring) leaves it out.
+    async fn restore(&self, _: &Scope, _: &RestoreEntries) -> Result<Restored> {
+        Err(not_claimed(Feature::Restoring))
+    }
 
-    /// The scope's figures.
+    /// Returns the scope's statistics.
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics>;
 }

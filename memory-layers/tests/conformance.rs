@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_conformance::{Harness, TestStore, async_trait, main_with};
-use memquill_core::{Admin, Backend, ManualClock, Result, Timestamp};
+use memquill_core::{Administrator, Backend, ManualClock, Result, Timestamp};
 use memquill_inmemory::InMemory;
 use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 
@@ -39,7 +39,7 @@ impl TestStore for Store {
         Ok(self.layers.around(self.inner.backend()))
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         Ok(self.inner.admin())
     }
 

@@ -285,6 +285,45 @@ async fn e1_a_sliding_read_writes() {
     }
 }
 
+/// Keeps the user and the node of each call.
+#[derive(Debug, Clone, Default)]
+struct Callers(Arc<Mutex<Vec<(String, Option<String>)>>>);
+
+impl Policy for Callers {
+    async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+        N: Fn() -> F + Send + Sync,
+    {
+        let node = call.scope.map(|scope| scope.node().to_owned());
+        self.0.lock().push((call.user.unwrap_or_default().to_owned(), node));
+        next().await
+    }
+}
+
+#[tokio::test]
+async fn a_policy_sees_whose_call_it_is() {
+    let callers = Callers::default();
+    let backend = InMemory::new().backend().layered(callers.clone());
+    let ada = Scope::new("ada", "bot").unwrap();
+    backend.working().unwrap().put(&ada, &Put::new("k", 1)).await.unwrap();
+    backend.conversations().unwrap().clear(&ada, "c").await.unwrap();
+    backend.control().erase("bob").await.unwrap();
+    let page = memquill_core::PageRequest::default();
+    backend.control().scopes("carol", &page).await.unwrap();
+    let bot = || Some("bot".to_owned());
+    assert_eq!(
+        *callers.0.lock(),
+        [
+            ("ada".to_owned(), bot()),
+            ("ada".to_owned(), bot()),
+            ("bob".to_owned(), None),
+            ("carol".to_owned(), None)
+        ]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn g12_an_erasure_is_not_repeated_whose_receipt_was_lost() {
     let (backend, script) = scripted(&retrying(3), [Unanswered]);

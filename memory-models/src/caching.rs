@@ -19,7 +19,7 @@ const ENTRY_OVERHEAD: usize = 200;
 type Key = [u8; 32];
 type Vector = Arc<[f32]>;
 /// The outcome for a text that a task embeds; none until it ends.
-type Outcome = Option<Result<Vector, Arc<Error>>>;
+type Outcome = Option<Result<Vector>>;
 
 /// The purpose that a text is embedded for.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +96,7 @@ impl CachingEmbedder {
                 if let Ok(outcome) = waiting.wait_for(Option::is_some).await {
                     match outcome.as_ref() {
                         Some(Ok(vector)) => drop(found.insert(key, Arc::clone(vector))),
-                        Some(Err(error)) => return Err(again(error)),
+                        Some(Err(error)) => return Err(error.clone()),
                         None => {}
                     }
                 }
@@ -197,9 +197,8 @@ impl Claims<'_, '_> {
     }
 
     fn fail(&mut self, error: Error) -> Error {
-        let shared = Arc::new(again(&error));
         for (_, tell) in &self.mine {
-            tell.send_replace(Some(Err(Arc::clone(&shared))));
+            tell.send_replace(Some(Err(error.clone())));
         }
         error
     }
@@ -215,25 +214,5 @@ impl Claims<'_, '_> {
 impl Drop for Claims<'_, '_> {
     fn drop(&mut self) {
         self.release();
-    }
-}
-
-/// The error for one more who waited; the cause stays with the first.
-fn again(error: &Error) -> Error {
-    let mut copy = Error::new(error.kind(), error.message().to_owned())
-        .with_retry(error.retry())
-        .with_maybe_applied(error.maybe_applied());
-    if let Some(hint) = error.hint() {
-        copy = copy.with_hint(hint.to_owned());
-    }
-    if let Some(backend) = error.backend() {
-        copy = copy.with_backend(backend.to_owned());
-    }
-    if let Some(operation) = error.operation() {
-        copy = copy.with_operation(operation);
-    }
-    match error.retry_after() {
-        Some(delay) => copy.with_retry_after(delay),
-        None => copy,
     }
 }

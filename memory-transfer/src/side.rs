@@ -1,9 +1,8 @@
 //! Where data is read or put, and of whom.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use memquill_core::{Admin, Backend, Error, Facet, Feature, Result};
+use memquill_core::{Administrator, Backend, Error, Facet, Feature, Result};
 
 /// One side of a transfer: each of its facets on a backend.
 #[derive(Debug, Clone, Default)]
@@ -98,5 +97,5 @@ pub enum Whose {
     /// One user's.
     User(String),
     /// Everybody's, as the administration handles of each facet's store list them.
-    All(BTreeMap<Facet, Arc<dyn Admin>>),
+    All(BTreeMap<Facet, Administrator>),
 }

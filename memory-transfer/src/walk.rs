@@ -1,11 +1,10 @@
 //! Walking everything that a side holds, page by page.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Backend, ConversationSummary, EmbeddingSpace, Error, Facet, ListEntries,
+    Administrator, Backend, ConversationSummary, EmbeddingSpace, Error, Facet, ListEntries,
     NamespaceSummary, PageRequest, RestoreEntries, RestoreMessages, RestoreRecords, Result,
     ScanRecords, Scope, StoredMessage, WorkingStatistics,
 };
@@ -65,7 +64,7 @@ pub(crate) async fn walk(side: &Side, whose: &Whose, visitor: &mut dyn Visitor) 
 async fn walk_users(
     facet: Facet,
     backend: &Backend,
-    admin: &Arc<dyn Admin>,
+    admin: &Administrator,
     visitor: &mut dyn Visitor,
 ) -> Result<()> {
     let mut page = PageRequest::first(NAMES);

@@ -54,7 +54,11 @@ async fn fill(backend: &Backend) {
         let scope = scope(user, node);
         let mut messages = vec![Message::system("be kind")];
         messages.extend((0..299).map(|n| Message::user(format!("{n} 𓀀")).with_id(n.to_string())));
-        messages.push(Message { content: None, ..Message::assistant("") });
+        messages.push(Message {
+            content: None,
+            tool_calls: vec![json!({})],
+            ..Message::assistant("")
+        });
         let append = Append::new("long", messages);
         conversations.append(&scope, &append).await.unwrap();
         let retention = Retention::messages(40).keeping_system();

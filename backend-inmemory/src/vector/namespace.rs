@@ -5,9 +5,9 @@ use std::ops::Bound;
 
 use memquill_core::text::{query_words, words};
 use memquill_core::{
-    EmbeddingSpace, Error, Filter, Hit, NewRecord, Outcome, Record, RestoreRecords, Restored,
+    EmbeddingSpace, Filter, Hit, NewRecord, Outcome, Rebind, Record, RestoreRecords, Restored,
     Result, SearchResult, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
-    content_hash,
+    conflict, content_hash,
 };
 
 use super::kernel::{MARGIN, Query};
@@ -57,11 +57,7 @@ impl Namespace {
         if *asked == self.space {
             return Ok(());
         }
-        Err(Error::conflict(format!(
-            "the namespace {name:?} holds embeddings of {}, not of {asked}",
-            self.space
-        ))
-        .with_hint("embed with the model of the namespace, or delete the namespace as a whole"))
+        Err(conflict::other_space(name, &self.space, asked))
     }
 
     /// When the next record expires.
@@ -175,7 +171,7 @@ impl Namespace {
     }
 
     /// Refuses to take the place of `old` while a record of it has no counterpart here (V13).
-    pub(super) fn check_counterparts(&self, old: &Self, name: &str, own: &str) -> Result<()> {
+    pub(super) fn check_counterparts(&self, old: &Self, request: &Rebind) -> Result<()> {
         let has_counterpart = |record: &&Record| {
             let row = self.rows.get(&record.id);
             row.is_some_and(|&row| self.records[row].is_counterpart_of(record))
@@ -184,10 +180,7 @@ impl Namespace {
         if missing == 0 {
             return Ok(());
         }
-        Err(Error::conflict(format!(
-            "{missing} records of the namespace {name:?} have no counterpart in {own:?}"
-        ))
-        .with_hint("store what is missing there, and repeat the call"))
+        Err(conflict::counterparts_missing(request, missing as u64))
     }
 
     /// Keeps the counterparts of the records of `old`, with the times of those.

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use memquill_conformance::{Family, Faults, Harness, Scenario, TestStore, async_trait, run};
 use memquill_core::{
-    Admin, Backend, BackendParts, Clock, ConversationStore, CountRecords, Durability, Error,
-    ErrorKind, Facet, ManualClock, Result, Retry, Scope, Timestamp, VectorStore, WorkingStore,
+    Administrator, Backend, BackendParts, Clock, ConversationStore, CountRecords, Durability,
+    Error, ErrorKind, Facet, ManualClock, Result, Retry, Scope, Timestamp, VectorStore,
+    WorkingStore,
 };
 use memquill_inmemory::InMemory;
 use tokio::sync::{Mutex, Semaphore};
@@ -187,7 +188,7 @@ impl TestStore for Store {
         }))
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         Ok(self.0.inner.admin())
     }
 

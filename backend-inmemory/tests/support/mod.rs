@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_conformance::{Harness, TestStore, async_trait};
-use memquill_core::{Admin, Backend, Clock, ManualClock, Result, Timestamp};
+use memquill_core::{Administrator, Backend, Clock, ManualClock, Result, Timestamp};
 use memquill_inmemory::InMemory;
 
 /// A store and a clock for every scenario; `around` makes, for each store and its clock, what
@@ -45,7 +45,7 @@ impl TestStore for Store {
         Ok((self.around)(self.inner.backend()))
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
+    async fn admin(&self) -> Result<Administrator> {
         Ok(self.inner.admin())
     }
 

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use memquill_core::json::canonical;
 use memquill_core::text::{Language, term_frequencies, words};
 use memquill_core::{NewRecord, Result, normalize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::filter::comparable;
 use crate::backend::Call;
@@ -65,7 +63,7 @@ impl<'a> Columns<'a> {
         let attributes = comparable(&Value::Object(record.metadata.clone()));
         self.attributes.push(text.as_ref().filter(|text| **text != attributes).map(|_| attributes));
         self.metadata.push(text);
-        self.digests.push(digest(record));
+        self.digests.push(record.digest().to_vec());
         self.ids.push(id);
         self.contents.push(&record.content);
         self.types.push(&record.document_type);
@@ -140,22 +138,6 @@ fn joined(words: impl IntoIterator<Item = (String, u32)>) -> (String, String) {
     (distinct, frequencies)
 }
 
-/// The SHA-256 of all that makes a record the same but its expiry (V1): equal exactly for content,
-/// type, language and metadata that are identical and an embedding that is so bit for bit.
-fn digest(record: &NewRecord) -> Vec<u8> {
-    let mut hasher = Sha256::new();
-    let metadata = canonical(&Value::Object(record.metadata.clone()));
-    let language = record.language.map_or("", Language::code);
-    for part in [&record.content, &record.document_type, &metadata, language] {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    for number in &record.embedding {
-        hasher.update(number.to_bits().to_le_bytes());
-    }
-    hasher.finalize().to_vec()
-}
-
 #[cfg(test)]
 mod tests {
     use memquill_core::json::Object;
@@ -166,14 +148,6 @@ mod tests {
     fn record(metadata: Value, embedding: Vec<f32>) -> NewRecord {
         let Value::Object(metadata) = metadata else { unreachable!() };
         NewRecord::new("a b a", embedding).with_metadata(metadata)
-    }
-
-    #[test]
-    fn v1_the_digest_tells_records_apart_to_the_bit() {
-        let same = digest(&record(json!({"a": 1, "b": 2}), vec![0.0, 1.0]));
-        assert_eq!(same, digest(&record(json!({"b": 2, "a": 1}), vec![0.0, 1.0])));
-        assert_ne!(same, digest(&record(json!({"a": 1.0, "b": 2}), vec![0.0, 1.0])));
-        assert_ne!(same, digest(&record(json!({"a": 1, "b": 2}), vec![-0.0, 1.0])));
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use memquill_core::{Admin, ErrorKind, PageRequest};
+use memquill_core::{Administrator, ErrorKind, PageRequest};
 use memquill_postgres::driver;
 
 use crate::faults::facts;
 use crate::support::server::Server;
 use crate::support::{Fixture, fixture, run_sql};
 
-async fn admin(url: &str) -> Arc<dyn Admin> {
+async fn admin(url: &str) -> Administrator {
     driver().admin(&url.parse().unwrap()).await.unwrap()
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use memquill_core::{Admin, Error, ErrorKind, Get, ReadMessages, Scope};
+use memquill_core::{Administrator, Error, ErrorKind, Get, ReadMessages, Scope};
 use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
@@ -13,7 +13,7 @@ use crate::support::{fixture, fresh_name, run_sql};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
-async fn admin(url: &str) -> Arc<dyn Admin> {
+async fn admin(url: &str) -> Administrator {
     driver().admin(&url.parse().unwrap()).await.unwrap()
 }
 

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use memquill_core::{Error, Rebind, Record, Result, Scope, Timestamp};
+use memquill_core::{Error, Rebind, Record, Result, Scope, Timestamp, conflict};
 use qdrant_client::qdrant::{
     PointId, PointStruct, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpdateMode, Value,
 };
@@ -197,7 +197,7 @@ impl Store {
         let namespace = Namespace::of(scope, name);
         for _ in 0..MAX_ATTEMPTS {
             let Some(known) = self.writable(&namespace).await? else {
-                return Err(Error::not_found(format!("there is no namespace {name:?}")));
+                return Err(conflict::no_namespace(name));
             };
             if !known.orphans.is_empty() {
                 self.clean_up(&namespace, &known).await?;
@@ -312,11 +312,7 @@ impl Store {
             offset = next;
         }
         if missing > 0 {
-            let Rebind { namespace, from } = request;
-            return Err(Error::conflict(format!(
-                "{missing} records of {namespace:?} have no counterpart in {from:?}"
-            ))
-            .with_hint("store them there with their new embeddings, and repeat the call"));
+            return Err(conflict::counterparts_missing(request, missing));
         }
         Ok(count)
     }

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use memquill_core::{Error, ErrorKind, Hit, Result, Scope, SearchResult, VectorSearch};
+use memquill_core::{Error, ErrorKind, Hit, Result, Scope, SearchResult, VectorSearch, conflict};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
     CountPoints, DenseVector, Filter, Query, QueryPoints, ScoredPoint, SearchParams, VectorInput,
     WithPayloadSelector, query,
 };
 
-use super::store::other_space;
 use super::{fields, id_text, is_claimed, record_fields};
 use crate::bindings::Binding;
 use crate::codec::payload::{self, Payload};
@@ -77,7 +76,7 @@ impl Store {
             None => Ok(SearchResult { hits: Vec::new(), complete: true }),
             Some((Some(found), _)) => Ok(found.result),
             Some((None, binding)) => {
-                Err(other_space(&request.namespace, &binding.space, &request.space))
+                Err(conflict::other_space(&request.namespace, &binding.space, &request.space))
             }
         }
     }

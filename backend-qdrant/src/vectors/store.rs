@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memquill_core::{
     EmbeddingSpace, Error, Outcome, Record, RestoreRecords, Restored, Result, Scope, StoreRecords,
-    StoredRecord, Timestamp,
+    StoredRecord, Timestamp, conflict,
 };
 use prost::Message as _;
 use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPoints};
@@ -293,7 +293,7 @@ impl Store {
         if binding.space == **space {
             return Ok(binding);
         }
-        Err(other_space(name, &binding.space, space))
+        Err(conflict::other_space(name, &binding.space, space))
     }
 
     /// Reads what is stored of these records, living or not.
@@ -449,18 +449,6 @@ impl<'a> Task<'a> {
             expires_at: times.expires,
         }
     }
-}
-
-/// Refuses another space, and names both (V3).
-pub(super) fn other_space(
-    namespace: &str,
-    bound: &EmbeddingSpace,
-    given: &EmbeddingSpace,
-) -> Error {
-    Error::conflict(format!(
-        "the namespace {namespace:?} is bound to the embedding space {bound}, not to {given}"
-    ))
-    .with_hint("embed with the model of the namespace, or delete the namespace as a whole")
 }
 
 /// Splits points into parts of bounded number and size.

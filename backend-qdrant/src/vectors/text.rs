@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memquill_core::text::{bm25, query_words};
-use memquill_core::{Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch};
+use memquill_core::{Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch, conflict};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
     Condition, FacetCounts, Filter, GetPoints, PointId, QueryPoints, ScoredPoint, SparseVector,
@@ -19,7 +19,6 @@ use qdrant_client::qdrant::{
 };
 
 use super::search::{MAX_TIES, least, nearest_to, similarity};
-use super::store::other_space;
 use super::{PAGE_SIZE, fields, id_text, is_claimed, record_fields, vectors};
 use crate::bindings::Binding;
 use crate::codec::payload::{self, Payload};
@@ -82,7 +81,7 @@ impl Store {
             Some((Some(Found { hits, complete, .. }), _)) => Ok(SearchResult { hits, complete }),
             Some((None, binding)) => {
                 let given = given.unwrap_or(&binding.space);
-                Err(other_space(&request.namespace, &binding.space, given))
+                Err(conflict::other_space(&request.namespace, &binding.space, given))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use memquill_core::{Error, Message, Numbered, Result};
+use memquill_core::{Message, Numbered, Result};
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::retention::Range;
@@ -36,13 +36,13 @@ pub(super) struct Identified<'a> {
     /// Its place in the batch.
     place: usize,
     id: &'a str,
-    digest: String,
+    pub(super) digest: String,
 }
 
 /// An id that the conversation knows.
 pub(super) struct Known {
-    numbered: Numbered,
-    digest: String,
+    pub(super) numbered: Numbered,
+    pub(super) digest: String,
 }
 
 /// The messages that carry ids.
@@ -68,34 +68,6 @@ pub(super) async fn known(
             Ok((get(row, "id")?, Known { numbered, digest: get(row, "body_digest")? }))
         })
         .collect()
-}
-
-/// Where the messages of a batch are, if it was stored before; nothing if it is new.
-pub(super) fn replay(
-    identified: &[Identified<'_>],
-    messages: usize,
-    known: HashMap<String, Known>,
-) -> Result<Option<Vec<Numbered>>> {
-    for message in identified {
-        if known.get(message.id).is_some_and(|known| known.digest != message.digest) {
-            return Err(Error::conflict(format!(
-                "the message id {:?} is taken by a message with another body",
-                message.id
-            ))
-            .with_hint("give a new message an id of its own"));
-        }
-    }
-    if known.is_empty() {
-        return Ok(None);
-    }
-    if known.len() < messages {
-        return Err(Error::conflict(format!(
-            "{} of the batch's {messages} messages are stored already",
-            known.len()
-        ))
-        .with_hint("repeat a batch exactly as it was, or send only the messages that are new"));
-    }
-    Ok(Some(identified.iter().filter_map(|m| Some(known.get(m.id)?.numbered)).collect()))
 }
 
 /// Remembers the ids of messages that were stored under these numbers.

@@ -1,6 +1,6 @@
 //! Binding a namespace to another space, within the caller's transaction (V13).
 
-use memquill_core::{Error, Rebind, Result, Scope, Timestamp};
+use memquill_core::{Rebind, Result, Scope, Timestamp, conflict};
 use sqlx::SqliteConnection;
 
 use super::Namespace;
@@ -48,11 +48,7 @@ pub(super) async fn rebind(
         .await
         .map_err(sql)?;
     if missing > 0 {
-        return Err(Error::conflict(format!(
-            "{missing} records of the namespace {:?} have no counterpart in {:?}",
-            request.namespace, request.from
-        ))
-        .with_hint("store what is missing there, and repeat the call"));
+        return Err(conflict::counterparts_missing(request, missing));
     }
     let sweep = sqlx::query(SWEEP).bind(namespace.key).bind(now.as_millis());
     sweep.execute(&mut *connection).await.map_err(sql)?;
@@ -71,5 +67,5 @@ async fn existing(
     now: Timestamp,
 ) -> Result<Namespace> {
     let found = Namespace::find(connection, scope, name, now).await?;
-    found.ok_or_else(|| Error::not_found(format!("there is no namespace {name:?}")))
+    found.ok_or_else(|| conflict::no_namespace(name))
 }

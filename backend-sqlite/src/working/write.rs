@@ -2,6 +2,7 @@
 
 use memquill_core::{
     Entry, Error, Increment, Incremented, Put, PutCondition, Result, Scope, Timestamp, Written,
+    conflict,
 };
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
@@ -171,21 +172,10 @@ pub(super) async fn check_conditions(
     for put in conditional() {
         let version = versions.get(&put.key).copied();
         if !put.condition.holds(version) {
-            return Err(version_conflict(&put.key, version.unwrap_or(0)));
+            return Err(conflict::stale_version(&put.key, version));
         }
     }
     Ok(())
-}
-
-/// The entry is not at the version that was asked for; 0 means that there is none.
-pub(super) fn version_conflict(key: &str, current: u64) -> Error {
-    let state = match current {
-        0 => "does not exist".to_owned(),
-        version => format!("is at version {version}"),
-    };
-    Error::conflict(format!("the entry {key:?} {state}"))
-        .with_current_version(current)
-        .with_hint("read the entry and decide anew")
 }
 
 /// Adds to an integer (W6).
@@ -208,7 +198,7 @@ pub(super) async fn increment(
         let written = only(upsert(connection, scope, &[put], now).await?)?;
         return Ok(Incremented { value: request.by, written });
     };
-    let value = sum(&request.key, &parse(get(&row, "value")?)?, request.by)?;
+    let value = sum(request, &parse(get(&row, "value")?)?)?;
     let row = sqlx::query(SET_VALUE)
         .bind(scope.user())
         .bind(scope.node())
@@ -222,18 +212,7 @@ pub(super) async fn increment(
     Ok(Incremented { value, written: written(&row)? })
 }
 
-fn sum(key: &str, value: &Value, by: i64) -> Result<i64> {
-    let Value::Number(number) = value else { return Err(no_integer(key)) };
-    if number.is_f64() {
-        return Err(no_integer(key));
-    }
-    number.as_i64().and_then(|value| value.checked_add(by)).ok_or_else(|| {
-        Error::conflict(format!("the counter {key:?} would leave the 64-bit integers"))
-            .with_hint("put a smaller value")
-    })
-}
-
-fn no_integer(key: &str) -> Error {
-    Error::conflict(format!("the entry {key:?} holds no integer"))
-        .with_hint("count under a key of its own, or put an integer")
+fn sum(request: &Increment, value: &Value) -> Result<i64> {
+    let value = value.as_i64().ok_or_else(|| conflict::not_an_integer(request))?;
+    value.checked_add(request.by).ok_or_else(|| conflict::counter_overflow(request))
 }

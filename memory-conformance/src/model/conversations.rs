@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary, Error,
+    Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary,
     Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
-    Result, Retention, Role, Scope, StoredMessage, Trim, operation,
+    Result, Retention, Role, Scope, StoredMessage, Trim, conflict, operation,
 };
 
 use super::{behind, lock};
@@ -59,15 +59,19 @@ impl Conversation {
             .iter()
             .map(|new| self.known.iter().find(|(old, _)| new.id.is_some() && old.id == new.id))
             .collect();
-        if known.iter().any(Option::is_some) {
-            let same = known.iter().zip(&request.messages).all(|(known, new)| {
-                known.is_some_and(|(old, _)| old.body_digest() == new.body_digest())
-            });
-            if !same {
-                return Err(Error::conflict("partly known, or of another body"));
+        let other = known.iter().zip(&request.messages).find(|(known, new)| {
+            known.is_some_and(|(old, _)| old.body_digest() != new.body_digest())
+        });
+        if let Some((_, new)) = other {
+            return Err(conflict::message_id_taken(new.id.as_deref().unwrap_or_default()));
+        }
+        match known.iter().flatten().count() {
+            0 => {}
+            all if all == request.messages.len() => {
+                let messages = known.into_iter().flatten().map(|(_, numbered)| *numbered);
+                return Ok(self.appended(messages.collect(), true, 0));
             }
-            let messages = known.into_iter().flatten().map(|(_, numbered)| *numbered).collect();
-            return Ok(self.appended(messages, true, 0));
+            some => return Err(conflict::batch_partly_known(some, request.messages.len())),
         }
         let mut messages = Vec::new();
         for message in &request.messages {

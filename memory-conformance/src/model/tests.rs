@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Backend, BackendParts, Capabilities, Clock, Control, Durability, ErasureReceipt,
-    Feature, Health, HealthStatus, Indexing, ManualClock, Migration, Page, PageRequest,
-    PurgeReceipt, Result, Scope, Timestamp, operation,
+    Admin, Administrator, Backend, BackendParts, Capabilities, Clock, Control, Durability,
+    ErasureReceipt, Feature, Health, ManualClock, Migration, Page, PageRequest, PurgeReceipt,
+    Result, Scope, Timestamp, operation,
 };
 
 use super::{Conversations, Vectors, Working, behind, is_live, lock};
@@ -74,12 +74,7 @@ impl Store {
 #[async_trait]
 impl Control for Store {
     async fn health(&self, _deadline: Duration) -> Health {
-        Health {
-            status: HealthStatus::Healthy,
-            latency: Duration::from_nanos(1),
-            server_version: "model".into(),
-            missing: Vec::new(),
-        }
+        Health::answered(Duration::from_nanos(1), "model", Vec::new())
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
@@ -102,10 +97,6 @@ impl Admin for Store {
 
     async fn purge_expired(&self) -> Result<PurgeReceipt> {
         Ok(self.remove(None).1)
-    }
-
-    async fn build_indexes(&self) -> Result<Indexing> {
-        Ok(Indexing::default())
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
@@ -145,8 +136,8 @@ impl TestStore for Store {
         }))
     }
 
-    async fn admin(&self) -> Result<Arc<dyn Admin>> {
-        Ok(Arc::new(self.clone()))
+    async fn admin(&self) -> Result<Administrator> {
+        Ok(Administrator::new("model", Arc::new(self.clone())))
     }
 
     async fn pass(&self, by: Duration) {

@@ -9,7 +9,8 @@ use memquill_core::{
     Clock, CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, Hit,
     NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
     Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
-    TextSearch, Timestamp, VectorSearch, VectorStore, content_hash, cosine_similarity, operation,
+    TextSearch, Timestamp, VectorSearch, VectorStore, conflict, content_hash, cosine_similarity,
+    operation,
 };
 
 use super::{behind, is_live, lock};
@@ -52,21 +53,17 @@ impl Vectors {
         namespace: &str,
         space: Option<&EmbeddingSpace>,
     ) -> Result<Vec<Record>> {
-        let Some(namespace) = state.get(&(scope.clone(), namespace.to_owned())) else {
+        let name = namespace;
+        let Some(namespace) = state.get(&(scope.clone(), name.to_owned())) else {
             return Ok(Vec::new());
         };
-        space.map_or(Ok(()), |space| same_space(&namespace.space, space))?;
+        if let Some(given) = space.filter(|given| **given != namespace.space) {
+            return Err(conflict::other_space(name, &namespace.space, given));
+        }
         let now = self.clock.now();
         let live = namespace.records.iter().filter(|record| is_live(record.expires_at, now));
         Ok(live.cloned().collect())
     }
-}
-
-fn same_space(bound: &EmbeddingSpace, given: &EmbeddingSpace) -> Result<()> {
-    if bound == given {
-        return Ok(());
-    }
-    Err(Error::conflict(format!("the namespace is bound to {bound}, not to {given}")))
 }
 
 fn passes(filter: Option<&Filter>, record: &Record) -> bool {
@@ -174,7 +171,10 @@ impl VectorStore for Vectors {
         let namespace = state
             .entry((scope.clone(), request.namespace.clone()))
             .or_insert_with(|| Namespace { space: request.space.clone(), records: Vec::new() });
-        same_space(&namespace.space, &request.space)?;
+        if namespace.space != request.space {
+            let given = &request.space;
+            return Err(conflict::other_space(&request.namespace, &namespace.space, given));
+        }
         Ok(request.records.iter().map(|record| namespace.store(record, now)).collect())
     }
 
@@ -259,9 +259,11 @@ impl VectorStore for Vectors {
         let originals = self.live_in(&state, scope, &request.namespace, None)?;
         let counterparts = self.live_in(&state, scope, &request.from, None)?;
         let key = |name: &String| (scope.clone(), name.clone());
-        let missing = || Error::not_found("there is no such namespace");
-        let space = state.get(&key(&request.from)).ok_or_else(missing)?.space.clone();
-        let namespace = state.get_mut(&key(&request.namespace)).ok_or_else(missing)?;
+        let missing = |name: &String| conflict::no_namespace(name);
+        let space =
+            state.get(&key(&request.from)).ok_or_else(|| missing(&request.from))?.space.clone();
+        let namespace =
+            state.get_mut(&key(&request.namespace)).ok_or_else(|| missing(&request.namespace))?;
         let total = originals.len();
         let counterpart = |original: Record| {
             let counterpart = counterparts.iter().find(|c| c.is_counterpart_of(&original))?;
@@ -270,7 +272,7 @@ impl VectorStore for Vectors {
         let records: Vec<Record> = originals.into_iter().filter_map(counterpart).collect();
         if records.len() < total {
             let missing = total - records.len();
-            return Err(Error::conflict(format!("{missing} records have no counterpart")));
+            return Err(conflict::counterparts_missing(request, missing as u64));
         }
         *namespace = Namespace { space, records };
         let count = namespace.records.len() as u64;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Clock, Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
+    Clock, Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
     PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
-    WorkingStore, Written, operation,
+    WorkingStore, Written, conflict, operation,
 };
 use serde_json::Value;
 
@@ -59,8 +59,7 @@ impl State {
         let stored = self.entry(scope, &put.key, now).cloned();
         let version = stored.as_ref().map(|entry| entry.version);
         if !put.condition.holds(version) {
-            return Err(Error::conflict("the condition does not hold")
-                .with_current_version(version.unwrap_or(0)));
+            return Err(conflict::stale_version(&put.key, version));
         }
         let entry = Entry {
             key: put.key.clone(),
@@ -71,7 +70,7 @@ impl State {
             updated_at: now,
             expires_at: put.ttl.map(|ttl| now.saturating_add(ttl)),
         };
-        let written = written(&entry);
+        let written = Written::of(&entry);
         self.entries.insert((scope.clone(), put.key.clone()), entry);
         Ok(written)
     }
@@ -94,15 +93,6 @@ impl State {
         let next = self.versions.pop_front().unwrap_or(self.last_version + 1);
         self.last_version = self.last_version.max(next);
         next
-    }
-}
-
-fn written(entry: &Entry) -> Written {
-    Written {
-        version: entry.version,
-        created_at: entry.created_at,
-        updated_at: entry.updated_at,
-        expires_at: entry.expires_at,
     }
 }
 
@@ -141,8 +131,7 @@ impl WorkingStore for Working {
             return Ok(false);
         };
         if request.if_version.is_some_and(|wanted| wanted != entry.version) {
-            let error = Error::conflict("the version differs");
-            return Err(error.with_current_version(entry.version));
+            return Err(conflict::stale_version(&request.key, Some(entry.version)));
         }
         Ok(state.entries.remove(&(scope.clone(), request.key.clone())).is_some())
     }
@@ -167,13 +156,12 @@ impl WorkingStore for Working {
             };
             return Ok(Incremented { value: request.by, written: state.put(scope, &put, now)? });
         };
-        let value = stored.value.as_i64().and_then(|value| value.checked_add(request.by));
-        let value = value.ok_or_else(|| {
-            Error::conflict("no integer, or past i64").with_current_version(stored.version)
-        })?;
+        let value = stored.value.as_i64().ok_or_else(|| conflict::not_an_integer(request))?;
+        let value =
+            value.checked_add(request.by).ok_or_else(|| conflict::counter_overflow(request))?;
         let version = state.next_version();
         let entry = Entry { value: Value::from(value), version, updated_at: now, ..stored };
-        let incremented = Incremented { value, written: written(&entry) };
+        let incremented = Incremented { value, written: Written::of(&entry) };
         state.entries.insert((scope.clone(), request.key.clone()), entry);
         Ok(incremented)
     }

@@ -10,6 +10,7 @@ mod identifiers;
 mod isolation;
 mod limits;
 mod pages;
+mod refusals;
 mod time;
 mod traces;
 mod values;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         cancellation::ALL,
         features::ALL,
         pages::ALL,
+        refusals::ALL,
         erasure::ALL,
         admin::ALL,
         health::ALL,

@@ -1,4 +1,4 @@
-//! Conversations behind a cache: their newest messages.
+//! The cache of conversations: their newest messages.
 
 use std::sync::Arc;
 
@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use super::form::{Kept, Window};
 use super::items::{Item, Items};
 use crate::capability::Facet;
-use crate::check::requests;
 use crate::conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Messages,
     ReadMessages, StoredMessage, Trim,
@@ -15,11 +14,9 @@ use crate::conversation::{
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::page::{Page, PageRequest};
+use crate::request::Request as _;
 use crate::restore::{RestoreMessages, Restored};
 use crate::scope::Scope;
-
-/// How many messages a read gives that names no limit (C6).
-const READ_LIMIT: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct CachedConversations {
@@ -39,7 +36,7 @@ fn window_of(kept: &Kept) -> Option<&Window> {
     }
 }
 
-/// How many of the newest messages are asked for, where nothing else is.
+/// Returns the number of newest messages that are asked for, if nothing else is.
 fn newest(request: &ReadMessages) -> Option<usize> {
     let ReadMessages { conversation: _, limit, roles, after_seq, before_seq, since, until } =
         request;
@@ -48,7 +45,7 @@ fn newest(request: &ReadMessages) -> Option<usize> {
         && before_seq.is_none()
         && since.is_none()
         && until.is_none();
-    plain.then(|| limit.unwrap_or(READ_LIMIT))
+    plain.then(|| limit.unwrap_or(Limits::CONTRACT.page_items))
 }
 
 /// The window behind an append, where it is known: what was kept held directly before it.
@@ -121,7 +118,7 @@ impl ConversationStore for CachedConversations {
         let item = item(scope, &request.conversation);
         let now = self.items.now();
         let asked = newest(request)
-            .filter(|_| requests::read_messages(request, &self.limits).is_ok())
+            .filter(|_| request.check(&self.limits).is_ok())
             .and_then(|asked| Some((asked, self.items.ticket(item, now)?)));
         let Some((asked, ticket)) = asked else {
             return self.inner.read(scope, request).await;

@@ -1,4 +1,4 @@
-//! Working memory behind a cache.
+//! The cache of working memory.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use super::form::Kept;
 use super::items::{Item, Items};
 use crate::capability::Facet;
-use crate::check::requests;
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::page::Page;
+use crate::request::Request as _;
 use crate::restore::{RestoreEntries, Restored};
 use crate::scope::Scope;
 use crate::working::{
@@ -165,7 +165,7 @@ impl WorkingStore for CachedWorking {
             writing.finish(&result).await;
             return result;
         }
-        if requests::get_many(request, &self.limits).is_ok()
+        if request.check(&self.limits).is_ok()
             && let Some(entries) = self.held_together(scope, &request.keys)
         {
             return Ok(entries);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Role;
 
-/// How much of a conversation is kept.
+/// The limits of what a conversation keeps.
 ///
 /// Kept is the longest suffix within both limits; the newest message always stays, even alone over
 /// the token limit. With `keep_system`, system messages are never evicted: they count against the
@@ -12,9 +12,9 @@ use super::Role;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// At most so many messages, at least 1.
+    /// The largest number of messages, at least 1.
     pub max_messages: Option<u64>,
-    /// At most so many tokens, at least 1.
+    /// The largest number of tokens, at least 1.
     pub max_tokens: Option<u64>,
     /// Whether system messages always stay.
     pub keep_system: bool,

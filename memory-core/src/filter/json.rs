@@ -59,7 +59,7 @@ pub(super) fn parse_field(text: &str) -> Result<Field> {
             format!("a metadata field is written metadata.NAME, here metadata.{text}")
         });
         return Err(
-            Error::invalid_input(format!("a filter knows no field {text:?}")).with_hint(nearest)
+            Error::invalid_input(format!("a filter has no field {text:?}")).with_hint(nearest)
         );
     };
     let mut steps = vec![String::new()];
@@ -72,7 +72,7 @@ pub(super) fn parse_field(text: &str) -> Result<Field> {
                 _ => {
                     return Err(Error::invalid_input(format!("bad escape in the path {text:?}"))
                         .with_hint(
-                            r"a backslash stands only before a dot or a backslash: \. or \\",
+                            r"a backslash may only come before a dot or a backslash: \. or \\",
                         ));
                 }
             },
@@ -117,8 +117,9 @@ fn parse_tests(field: &Field, value: &Value, parts: &mut Vec<Filter>) -> Result<
                 let hint = did_you_mean(other, TESTS).unwrap_or_else(|| {
                     format!("the tests are {}; to compare with an object, use eq", TESTS.join(", "))
                 });
-                return Err(Error::invalid_input(format!("a filter knows no test {other:?}"))
-                    .with_hint(hint));
+                return Err(
+                    Error::invalid_input(format!("a filter has no test {other:?}")).with_hint(hint)
+                );
             }
         };
         parts.push(Filter::Field(field.clone(), test));

@@ -8,7 +8,7 @@ use serde::{Serializer, forward_to_deserialize_any};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::json::Object;
+use crate::json::{Object, in_plain_words};
 use crate::limits::MIN_TTL;
 use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
@@ -42,7 +42,8 @@ pub fn from_object<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T
     let given = MapDeserializer::new(given.map(|(key, value)| (key.as_str(), Given(value))));
     serde_path_to_error::deserialize(given).map_err(|error: serde_path_to_error::Error<_>| {
         let whole = error.path().iter().next().is_none();
-        let (path, cause) = (error.path().to_string(), error.into_inner());
+        let path = error.path().to_string();
+        let cause = in_plain_words(&error.into_inner().to_string());
         Error::invalid_input(if whole {
             format!("{what}: {cause}")
         } else {
@@ -291,7 +292,10 @@ mod tests {
     #[test]
     fn a_wrong_value_names_its_key() {
         let message = |value| read(value).unwrap_err().message().to_owned();
-        assert!(message(json!({"limit": "ten"})).starts_with("sample: limit: invalid type"));
+        assert!(
+            message(json!({"limit": "ten"}))
+                .starts_with(r#"sample: limit: found text "ten", expected a whole number from 0"#)
+        );
         assert!(message(json!({"limit": 5.5})).starts_with("sample: limit: "));
         assert!(message(json!({"limit": -5.0})).starts_with("sample: limit: "));
         assert!(

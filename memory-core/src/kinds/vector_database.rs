@@ -16,7 +16,7 @@ use self::ranking::Reranking;
 pub use self::render::DocumentFormat;
 use super::Context;
 use super::strict::{at_least_one, seconds};
-use crate::check::{identifier, requests};
+use crate::check::identifier;
 use crate::embed::{Embedder, EmbeddingSpace, embed_documents, embed_query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
@@ -24,6 +24,7 @@ use crate::fusion::{self, Fusion, Method};
 use crate::json::Object;
 use crate::limits::Limits;
 use crate::page::{Page, PageRequest};
+use crate::request;
 use crate::scope::Scope;
 use crate::text::Language;
 use crate::tokens::TokenCounter;
@@ -289,7 +290,7 @@ impl VectorDatabase {
         let namespace = self.namespace(namespace);
         let mut request = StoreRecords { namespace, space: self.embedder.space().clone(), records };
         // The store refuses it too, but only after the embedder was paid for it.
-        requests::without_embeddings(&request, &Limits::CONTRACT)?;
+        request::without_embeddings(&request, &Limits::CONTRACT)?;
         let wanted: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
         let mut embeddings = embed_documents(&*self.embedder, &wanted).await?.into_iter();
         for (record, _) in request.records.iter_mut().zip(&texts).filter(|(_, t)| t.is_some()) {
@@ -314,7 +315,7 @@ impl VectorDatabase {
         // The store refuses it too, but only after the embedder was paid for it.
         let namespace = self.namespace(query.namespace.as_deref());
         let (text, filter) = (query.text.as_deref(), query.filter.as_ref());
-        requests::query(&namespace, text, filter, limit, query.min_similarity)?;
+        request::query(&namespace, text, filter, limit, query.min_similarity)?;
         let embedding = self.query_embedding(&query, search).await?;
         let mut result = match (search, embedding) {
             (SearchMode::Text, similarity_to) => {

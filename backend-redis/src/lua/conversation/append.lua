@@ -20,7 +20,7 @@ if #ARGV > ids_from and counters then
     if known[i] then
       local place, digest = string.match(known[i], '^(%d+ %d+) (.*)$')
       if digest ~= ARGV[ids_from + 3 * i] then
-        return {'conflict', 'differs', id}
+        return {'known', id}
       end
       stored[#stored + 1] = place
     end
@@ -28,7 +28,7 @@ if #ARGV > ids_from and counters then
   if #stored == count then
     return {'replayed', message_count(counters), digits(counters[TOKENS]), stored}
   elseif #stored > 0 then
-    return {'conflict', 'partly', ''}
+    return {'partly', digits(#stored)}
   end
 end
 

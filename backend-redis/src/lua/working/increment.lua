@@ -12,7 +12,7 @@ if expires then
   local text = redis.call('GET', entry)
   metadata, value = string.match(text, '^%d+ %d+ %d+ %d+ ([^\n]*)\n(.*)$')
   if not string.match(value, '^-?%d+$') then
-    return {'conflict', version, 'the value is no integer'}
+    return 'no_integer'
   end
 end
 
@@ -22,7 +22,7 @@ local sum = redis.pcall('INCRBY', scratch, by)
 local total = redis.call('GET', scratch)
 redis.call('DEL', scratch)
 if type(sum) == 'table' then
-  return {'conflict', version, 'the value or the sum is past a 64-bit integer'}
+  return string.find(sum.err, 'overflow', 1, true) and 'overflow' or 'no_integer'
 end
 
 local next = next_version(versions)

@@ -63,9 +63,10 @@ async fn null_content_and_empty_content_differ(test: Test) {
     let calls = vec![json!({"id": "call_1"})];
     let null = Message { content: None, tool_calls: calls.clone(), ..Message::assistant("") };
     let empty = Message { tool_calls: calls, ..Message::assistant("") };
-    conversation.append(vec![null.clone(), empty.clone(), Message::user("")]).await;
+    let nothing_found = Message::new(Role::Tool, "");
+    conversation.append(vec![null.clone(), empty.clone(), nothing_found.clone()]).await;
     let read: Vec<Message> = conversation.read().await.into_iter().map(|m| m.message).collect();
-    assert_eq!(read, [null, empty, Message::user("")]);
+    assert_eq!(read, [null, empty, nothing_found]);
 }
 
 async fn the_callers_id_comes_back(test: Test) {

@@ -70,7 +70,7 @@ fn id() -> impl Strategy<Value = String> {
 
 fn content() -> impl Strategy<Value = String> {
     let words = select(vec!["apple", "Apples", "quince", "東京塔", "the", "!", "naïve", "running"]);
-    vec(words, 0..6).prop_map(|words| words.join(" "))
+    vec(words, 1..6).prop_map(|words| words.join(" "))
 }
 
 fn language() -> impl Strategy<Value = Option<Language>> {

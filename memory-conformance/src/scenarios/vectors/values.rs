@@ -71,9 +71,7 @@ async fn metadata_comes_back_exactly(test: Test) {
 async fn content_comes_back_exactly(test: Test) {
     let notes = Namespace::new(&test);
     let contents = [
-        "",
-        " ",
-        "\n",
+        " leading",
         "trailing \n",
         "\u{FEFF}bom",
         "\u{1}\u{7f}",

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use memquill_core::{Facet, Put, PutCondition};
+use memquill_core::{Facet, Put, PutCondition, PutMany};
 use serde_json::json;
 
 use crate::scenario::{Family, Test, scenarios};
@@ -13,6 +13,7 @@ scenarios! {
     w3: if_absent_stores_only_what_is_not_there [Conditions];
     w3: if_version_stores_only_over_that_version [Conditions];
     w3: if_version_never_stores_what_is_not_there [Conditions];
+    w3: if_version_0_is_if_absent [Conditions];
     w3: versions_that_never_were_are_conflicts [Conditions];
     w3: a_failed_condition_changes_nothing [Conditions];
     w3: a_conditional_put_over_another_connection_sees_the_last_version [Conditions];
@@ -51,11 +52,27 @@ async fn if_version_stores_only_over_that_version(test: Test) {
 
 async fn if_version_never_stores_what_is_not_there(test: Test) {
     let working = Working::new(&test);
-    for version in [0, 1, u64::MAX] {
+    for version in [1, u64::MAX] {
         let error = conflict(working.put_if(PutCondition::IfVersion(version), "key", 1).await);
         assert_eq!(error.current_version(), Some(0), "the key does not exist");
     }
     assert_eq!(working.get("key").await, None);
+}
+
+/// As [`Error::current_version`](memquill_core::Error::current_version) says 0 of an absent key.
+async fn if_version_0_is_if_absent(test: Test) {
+    let working = Working::new(&test);
+    let absent = PutCondition::IfVersion(0);
+    let first = working.put_if(absent, "key", 1).await.unwrap();
+    let error = conflict(working.put_if(absent, "key", 2).await);
+    assert_eq!(error.current_version(), Some(first.version));
+    assert_eq!(working.value("key").await, 1);
+    working.delete("key").await;
+    let put = |key: &str| Put::new(key, 3).with_condition(absent);
+    let both = PutMany { entries: vec![put("key"), put("other")] };
+    working.store().put_many(working.scope(), &both).await.unwrap();
+    assert_eq!(working.value("key").await, 3);
+    conflict(working.store().put_many(working.scope(), &both).await);
 }
 
 async fn versions_that_never_were_are_conflicts(test: Test) {
