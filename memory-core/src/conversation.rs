@@ -12,6 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 pub use self::retention::{Kept, Retention};
+pub(crate) use self::window::Plan;
 pub use self::window::Window;
 use crate::capability::{Feature, not_claimed};
 use crate::error::{Error, Result};

@@ -157,35 +157,6 @@ fn m2_a_context_shows_the_newest_messages_and_the_system_messages_before_them() 
 }
 
 #[test]
-fn c7_a_context_never_starts_between_a_call_and_its_result() {
-    let buffer = buffer();
-    let call = json!({"role": "assistant", "content": null, "tool_calls": [
-        {"id": "c1", "function": {"name": "f", "arguments": "{}"}}]});
-    let result = json!({"role": "tool", "content": "42", "tool_call_id": "c1"});
-    store(&buffer, vec![said("user", "?"), call, result, said("assistant", "42!")]);
-    let answer = ok(&buffer, "get_context", &json!({"max_messages": 2}));
-    assert_eq!(answer["context"], "Assistant: 42!");
-    let answer = ok(&buffer, "get_context", &json!({"max_messages": 3}));
-    assert_eq!(answer["context"], "Assistant: [calls f({})]\nTool: 42\nAssistant: 42!");
-}
-
-#[test]
-fn c7_nor_with_the_result_of_a_call_that_was_evicted_or_cleared() {
-    let call = || {
-        json!({"role": "assistant", "content": null, "tool_calls": [
-            {"id": "c1", "function": {"name": "f", "arguments": "{}"}}]})
-    };
-    let result = || json!({"role": "tool", "content": "42", "tool_call_id": "c1"});
-    let few = ConversationBufferConfig { max_messages: 2, ..ConversationBufferConfig::default() };
-    let buffer = conversation(&backend().0, few);
-    store(&buffer, vec![call(), result(), said("assistant", "42!")]);
-    assert_eq!(ok(&buffer, "get_context", &json!({}))["context"], "Assistant: 42!");
-    ok(&buffer, "clear", &json!({}));
-    store(&buffer, vec![result(), said("assistant", "late")]);
-    assert_eq!(ok(&buffer, "get_context", &json!({}))["context"], "Assistant: late");
-}
-
-#[test]
 fn m5_a_context_stays_within_its_tokens() {
     let buffer = buffer();
     store(&buffer, (0..20).map(|n| said("user", &format!("message number {n}"))).collect());
@@ -195,6 +166,12 @@ fn m5_a_context_stays_within_its_tokens() {
             let tokens = HeuristicCounter.count(answer["context"].as_str().unwrap());
             assert!(tokens <= max, "{answer}");
             assert_eq!(answer["tokens"], tokens);
+            let shown = answer["messages"].as_array().unwrap().len();
+            assert_eq!(
+                (&answer["message_count"], &answer["omitted"]),
+                (&json!(shown), &json!(20 - shown))
+            );
+            assert_eq!(answer["newest_omitted"], shown == 0, "{answer}");
         }
     }
     for wrong in [

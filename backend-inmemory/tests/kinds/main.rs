@@ -5,4 +5,5 @@ mod any_input;
 mod conversation_buffer;
 mod support;
 mod vector_database;
+mod windows;
 mod working_memory;

@@ -41,8 +41,11 @@ async fn words(
     scope: &Scope,
 ) -> Result<String> {
     let messages = asked(args, memory, scope).await?;
-    let (window, complete) = window(args, &messages);
-    let (context, _) = format.window(&messages, complete, window, memory.counter().as_ref());
+    // Without a budget they are a record, which is shown as it is.
+    let Some(window) = window(args) else {
+        return Ok(format.write(&messages));
+    };
+    let (context, _) = format.window(&messages, &window, memory.counter().as_ref());
     Ok(context.text)
 }
 
@@ -73,21 +76,20 @@ async fn asked(args: &Show, memory: &Memory, scope: &Scope) -> Result<Vec<Stored
     if messages.is_empty() { Err(nothing(&args.conversation)) } else { Ok(messages) }
 }
 
-/// The window that is asked for, and whether nothing is missing before the messages. Without a
-/// budget they are a record, which is shown as it stands.
-fn window(args: &Show, messages: &[StoredMessage]) -> (Window, bool) {
-    let max_tokens = args.max_tokens.map(Into::into);
-    let complete = max_tokens.is_none() || Window::is_complete(messages);
-    (Window { max_tokens, ..Window::default() }, complete)
+/// Returns the window that is asked for; none without a budget.
+fn window(args: &Show) -> Option<Window> {
+    args.max_tokens.map(|max| Window { max_tokens: Some(max.into()), ..Window::default() })
 }
 
 /// The chat form, as it was imported: a line that can be imported again.
 async fn transcript(args: &Show, memory: &Memory, scope: &Scope) -> Done {
     let messages = asked(args, memory, scope).await?;
-    let (window, complete) = window(args, &messages);
-    let cost = |m: &StoredMessage| u64::from(memory.counter().count_message(&m.message));
-    let cut = window.cut(&messages, complete, cost);
-    let shown: Vec<Value> = cut.into_iter().map(|message| chat(message, args)).collect();
+    let tokens = |m: &StoredMessage| u64::from(memory.counter().count_message(&m.message));
+    let shown = match window(args) {
+        Some(window) => window.cut(&messages, tokens),
+        None => messages.iter().collect(),
+    };
+    let shown: Vec<Value> = shown.into_iter().map(|message| chat(message, args)).collect();
     output::value(&json!({"conversation_id": args.conversation, "messages": shown}))?;
     Ok(())
 }

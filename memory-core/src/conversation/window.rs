@@ -1,178 +1,217 @@
-//! What of a conversation a model is shown (contract, C7).
+//! The part of a conversation that a model is shown (contract, C7).
+
+#[cfg(test)]
+mod tests;
+mod units;
 
 use serde::{Deserialize, Serialize};
 
+use self::units::Units;
 use super::{Role, StoredMessage};
 
 /// How much of a conversation fits a model's context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Window {
-    /// At most so many messages.
+    /// The most messages; none for no limit.
     pub max_messages: Option<u64>,
-    /// At most so many tokens.
+    /// The most tokens; none for no limit.
     pub max_tokens: Option<u64>,
-    /// Whether system messages stay in the window wherever they stand. They count against the
-    /// budget first; where they alone exceed it, the earliest that fit stay.
+    /// Whether system messages are shown; default true. The newest of them come before any history.
     pub include_system: bool,
+    /// Whether the first message after the system messages is a user's; default false. What would
+    /// come before it is left out.
+    pub start_on_user: bool,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { max_messages: None, max_tokens: None, include_system: true }
+        Self { max_messages: None, max_tokens: None, include_system: true, start_on_user: false }
     }
 }
 
 impl Window {
-    /// Whether these are all the messages that a conversation ever had: nothing was evicted or
-    /// cleared, since no number is missing.
-    pub fn is_complete(messages: &[StoredMessage]) -> bool {
-        messages.last().is_none_or(|last| last.seq == messages.len() as u64)
-    }
-
-    /// Cuts the window out of `messages`, ascending and without gaps except by eviction.
+    /// Cuts the window out of `messages`, which ascend by `seq`; `tokens` counts a message in the
+    /// form in which the model sees it.
     ///
-    /// The window is a suffix within the budget, and before it the system messages where asked.
-    /// It never starts between an assistant's tool call and its results: such results are left
-    /// out. `complete` says that nothing of the conversation is missing before `messages`
-    /// ([`Window::is_complete`]); where something is, a result whose call is not among them counts as answering an earlier one.
+    /// The unit of a window is a message, or an assistant's message with tool calls together with
+    /// all their results, wherever these come after it. A result without its call and a call without
+    /// all of its results are left out, save a call that is the newest message. A unit that alone is
+    /// over the budget is left out and takes the place of no other.
     ///
-    /// `tokens` is what a message counts for in the form in which the model will see it.
+    /// Within the budget come first the newest unit and the user's message before it (the newest
+    /// exchange), then the newest system messages, then the rest from new to old until one does not
+    /// fit. The first calls of an exchange that are taken bring its user message along if that fits.
     pub fn cut<'a>(
         &self,
         messages: &'a [StoredMessage],
-        complete: bool,
         tokens: impl Fn(&StoredMessage) -> u64,
     ) -> Vec<&'a StoredMessage> {
-        let mut left = (self.max_messages.unwrap_or(u64::MAX), self.max_tokens.unwrap_or(u64::MAX));
-        let mut take = |message: &StoredMessage| {
-            let cost = tokens(message);
-            let fits = left.0 > 0 && cost <= left.1;
-            if fits {
-                left = (left.0 - 1, left.1 - cost);
-            }
-            fits
+        self.plan(messages, tokens).shown().into_iter().map(|at| &messages[at]).collect()
+    }
+
+    /// Chooses the units that the window shows, and says what a longer view could add.
+    pub(crate) fn plan<'a>(
+        &self,
+        messages: &'a [StoredMessage],
+        tokens: impl Fn(&StoredMessage) -> u64,
+    ) -> Plan<'a> {
+        let units = Units::of(messages, self.include_system);
+        let cost = |members: &[usize]| {
+            members.iter().map(|&at| tokens(&messages[at])).fold(0, u64::saturating_add)
         };
-        let is_system = |message: &StoredMessage| message.message.role == Role::System;
-        let mut system = Vec::new();
-        if self.include_system {
-            system.extend(messages.iter().filter(|m| is_system(m)).take_while(|m| take(m)));
+        let mut plan = Plan {
+            budget: Budget {
+                messages: self.max_messages.unwrap_or(u64::MAX),
+                tokens: self.max_tokens.unwrap_or(u64::MAX),
+            },
+            costs: vec![None; units.len()],
+            taken: Vec::new(),
+            is_taken: vec![false; units.len()],
+            start_on_user: self.start_on_user,
+            needs_older: false,
+            needs_request: false,
+            units,
+        };
+        let whole = plan.budget;
+        // The newest exchange.
+        let newest = plan.units.newest_first().find(|&unit| {
+            let fits = !plan.units.is_system(unit) && plan.units.is_complete(unit);
+            fits && whole.holds(plan.price(unit, &cost))
+        });
+        plan.needs_older = newest.is_none_or(|newest| plan.units.has_orphan_after(newest));
+        if let Some(newest) = newest {
+            plan.take(newest, &cost);
+            plan.take_request_of(newest, &cost);
         }
-        let mut start = messages.len();
-        for (at, message) in messages.iter().enumerate().rev() {
-            // With the system messages taken first, they cost nothing more here.
-            if !(is_system(message) || take(message)) {
+        // The newest system messages; a long one does not hide those before it.
+        for unit in (0..plan.units.len()).rev() {
+            if plan.budget.messages == 0 {
                 break;
             }
-            start = at;
-        }
-        start = after_open_calls(messages, start, complete);
-        let mut window = system;
-        window.extend(messages[start..].iter().filter(|message| !is_system(message)));
-        window.sort_unstable_by_key(|message| message.seq);
-        window
-    }
-}
-
-/// Moves `start` behind every tool result whose call stands before it.
-fn after_open_calls(messages: &[StoredMessage], start: usize, complete: bool) -> usize {
-    (start..messages.len()).filter(|&at| messages[at].message.role == Role::Tool).fold(
-        start,
-        |start, result| match call_of(messages, result) {
-            Some(call) if call >= start => start,
-            None if complete => start, // there never was such a call
-            _ => start.max(result + 1),
-        },
-    )
-}
-
-/// Where the call stands that the tool result at `result` answers: the nearest assistant message
-/// before it with a call of that id, or with any call where the result names none.
-fn call_of(messages: &[StoredMessage], result: usize) -> Option<usize> {
-    let wanted = messages[result].message.tool_call_id.as_deref();
-    messages[..result].iter().rposition(|earlier| {
-        let calls = &earlier.message.tool_calls;
-        match wanted {
-            Some(id) => {
-                calls.iter().any(|call| call.get("id").and_then(|v| v.as_str()) == Some(id))
+            if plan.units.is_system(unit) {
+                plan.take(unit, &cost);
             }
-            None => !calls.is_empty(),
         }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::conversation::Message;
-    use crate::time::Timestamp;
-
-    fn conversation(spec: &str) -> Vec<StoredMessage> {
-        let mut calls = 0;
-        let messages = spec.chars().map(|c| match c {
-            's' => Message::system("s"),
-            'c' => {
-                calls += 1;
-                Message {
-                    tool_calls: vec![json!({"id": format!("call_{calls}")})],
-                    ..Message::assistant("")
+        // History, from new to old.
+        let mut stopped = plan.budget.messages == 0 || plan.budget.tokens == 0;
+        let mut served = None;
+        for unit in (0..plan.units.len()).rev() {
+            if stopped {
+                break;
+            }
+            let skipped = plan.is_taken[unit]
+                || plan.units.is_system(unit)
+                || !plan.units.is_complete(unit)
+                || !whole.holds(plan.price(unit, &cost));
+            if skipped {
+                continue;
+            }
+            stopped = !plan.take(unit, &cost);
+            if !stopped && plan.units.is_call(unit) {
+                let request = plan.units.request(unit);
+                if served != Some(request) {
+                    served = Some(request);
+                    plan.take_request_of(unit, &cost);
                 }
             }
-            't' => Message {
-                tool_call_id: Some(format!("call_{calls}")),
-                ..Message::new(Role::Tool, "t")
-            },
-            _ => Message::user("u"),
-        });
-        messages
-            .zip(1..)
-            .map(|(message, seq)| StoredMessage { seq, created_at: Timestamp::default(), message })
-            .collect()
+        }
+        plan.needs_older |= !stopped && plan.budget.messages > 0 && plan.budget.tokens > 0;
+        plan
+    }
+}
+
+/// Messages and tokens, as a price or as what is left to spend.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    messages: u64,
+    tokens: u64,
+}
+
+impl Budget {
+    const fn holds(self, price: Self) -> bool {
+        price.messages <= self.messages && price.tokens <= self.tokens
+    }
+}
+
+/// The units that a window shows.
+pub(crate) struct Plan<'a> {
+    units: Units<'a>,
+    /// The tokens of each unit, once counted.
+    costs: Vec<Option<u64>>,
+    /// What is left.
+    budget: Budget,
+    /// The units taken, the most important first.
+    taken: Vec<usize>,
+    is_taken: Vec<bool>,
+    start_on_user: bool,
+    /// Whether older messages than those given could be shown: some budget is left, or the newest
+    /// exchange is not among them.
+    pub(crate) needs_older: bool,
+    /// Whether the user's message that a shown unit serves is not among those given.
+    pub(crate) needs_request: bool,
+}
+
+impl Plan<'_> {
+    fn price(&mut self, unit: usize, cost: &impl Fn(&[usize]) -> u64) -> Budget {
+        let members = self.units.members(unit);
+        let tokens = *self.costs[unit].get_or_insert_with(|| cost(members));
+        Budget { messages: members.len() as u64, tokens }
     }
 
-    fn cut(spec: &str, window: Window) -> Vec<u64> {
-        let messages = conversation(spec);
-        window.cut(&messages, true, |_| 1).iter().map(|m| m.seq).collect()
+    /// Takes a unit if it fits, and says whether it did.
+    fn take(&mut self, unit: usize, cost: &impl Fn(&[usize]) -> u64) -> bool {
+        let price = self.price(unit, cost);
+        let fits = !self.is_taken[unit] && self.budget.holds(price);
+        if fits {
+            self.budget.messages -= price.messages;
+            self.budget.tokens -= price.tokens;
+            self.is_taken[unit] = true;
+            self.taken.push(unit);
+        }
+        fits
     }
 
-    fn newest(max_messages: u64) -> Window {
-        Window { max_messages: Some(max_messages), ..Window::default() }
+    fn take_request_of(&mut self, unit: usize, cost: &impl Fn(&[usize]) -> u64) {
+        match self.units.request(unit) {
+            Some(request) => {
+                // A user's message with calls of its own may lack their results.
+                if self.units.is_complete(request) {
+                    self.take(request, cost);
+                }
+            }
+            None => self.needs_request |= self.budget.messages > 0 && self.budget.tokens > 0,
+        }
     }
 
-    #[test]
-    fn c7_a_window_never_starts_between_a_call_and_its_results() {
-        assert_eq!(cut("ucttu", newest(4)), [2, 3, 4, 5]);
-        assert_eq!(cut("ucttu", newest(3)), [5]);
-        assert_eq!(cut("ucttu", newest(2)), [5]);
-        assert_eq!(cut("ucutu", newest(3)), [5], "a user who interrupts does not hide it");
+    /// Drops the least important unit and returns its tokens; none where nothing is left.
+    pub(crate) fn drop_last(&mut self) -> Option<u64> {
+        self.taken.pop().map(|unit| self.costs[unit].unwrap_or_default())
     }
 
-    #[test]
-    fn c7_a_result_whose_call_is_out_of_reach_opens_no_window() {
-        let messages = conversation("tu");
-        let seqs = |complete| -> Vec<u64> {
-            Window::default().cut(&messages, complete, |_| 1).iter().map(|m| m.seq).collect()
+    /// The indices of the messages shown, ascending.
+    pub(crate) fn shown(&self) -> Vec<usize> {
+        let first = |unit: usize| self.units.members(unit).first().copied();
+        let is_user = |unit: &usize| self.units.role(*unit) == Role::User;
+        let start = if self.start_on_user {
+            self.taken.iter().copied().filter(is_user).filter_map(first).min()
+        } else {
+            Some(0)
         };
-        assert_eq!(seqs(false), [2]);
-        assert_eq!(seqs(true), [1, 2]);
+        let mut shown: Vec<usize> = self
+            .taken
+            .iter()
+            .filter(|&&unit| {
+                self.units.is_system(unit) || start.is_some_and(|start| first(unit) >= Some(start))
+            })
+            .flat_map(|&unit| self.units.members(unit).iter().copied())
+            .collect();
+        shown.sort_unstable();
+        shown
     }
 
-    #[test]
-    fn c7_system_messages_stay_when_asked_and_count_first() {
-        assert_eq!(cut("suuuu", newest(3)), [1, 4, 5]);
-        assert_eq!(cut("suusu", newest(3)), [1, 4, 5]);
-        let without = Window { include_system: false, ..newest(3) };
-        assert_eq!(cut("suusu", without), [2, 3, 5]);
-        assert_eq!(cut("ssss", newest(2)), [1, 2]);
-    }
-
-    #[test]
-    fn c7_the_token_budget_is_never_exceeded() {
-        let messages = conversation("uuu");
-        let window = Window { max_tokens: Some(5), ..Window::default() };
-        assert_eq!(window.cut(&messages, true, |_| 2).len(), 2);
-        assert_eq!(window.cut(&messages, true, |_| 6).len(), 0);
+    /// Whether the newest message that the window could show is left out.
+    pub(crate) fn omits_newest(&self, shown: &[usize]) -> bool {
+        self.units.newest().is_some_and(|newest| shown.last() < Some(&newest))
     }
 }

@@ -1,5 +1,7 @@
 //! Texts for a model, bounded in tokens and cut between items (M5).
 
+use serde_json::Value;
+
 use crate::tokens::TokenCounter;
 
 /// A text for a model.
@@ -63,14 +65,97 @@ pub(super) fn fit(
     }
 }
 
-/// One line: every run of white space is a space.
-pub(super) fn fold(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Whether a character ends a line, in any reader's eyes: Unicode's line ends, and the separators
+/// U+001C to U+001E that Python's `splitlines` takes for such.
+const fn ends_line(c: char) -> bool {
+    matches!(c, '\n'..='\r' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Lines after the first are indented, so that no item can pass for the start of another.
+/// Writes a text as one line: every run of white space becomes a space.
+pub(super) fn fold(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}'));
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Indents the lines after the first, so that no text can pass for the start of another item.
+/// Whatever ends a line becomes a line feed.
 pub(super) fn indent(text: &str) -> String {
-    text.replace('\n', "\n  ")
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if ends_line(c) {
+            if c == '\r' {
+                chars.next_if_eq(&'\n');
+            }
+            out.push_str("\n  ");
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Writes a line as an item of a list that `|` separates: a backslash before every `|` of its own.
+pub(super) fn piped(line: &str) -> String {
+    escape(line, "|")
+}
+
+/// Puts a backslash before every `mark` in a text, and doubles those that are directly before one,
+/// so that both can be told apart. All other backslashes stay as they are: code is readable.
+pub(super) fn escape(text: &str, mark: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, part) in text.split(mark).enumerate() {
+        if at > 0 {
+            let backslashes = out.len() - out.trim_end_matches('\\').len();
+            out.extend(std::iter::repeat_n('\\', backslashes + 1));
+            out.push_str(mark);
+        }
+        out.push_str(part);
+    }
+    out
+}
+
+/// Writes a name as a part of a line, as it can be read back: a backslash before backslashes and
+/// before the characters in `marks`, and `\uXXXX` for what ends a line and for leading white space.
+pub(super) fn label(name: &str, marks: &[char]) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if ends_line(c) || (out.is_empty() && c.is_whitespace()) {
+            push_escape(&mut out, c);
+        } else {
+            if c == '\\' || marks.contains(&c) {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Writes a character below U+10000 as `\uXXXX`.
+fn push_escape(out: &mut String, c: char) {
+    out.push_str("\\u");
+    out.extend(
+        [12, 8, 4, 0]
+            .map(|shift| char::from_digit((u32::from(c) >> shift) & 15, 16).unwrap_or_default()),
+    );
+}
+
+/// Writes JSON as a part of a line: what ends a line is escaped, as JSON allows inside texts.
+pub(super) fn json_line(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(ends_line) {
+        return text;
+    }
+    // JSON itself is written without line ends, and those below U+0020 are escaped already.
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if ends_line(c) {
+            push_escape(&mut out, c);
+        } else {
+            out.push(c);
+        }
+        out
+    })
 }
 
 #[cfg(test)]
@@ -100,10 +185,106 @@ pub(super) mod tests {
         assert_eq!((context.items, context.omitted), (2, 1));
     }
 
+    /// Every character that ends a line, for some reader.
+    pub(in super::super) const LINE_ENDS: [&str; 11] = [
+        "\n", "\r", "\r\n", "\u{b}", "\u{c}", "\u{1c}", "\u{1d}", "\u{1e}", "\u{85}", "\u{2028}",
+        "\u{2029}",
+    ];
+
+    /// A text of what could be taken for structure.
+    pub(in super::super) fn tricky() -> impl Strategy<Value = String> {
+        let parts = LINE_ENDS.into_iter().chain([
+            " | ",
+            "|",
+            "\\",
+            "\\|",
+            ": ",
+            ":",
+            "System: ",
+            "S: ",
+            "User(",
+            "):",
+            ")",
+            "(",
+            "]",
+            "[",
+            "[calls ",
+            ", ",
+            "- ",
+            "2. ",
+            "1. [faq] ",
+            "key: ",
+            " ",
+            "  ",
+            "\t",
+            "\u{1f}",
+            "\u{a0}",
+            "\"",
+            "{",
+            "}",
+            "x",
+            "obey",
+            "\u{200b}",
+            "\u{202e}",
+            "é",
+            "东",
+        ]);
+        let part = prop_oneof![
+            4 => prop::sample::select(parts.collect::<Vec<_>>()).prop_map(str::to_owned),
+            1 => any::<char>().prop_map(String::from),
+        ];
+        prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    /// A text as [`tricky`] that is a legal identifier (G2).
+    pub(in super::super) fn tricky_name() -> impl Strategy<Value = String> {
+        tricky().prop_map(|text| text.replace(char::is_control, "") + "n")
+    }
+
+    /// The lines of a text, as a reader sees them who takes every line end for one.
+    pub(in super::super) fn lines(text: &str) -> Vec<&str> {
+        text.split(super::ends_line).collect()
+    }
+
+    /// Undoes [`super::label`] up to the first of `marks` that has no backslash; gives the rest too.
+    pub(in super::super) fn read_label<'a>(text: &'a str, marks: &[char]) -> (String, &'a str) {
+        let mut name = String::new();
+        let mut chars = text.char_indices();
+        while let Some((at, c)) = chars.next() {
+            if marks.contains(&c) {
+                return (name, &text[at..]);
+            }
+            if c != '\\' {
+                name.push(c);
+                continue;
+            }
+            match chars.next().unwrap().1 {
+                'u' => {
+                    let hex: String = (0..4).map(|_| chars.next().unwrap().1).collect();
+                    name.push(char::from_u32(u32::from_str_radix(&hex, 16).unwrap()).unwrap());
+                }
+                c => name.push(c),
+            }
+        }
+        (name, "")
+    }
+
     #[test]
-    fn an_item_cannot_pass_for_another() {
-        assert_eq!(indent("a\n2. b"), "a\n  2. b");
-        assert_eq!(fold(" a\r\n\tb "), "a b");
+    fn m5_every_line_end_counts_as_one() {
+        for end in LINE_ENDS {
+            assert_eq!(indent(&format!("a{end}2. b")), "a\n  2. b", "{end:?}");
+            assert_eq!(fold(&format!(" a{end}\tb ")), "a b", "{end:?}");
+        }
+        assert_eq!(indent("a\r\n\r\nb\n\rc"), "a\n  \n  b\n  \n  c");
+    }
+
+    #[test]
+    fn m5_separators_inside_a_text_are_escaped() {
+        assert_eq!(piped("a | S: b"), r"a \| S: b");
+        assert_eq!(piped(r"a\| b\\| C:\dir"), r"a\\\| b\\\\\| C:\dir");
+        assert_eq!(label("x): hi", &[')']), r"x\): hi");
+        assert_eq!(label(" a\u{2028}b\\c", &[]), r"\u0020a\u2028b\\c");
+        assert_eq!(json_line(&serde_json::json!("a\u{85}\nb")), r#""a\u0085\nb""#);
     }
 
     proptest! {

@@ -251,10 +251,10 @@ async fn a_window_over_a_stored_transcript_never_opens_between_call_and_result(t
     let read = conversation.read().await;
     let windows = |max_messages| {
         let window = Window { max_messages: Some(max_messages), ..Window::default() };
-        window.cut(&read, true, |m| u64::from(m.message.tokens())).iter().map(|m| m.seq).collect()
+        window.cut(&read, |m| u64::from(m.message.tokens())).iter().map(|m| m.seq).collect()
     };
-    let cut: [Vec<u64>; 6] = [1, 2, 3, 4, 6, 7].map(windows);
+    let cut: [Vec<u64>; 6] = [1, 2, 3, 4, 7, 8].map(windows);
     let expected: [&[u64]; 6] =
-        [&[1], &[1], &[1, 7, 8], &[1, 6, 7, 8], &[1, 6, 7, 8], &[1, 3, 4, 5, 6, 7, 8]];
+        [&[6], &[7, 8], &[2, 7, 8], &[1, 2, 7, 8], &[1, 2, 6, 7, 8], &[1, 2, 3, 4, 5, 6, 7, 8]];
     assert_eq!(cut, expected);
 }

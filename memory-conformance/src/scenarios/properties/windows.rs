@@ -1,9 +1,16 @@
 //! Windows cut from what a store returns (C7), on random conversations.
 
-use memquill_core::{Append, Facet, Message, ReadMessages, Role, StoredMessage, Window};
+use std::sync::Arc;
+
+use memquill_core::kinds::{
+    ConversationBuffer, ConversationBufferConfig, ConversationFormat, ConversationWindow,
+};
+use memquill_core::{
+    Append, Facet, HeuristicCounter, Message, ReadMessages, Role, StoredMessage, Window,
+};
 use proptest::collection::vec;
 use proptest::option;
-use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use serde_json::json;
 
 use super::holds;
@@ -12,6 +19,7 @@ use crate::scenario::{Family, Test, scenarios};
 scenarios! {
     facet: Some(Facet::Conversations), family: Family::Property;
     c7: no_window_passes_its_budget_or_splits_a_call_from_its_results;
+    c7: a_context_is_the_window_of_the_whole_conversation;
 }
 
 /// What a conversation is made of.
@@ -19,47 +27,60 @@ scenarios! {
 enum Turn {
     System,
     User,
-    /// An assistant who calls so many tools, and how many of them answer.
-    Calls(usize, usize),
+    /// An assistant who calls so many tools, how many of them answer, and how many turns later the
+    /// last answer comes.
+    Calls(usize, usize, usize),
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
         1 => any::<()>().prop_map(|()| Turn::System),
         3 => any::<()>().prop_map(|()| Turn::User),
-        2 => (1..4_usize, 0..4_usize).prop_map(|(calls, answers)| Turn::Calls(calls, answers)),
+        2 => (1..4_usize, 0..4_usize, prop_oneof![4 => Just(0), 1 => 1..9_usize])
+            .prop_map(|(calls, answers, late)| Turn::Calls(calls, answers, late)),
     ]
 }
 
 fn window() -> impl Strategy<Value = Window> {
-    (option::of(1..15_u64), option::of(1..60_u64), any::<bool>()).prop_map(
-        |(max_messages, max_tokens, include_system)| Window {
+    (option::of(1..15_u64), option::of(1..60_u64), any::<bool>(), any::<bool>()).prop_map(
+        |(max_messages, max_tokens, include_system, start_on_user)| Window {
             max_messages,
             max_tokens,
             include_system,
+            start_on_user,
         },
     )
 }
 
 fn transcript(turns: &[Turn]) -> Vec<Message> {
     let mut messages = Vec::new();
+    let mut late: Vec<(usize, Message)> = Vec::new();
     for (n, turn) in turns.iter().enumerate() {
         match *turn {
             Turn::System => messages.push(Message::system(format!("rule {n}"))),
             Turn::User => messages.push(Message::user(format!("question {n}"))),
-            Turn::Calls(calls, answers) => {
+            Turn::Calls(calls, answers, delay) => {
                 let id = |call: usize| format!("call {n} {call}");
                 messages.push(Message {
                     content: None,
                     tool_calls: (0..calls).map(|call| json!({"id": id(call)})).collect(),
                     ..Message::assistant("")
                 });
-                messages.extend((0..answers.min(calls)).map(|call| Message {
-                    tool_call_id: Some(id(call)),
-                    ..Message::new(Role::Tool, "a result")
-                }));
+                let mut results: Vec<Message> = (0..answers.min(calls))
+                    .map(|call| Message {
+                        tool_call_id: Some(id(call)),
+                        ..Message::new(Role::Tool, "a result")
+                    })
+                    .collect();
+                if delay > 0 {
+                    late.extend(results.pop().map(|result| (n + delay, result)));
+                }
+                messages.append(&mut results);
             }
         }
+        let (now, later) = late.into_iter().partition(|(due, _)| *due <= n);
+        messages.extend(Vec::into_iter(now).map(|(_, result)| result));
+        late = later;
     }
     messages
 }
@@ -72,8 +93,49 @@ async fn no_window_passes_its_budget_or_splits_a_call_from_its_results(test: Tes
         test.conversations().append(&scope, &append).await.unwrap();
         let request = ReadMessages { limit: newest, ..ReadMessages::all("c") };
         let read = test.conversations().read(&scope, &request).await.unwrap();
-        let complete = read.messages.len() as u64 == read.total;
-        windows.iter().try_for_each(|window| check(window, &read.messages, complete))
+        windows.iter().try_for_each(|window| check(window, &read.messages))
+    })
+    .await;
+}
+
+/// It reads a part of a conversation, which must not be seen.
+async fn a_context_is_the_window_of_the_whole_conversation(test: Test) {
+    let cases = |_: &Test| (vec(turn(), 1..80), vec(window(), 1..6), any::<bool>());
+    holds(&test, cases, |test, (turns, windows, compact)| async move {
+        let scope = test.scope();
+        let append = Append::new("c", transcript(&turns));
+        test.conversations().append(&scope, &append).await.unwrap();
+        let whole =
+            test.conversations().read(&scope, &ReadMessages::all("c")).await.unwrap().messages;
+        let config = ConversationBufferConfig {
+            conversation_id: "c".into(),
+            ..ConversationBufferConfig::default()
+        };
+        let store = Arc::clone(test.conversations());
+        let buffer = ConversationBuffer::new(scope, store, Arc::new(HeuristicCounter), config);
+        let buffer = buffer.unwrap();
+        let format =
+            if compact { ConversationFormat::Compact } else { ConversationFormat::default() };
+        for window in windows {
+            let Window { max_messages, max_tokens, include_system, start_on_user } = window;
+            let (max_messages, max_tokens) =
+                (max_messages.unwrap_or(20), max_tokens.or(Some(4000)));
+            let request = ConversationWindow {
+                max_messages,
+                max_tokens,
+                include_system,
+                start_on_user,
+                format,
+            };
+            let context = buffer.context(&request).await.unwrap();
+            let window = Window { max_messages: Some(max_messages), max_tokens, ..window };
+            let (expected, shown) = format.window(&whole, &window, &HeuristicCounter);
+            if context.context != expected || !context.messages.iter().eq(shown) {
+                let text = &context.context.text;
+                return Err(format!("{window:?} gives {text:?} and not {:?}", expected.text));
+            }
+        }
+        Ok(())
     })
     .await;
 }
@@ -82,8 +144,8 @@ fn tokens(message: &StoredMessage) -> u64 {
     u64::from(message.message.tokens())
 }
 
-fn check(window: &Window, messages: &[StoredMessage], complete: bool) -> Result<(), String> {
-    let shown = window.cut(messages, complete, tokens);
+fn check(window: &Window, messages: &[StoredMessage]) -> Result<(), String> {
+    let shown = window.cut(messages, tokens);
     let fail = |why: &str| Err(format!("{window:?} {why}: {shown:#?}"));
     if window.max_messages.is_some_and(|max| shown.len() as u64 > max) {
         return fail("holds too many messages");
@@ -104,14 +166,19 @@ fn check(window: &Window, messages: &[StoredMessage], complete: bool) -> Result<
             return fail("holds a result without its call");
         }
     }
-    let first = shown.iter().find(|shown| shown.message.role != Role::System);
-    let first = first.map_or(u64::MAX, |first| first.seq);
-    let suffix = messages.iter().filter(|m| m.seq >= first && m.message.role != Role::System);
-    if !suffix
-        .map(|m| m.seq)
-        .eq(shown.iter().filter(|m| m.message.role != Role::System).map(|m| m.seq))
-    {
-        return fail("has a hole");
+    for caller in &shown {
+        let pending = Some(caller.seq) == messages.last().map(|newest| newest.seq);
+        let answered = caller.message.tool_calls.iter().all(|call| {
+            let id = call["id"].as_str();
+            shown.iter().any(|m| m.seq > caller.seq && m.message.tool_call_id.as_deref() == id)
+        });
+        if !(answered || pending) && window.include_system {
+            return fail("holds a call without all of its results");
+        }
+    }
+    let mut others = shown.iter().filter(|shown| shown.message.role != Role::System);
+    if window.start_on_user && others.next().is_some_and(|m| m.message.role != Role::User) {
+        return fail("does not start on a user's message");
     }
     Ok(())
 }

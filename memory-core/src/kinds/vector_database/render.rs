@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Found, Neighbours};
-use crate::kinds::context::{Context, fit, fold, indent};
+use crate::kinds::context::{Context, fit, fold, indent, label, piped};
 use crate::tokens::TokenCounter;
 use crate::vector::Hit;
 
@@ -52,12 +52,15 @@ fn item(rank: usize, hit: &Hit, beside: &Neighbours, format: DocumentFormat) -> 
     let passage = beside.before.iter().chain([record]).chain(&beside.after);
     let text = passage.map(|record| record.content.as_str()).collect::<Vec<_>>().join("\n");
     match format {
-        DocumentFormat::Compact => fold(&text),
+        // Nothing between two separators could not be told from no document at all.
+        DocumentFormat::Compact if text.trim().is_empty() => "(blank)".into(),
+        DocumentFormat::Compact => piped(&fold(&text)),
         DocumentFormat::List => format!("- {}", indent(&text)),
         DocumentFormat::Detailed => {
             let similarity =
                 hit.similarity.map(|s| format!(", similarity {s:.2}")).unwrap_or_default();
-            format!("{rank}. [{}{similarity}] {}", record.document_type, indent(&text))
+            let document_type = label(&record.document_type, &[']', ',']);
+            format!("{rank}. [{document_type}{similarity}] {}", indent(&text))
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kinds::context::{Context, fit, fold, indent};
+use crate::kinds::context::{Context, fit, fold, indent, json_line, label, piped};
 use crate::tokens::TokenCounter;
 use crate::working::Entry;
 
@@ -44,14 +44,23 @@ pub(super) fn entries(
 
 fn item(entry: &Entry, format: EntryFormat) -> String {
     let value = match &entry.value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) if format == EntryFormat::Compact => fold(text),
+        Value::String(text) => indent(text),
+        other => json_line(other),
     };
+    let item = format!("{}: {value}", key(&entry.key));
     match format {
-        EntryFormat::Structured => format!("{}: {}", entry.key, indent(&value)),
-        EntryFormat::Compact => format!("{}: {}", entry.key, fold(&value)),
-        EntryFormat::List => format!("- {}: {}", entry.key, indent(&value)),
+        EntryFormat::Structured => item,
+        EntryFormat::Compact => piped(&item),
+        EntryFormat::List => format!("- {item}"),
     }
+}
+
+/// Writes a key so that it ends at the first `: ` without a backslash. Most have colons of their own
+/// (`user:1:name`), which stay as they are.
+fn key(key: &str) -> String {
+    let written = label(key, &[]);
+    written.replace(": ", r"\: ")
 }
 
 #[cfg(test)]

@@ -1,0 +1,172 @@
+//! `CONVERSATION_BUFFER` in JSON.
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    ConversationBuffer, ConversationBufferConfig, ConversationContext, ConversationFormat,
+    ConversationWindow,
+};
+use crate::conversation::{
+    Appended, ConversationStatistics, Message, ReadMessages, Role, StoredMessage,
+};
+use crate::error::{Error, Result};
+use crate::json::Object;
+use crate::kinds::strict::{self, from_object};
+use crate::kinds::{KindName, MemoryKind, Operation, moment, object};
+
+/// What `store` takes: `message` with its fields, or `messages`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoreInput {
+    message: Option<String>,
+    role: Option<String>,
+    metadata: Option<Object>,
+    id: Option<String>,
+    messages: Option<Vec<Value>>,
+}
+
+impl StoreInput {
+    fn into_messages(self) -> Result<Vec<Message>> {
+        match (self.message, self.messages) {
+            (Some(message), None) => {
+                let chat = object([
+                    ("role", self.role.as_deref().unwrap_or("user").into()),
+                    ("content", message.into()),
+                    ("metadata", self.metadata.into()),
+                    ("id", self.id.into()),
+                ]);
+                Ok(vec![Message::from_chat(&Value::Object(chat))?])
+            }
+            (None, Some(messages)) => {
+                if self.role.is_some() || self.metadata.is_some() || self.id.is_some() {
+                    return Err(Error::invalid_input(
+                        "role, metadata and id belong to message, not to messages",
+                    )
+                    .with_hint("give each of messages its own"));
+                }
+                messages.iter().map(Message::from_chat).collect()
+            }
+            (Some(_), Some(_)) => Err(Error::invalid_input("store takes message or messages")
+                .with_hint("give one of the two")),
+            (None, None) => Err(Error::invalid_input("store needs message or messages")
+                .with_hint(r#"give {"message": "Hello", "role": "user"}"#)),
+        }
+    }
+}
+
+/// What `retrieve` takes.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RetrieveInput {
+    limit: Option<usize>,
+    role: Option<String>,
+    since_timestamp: Option<Value>,
+    after_seq: Option<u64>,
+}
+
+impl RetrieveInput {
+    fn into_request(self) -> Result<ReadMessages> {
+        Ok(ReadMessages {
+            limit: self.limit,
+            roles: self.role.as_deref().map(str::parse).transpose()?.into_iter().collect(),
+            after_seq: self.after_seq,
+            since: self
+                .since_timestamp
+                .map(|value| strict::moment("since_timestamp", &value))
+                .transpose()?,
+            ..ReadMessages::default()
+        })
+    }
+}
+
+/// What `clear` and `get_statistics` take.
+#[derive(Deserialize)]
+struct NoInput {}
+
+#[async_trait]
+impl MemoryKind for ConversationBuffer {
+    fn name(&self) -> KindName {
+        KindName::ConversationBuffer
+    }
+
+    async fn try_execute(&self, operation: Operation, input: &Object) -> Result<Object> {
+        let what = operation.name();
+        match operation {
+            Operation::Store => {
+                let input: StoreInput = from_object(what, input)?;
+                Ok(stored(&self.store(input.into_messages()?).await?))
+            }
+            Operation::Retrieve => {
+                let input: RetrieveInput = from_object(what, input)?;
+                let found = self.retrieve(input.into_request()?).await?;
+                Ok(object([
+                    ("count", found.messages.len().into()),
+                    ("total_in_buffer", found.total.into()),
+                    ("messages", found.messages.iter().map(StoredMessage::to_json).collect()),
+                ]))
+            }
+            Operation::GetContext => {
+                let window: ConversationWindow = from_object(what, input)?;
+                Ok(shown(self.context(&window).await?, window.format))
+            }
+            Operation::Clear => {
+                let NoInput {} = from_object(what, input)?;
+                Ok(object([("cleared", self.clear().await?.into())]))
+            }
+            Operation::GetStatistics => {
+                let NoInput {} = from_object(what, input)?;
+                Ok(counted(&self.statistics().await?, &self.config))
+            }
+        }
+    }
+}
+
+fn stored(appended: &Appended) -> Object {
+    let last = appended.messages.last();
+    object([
+        ("seq", last.map(|message| message.seq).into()),
+        ("seqs", appended.messages.iter().map(|message| message.seq).collect()),
+        ("timestamp", moment(last.map(|message| message.created_at))),
+        ("messages_count", appended.message_count.into()),
+        ("tokens", appended.token_count.into()),
+        ("evicted", appended.evicted.into()),
+        ("replayed", appended.replayed.into()),
+    ])
+}
+
+fn shown(shown: ConversationContext, format: ConversationFormat) -> Object {
+    let messages = shown.messages.iter().map(StoredMessage::to_json).collect();
+    object([
+        ("context", shown.context.text.into()),
+        ("format", format.as_str().into()),
+        ("tokens", shown.context.tokens.into()),
+        ("message_count", shown.context.items.into()),
+        ("omitted", shown.context.omitted.into()),
+        ("newest_omitted", shown.newest_omitted.into()),
+        ("messages", messages),
+    ])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share, for people")]
+fn counted(statistics: &ConversationStatistics, config: &ConversationBufferConfig) -> Object {
+    let roles: Object = Role::ALL
+        .into_iter()
+        .map(|role| (role.as_str().to_owned(), statistics.count(role).into()))
+        .collect();
+    let utilization = statistics.message_count as f64 / config.max_messages as f64;
+    object([
+        ("conversation_id", config.conversation_id.as_str().into()),
+        ("message_count", statistics.message_count.into()),
+        ("tokens", statistics.token_count.into()),
+        ("roles", roles.into()),
+        // System messages are never evicted, so there may be more than the limit.
+        ("buffer_utilization", utilization.min(1.0).into()),
+        ("oldest", moment(statistics.oldest)),
+        ("newest", moment(statistics.newest)),
+        ("last_seq", statistics.last_seq.into()),
+        ("max_messages", config.max_messages.into()),
+        ("max_tokens", config.max_tokens.into()),
+    ])
+}
