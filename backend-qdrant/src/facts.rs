@@ -4,12 +4,12 @@
 //! element, integers are 64-bit signed and compared as floats, text has no order. So a record
 //! carries *facts*, digests of a path and a value, whose presence is the answer; and for what is
 //! greater or less, *entries* of a digest and a number. Both are data like any other: no name and
-//! no value ever stands in a path or a query.
+//! no value is ever a part of a path or a query.
 //!
 //! Order is kept in numbers that a 64-bit float holds exactly. A JSON number is the nearest float
 //! and what it is off by; a text is cut in chunks of 6 bytes, each a number in base 257 (a byte
-//! more than its value, 0 behind the end), under a digest of all bytes before it. To be greater is
-//! to have, behind some common beginning, a greater number.
+//! more than its value, 0 after the end), under a digest of all bytes before it. To be greater is
+//! to have, after some common beginning, a greater number.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 /// Bytes of a text in one number.
 const CHUNK: usize = 6;
 
-/// Texts are compared with operands of up to so many bytes.
+/// Bytes of an operand at most that texts are compared with.
 pub(crate) const COMPARED_BYTES: usize = 510;
 
 /// A path to a value, as a digest of all its steps.
@@ -85,8 +85,8 @@ impl Path {
         match value {
             Value::Number(number) => {
                 let (near, off) = split(number);
-                let behind = self.digest(b'm', &near.to_bits().to_le_bytes());
-                Some(vec![(self.digest(b'n', &[]), near), (behind, off)])
+                let remainder = self.digest(b'm', &near.to_bits().to_le_bytes());
+                Some(vec![(self.digest(b'n', &[]), near), (remainder, off)])
             }
             Value::String(text) => {
                 let bytes = text.as_bytes();
@@ -130,7 +130,7 @@ impl Facts {
             Value::Null | Value::Bool(_) => {}
             Value::Number(_) => self.numbers.extend(path.order(value).into_iter().flatten()),
             Value::String(text) => {
-                // Behind so many bytes no operand can tell a difference.
+                // No operand is long enough to differ after these bytes.
                 let most = COMPARED_BYTES / CHUNK + 1;
                 self.numbers.extend(path.order(value).into_iter().flatten().take(most));
                 self.texts.push((path.text_key(), text.clone()));
@@ -147,7 +147,7 @@ impl Facts {
     }
 }
 
-/// Up to 6 bytes as a number; texts that end sooner stand before those that go on.
+/// Up to 6 bytes as a number; texts that end sooner precede those that go on.
 fn chunk(bytes: &[u8]) -> f64 {
     (0..CHUNK).fold(0.0, |sum, at| sum * 257.0 + bytes.get(at).map_or(0.0, |b| f64::from(*b) + 1.0))
 }

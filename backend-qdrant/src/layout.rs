@@ -157,7 +157,7 @@ pub(crate) fn schema_point() -> PointId {
     point(digest("schema", &[]))
 }
 
-/// The point that says that there is a collection for these dimensions.
+/// The point that records a collection for these dimensions.
 pub(crate) fn collection_point(dimensions: usize) -> PointId {
     point(digest("collection", &[&dimensions.to_string()]))
 }
@@ -177,8 +177,8 @@ pub(crate) fn token() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// The name of the collection of all records whose embeddings have so many dimensions. No prefix
-/// has a dot in it, so that no two stores share one.
+/// Names the collection of all records whose embeddings have this number of dimensions. No prefix has
+/// a dot in it, so that no two stores share one.
 pub(crate) fn collection(prefix: &str, dimensions: usize) -> String {
     format!("{prefix}.{dimensions}")
 }

@@ -97,7 +97,7 @@ struct Server {
     prefix: String,
 }
 
-/// A store behind a gate.
+/// A store that is reached through a gate.
 struct ServerStore {
     server: String,
     key: Option<String>,

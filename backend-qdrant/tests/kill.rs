@@ -175,7 +175,7 @@ fn copy_journals(from: &Path, to: &Path) {
     }
 }
 
-/// As where the process dies when everything is on disk and the journal is not begun anew yet.
+/// As where the process dies when everything is on disk and the journal is not emptied yet.
 #[tokio::test]
 async fn g6_a_journal_is_applied_to_what_has_all_of_it_already() {
     let folder = tempfile::tempdir().unwrap();
@@ -201,7 +201,7 @@ const GOING: u64 = 500;
 /// How a child names a segment that was there before.
 const BEFORE: &str = "before: ";
 
-/// So many processes die over a build; most are to leave two segments where there was to be one.
+/// Processes that die over a build; most are to leave two segments where there was to be one.
 const BUILD_DEATHS: u64 = 6;
 
 fn ids(name: &str, count: u64) -> Vec<String> {
@@ -225,7 +225,7 @@ async fn delete_ids(backend: &Backend, ids: Vec<String>) -> u64 {
     backend.vectors().unwrap().delete(&scope(), &request).await.unwrap()
 }
 
-/// The child: leaves so many deleted records that Edge builds a segment, and dies as soon as it has
+/// The child: leaves enough deleted records that Edge builds a segment, and dies as soon as it has
 /// put that beside those that it is made of, which is the second new one: the first is for what is
 /// written meanwhile.
 #[tokio::test]
@@ -264,10 +264,10 @@ fn died_over_a_build(folder: &Path) -> bool {
         .stderr(Stdio::null())
         .output()
         .unwrap();
-    let told = String::from_utf8(died.stdout).unwrap();
-    let before = told.lines().filter_map(|line| line.strip_prefix(BEFORE)).map(OsString::from);
+    let output = String::from_utf8(died.stdout).unwrap();
+    let before = output.lines().filter_map(|line| line.strip_prefix(BEFORE)).map(OsString::from);
     let before: HashSet<OsString> = before.collect();
-    assert!(!before.is_empty(), "the child did not come so far: {told}");
+    assert!(!before.is_empty(), "the child did not come so far: {output}");
     let found = segments(folder);
     found.is_superset(&before) && found.len() >= before.len() + 2
 }
@@ -318,7 +318,7 @@ async fn child_that_opens_until_it_is_killed() {
 
 /// Kills a child that opens a folder, so long after it began to make one of each two points; says
 /// whether it was still at it.
-fn killed_over_mending(folder: &Path, life: Duration) -> bool {
+fn killed_over_repair(folder: &Path, life: Duration) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child_that_opens_until_it_is_killed", "--exact"])
         .env(FOLDER, folder)
@@ -329,14 +329,14 @@ fn killed_over_mending(folder: &Path, life: Duration) -> bool {
         .unwrap();
     let records = folder.join("memory.4");
     let at_it = || std::fs::metadata(records.join("journal")).unwrap().len() > 0;
-    let mended = records.join("segments.txt");
-    while !at_it() && !mended.exists() && child.try_wait().unwrap().is_none() {
+    let repaired = records.join("segments.txt");
+    while !at_it() && !repaired.exists() && child.try_wait().unwrap().is_none() {
         std::thread::yield_now();
     }
     std::thread::sleep(life);
     child.kill().unwrap();
     child.wait().unwrap();
-    !mended.exists()
+    !repaired.exists()
 }
 
 #[tokio::test]
@@ -355,7 +355,7 @@ async fn g6_a_death_while_one_is_made_of_two_loses_nothing() {
     for round in 0..8 {
         let folder = place.path().join(round.to_string());
         copy(&whole, &folder);
-        met += usize::from(killed_over_mending(&folder, Duration::from_millis(round * 10)));
+        met += usize::from(killed_over_repair(&folder, Duration::from_millis(round * 10)));
         let backend = open(&folder).await.unwrap();
         assert_eq!(there_of(&backend, ids("staying", STAYING)).await, STAYING, "round {round}");
         let count = CountRecords { namespace: "n".into(), filter: None };

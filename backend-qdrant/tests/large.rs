@@ -101,7 +101,7 @@ async fn strict_mode_is_asked_for_nothing_that_has_no_index() {
     backend.control().erase("ada").await.unwrap();
 }
 
-/// So many that the engine builds graphs: below 10 MB of vectors it does not.
+/// More than 10 MB of vectors, below which the engine builds no graph.
 const DIMENSIONS: usize = 304;
 const RECORDS: usize = 20_400;
 

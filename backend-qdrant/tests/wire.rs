@@ -1,11 +1,10 @@
-//! Faults on the wire (section E), over the fixture: what a caller is told, and that a handle works
+//! Faults on the wire (section E), over the fixture: what a caller learns, and that a handle works
 //! again afterwards.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
 
 use std::collections::HashMap;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -22,6 +21,7 @@ use qdrant_client::qdrant::{
     SetPayloadPoints, UpsertPoints, Value, Vector, VectorParams, VectorParamsMap, VectorsConfig,
     vectors_config,
 };
+use support::certificates::certificates;
 use support::fixture::{Fixture, Moment, Mood, obliging};
 use support::gate::Gate;
 use tokio::runtime::Handle;
@@ -65,8 +65,8 @@ impl Moody {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let next: Arc<Mutex<Option<Status>>> = Arc::default();
-        let told = Arc::clone(&next);
-        let mood: Mood = Arc::new(move |_, _| told.lock().unwrap().clone());
+        let status = Arc::clone(&next);
+        let mood: Mood = Arc::new(move |_, _| status.lock().unwrap().clone());
         let fixture = Fixture::start(folder.path(), None, None, mood);
         Self { fixture, next, _folder: folder }
     }
@@ -81,8 +81,8 @@ impl Moody {
 }
 
 fn assert_error(error: &Error, kind: ErrorKind, retry: Retry, maybe_applied: bool) {
-    let told = (error.kind(), error.retry(), error.maybe_applied());
-    assert_eq!(told, (kind, retry, maybe_applied), "{error:?}");
+    let seen = (error.kind(), error.retry(), error.maybe_applied());
+    assert_eq!(seen, (kind, retry, maybe_applied), "{error:?}");
     assert!(error.hint().is_some() || kind == ErrorKind::RateLimited, "{error:?}");
 }
 
@@ -178,41 +178,6 @@ async fn e1_a_connection_that_breaks_off_may_have_been_applied_and_comes_back() 
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(store(&backend, "a").await.unwrap()[0].outcome, Outcome::Unchanged);
-}
-
-/// A certificate authority and a certificate of it for this machine, made by openssl: the paths of
-/// authority, certificate and key.
-fn certificates(folder: &std::path::Path) -> [std::path::PathBuf; 3] {
-    let [ca, ca_key, certificate, key, request, extensions] =
-        ["ca.pem", "ca.key", "server.pem", "server.key", "server.csr", "server.ext"]
-            .map(|name| folder.join(name));
-    std::fs::write(&extensions, "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
-    let openssl = |arguments: &[&str], paths: &[(&str, &std::path::Path)]| {
-        let mut command = Command::new("openssl");
-        command.args(arguments);
-        for (option, path) in paths {
-            command.arg(option).arg(path);
-        }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    let new = ["req", "-newkey", "rsa:2048", "-nodes", "-subj"];
-    openssl(
-        &[&new[..], &["/CN=test CA", "-x509", "-days", "2"]].concat(),
-        &[("-keyout", &ca_key), ("-out", &ca)],
-    );
-    openssl(&[&new[..], &["/CN=localhost"]].concat(), &[("-keyout", &key), ("-out", &request)]);
-    openssl(
-        &["x509", "-req", "-days", "2", "-CAcreateserial"],
-        &[
-            ("-in", &request),
-            ("-CA", &ca),
-            ("-CAkey", &ca_key),
-            ("-extfile", &extensions),
-            ("-out", &certificate),
-        ],
-    );
-    [ca, certificate, key]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,8 +294,8 @@ async fn g13_a_collection_of_others_is_refused_and_left_alone() {
     }
 }
 
-/// Two processes make the same collection. The nodes of a cluster agree on whose it is before each of
-/// them has it: the other process is told that it exists, and then that it does not.
+/// Two processes make the same collection. The nodes of a cluster agree on who made it before each of
+/// them has it: the other process learns that it exists, and then that it does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_another_process_makes_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
@@ -360,7 +325,7 @@ async fn a_collection_that_another_process_makes_is_waited_for() {
     assert_eq!(count(&backend).await.unwrap(), 1);
 }
 
-/// A server of which one request fails, so many after this was last set; before it is done.
+/// A server of which one request fails before it is done: the one after as many as were set last.
 struct FailsAt {
     fixture: Fixture,
     left: Arc<AtomicUsize>,
@@ -399,11 +364,11 @@ async fn e1_whichever_request_of_a_call_fails_the_error_tells_whether_it_was_app
         space: space(),
         records: vec![record(text)],
     };
-    for what in ["store anew", "store another", "delete", "delete all"] {
+    for what in ["store new", "store another", "delete", "delete all"] {
         let mut failures = 0;
         for requests in 0.. {
             let namespace = format!("{what} {requests}");
-            let held = if what == "store anew" { None } else { Some("before".to_owned()) };
+            let held = if what == "store new" { None } else { Some("before".to_owned()) };
             if held.is_some() {
                 vectors.store(&scope, &stored(&namespace, "before")).await.unwrap();
             }
@@ -573,7 +538,7 @@ async fn waits_for_a_deleter(marked: Duration) {
     assert_eq!(storing.await.unwrap().unwrap()[0].outcome, Outcome::Inserted);
 }
 
-/// Scores that are told apart by rounding alone, or by the sign of a zero, are equal (V6).
+/// Scores that differ by rounding alone, or by the sign of a zero, are equal (V6).
 #[tokio::test(flavor = "multi_thread")]
 async fn v6_equal_similarities_are_ordered_by_id() {
     let folder = tempfile::tempdir().unwrap();

@@ -103,7 +103,7 @@ impl Store {
         Ok(Found { result: SearchResult { hits, complete }, claimed })
     }
 
-    /// Whether the namespace holds so many records that a search may be approximate.
+    /// Whether the namespace holds more records than an exact search reads.
     async fn is_large(&self, place: &Place) -> Result<bool> {
         let request = CountPoints {
             collection_name: place.collection.clone(),

@@ -204,7 +204,7 @@ impl Collections for Service {
         let info = move |edge: &Edge| edge.info(&name).ok_or(missing);
         let mut info = self.call("get_collection", &collection, info).await?;
         if self.strict.is_some() {
-            info = Strict::told(info);
+            info = Strict::with_mode(info);
         }
         Ok(Response::new(GetCollectionInfoResponse { result: Some(info), time: 0.0 }))
     }

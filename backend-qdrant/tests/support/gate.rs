@@ -1,4 +1,4 @@
-//! A gate before a store: what goes through can be cut and mended.
+//! A gate before a store: what goes through can be cut and restored.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Stores to test on: where they come from, and how they end.
 #![allow(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod certificates;
 pub(crate) mod fixture;
 pub(crate) mod gate;
 pub(crate) mod place;

@@ -17,8 +17,8 @@ use tonic::Status;
 pub(crate) struct Strict(Mutex<HashMap<String, HashSet<(String, FieldType)>>>);
 
 impl Strict {
-    /// The information about a collection, with the mode.
-    pub(crate) fn told(info: CollectionInfo) -> CollectionInfo {
+    /// Adds the mode to the description of a collection.
+    pub(crate) fn with_mode(info: CollectionInfo) -> CollectionInfo {
         let mode = StrictModeConfig {
             enabled: Some(true),
             unindexed_filtering_retrieve: Some(false),
