@@ -263,7 +263,7 @@ fn create_foreign(edge: &Edge, name: &str, vectors: &[(&str, u64)], points: u64)
         PointStruct {
             id: Some(id.into()),
             payload: HashMap::from([("title".to_owned(), "of another".into())]),
-            vectors: Some(HashMap::<String, Vector>::from_iter(named).into()),
+            vectors: Some(named.collect::<HashMap<String, Vector>>().into()),
         }
     };
     let request = UpsertPoints { points: (0..points).map(point).collect(), ..Default::default() };
@@ -501,7 +501,7 @@ async fn g7_a_writer_waits_for_a_slow_deleter_of_the_same_record() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     tokio::join!(
         waits_for_a_deleter(now + hour),
-        waits_for_a_deleter(now - hour + Duration::from_mins(1)),
+        waits_for_a_deleter(now.checked_sub(Duration::from_mins(59)).unwrap()),
     );
 }
 

@@ -256,9 +256,9 @@ impl Collection {
 
     /// Records whether a build failed, or panicked.
     fn watched(&self, build: impl FnOnce() -> Result<()>) -> Result<()> {
-        let built = catch_panic(build);
-        *self.trouble.lock() = built.as_ref().err().map(|error| error.message().to_owned());
-        built
+        let outcome = catch_panic(build);
+        *self.trouble.lock() = outcome.as_ref().err().map(|error| error.message().to_owned());
+        outcome
     }
 
     fn build(&self) -> Result<()> {

@@ -57,16 +57,12 @@ impl Journal {
         let mut entries = Vec::new();
         let mut rest = all.as_slice();
         let at = |rest: &[u8]| all.len() - rest.len();
-        loop {
-            match read(rest) {
-                Read::Entry(entry, after) => {
-                    entries.push(entry);
-                    rest = after;
-                }
-                Read::Torn => break,
-                Read::Damaged => return Err(damaged(path, at(rest))),
-                Read::Unknown => return Err(unknown(path, at(rest))),
-            }
+        while let Some((entry, after)) = read(rest).map_err(|fault| match fault {
+            Fault::Damaged => damaged(path, at(rest)),
+            Fault::Unknown => unknown(path, at(rest)),
+        })? {
+            entries.push(entry);
+            rest = after;
         }
         let bytes = at(rest) as u64;
         let mut journal = Self { file, bytes, overlong: true };
@@ -123,34 +119,31 @@ fn encode(kind: u8, request: &impl Message) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What the bytes from some place in the journal on are.
-enum Read<'a> {
-    Entry(Entry, &'a [u8]),
-    /// The end, or an entry that was never written in full.
-    Torn,
+/// Why acknowledged bytes cannot be read.
+enum Fault {
     Damaged,
     /// An intact entry that this version cannot apply.
     Unknown,
 }
 
-fn read(bytes: &[u8]) -> Read<'_> {
-    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else { return Read::Torn };
+/// Reads the first entry, and returns what follows it. None at the end, or where the entry was never
+/// written in full.
+fn read(bytes: &[u8]) -> std::result::Result<Option<(Entry, &[u8])>, Fault> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else { return Ok(None) };
     let word = |at: usize| header.get(at..).and_then(|word| word.first_chunk().copied());
     let [length, sum, header_sum] =
         [0, 4, 8].map(|at| word(at).map(u32::from_le_bytes).unwrap_or_default());
     if crc32fast::hash(&header[..8]) != header_sum {
         // A file system may have extended the file before the machine crashed.
         let unwritten = bytes.iter().all(|byte| *byte == 0);
-        return if unwritten { Read::Torn } else { Read::Damaged };
+        return if unwritten { Ok(None) } else { Err(Fault::Damaged) };
     }
-    let Some((body, after)) = rest.split_at_checked(length as usize) else { return Read::Torn };
+    let Some((body, after)) = rest.split_at_checked(length as usize) else { return Ok(None) };
     if crc32fast::hash(body) != sum {
-        return Read::Damaged;
+        return Err(Fault::Damaged);
     }
-    match decode(body) {
-        Some(entry) => Read::Entry(entry, after),
-        None => Read::Unknown,
-    }
+    let entry = decode(body).ok_or(Fault::Unknown)?;
+    Ok(Some((entry, after)))
 }
 
 fn decode(body: &[u8]) -> Option<Entry> {
@@ -200,7 +193,9 @@ mod tests {
         Journal::create(&path).unwrap();
         let (mut journal, there) = Journal::open(&path).unwrap();
         assert_eq!(there, []);
-        entries.iter().for_each(|entry| journal.append(entry).unwrap());
+        for entry in entries {
+            journal.append(entry).unwrap();
+        }
         (folder, path)
     }
 
