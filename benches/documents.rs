@@ -13,7 +13,7 @@ const DOCUMENTS: usize = 1_000;
 async fn store(at_a_time: usize) -> Duration {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("documents.db").display());
-    let memory = Memory::builder().store("main", &url).unwrap().build().await.unwrap();
+    let memory = Memory::builder().store("main", &url).build().await.unwrap();
     let documents = VectorDatabase::new(
         Scope::new("alice", "bench").unwrap(),
         memory.vectors().unwrap().clone(),

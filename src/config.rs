@@ -13,7 +13,6 @@ use memquill_core::{Error, Facet, Result, StoreUrl, did_you_mean};
 use memquill_layers::Layers;
 
 pub use self::embedder::EmbedderConfig;
-pub(crate) use self::layers::usual as usual_layers;
 use self::reader::{Fields, Reader};
 use crate::node::Node;
 
@@ -65,8 +64,8 @@ pub struct Config {
     pub embedder: EmbedderConfig,
     /// What counts tokens.
     pub tokens: Tokens,
-    /// What stands around the calls of a store. A store that is not named here has retries, of three
-    /// attempts, and metrics.
+    /// The layers around the calls of a store. A store that is not named here has
+    /// [`Layers::default`]: retries of three attempts, and metrics.
     pub layers: BTreeMap<String, Layers>,
     /// Whether a span stands around every operation.
     pub trace: bool,

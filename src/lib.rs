@@ -8,7 +8,7 @@
 //! use serde_json::json;
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! let memory = Memory::builder().store("main", "memory:")?.build().await?;
+//! let memory = Memory::connect("memory:").await?;
 //! let ada = ExecutionContext::for_user("ada").at_node("support");
 //! let buffer: Node = r#"{"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#.parse()?;
 //!

@@ -1,12 +1,14 @@
 //! Memory over one or several stores.
 
 mod builder;
+mod counting;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use memquill_core::kinds::{self, ConversationBuffer, MemoryKind, VectorDatabase, WorkingMemory};
 use memquill_core::{
     Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Result,
@@ -47,6 +49,20 @@ impl Memory {
         MemoryBuilder::from_config(config, registry)?.build().await
     }
 
+    /// Connects to one store, which keeps everything, with the defaults: feature hashing, the heuristic
+    /// token counter, and [`Layers::default`](crate::Layers) around the store's calls.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let memory = memquill::Memory::connect("sqlite::memory:").await?;
+    /// assert!(memory.vectors().is_ok());
+    /// memory.close().await?;
+    /// # Ok::<(), memquill::Error>(()) }).unwrap();
+    /// ```
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self> {
+        Self::builder().store("main", url).build().await
+    }
+
     /// Builds it step by step.
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder::default()
@@ -71,8 +87,11 @@ impl Memory {
     pub fn backend(&self, facet: Facet) -> Result<&Backend> {
         let bound = self.0.facets.get(&facet).and_then(|store| self.0.stores.get(store));
         bound.ok_or_else(|| {
-            Error::config(format!("no store is bound to {facet}"))
-                .with_hint(format!("name one under {:?} or \"default\"", facet.as_str()))
+            Error::config(format!("no store is bound to {facet}")).with_hint(format!(
+                "bind one by .bind(Facet, NAME) or .default_store(NAME), or name it under {:?} \
+                     or \"default\" in a configuration",
+                facet.as_str()
+            ))
         })
     }
 
@@ -147,13 +166,13 @@ impl Memory {
         run.instrument(span).await.unwrap_or_else(|error: Error| kinds::failure(&error))
     }
 
-    /// The health of every store, by name (G14).
+    /// The health of every store, by name (G14). All are asked at once, so that the answer is there
+    /// within `deadline` however many are lost.
     pub async fn health(&self, deadline: Duration) -> BTreeMap<String, Health> {
-        let mut all = BTreeMap::new();
-        for (name, backend) in &self.0.stores {
-            all.insert(name.clone(), backend.control().health(deadline).await);
-        }
-        all
+        let asking = self.0.stores.iter().map(|(name, backend)| async move {
+            (name.clone(), backend.control().health(deadline).await)
+        });
+        join_all(asking).await.into_iter().collect()
     }
 
     /// Removes everything that `user` has in every store, in this process too (G12).
@@ -183,6 +202,25 @@ impl Memory {
         }
         let applied = error.maybe_applied() || !receipts.is_empty();
         Err(error.at(place).with_maybe_applied(applied))
+    }
+
+    /// Closes all stores at once, after the calls that are under way; every later call through this
+    /// memory or a clone of it is `Unavailable` (G15). The error names every store that could not be
+    /// closed.
+    ///
+    /// A program calls this last, after its server has stopped taking requests. An SQLite file is
+    /// then whole by itself. A memory that is dropped instead loses nothing that was acknowledged,
+    /// but may leave the newest part of the data in the `-wal` file beside the SQLite file, which
+    /// belongs to the database and must be copied with it; the next program that opens the file
+    /// takes it up.
+    pub async fn close(&self) -> Result<()> {
+        let stores = self.0.stores.iter().map(|(name, backend)| (name.as_str(), backend));
+        let transient = self.0.transient.iter().map(|backend| ("transient", backend));
+        let closing = stores.chain(transient).map(|(name, backend)| async move {
+            backend.close().await.map_err(|error| error.at(format_args!("the store {name:?}")))
+        });
+        let failures = join_all(closing).await.into_iter().filter_map(Result::err).collect();
+        builder::together(failures).map_or(Ok(()), Err)
     }
 
     fn transient(&self) -> Result<&Backend> {

@@ -10,6 +10,8 @@ use memquill_core::kinds::{
 use memquill_core::{Error, Facet, Feature, Result, Scope, did_you_mean};
 use serde_json::Value;
 
+/// The subtype that is a working memory whose entries live for ever by default.
+const KEY_VALUE_STORE: &str = "KEY_VALUE_STORE";
 const KEYS: [&str; 5] = ["type", "subtype", "configurations", "id", "name"];
 /// The configurations that every subtype has.
 const COMMON: [&str; 5] =
@@ -20,8 +22,8 @@ const ANONYMOUS: &str = "anonymous";
 /// A memory node of a workflow (contract, section M).
 ///
 /// In JSON it is `{"type": "MEMORY", "subtype": …, "configurations": {…}}` with an optional `id`
-/// and `name`. The subtypes are `CONVERSATION_BUFFER`, `VECTOR_DATABASE` and `WORKING_MEMORY`, also
-/// named `KEY_VALUE_STORE`. Among the configurations are those of the subtype, and for every one:
+/// and `name`. The subtypes are `CONVERSATION_BUFFER`, `VECTOR_DATABASE`, `WORKING_MEMORY` and
+/// `KEY_VALUE_STORE`, a working memory whose `default_ttl` is 0 (never). Among the configurations are those of the subtype, and for every one:
 ///
 /// - `operation`: `store`, `retrieve`, `get_context`, `clear` or `get_statistics`, unless the input
 ///   names one;
@@ -67,7 +69,7 @@ pub enum Settings {
     ConversationBuffer(ConversationBufferConfig),
     /// `VECTOR_DATABASE`.
     VectorDatabase(VectorDatabaseConfig),
-    /// `WORKING_MEMORY`, also named `KEY_VALUE_STORE`.
+    /// `WORKING_MEMORY` and `KEY_VALUE_STORE`.
     WorkingMemory(WorkingMemoryConfig),
 }
 
@@ -147,6 +149,11 @@ impl Node {
             Some(Value::Object(configurations)) => configurations.clone(),
             Some(_) => return Err(Error::invalid_input("configurations is an object")),
         };
+        let kind = subtype.parse()?;
+        if subtype.eq_ignore_ascii_case(KEY_VALUE_STORE) {
+            // Its values stay until they are removed; those of a working memory expire (M4).
+            configurations.entry("default_ttl").or_insert_with(|| 0.into());
+        }
         let common: Object =
             COMMON.iter().filter_map(|key| configurations.remove_entry(*key)).collect();
         Ok(Self {
@@ -162,7 +169,7 @@ impl Node {
             },
             user_id: text(&common, "user_id")?,
             node_id: text(&common, "node_id")?,
-            settings: Settings::read(subtype.parse()?, &configurations)?,
+            settings: Settings::read(kind, &configurations)?,
         })
     }
 

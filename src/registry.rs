@@ -57,7 +57,7 @@ impl Registry {
         #[cfg(feature = "redis")]
         registry.register(memquill_redis::driver());
         #[cfg(feature = "sqlite")]
-        registry.register(Arc::new(memquill_sqlite::driver()));
+        registry.register(memquill_sqlite::driver());
         registry
     }
 
@@ -112,6 +112,14 @@ impl Registry {
                 in redis://host:6379; `redis-cli -p 26379 SENTINEL get-master-addr-by-name NAME` says \
                 where it is"
                 .to_owned(),
+            // As other libraries write a file, and a driver of SQLite.
+            None if scheme == "file" || scheme.starts_with("sqlite") => {
+                // As it may be shown: what is before an @ is left out.
+                let shown = url.to_string();
+                let path = shown.split_once(':').map_or("", |(_, path)| path);
+                let path = path.trim_start_matches('/');
+                format!("write sqlite:{path}, or sqlite:/{path} for an absolute path")
+            }
             None => did_you_mean(scheme, FEATURES.iter().map(|(known, _)| *known).chain(here))
                 .unwrap_or_else(|| "register a driver for it".to_owned()),
         };
@@ -119,8 +127,14 @@ impl Registry {
     }
 }
 
+/// Says where an error happened. A hint that names the command names the library's way, too.
 fn connecting(driver: &dyn Driver, error: Error) -> Error {
-    error.with_backend(driver.name()).with_operation(operation::CONNECT)
+    let error = error.with_backend(driver.name()).with_operation(operation::CONNECT);
+    let hint = error.hint().filter(|hint| hint.contains("`memquill migrate`"));
+    match hint.map(|hint| format!("{hint}; or build the memory with MemoryBuilder::migrate")) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 /// Says how to write the address of a server's web interface as a store's URL.

@@ -30,7 +30,7 @@ fn without(store: &InMemory, facet: Facet, feature: Feature) -> Backend {
 }
 
 async fn memory() -> Memory {
-    Memory::builder().store("main", "memory:").unwrap().build().await.unwrap()
+    Memory::builder().store("main", "memory:").build().await.unwrap()
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn layers_stand_around_the_store_that_they_are_named_for() {
     let lossy = Faults::new(1).before(0.5);
     let retries = Retries::new(50).with_pause(Duration::ZERO, Duration::ZERO).with_budget(1_000);
     let memory = async |layers| {
-        let built = Memory::builder().store("main", "memory:").unwrap().layers("main", layers);
+        let built = Memory::builder().store("main", "memory:").layers("main", layers);
         built.build().await.unwrap()
     };
     let put = node("WORKING_MEMORY", &json!({"operation": "store"}));
@@ -101,9 +101,9 @@ async fn a_start_with_gaps_is_refused_and_names_them_all() {
 
 #[tokio::test]
 async fn every_store_that_cannot_be_opened_is_named() {
-    let builder = Memory::builder().store("file", "sqlite:/dev/null/none/a.db").unwrap();
-    let builder = builder.store("other", "nonsense://h").unwrap().store("good", "memory:").unwrap();
-    let error = builder.build().await.unwrap_err();
+    let builder = Memory::builder().store("file", "sqlite:/dev/null/none/a.db");
+    let builder = builder.store("other", "nonsense://h").store("good", "memory:");
+    let error = builder.default_store("good").build().await.unwrap_err();
     for part in ["the store \"file\": ", "the store \"other\": ", "no driver answers"] {
         assert!(error.message().contains(part), "{part:?} is not in {:?}", error.message());
     }
@@ -300,9 +300,7 @@ async fn g12_where_a_store_fails_it_is_named_and_what_the_others_held_is_told() 
     let down = Layers::new().faults(Faults::new(1).before(1.0));
     let memory = Memory::builder()
         .store("main", "memory:")
-        .unwrap()
         .store("vec", "memory:")
-        .unwrap()
         .layers("vec", down)
         .default_store("main")
         .bind(Facet::Vectors, "vec")

@@ -171,4 +171,9 @@ impl Control for Store {
             .collect::<Result<_>>()?;
         Ok(Page::cut(scopes, page.limit, op::LIST_SCOPES, Scope::node))
     }
+
+    async fn close(&self) -> Result<()> {
+        self.pool.close().await;
+        Ok(())
+    }
 }

@@ -147,6 +147,16 @@ impl Pool {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Admits no further call and ends the idle sessions; a call that is under way ends its own.
+    pub(crate) async fn close(&self) {
+        self.shared.permits.close();
+        let idle = std::mem::take(&mut *self.shared.idle.lock());
+        for Idle { connection, .. } in idle {
+            // A session that is gone already has ended too.
+            let _ = timeout(MAX_PING, connection.close()).await;
+        }
+    }
+
     /// Runs one statement and returns its rows. `query` makes it, since it may have to be repeated.
     pub(crate) async fn fetch(&self, query: impl Fn() -> Call + Send + Sync) -> Result<Vec<PgRow>> {
         let shared = &self.shared;
@@ -184,7 +194,7 @@ impl Shared {
     async fn slot(&self, deadline: Instant) -> Result<Slot> {
         match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Slot { permit: Some(permit), is_lingering: false }),
-            Ok(Err(_)) => Err(Error::internal("the pool is closed")),
+            Ok(Err(_)) => Err(Error::closed()),
             Err(_) => Err(Error::unavailable(format!(
                 "no connection was free for {} ms",
                 self.config.acquire_timeout.as_millis()
@@ -257,6 +267,9 @@ impl Shared {
 
     /// Keeps a connection for the next call, unless it broke.
     fn keep(&self, connection: PgConnection, error: Option<&sqlx::Error>) {
+        if self.permits.is_closed() {
+            return;
+        }
         if error.is_none_or(leaves_connection) {
             self.idle.lock().push(Idle { connection, since: Instant::now() });
         } else {

@@ -77,4 +77,8 @@ impl Admin for Administration {
             .collect();
         Ok(Page::cut(users, page.limit, op::LIST_USERS, String::as_str))
     }
+
+    async fn close(&self) -> Result<()> {
+        self.0.transport.close().await
+    }
 }

@@ -68,4 +68,8 @@ impl Control for Controls {
             .collect::<Result<_>>()?;
         Ok(Page::cut(scopes, page.limit, op::LIST_SCOPES, Scope::node))
     }
+
+    async fn close(&self) -> Result<()> {
+        self.0.transport.close().await
+    }
 }

@@ -41,6 +41,7 @@ impl Driver for QdrantDriver {
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
         let (store, server) = open(url).await?;
         match &server {
+            None if url.must_exist() => drop(store.check().await.map_err(located)?),
             // There is no administrator to do it.
             None => drop(Administration(Arc::clone(&store)).prepare().await?),
             Some(server) => drop(store.check().await.map_err(|error| server.explain(error))?),
@@ -88,6 +89,9 @@ fn capabilities(embedded: bool) -> Capabilities {
     capabilities
 }
 
+/// The file in the folder of every store that shows which process has it open.
+pub(crate) const LOCK: &str = "memquill.lock";
+
 /// Opens the store of a URL; returns its server too, unless it is in this process.
 async fn open(url: &StoreUrl) -> Result<(Arc<Store>, Option<Server>)> {
     let config = Config::from_url(url)?;
@@ -98,7 +102,16 @@ async fn open(url: &StoreUrl) -> Result<(Arc<Store>, Option<Server>)> {
             }
             (Arc::new(Grpc::new(server)?), Some(server.clone()))
         }
-        Location::Folder(path) => (folder(path.clone()).await?, None),
+        Location::Folder(path) => {
+            if url.must_exist() && !path.join(LOCK).is_file() {
+                return Err(Error::not_found(format!(
+                    "there is no Qdrant Edge store in the folder {}",
+                    path.display()
+                ))
+                .with_hint("check the path; a command that stores something makes the folder"));
+            }
+            (folder(path.clone()).await?, None)
+        }
     };
     Ok((Arc::new(Store::new(transport, config)), server))
 }

@@ -37,6 +37,12 @@ pub(crate) trait Transport: Send + Sync + fmt::Debug {
     async fn query(&self, request: QueryPoints) -> Result<Vec<ScoredPoint>>;
     async fn count(&self, request: CountPoints) -> Result<u64>;
     async fn facet(&self, request: FacetCounts) -> Result<Vec<FacetHit>>;
+
+    /// Brings everything to disk and releases what this process holds of the store. A connection to
+    /// a server ends by being dropped.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Forgives that a collection does not exist: then there is nothing in it.

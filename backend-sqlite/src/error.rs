@@ -2,7 +2,7 @@
 
 use memquill_core::{Error, ErrorKind};
 
-/// What SQLite's primary result codes mean here: <https://www.sqlite.org/rescode.html>.
+/// SQLite's primary result codes: <https://www.sqlite.org/rescode.html>.
 mod code {
     pub(super) const ERROR: i32 = 1;
     pub(super) const PERM: i32 = 3;
@@ -20,7 +20,7 @@ mod code {
 }
 
 /// Turns an error of the client into ours.
-pub(crate) fn sql(error: sqlx::Error) -> Error {
+pub(crate) fn translate(error: sqlx::Error) -> Error {
     let translated = match &error {
         sqlx::Error::Database(database) => {
             let extended = database.code().and_then(|code| code.parse::<i32>().ok());
@@ -40,27 +40,32 @@ pub(crate) fn sql(error: sqlx::Error) -> Error {
             Error::new(kind, format!("the database cannot be opened: {io}"))
                 .with_hint("check the path and the rights on it")
         }
-        sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            Error::internal("the connection to the database is gone")
-                .with_maybe_applied(true)
-                .with_hint("connect anew")
-        }
+        sqlx::Error::PoolClosed => Error::closed(),
+        sqlx::Error::WorkerCrashed => Error::internal("the connection to the database is gone")
+            .with_maybe_applied(true)
+            .with_hint("connect again"),
         other => Error::internal(format!("the SQLite client failed: {other}")),
     };
     translated.with_source(error)
 }
 
-/// What is stored is not what this driver writes.
+/// Reports stored data that this driver cannot have written.
 pub(crate) fn damaged(what: &str) -> Error {
     Error::corrupted(format!("{what} in the database is not as this driver writes it"))
         .with_hint("has another program changed the file? restore a backup")
+}
+
+/// Reports a file that is something else, or whose beginning was overwritten.
+pub(crate) fn not_a_database() -> Error {
+    Error::corrupted("the file is not an SQLite database")
+        .with_hint("check the path; name a new file to start with an empty database")
 }
 
 fn of_code(primary: i32, message: &str) -> Error {
     match primary {
         code::BUSY | code::LOCKED => {
             Error::unavailable("another process holds the database's write lock")
-                .with_hint("try again, or wait longer with busy_timeout_ms=N in the URL")
+                .with_hint("try again, or wait longer with busy_timeout=10s in the URL")
         }
         code::FULL => Error::unavailable("the disk is full")
             .with_hint("free some space; nothing of the call was stored"),
@@ -70,21 +75,23 @@ fn of_code(primary: i32, message: &str) -> Error {
         code::IOERR => Error::unavailable(format!("the disk failed: {message}"))
             .with_maybe_applied(true)
             .with_hint("check the disk and the system's log"),
-        code::READONLY | code::PERM | code::AUTH => {
-            Error::new(ErrorKind::PermissionDenied, "the database may not be written")
-                .with_hint("make the file and its folder writable for this user")
-        }
+        code::READONLY | code::PERM | code::AUTH => Error::new(
+            ErrorKind::PermissionDenied,
+            "the database may not be written",
+        )
+        .with_hint(
+            "make the file and its folder writable for this user, and leave mode=ro out of the URL",
+        ),
         code::CANTOPEN => Error::config("the database file cannot be opened")
             .with_hint("check that the path is a file, and the rights on it and its folder"),
         code::CORRUPT | code::MISMATCH => {
             Error::corrupted(format!("the database is damaged: {message}"))
                 .with_hint("restore a backup, or recover with `sqlite3 FILE .recover`")
         }
-        code::NOTADB => Error::corrupted("the file is not an SQLite database")
-            .with_hint("check the path; choose a new file to start afresh"),
+        code::NOTADB => not_a_database(),
         code::ERROR if message.starts_with("no such ") => {
             Error::config(format!("the database lacks its schema: {message}"))
-                .with_hint("run `memquill migrate`")
+                .with_hint("run `memquill migrate` with the same URL")
         }
         _ => Error::internal(format!("SQLite failed: {message}")),
     }

@@ -9,9 +9,9 @@ use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, Error, Result, ffi};
 use sqlx::SqliteConnection;
 
-use crate::vector::floats;
+use crate::vectors::floats;
 
-/// Makes the functions known to a connection.
+/// Registers the functions with a connection.
 pub(crate) async fn install(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let mut handle = connection.lock_handle().await?;
     define(handle.as_raw_handle().as_ptr())

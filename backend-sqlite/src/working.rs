@@ -14,45 +14,45 @@ use memquill_core::{
 };
 use sqlx::sqlite::SqliteRow;
 
-use crate::database::Database;
-use crate::error::sql;
-use crate::rows::{get, integer, json_or_empty, optional_time, parse, text, time};
+use crate::codec::{get, integer, json_or_empty, optional_time, parse, text, time};
+use crate::error::translate;
+use crate::store::Store;
 
 const FIND: &str = "
-SELECT * FROM entries
+SELECT * FROM memory_data
 WHERE user = ?1 AND node = ?2 AND key = ?3 AND (expires_at IS NULL OR expires_at > ?4)";
 
 const FIND_MANY: &str = "
 SELECT e.* FROM json_each(?3) asked
-CROSS JOIN entries e ON e.user = ?1 AND e.node = ?2 AND e.key = asked.value
+CROSS JOIN memory_data e ON e.user = ?1 AND e.node = ?2 AND e.key = asked.value
 WHERE e.expires_at IS NULL OR e.expires_at > ?4
 ORDER BY asked.key";
 
 /// The condition holds for no entry that never expires; `max` brings no expiry forward.
 const EXTEND: &str = "
-UPDATE entries SET expires_at = max(expires_at, ?4)
+UPDATE memory_data SET expires_at = max(expires_at, ?4)
 WHERE user = ?1 AND node = ?2 AND key IN (SELECT value FROM json_each(?3)) AND expires_at > ?5";
 
 const DELETE: &str = "
-DELETE FROM entries WHERE user = ?1 AND node = ?2 AND key = ?3
+DELETE FROM memory_data WHERE user = ?1 AND node = ?2 AND key = ?3
 RETURNING expires_at IS NULL OR expires_at > ?4";
 
 /// From the place where the page before ended, itself left out: one lower bound, since SQLite seeks
 /// to one only.
 const LIST: &str = "
-SELECT * FROM entries
+SELECT * FROM memory_data
 WHERE user = ?1 AND node = ?2 AND key >= ?3 AND key < ?4 AND key <> ?5
     AND (expires_at IS NULL OR expires_at > ?6)
 ORDER BY key LIMIT ?7";
 
 const STATISTICS: &str = "
-SELECT count(*), count(expires_at) FROM entries
+SELECT count(*), count(expires_at) FROM memory_data
 WHERE user = ?1 AND node = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
 
-const CLEAR: &str = "DELETE FROM entries WHERE user = ?1 AND node = ?2";
+const CLEAR: &str = "DELETE FROM memory_data WHERE user = ?1 AND node = ?2";
 
 #[derive(Debug)]
-pub(crate) struct Working(pub(crate) Arc<Database>);
+pub(crate) struct Working(pub(crate) Arc<Store>);
 
 fn entry(row: &SqliteRow) -> Result<Entry> {
     Ok(Entry {
@@ -66,7 +66,7 @@ fn entry(row: &SqliteRow) -> Result<Entry> {
     })
 }
 
-/// The first text behind every key with this prefix, in the order of their bytes, which is that of
+/// Returns the first text after every key with this prefix, in the order of their bytes, which is that of
 /// their code points.
 fn successor(prefix: &str) -> String {
     let mut chars: Vec<char> = prefix.chars().collect();
@@ -77,12 +77,12 @@ fn successor(prefix: &str) -> String {
             return chars.into_iter().collect();
         }
     }
-    // Longer than any key: behind all that starts with the last characters there are.
+    // Longer than any key: after all that starts with the last characters there are.
     char::MAX.to_string().repeat(64)
 }
 
 impl Working {
-    /// Lets entries live at least so long, then reads them, in one step (W4).
+    /// Extends the expiry of entries and reads them, in one step (W4).
     async fn find_extended(
         &self,
         scope: &Scope,
@@ -99,9 +99,10 @@ impl Working {
             .bind(now.as_millis())
             .execute(&mut *transaction)
             .await
-            .map_err(sql)?;
-        let rows = find_many(scope, keys, now).fetch_all(&mut *transaction).await.map_err(sql)?;
-        transaction.commit().await.map_err(sql)?;
+            .map_err(translate)?;
+        let rows =
+            find_many(scope, keys, now).fetch_all(&mut *transaction).await.map_err(translate)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(rows)
     }
 }
@@ -132,7 +133,7 @@ impl WorkingStore for Working {
         let now = self.0.now();
         write::check_conditions(&mut transaction, scope, &request.entries, now).await?;
         let written = write::upsert(&mut transaction, scope, &request.entries, now).await?;
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(written)
     }
 
@@ -148,7 +149,7 @@ impl WorkingStore for Working {
             .bind(self.0.now().as_millis())
             .fetch_optional(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         row.as_ref().map(entry).transpose()
     }
 
@@ -158,7 +159,7 @@ impl WorkingStore for Working {
             self.find_extended(scope, &keys, extend).await?
         } else {
             let query = find_many(scope, &keys, self.0.now());
-            query.fetch_all(self.0.reader()).await.map_err(sql)?
+            query.fetch_all(self.0.reader()).await.map_err(translate)?
         };
         rows.iter().map(entry).collect()
     }
@@ -182,25 +183,25 @@ impl WorkingStore for Working {
             .bind(now.as_millis())
             .fetch_optional(&mut *transaction)
             .await
-            .map_err(sql)?;
-        transaction.commit().await.map_err(sql)?;
+            .map_err(translate)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(live.unwrap_or(false))
     }
 
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let page = &request.page;
-        let behind = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
+        let after = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
         let rows = sqlx::query(LIST)
             .bind(scope.user())
             .bind(scope.node())
-            .bind(request.prefix.as_str().max(&behind))
+            .bind(request.prefix.as_str().max(&after))
             .bind(successor(&request.prefix))
-            .bind(&behind)
+            .bind(&after)
             .bind(self.0.now().as_millis())
             .bind(integer(page.limit + 1))
             .fetch_all(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         let items = rows.iter().map(entry).collect::<Result<_>>()?;
         Ok(Page::cut(items, page.limit, op::LIST_ENTRIES, |entry: &Entry| &entry.key))
     }
@@ -209,7 +210,7 @@ impl WorkingStore for Working {
         let mut transaction = self.0.write().await?;
         let now = self.0.now();
         let incremented = write::increment(&mut transaction, scope, request, now).await?;
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(incremented)
     }
 
@@ -222,10 +223,10 @@ impl WorkingStore for Working {
             .bind(now)
             .fetch_one(&mut *transaction)
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         let query = sqlx::query(CLEAR).bind(scope.user()).bind(scope.node());
-        query.execute(&mut *transaction).await.map_err(sql)?;
-        transaction.commit().await.map_err(sql)?;
+        query.execute(&mut *transaction).await.map_err(translate)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(live)
     }
 
@@ -234,7 +235,7 @@ impl WorkingStore for Working {
         let keys = text(&keys)?;
         let mut transaction = self.0.write().await?;
         let query = find_many(scope, &keys, self.0.now());
-        let rows = query.fetch_all(&mut *transaction).await.map_err(sql)?;
+        let rows = query.fetch_all(&mut *transaction).await.map_err(translate)?;
         let held = rows.iter().map(entry).collect::<Result<Vec<_>>>()?;
         let held: HashMap<&str, &Entry> = held.iter().map(|e| (e.key.as_str(), e)).collect();
         let mut to_write = Vec::with_capacity(request.entries.len());
@@ -244,7 +245,7 @@ impl WorkingStore for Working {
             }
         }
         write::restore(&mut transaction, scope, &to_write).await?;
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(Restored::of(request.entries.len(), to_write.len()))
     }
 
@@ -255,7 +256,7 @@ impl WorkingStore for Working {
             .bind(self.0.now().as_millis())
             .fetch_one(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         Ok(WorkingStatistics { entries, expiring })
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use memquill_conformance::{Harness, TestStore, async_trait, main_with};
 use memquill_core::{
-    Administrator, Backend, Driver as _, Error, ManualClock, Result, StoreUrl, Timestamp,
+    Administrator, Backend, Driver, Error, ManualClock, Result, StoreUrl, Timestamp,
 };
-use memquill_sqlite::SqliteDriver;
 use tempfile::TempDir;
 
 struct Files {
@@ -30,7 +29,7 @@ impl Harness for Files {
         let start = Timestamp::from_millis(1_795_380_660_000)?;
         let clock = self.manual_clock.then(|| Arc::new(ManualClock::new(start)));
         let driver = match &clock {
-            Some(clock) => SqliteDriver::with_clock(Arc::clone(clock) as _),
+            Some(clock) => memquill_sqlite::driver_with_clock(Arc::clone(clock) as _),
             None => memquill_sqlite::driver(),
         };
         Ok(Arc::new(File { folder, options: self.options, clock, driver }))
@@ -41,7 +40,7 @@ struct File {
     folder: TempDir,
     options: &'static str,
     clock: Option<Arc<ManualClock>>,
-    driver: SqliteDriver,
+    driver: Arc<dyn Driver>,
 }
 
 impl File {

@@ -1,14 +1,14 @@
 //! Conversations on SQLite (contract, section C).
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod common;
+mod support;
 
-use common::{in_file, in_memory, scope};
 use memquill_core::{
     Append, ConversationStore, ErrorKind, Message, PageRequest, ReadMessages, Retention, Role, Trim,
 };
 use proptest::prelude::*;
 use serde_json::json;
+use support::{in_file, in_memory, scope};
 
 async fn read(store: &dyn ConversationStore) -> Vec<(u64, String)> {
     let read = store.read(&scope(), &ReadMessages::all("c")).await.unwrap();

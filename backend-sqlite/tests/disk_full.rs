@@ -3,13 +3,13 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
-mod common;
+mod support;
 
 use std::path::Path;
 use std::process::Command;
 
-use common::{in_file, scope};
 use memquill_core::{Append, Backend, ErrorKind, Message, Put, ReadMessages, Result};
+use support::{in_file, scope};
 
 const DISK: &str = "DISK_FULL_TEST_DISK";
 const MOUNT: &str = r#"mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@""#;

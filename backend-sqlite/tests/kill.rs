@@ -2,18 +2,18 @@
 //! G13): this test starts itself as a child that writes, kills it at some moment, and looks.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod common;
+mod support;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::scope;
 use memquill_core::{
-    Append, Backend, CountRecords, Driver as _, EmbeddingSpace, Get, GetMany, Message, NewRecord,
-    Put, PutMany, ReadMessages, Retention, StoreRecords, TextSearch,
+    Append, Backend, CountRecords, EmbeddingSpace, Get, GetMany, Message, NewRecord, Put, PutMany,
+    ReadMessages, Retention, StoreRecords, TextSearch,
 };
+use support::scope;
 
 const FILE: &str = "MEMQUILL_KILL_FILE";
 const FROM: &str = "MEMQUILL_KILL_FROM";

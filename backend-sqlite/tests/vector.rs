@@ -1,12 +1,11 @@
 //! Vectors on SQLite (contract, section V).
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod common;
+mod support;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use common::{in_memory, scope};
 use memquill_core::text::{bm25, term_frequencies, words};
 use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, ErrorKind, Filter, GetRecords, NewRecord, Outcome,
@@ -14,6 +13,7 @@ use memquill_core::{
     VectorSearch, VectorStore, cosine_similarity,
 };
 use serde_json::json;
+use support::{in_memory, scope};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,16 +1,16 @@
 //! Working memory on SQLite (contract, section W).
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::{in_file, in_memory, scope};
 use memquill_core::{
     Delete, ErrorKind, Get, GetMany, Increment, ListEntries, PageRequest, Put, PutCondition,
     PutMany, WorkingStore,
 };
 use serde_json::json;
+use support::{in_file, in_memory, scope};
 
 const SECOND: Duration = Duration::from_secs(1);
 

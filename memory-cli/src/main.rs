@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod opened;
 mod output;
 mod session;
 
@@ -28,6 +29,8 @@ enum Failure {
     Answered,
     /// The command line is wrong.
     Usage(Error),
+    /// A signal ended the command; the process ends with this code.
+    Interrupted(u8),
     /// The answer could not be printed.
     Output(io::Error),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Answered) => ExitCode::FAILURE,
+        Err(Failure::Interrupted(code)) => ExitCode::from(code),
         Err(Failure::Failed(error)) => report(output, &error, 1),
         Err(Failure::Usage(error)) => report(output, &error, 2),
         // The reader has had enough, as in `| head`.
@@ -98,8 +102,20 @@ fn start(cli: Cli, output: Output) -> Done {
         return Ok(());
     }
     let session = Session::new(&cli.global).map_err(Failure::Usage)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime?.block_on(run(cli.command, &session, output))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.spawn(opened::end_what_blocks(session.opened()));
+    let done = runtime.block_on(async {
+        let done = tokio::select! {
+            done = run(cli.command, &session, output) => done,
+            code = opened::interrupted() => Err(Failure::Interrupted(code)),
+        };
+        // Also after an error: what was stored before it is then in the file.
+        let closed = session.opened().close().await;
+        done.and_then(|()| closed.map_err(Failure::from))
+    });
+    // What still runs in the background was given up with the command.
+    runtime.shutdown_background();
+    done
 }
 
 async fn run(command: Command, session: &Session, output: Output) -> Done {

@@ -3,11 +3,17 @@
 #[cfg(feature = "postgres")]
 use std::io::Write as _;
 
+use std::sync::Arc;
+
 use directories::ProjectDirs;
 use memquill::kinds::KindName;
-use memquill::{Config, Error, ExecutionContext, Memory, Registry, Result, Scope, StoreUrl};
+use memquill::{
+    Administrator, Backend, Config, Error, ExecutionContext, Memory, Registry, Result, Scope,
+    StoreUrl,
+};
 
 use crate::args::{Global, Secret};
+use crate::opened::Opened;
 use crate::{Done, Failure};
 
 /// The user of commands that have a default one.
@@ -20,6 +26,7 @@ pub(crate) struct Session {
     user: Option<String>,
     node: Option<String>,
     flags: String,
+    opened: Arc<Opened>,
 }
 
 impl Session {
@@ -52,12 +59,38 @@ impl Session {
             registry,
             user: global.user.clone(),
             node: global.node.clone(),
+            opened: Arc::default(),
         })
     }
 
-    /// Connects to the stores.
+    /// Connects to the stores to write to them; a file that is not there is made.
     pub(crate) async fn memory(&self) -> Result<Memory> {
-        Memory::open(&self.config, self.registry.clone()).await
+        self.memory_of(&self.config).await
+    }
+
+    /// Connects to the stores to read from them: each must exist.
+    pub(crate) async fn existing_memory(&self) -> Result<Memory> {
+        self.memory_of(&existing(&self.config)).await
+    }
+
+    /// Connects to the stores of another configuration.
+    pub(crate) async fn memory_of(&self, config: &Config) -> Result<Memory> {
+        Ok(self.opened.memory(Memory::open(config, self.registry.clone()).await?))
+    }
+
+    /// Connects to one store.
+    pub(crate) async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
+        Ok(self.opened.backend(self.registry.connect(url).await?))
+    }
+
+    /// Connects to one store for administration.
+    pub(crate) async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
+        Ok(self.opened.admin(self.registry.admin(url).await?))
+    }
+
+    /// The stores that were opened, to be closed before the process ends.
+    pub(crate) fn opened(&self) -> Arc<Opened> {
+        Arc::clone(&self.opened)
     }
 
     /// The options that lead to the same stores and user, as a person types them.
@@ -103,6 +136,13 @@ impl Session {
     }
 }
 
+/// The configuration for a command that only reads: no store is made.
+pub(crate) fn existing(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.stores = config.stores.into_iter().map(|(name, url)| (name, url.existing())).collect();
+    config
+}
+
 fn flags(global: &Global, config: &Config) -> String {
     let mut flags = String::new();
     if let Some(file) = &global.config {
@@ -144,5 +184,6 @@ fn default_store(registry: &Registry) -> Result<StoreUrl> {
         Error::config("there is no home directory to keep a default store in")
             .with_hint("name a store, as in --store sqlite:agent.db")
     })?;
-    format!("sqlite:{}", directories.data_dir().join("memory.db").display()).parse()
+    let file = directories.data_dir().join("memory.db").display().to_string();
+    format!("sqlite:{}", file.replace('%', "%25").replace('?', "%3F")).parse()
 }

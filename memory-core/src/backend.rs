@@ -1,6 +1,7 @@
 //! A connected store: facets, capabilities, control.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -104,6 +105,15 @@ pub trait Control: Send + Sync + std::fmt::Debug {
 
     /// Lists the scopes in which `user` has something.
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>>;
+
+    /// Ends the connection (G15): waits for the calls that are under way, brings to the store's
+    /// files what it still holds in memory or in a log, and releases files, threads and sessions.
+    ///
+    /// [`Backend`] refuses every later call, so a driver whose handles end by being dropped leaves
+    /// this as it is.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Administration of a store, as a driver implements it: a handle of its own, with rights that data
@@ -124,6 +134,11 @@ pub trait Admin: Send + Sync + std::fmt::Debug {
 
     /// Lists the users who have something.
     async fn users(&self, page: &PageRequest) -> Result<Page<String>>;
+
+    /// Ends the handle's own connections, as [`Control::close`] does those of a backend (G15).
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Administration of a store. Cheap to clone; clones share the connection.
@@ -134,12 +149,13 @@ pub trait Admin: Send + Sync + std::fmt::Debug {
 pub struct Administrator {
     backend: &'static str,
     inner: Arc<dyn Admin>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Administrator {
     /// Puts core's checks around a driver's handle; `backend` is the driver's name.
     pub fn new(backend: &'static str, inner: Arc<dyn Admin>) -> Self {
-        Self { backend, inner }
+        Self { backend, inner, closed: Arc::default() }
     }
 
     /// Brings the store to the driver's schema and says what it did (G13).
@@ -162,14 +178,27 @@ impl Administrator {
         self.call(ListUsers(page), self.inner.users(page)).await
     }
 
+    /// Closes the handle and its clones (G15), as [`Backend::close`] does a backend.
+    pub async fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let result = self.inner.close().await;
+        result.map_err(|error| error.with_backend(self.backend).with_operation(operation::CLOSE))
+    }
+
     async fn call<R: Request, T>(
         &self,
         request: R,
         call: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let result = match request.check(&Limits::CONTRACT) {
-            Ok(()) => call.await,
-            Err(error) => Err(error),
+        let result = if self.closed.load(Ordering::Acquire) {
+            Err(Error::closed())
+        } else {
+            match request.check(&Limits::CONTRACT) {
+                Ok(()) => call.await,
+                Err(error) => Err(error),
+            }
         };
         result.map_err(|error| error.with_backend(self.backend).with_operation(R::OPERATION))
     }
@@ -224,11 +253,14 @@ impl Backend {
         *quality = parts.vectors.as_ref().map(|_| quality.take().unwrap_or(VectorQuality::EXACT));
         let capabilities = Arc::new(parts.capabilities.clone());
         let name = parts.name;
+        let closed: Arc<AtomicBool> = Arc::default();
         parts.conversations =
-            parts.conversations.map(|inner| Checked::new(name, &capabilities, inner) as _);
-        parts.vectors = parts.vectors.map(|inner| Checked::new(name, &capabilities, inner) as _);
-        parts.working = parts.working.map(|inner| Checked::new(name, &capabilities, inner) as _);
-        parts.control = Checked::new(name, &capabilities, parts.control);
+            parts.conversations.map(|inner| Checked::new(name, &capabilities, &closed, inner) as _);
+        parts.vectors =
+            parts.vectors.map(|inner| Checked::new(name, &capabilities, &closed, inner) as _);
+        parts.working =
+            parts.working.map(|inner| Checked::new(name, &capabilities, &closed, inner) as _);
+        parts.control = Checked::new(name, &capabilities, &closed, parts.control);
         Self { parts, shared_cache: None }
     }
 
@@ -295,6 +327,17 @@ impl Backend {
     /// Health, erasure and listing of scopes.
     pub fn control(&self) -> &Arc<dyn Control> {
         &self.parts.control
+    }
+
+    /// Closes the connection and its clones (G15). Calls that are under way end first; every later
+    /// one is `Unavailable`. Closing twice is `Ok`.
+    ///
+    /// A store in this process then has everything in its files: an SQLite file is whole without
+    /// the `-wal` file beside it, unless another process still has the file open. Dropping the last
+    /// clone instead loses nothing that was acknowledged (G6), but may leave a part of it in that
+    /// `-wal` file, which then belongs to the database and is to be copied with it.
+    pub async fn close(&self) -> Result<()> {
+        self.parts.control.close().await
     }
 
     fn without(&self, facet: Facet) -> Error {

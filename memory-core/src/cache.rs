@@ -135,7 +135,7 @@ impl Cache {
     }
 }
 
-/// Control that forgets whom it erases.
+/// Control that forgets whom it erases, and everything when the store is closed.
 #[derive(Debug)]
 struct CachedControl {
     items: Arc<Items>,
@@ -158,5 +158,11 @@ impl Control for CachedControl {
 
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
         self.inner.scopes(user, page).await
+    }
+
+    /// Nothing is answered from this process any longer: what is asked reaches the closed store.
+    async fn close(&self) -> Result<()> {
+        self.items.close();
+        self.inner.close().await
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::capability::{Capabilities, Feature};
@@ -173,6 +174,8 @@ pub(crate) fn times(
 pub(crate) struct Checked<S: ?Sized> {
     backend: &'static str,
     capabilities: Arc<Capabilities>,
+    /// Whether the backend was closed; all its facets share this.
+    closed: Arc<AtomicBool>,
     inner: Arc<S>,
 }
 
@@ -180,9 +183,21 @@ impl<S: ?Sized> Checked<S> {
     pub(crate) fn new(
         backend: &'static str,
         capabilities: &Arc<Capabilities>,
+        closed: &Arc<AtomicBool>,
         inner: Arc<S>,
     ) -> Arc<Self> {
-        Arc::new(Self { backend, capabilities: Arc::clone(capabilities), inner })
+        let (capabilities, closed) = (Arc::clone(capabilities), Arc::clone(closed));
+        Arc::new(Self { backend, capabilities, closed, inner })
+    }
+
+    /// Refuses every call after the backend was closed (G15).
+    pub(crate) fn open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::closed()) } else { Ok(()) }
+    }
+
+    /// Marks the backend as closed, and says whether it was open.
+    pub(crate) fn shut(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn inner(&self) -> &S {

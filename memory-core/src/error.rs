@@ -185,6 +185,14 @@ impl Error {
         Self::new(ErrorKind::Unavailable, message)
     }
 
+    /// Makes an error for a call on a backend or administration handle that was closed (G15).
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Unavailable, "the store was closed")
+            .with_retry(Retry::Permanent)
+            .with_maybe_applied(false)
+            .with_hint("connect again, or close the store after its last call")
+    }
+
     /// Makes an error for a wrong configuration or schema.
     pub fn config(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Config, message)

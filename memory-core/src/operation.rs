@@ -32,6 +32,7 @@ pub const ERASE: &str = "erase";
 pub const LIST_SCOPES: &str = "list_scopes";
 pub const HEALTH: &str = "health";
 pub const CONNECT: &str = "connect";
+pub const CLOSE: &str = "close";
 pub const MIGRATE: &str = "migrate";
 pub const PURGE_EXPIRED: &str = "purge_expired";
 pub const BUILD_INDEXES: &str = "build_indexes";

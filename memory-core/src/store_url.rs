@@ -30,12 +30,25 @@ pub struct StoreUrl {
     scheme: String,
     secret: SecretString,
     shown: String,
+    must_exist: bool,
 }
 
 impl StoreUrl {
     /// The scheme, which selects the driver.
     pub fn scheme(&self) -> &str {
         &self.scheme
+    }
+
+    /// The same store, which must exist: a driver that makes its store where there is none, as one
+    /// of files does, then fails with `NotFound` and makes nothing. For whoever is going to read.
+    #[must_use]
+    pub fn existing(self) -> Self {
+        Self { must_exist: true, ..self }
+    }
+
+    /// Whether the store must exist, so that connecting makes nothing.
+    pub fn must_exist(&self) -> bool {
+        self.must_exist
     }
 
     /// The whole text, credentials included: for the driver's client alone.
@@ -84,7 +97,8 @@ impl FromStr for StoreUrl {
         }
         let scheme = scheme.to_ascii_lowercase();
         let shown = format!("{scheme}:{}", redact(rest));
-        Ok(Self { scheme, secret: SecretString::from(text.to_owned()), shown })
+        let secret = SecretString::from(text.to_owned());
+        Ok(Self { scheme, secret, shown, must_exist: false })
     }
 }
 
@@ -104,7 +118,7 @@ impl From<Url> for StoreUrl {
     fn from(url: Url) -> Self {
         let scheme = url.scheme().to_owned();
         let shown = format!("{scheme}:{}", redact(&url.as_str()[scheme.len() + 1..]));
-        Self { scheme, secret: SecretString::from(String::from(url)), shown }
+        Self { scheme, secret: SecretString::from(String::from(url)), shown, must_exist: false }
     }
 }
 

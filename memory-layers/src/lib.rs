@@ -43,8 +43,11 @@ use self::meter::Metrics;
 pub use self::retry::Retries;
 pub use self::timeout::Timeout;
 
-/// The layers around a backend. None is there until it is named.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// The layers around a backend.
+///
+/// [`Layers::default`] is what every store of a `Memory` has for which nothing else is said: retries
+/// of three attempts, and metrics. [`Layers::new`] is no layer at all.
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Layers {
     trace: bool,
@@ -56,10 +59,25 @@ pub struct Layers {
     faults: Option<Faults>,
 }
 
+impl Default for Layers {
+    /// Retries of three attempts, and metrics, which cost next to nothing without a recorder.
+    fn default() -> Self {
+        Self::new().retry(Retries::new(3)).metrics(true)
+    }
+}
+
 impl Layers {
-    /// No layer.
+    /// Returns no layer, to which each method adds one.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            trace: false,
+            metrics: false,
+            retry: None,
+            circuit_breaker: None,
+            concurrency: None,
+            timeout: None,
+            faults: None,
+        }
     }
 
     /// A span around every operation, or none: at level `INFO` under the target `memquill`, so that

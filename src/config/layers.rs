@@ -14,16 +14,10 @@ const CONCURRENCY: &str = "as in concurrency: {calls: 64}";
 
 const DAY_MS: usize = 86_400_000;
 
-/// What stands around a store of which the configuration says nothing: retries, and metrics, which
-/// cost next to nothing without a recorder.
-pub(crate) fn usual() -> Layers {
-    Layers::new().retry(Retries::new(3)).metrics(true)
-}
-
 pub(super) fn read(reader: &Reader<'_>) -> Result<Layers> {
     let known = ["retry", "circuit_breaker", "concurrency", "timeout_ms", "metrics"];
     let fields = reader.fields(&known, LAYERS)?;
-    let mut layers = usual();
+    let mut layers = Layers::default();
     if let Some(reader) = fields.get("retry") {
         layers = layers.retry(retry(&reader)?);
     }

@@ -18,9 +18,7 @@ use super::collection::{Collection, foreign};
 use super::convert;
 use super::shard::{self, UNFINISHED, is_collection};
 use super::transport::translate;
-
-/// The file that marks a folder as ours, and that the process locks which has it open.
-const LOCK: &str = "memquill.lock";
+use crate::driver::LOCK;
 
 /// How long another process may take to close a folder.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,6 +89,18 @@ impl Edge {
         });
         open.push(Open { root, edge: Arc::downgrade(&edge), worker });
         Ok(edge)
+    }
+
+    /// Drops a handle. If it was the last one of this process, the folder is closed when this returns.
+    pub(super) fn close(edge: Arc<Self>) {
+        let root = edge.root.clone();
+        drop(edge);
+        let mut open = OPEN.lock();
+        let unused =
+            open.iter().position(|open| open.root == root && open.edge.strong_count() == 0);
+        if let Some(at) = unused {
+            let _ = open.swap_remove(at).worker.join();
+        }
     }
 
     /// Finds a collection. `NotFound` if it does not exist, `FailedPrecondition` if something else

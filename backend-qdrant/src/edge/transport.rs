@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{Error, Result};
+use parking_lot::Mutex;
 use qdrant_client::qdrant::{
     CollectionInfo, CountPoints, CreateCollection, CreateFieldIndexCollection, DeletePoints,
     FacetCounts, FacetHit, GetPoints, QueryPoints, RetrievedPoint, ScoredPoint, ScrollPoints,
@@ -19,21 +20,33 @@ use crate::transport::Transport;
 /// Edge is a part of this program; the server of the same engine is 1.18.
 const VERSION: &str = "1.18.0-edge";
 
+/// A handle to a folder; none once it is closed. Other handles of this process may go on.
+#[derive(Debug)]
+pub(crate) struct Handle(Mutex<Option<Arc<Edge>>>);
+
+impl Handle {
+    fn edge(&self) -> Result<Arc<Edge>> {
+        self.0.lock().clone().ok_or_else(Error::closed)
+    }
+}
+
 /// Opens a folder on a thread that may block.
-pub(crate) async fn open(path: PathBuf) -> Result<Arc<Edge>> {
+pub(crate) async fn open(path: PathBuf) -> Result<Handle> {
     let edge = tokio::task::spawn_blocking(move || Edge::open(&path)).await;
-    edge.map_err(|error| panicked(error, Effect::Read))?
+    let edge = edge.map_err(|error| panicked(error, Effect::Read))??;
+    Ok(Handle(Mutex::new(Some(edge))))
 }
 
 /// Runs a call on a thread that may block.
 async fn call<T: Send + 'static>(
-    edge: &Arc<Edge>,
+    handle: &Handle,
     effect: Effect,
     call: impl FnOnce(&Edge) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T> {
+    let edge = handle.edge()?;
     let _permit = edge.calls.acquire().await.map_err(|error| panicked(error, Effect::Read))?;
-    let edge = Arc::clone(edge);
-    let answer = tokio::task::spawn_blocking(move || call(&edge)).await;
+    let called = Arc::clone(&edge);
+    let answer = tokio::task::spawn_blocking(move || call(&called)).await;
     let answer = answer.map_err(|error| panicked(error, effect))?;
     answer.map_err(|failure| translate(failure.status, failure.maybe_applied))
 }
@@ -61,14 +74,14 @@ pub(super) fn translate(status: Status, maybe_applied: bool) -> Error {
 }
 
 #[async_trait]
-impl Transport for Arc<Edge> {
+impl Transport for Handle {
     async fn version(&self) -> Result<String> {
         // A real round trip: it fails where the engine is stuck.
         call(self, Effect::Read, |_| Ok(VERSION.to_owned())).await
     }
 
     fn trouble(&self) -> Option<String> {
-        Edge::trouble(self)
+        self.0.lock().as_ref().and_then(|edge| edge.trouble())
     }
 
     async fn collection(&self, name: &str) -> Result<Option<CollectionInfo>> {
@@ -141,5 +154,12 @@ impl Transport for Arc<Edge> {
             Ok(edge.collection(&request.collection_name)?.facet(request)?)
         })
         .await
+    }
+
+    /// The last handle of this process waits until everything is on disk and the folder unlocked.
+    async fn close(&self) -> Result<()> {
+        let Some(edge) = self.0.lock().take() else { return Ok(()) };
+        let closed = tokio::task::spawn_blocking(move || Edge::close(edge)).await;
+        closed.map_err(|error| panicked(error, Effect::Write))
     }
 }

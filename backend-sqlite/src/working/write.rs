@@ -9,17 +9,17 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::{FIND, Versions};
-use crate::error::{damaged, sql};
-use crate::rows::{get, integer, object_text, optional_time, parse, text, time};
+use crate::codec::{get, integer, object_text, optional_time, parse, text, time};
+use crate::error::{damaged, translate};
 
 const UPSERT: &str = "
-INSERT INTO entries (user, node, key, version, created_at, updated_at, expires_at, metadata, value) ";
+INSERT INTO memory_data (user, node, key, version, created_at, updated_at, expires_at, metadata, value) ";
 
 /// One version for all rows of the statement: it grows for each of their keys. The triggers on
 /// `entries` keep it in `versions`.
 const NEXT_VERSION: &str = "(SELECT last + 1 FROM versions)";
 
-/// An expired entry is absent: its key begins anew.
+/// An expired entry is absent: its key starts over.
 const ON_CONFLICT: &str = "
 ON CONFLICT (user, node, key) DO UPDATE SET
     version    = excluded.version,
@@ -41,13 +41,13 @@ ON CONFLICT (user, node, key) DO UPDATE SET
     value      = excluded.value";
 
 const SET_VALUE: &str = "
-UPDATE entries SET version = (SELECT last + 1 FROM versions), updated_at = ?4, value = ?5
+UPDATE memory_data SET version = (SELECT last + 1 FROM versions), updated_at = ?4, value = ?5
 WHERE user = ?1 AND node = ?2 AND key = ?3
 RETURNING key, version, created_at, updated_at, expires_at";
 
 const VERSIONS: &str = "
 SELECT e.key, e.version FROM json_each(?3) asked
-CROSS JOIN entries e ON e.user = ?1 AND e.node = ?2 AND e.key = asked.value
+CROSS JOIN memory_data e ON e.user = ?1 AND e.node = ?2 AND e.key = asked.value
 WHERE e.expires_at IS NULL OR e.expires_at > ?4";
 
 /// Rows in one INSERT: beyond some tens, more make it no faster.
@@ -67,7 +67,7 @@ pub(super) fn only(written: Vec<Written>) -> Result<Written> {
     written.into_iter().next().ok_or_else(|| Error::internal("a put wrote nothing"))
 }
 
-/// Stores values whatever was there; up to [`ROWS`] are a single statement.
+/// Stores values whatever was there; up to [`ROWS`] of them by a single statement.
 pub(super) async fn upsert(
     connection: &mut SqliteConnection,
     scope: &Scope,
@@ -93,7 +93,7 @@ pub(super) async fn upsert(
                 .push_bind(value);
         });
         upsert.push(ON_CONFLICT);
-        let rows = upsert.build().fetch_all(&mut *connection).await.map_err(sql)?;
+        let rows = upsert.build().fetch_all(&mut *connection).await.map_err(translate)?;
         all.append(&mut in_order(chunk, &rows)?);
     }
     Ok(all)
@@ -123,7 +123,7 @@ pub(super) async fn restore(
                 .push_bind(value);
         });
         restore.push(RESTORE_ON_CONFLICT);
-        restore.build().execute(&mut *connection).await.map_err(sql)?;
+        restore.build().execute(&mut *connection).await.map_err(translate)?;
     }
     Ok(())
 }
@@ -152,7 +152,7 @@ pub(super) async fn versions(
         .bind(now.as_millis())
         .fetch_all(connection)
         .await
-        .map_err(sql)?;
+        .map_err(translate)?;
     Ok(rows.into_iter().collect())
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn increment(
         .bind(now.as_millis())
         .fetch_optional(&mut *connection)
         .await
-        .map_err(sql)?;
+        .map_err(translate)?;
     let Some(row) = found else {
         let put = Put { ttl: request.initial_ttl, ..Put::new(&request.key, request.by) };
         let written = only(upsert(connection, scope, &[put], now).await?)?;
@@ -207,7 +207,7 @@ pub(super) async fn increment(
         .bind(value.to_string())
         .fetch_optional(connection)
         .await
-        .map_err(sql)?
+        .map_err(translate)?
         .ok_or_else(|| damaged("an entry"))?;
     Ok(Incremented { value, written: written(&row)? })
 }

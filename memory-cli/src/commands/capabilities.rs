@@ -33,7 +33,7 @@ pub(crate) async fn capabilities(session: &Session, output: Output) -> Done {
     for (name, url) in &session.config.stores {
         let driver = session.registry.driver(url).map(Driver::name);
         if !embedded.iter().any(|(known, _)| driver.as_ref().is_ok_and(|name| name == known)) {
-            let backend = connect(session, url).await;
+            let backend = connect(session, &url.clone().existing()).await;
             claims.push(Claim { name: format!("{name} ({url})"), backend });
         }
     }
@@ -51,7 +51,7 @@ pub(crate) async fn capabilities(session: &Session, output: Output) -> Done {
 }
 
 async fn connect(session: &Session, url: &StoreUrl) -> Result<Backend, String> {
-    session.registry.connect(url).await.map_err(|error| error.to_string())
+    session.connect(url).await.map_err(|error| error.to_string())
 }
 
 /// The rows of the table, each with a cell for each claim.

@@ -18,7 +18,7 @@ use crate::session::Session;
 use crate::{Done, Failure};
 
 pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done {
-    let memory = session.memory().await?;
+    let memory = session.existing_memory().await?;
     let scope = session.scope(KindName::ConversationBuffer)?;
     let people = std::io::stdout().is_terminal() && !output.is_json();
     let format = args.format.unwrap_or(if people { Format::Conversation } else { Format::Json });
@@ -134,7 +134,7 @@ fn nothing(conversation: &str) -> memquill::Error {
 }
 
 pub(crate) async fn list(limit: Option<usize>, session: &Session, output: Output) -> Done {
-    let memory = session.memory().await?;
+    let memory = session.existing_memory().await?;
     let scope = session.scope(KindName::ConversationBuffer)?;
     let store = memory.conversations()?;
     let (found, more) = conversations(store.as_ref(), &scope, limit.unwrap_or(usize::MAX)).await?;

@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 const WALKS: usize = 20;
 
 pub(crate) async fn reembed(args: Reembed, session: &Session, output: Output) -> Done {
-    let memory = session.memory().await?;
+    let memory = session.existing_memory().await?;
     let capabilities = memory.backend(Facet::Vectors)?.capabilities();
     let needed = [Feature::Rebinding, Feature::Restoring];
     if let Some(missing) = needed.into_iter().find(|feature| !capabilities.has(*feature)) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use memquill::kinds::Operation;
 use memquill::{Node, Result, json, kinds};
 use serde_json::{Value, json};
 
@@ -24,7 +25,18 @@ async fn execute(args: &Run, session: &Session) -> Result<Value> {
         Some(path) => parse(path)?,
         None => json!({}),
     };
-    Ok(session.memory().await?.execute(&node, &session.execution(), &input).await)
+    let memory = if only_reads(&node, &input) {
+        session.existing_memory().await?
+    } else {
+        session.memory().await?
+    };
+    Ok(memory.execute(&node, &session.execution(), &input).await)
+}
+
+/// Whether the node's stores must exist: only what stores makes one.
+fn only_reads(node: &Node, input: &Value) -> bool {
+    let named = input["operation"].as_str().and_then(|name| name.parse().ok());
+    node.persistent && named.or(node.operation).is_some_and(|named| named != Operation::Store)
 }
 
 /// The node of the configuration that has this name, else the one in the file.

@@ -38,7 +38,7 @@ pub(super) fn documents(session: &Session, memory: &Memory) -> Result<VectorData
 }
 
 pub(crate) async fn search(args: Search, session: &Session, output: Output) -> Done {
-    let memory = session.memory().await?;
+    let memory = session.existing_memory().await?;
     let query = DocumentQuery {
         text: Some(args.text.clone()),
         limit: Some(args.limit),

@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use comfy_table::Cell;
-use memquill::{ErasureReceipt, Error, Health, HealthStatus, StoreUrl};
+use memquill::{ErasureReceipt, Error, ErrorKind, Health, HealthStatus, StoreUrl};
 use serde_json::{Map, Value, json};
 
 use crate::output::{Color, Output, coloured, printable, table};
@@ -52,12 +52,15 @@ pub(crate) async fn health(deadline: u64, session: &Session, output: Output) -> 
 /// Within the deadline, connecting included. A store that answers and refuses is reached.
 async fn health_of(url: &StoreUrl, deadline: Duration, session: &Session) -> Health {
     let begun = Instant::now();
-    let connected = tokio::time::timeout(deadline, session.registry.connect(url)).await;
+    let url = url.clone().existing();
+    let connected = tokio::time::timeout(deadline, session.connect(&url)).await;
     let (status, missing) = match connected {
         Ok(Ok(backend)) => {
             return backend.control().health(deadline.saturating_sub(begun.elapsed())).await;
         }
-        Ok(Err(error)) if error.is_transient() => (HealthStatus::Unreachable, error.to_string()),
+        Ok(Err(error)) if error.is_transient() || error.kind() == ErrorKind::NotFound => {
+            (HealthStatus::Unreachable, error.to_string())
+        }
         Ok(Err(error)) => (HealthStatus::Degraded, error.to_string()),
         Err(_) => {
             let seconds = deadline.as_secs();
@@ -72,7 +75,7 @@ pub(crate) async fn migrate(session: &Session, output: Output) -> Done {
     let mut answers = Map::new();
     let mut lines = table(["store", "applied"]);
     for (name, url) in &session.config.stores {
-        let applied = session.registry.admin(url).await?.migrate().await?.applied;
+        let applied = session.admin(url).await?.migrate().await?.applied;
         let shown =
             if applied.is_empty() { "nothing: up to date".into() } else { applied.join("\n") };
         lines.add_row([format!("{name} ({url})"), shown]);
@@ -87,7 +90,7 @@ pub(crate) async fn purge(session: &Session, output: Output) -> Done {
     let mut answers = Map::new();
     let mut lines = table(["store", "records", "entries"]);
     for (name, url) in &session.config.stores {
-        let receipt = session.registry.admin(url).await?.purge_expired().await?;
+        let receipt = session.admin(&url.clone().existing()).await?.purge_expired().await?;
         lines.add_row([
             format!("{name} ({url})"),
             receipt.records.to_string(),
@@ -103,7 +106,7 @@ pub(crate) async fn index(session: &Session, output: Output) -> Done {
     let mut answers = Map::new();
     let mut lines = table(["store", "built"]);
     for (name, url) in &session.config.stores {
-        let built = session.registry.admin(url).await?.build_indexes().await?.built;
+        let built = session.admin(&url.clone().existing()).await?.build_indexes().await?.built;
         let shown =
             if built.is_empty() { "nothing: none is needed".into() } else { built.join("\n") };
         lines.add_row([format!("{name} ({url})"), shown]);
@@ -126,7 +129,7 @@ pub(crate) async fn erase(yes: bool, session: &Session, output: Output) -> Done 
                 .with_hint("type the user's id when asked, or give --yes"),
         ));
     }
-    let receipts = session.memory().await?.erase(user).await?;
+    let receipts = session.existing_memory().await?.erase(user).await?;
     let mut lines = table(["store", "messages", "records", "entries"]);
     let answers: Map<String, Value> =
         receipts.iter().map(|(name, receipt)| (name.clone(), json!(receipt))).collect();

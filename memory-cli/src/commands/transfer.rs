@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 use super::progress;
 use crate::args::{Copy, Export, ImportExport, Secret, Sides, Verify, Which};
 use crate::output::{BOLD, GOOD, Output, printable, table};
-use crate::session::Session;
+use crate::session::{Session, existing};
 use crate::{Done, Failure};
 
 /// One side: its stores, and how to administer them.
@@ -31,13 +31,20 @@ impl<'a> Place<'a> {
         Ok(Self { session, config: session.config.clone(), memory: session.memory().await? })
     }
 
-    /// The store of a URL, or the stores of a configuration.
-    async fn named(session: &'a Session, Secret(name): &Secret) -> Result<Self> {
+    /// The same, which must exist: they are read.
+    async fn usual_source(session: &'a Session) -> Result<Self> {
+        let memory = session.existing_memory().await?;
+        Ok(Self { session, config: existing(&session.config), memory })
+    }
+
+    /// The store of a URL, or the stores of a configuration. `source` is to be read, and must exist.
+    async fn named(session: &'a Session, Secret(name): &Secret, source: bool) -> Result<Self> {
         let file = Path::new(name);
         let is_file = file.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
         let config =
             if is_file { Config::from_file(file)? } else { Config::of_store(name.parse()?) };
-        let memory = Memory::open(&config, session.registry.clone()).await?;
+        let config = if source { existing(&config) } else { config };
+        let memory = session.memory_of(&config).await?;
         Ok(Self { session, config, memory })
     }
 
@@ -54,7 +61,7 @@ impl<'a> Place<'a> {
         for facet in side.facets() {
             let store = self.memory.store_of(facet).and_then(|name| self.config.stores.get(name));
             if let Some(url) = store {
-                admins.insert(facet, self.session.registry.admin(url).await?);
+                admins.insert(facet, self.session.admin(url).await?);
             }
         }
         Ok(Whose::All(admins))
@@ -98,7 +105,7 @@ async fn with_bar<T>(
 pub(crate) async fn export(args: Export, session: &Session, output: Output) -> Done {
     check(&args.which, session)?;
     let begun = Instant::now();
-    let place = Place::usual(session).await?;
+    let place = Place::usual_source(session).await?;
     let side = place.side(&args.which.facets)?;
     let whose = place.whose(args.which.all_users, &side).await?;
     if args.file.as_os_str() == "-" {
@@ -186,11 +193,12 @@ struct Pair {
 }
 
 impl Pair {
-    async fn open(sides: &Sides, session: &Session) -> Result<Self, Failure> {
+    /// `writes` says whether the target may be made.
+    async fn open(sides: &Sides, session: &Session, writes: bool) -> Result<Self, Failure> {
         let which = &sides.which;
         check(which, session)?;
-        let from = Place::named(session, &sides.from).await?;
-        let to = Place::named(session, &sides.to).await?;
+        let from = Place::named(session, &sides.from, true).await?;
+        let to = Place::named(session, &sides.to, !writes).await?;
         let (source, target) = (from.side(&which.facets)?, to.side(&which.facets)?);
         let whom = of_whom(which, session);
         Ok(Self {
@@ -205,7 +213,7 @@ impl Pair {
 
 pub(crate) async fn copy(args: Copy, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
-    let Pair { source, target, whose, of, .. } = Pair::open(&args.sides, session).await?;
+    let Pair { source, target, whose, of, .. } = Pair::open(&args.sides, session, true).await?;
     let moved = with_bar(&source, &whose, async |progress| {
         transfer::copy(&source, &target, &whose, args.overwrite, progress).await
     })
@@ -215,7 +223,8 @@ pub(crate) async fn copy(args: Copy, session: &Session, output: Output) -> Done 
 
 pub(crate) async fn verify(args: Verify, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
-    let Pair { source, target, whose, whose_there, of } = Pair::open(&args.sides, session).await?;
+    let Pair { source, target, whose, whose_there, of } =
+        Pair::open(&args.sides, session, false).await?;
     let found = with_bar(&source, &whose, async |progress| {
         transfer::verify(&source, &target, &whose, &whose_there, progress).await
     })

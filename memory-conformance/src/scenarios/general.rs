@@ -2,6 +2,7 @@
 
 mod admin;
 mod cancellation;
+mod closing;
 mod durability;
 mod erasure;
 mod features;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         values::ALL,
         limits::ALL,
         durability::ALL,
+        closing::ALL,
         time::ALL,
         cancellation::ALL,
         features::ALL,

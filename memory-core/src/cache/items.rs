@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::Equivalent;
@@ -34,6 +34,8 @@ pub(super) struct Items {
     max_age: Duration,
     shared: Option<SharedLevel>,
     answers: AtomicU64,
+    /// Whether the store was closed (G15).
+    closed: AtomicBool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +116,14 @@ impl Items {
             max_age,
             shared,
             answers: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// Answers and keeps nothing from now on, and frees what is held.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.local.invalidate_all();
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -126,8 +135,11 @@ impl Items {
     }
 
     /// With the ticket, what is read from the store from now on may be kept. None while a write is
-    /// under way.
+    /// under way, or where the store was closed.
     pub(super) fn ticket(&self, item: Item<'_>, now: Timestamp) -> Option<Ticket> {
+        if self.closed.load(Ordering::Acquire) {
+            return None;
+        }
         Some(Ticket {
             item: self.gates.generation(self.gates.at(item), now)?,
             user: self.users.generation(self.users.at(item.scope.user()), now)?,

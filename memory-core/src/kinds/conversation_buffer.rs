@@ -164,12 +164,7 @@ impl ConversationBuffer {
     /// than the message would by itself (C5); with core's own counter a transcript comes out as it
     /// went in.
     pub async fn store(&self, mut messages: Vec<Message>) -> Result<Appended> {
-        for message in messages.iter_mut().filter(|message| message.token_count.is_none()) {
-            let tokens = self.counter.count_message(message);
-            if tokens != message.tokens() {
-                message.token_count = Some(tokens);
-            }
-        }
+        self.counter.count_missing(&mut messages);
         let retention = Retention {
             max_messages: Some(self.config.max_messages),
             max_tokens: Some(self.config.max_tokens),

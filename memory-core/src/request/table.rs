@@ -18,6 +18,7 @@ use crate::conversation::{
 };
 use crate::error::Result;
 use crate::layer::{Around, Call, Policy};
+use crate::operation::CLOSE;
 use crate::page::{Page, PageRequest};
 use crate::restore::{RestoreEntries, RestoreMessages, RestoreRecords, Restored};
 use crate::scope::Scope;
@@ -110,7 +111,10 @@ operations! { WorkingStore {
 #[deny(clippy::missing_trait_methods)]
 impl Control for Checked<dyn Control> {
     async fn health(&self, deadline: Duration) -> Health {
-        self.inner().health(deadline).await
+        match self.open() {
+            Ok(()) => self.inner().health(deadline).await,
+            Err(closed) => Health::unreachable(Duration::ZERO, closed.to_string()),
+        }
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
@@ -121,6 +125,10 @@ impl Control for Checked<dyn Control> {
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
         self.check(&ListScopes { user, page })?;
         self.locate(&ListScopes { user, page }, self.inner().scopes(user, page).await)
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.shut() { self.locate_in(CLOSE, self.inner().close().await) } else { Ok(()) }
     }
 }
 
@@ -143,12 +151,18 @@ impl<P: Policy> Control for Around<P, dyn Control> {
         let call = Call::of(self.backend(), None, &request);
         self.policy().around(call, || self.inner().scopes(user, page)).await
     }
+
+    /// Closing waits for what is under way: no policy repeats it or cuts it short.
+    async fn close(&self) -> Result<()> {
+        self.inner().close().await
+    }
 }
 
 /// Lets every request be checked where only its type is known.
 impl<S: ?Sized> Checked<S> {
-    /// Refuses what is not claimed or not legal, and says where.
+    /// Refuses what comes after closing, is not claimed or is not legal, and says where.
     fn check<R: Request>(&self, request: &R) -> Result<()> {
+        self.locate(request, self.open())?;
         for feature in request.required().into_iter().flatten() {
             self.locate(request, self.require(feature))?;
         }

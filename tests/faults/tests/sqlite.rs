@@ -60,7 +60,7 @@ async fn raw(url: &str) -> SqliteConnection {
 
 /// Another process holds the file's lock for longer than anybody waits.
 async fn locked(seed: u64) {
-    let (_folder, url) = file("synchronous=normal&busy_timeout_ms=20");
+    let (_folder, url) = file("synchronous=normal&busy_timeout=20ms");
     let trial = Trial::new(seed, &url);
     trial
         .run(async |running| {

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::store::{Row, Words, Writes, bind, existing};
 
-/// The words of each record, reckoned before the write lock is taken.
+/// Computes the words of each record, before the write lock is taken.
 pub(super) fn prepare(records: &[Record]) -> Vec<Words> {
     records.iter().map(|record| Words::of(&record.content, record.language)).collect()
 }

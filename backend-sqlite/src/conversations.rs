@@ -15,11 +15,11 @@ use memquill_core::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
 
-use crate::database::Database;
-use crate::error::{damaged, sql};
-use crate::rows::{get, integer, json_or_empty, object_text, optional_time, text, time};
+use crate::codec::{get, integer, json_or_empty, object_text, optional_time, text, time};
+use crate::error::{damaged, translate};
+use crate::store::Store;
 
-/// Makes the conversation or adds to its figures, and gives them as they are then.
+/// Inserts the conversation or adds to its counters, and returns them.
 const ADD: &str = "
 INSERT INTO conversations (user, node, name, last_seq, system_count, user_count, assistant_count,
                            tool_count, tokens, system_tokens)
@@ -37,14 +37,14 @@ RETURNING *";
 const FIND: &str = "SELECT * FROM conversations WHERE user = ?1 AND node = ?2 AND name = ?3";
 
 const INSERT_MESSAGES: &str = "
-INSERT INTO messages (conversation, seq, created_at, role, tokens, token_count, id, name,
+INSERT INTO conversation_buffers (conversation, seq, created_at, role, tokens, token_count, id, name,
                       tool_call_id, content, tool_calls, metadata) ";
 
-/// The conversation's one row also says how many messages there are, in the same snapshot.
+/// Reads messages, and from the conversation's row their number in the same snapshot.
 const READ: &str = "
 SELECT c.system_count + c.user_count + c.assistant_count + c.tool_count AS total, m.*
 FROM conversations c
-LEFT JOIN messages m
+LEFT JOIN conversation_buffers m
     ON m.conversation = c.conversation AND m.seq > ?4 AND m.seq < ?5
     AND m.created_at >= ?6 AND m.created_at < ?7 AND (?8 >> m.role) & 1
 WHERE c.user = ?1 AND c.node = ?2 AND c.name = ?3
@@ -55,9 +55,9 @@ macro_rules! statistics {
         concat!(
             "
 SELECT *,
-    (SELECT created_at FROM messages m
+    (SELECT created_at FROM conversation_buffers m
      WHERE m.conversation = c.conversation ORDER BY seq LIMIT 1) AS oldest,
-    (SELECT created_at FROM messages m
+    (SELECT created_at FROM conversation_buffers m
      WHERE m.conversation = c.conversation ORDER BY seq DESC LIMIT 1) AS newest
 FROM conversations c WHERE user = ?1 AND node = ?2 AND ",
             $condition
@@ -68,25 +68,25 @@ FROM conversations c WHERE user = ?1 AND node = ?2 AND ",
 const STATISTICS: &str = statistics!("name = ?3");
 const LIST: &str = statistics!("name > ?3 ORDER BY name LIMIT ?4");
 
-const CLEAR: &str = "DELETE FROM messages WHERE conversation = ?1";
+const CLEAR: &str = "DELETE FROM conversation_buffers WHERE conversation = ?1";
 
 const SET_EMPTY: &str = "
 UPDATE conversations SET others_from = last_seq + 1, system_count = 0, user_count = 0,
     assistant_count = 0, tool_count = 0, tokens = 0, system_tokens = 0
 WHERE conversation = ?1";
 
-/// Rows in one INSERT: beyond some tens, more make it no faster.
+/// Rows of one INSERT; more than some tens make it no faster.
 const ROWS: usize = 32;
 
-/// Newest messages that a read without limit returns (C6).
+/// Messages that a read without a limit returns at most, the newest (C6).
 const READ_LIMIT: usize = 10_000;
 
 #[derive(Debug)]
-pub(crate) struct Conversations(pub(crate) Arc<Database>);
+pub(crate) struct Conversations(pub(crate) Arc<Store>);
 
-/// What stands in the row of a conversation, or is added to it.
+/// The counters in the row of a conversation, or what is added to them.
 #[derive(Debug, Default, Clone, Copy)]
-struct Figures {
+struct Counters {
     conversation: i64,
     last_seq: u64,
     others_from: u64,
@@ -96,7 +96,7 @@ struct Figures {
     system_tokens: u64,
 }
 
-impl Figures {
+impl Counters {
     fn from_row(row: &SqliteRow) -> Result<Self> {
         Ok(Self {
             conversation: get(row, "conversation")?,
@@ -113,18 +113,18 @@ impl Figures {
         })
     }
 
-    /// What messages add, the last number left out.
+    /// Computes what messages add, without the last number.
     fn of(messages: &[&Message]) -> Self {
-        let mut figures = Self::default();
+        let mut counters = Self::default();
         for message in messages {
             let tokens = u64::from(message.tokens());
-            figures.counts[message.role as usize] += 1;
-            figures.tokens += tokens;
+            counters.counts[message.role as usize] += 1;
+            counters.tokens += tokens;
             if message.role == Role::System {
-                figures.system_tokens += tokens;
+                counters.system_tokens += tokens;
             }
         }
-        figures
+        counters
     }
 
     fn messages(&self) -> u64 {
@@ -144,18 +144,18 @@ async fn find(
     connection: &mut SqliteConnection,
     scope: &Scope,
     conversation: &str,
-) -> Result<Option<Figures>> {
+) -> Result<Option<Counters>> {
     let query = sqlx::query(FIND).bind(scope.user()).bind(scope.node()).bind(conversation);
-    let row = query.fetch_optional(connection).await.map_err(sql)?;
-    row.as_ref().map(Figures::from_row).transpose()
+    let row = query.fetch_optional(connection).await.map_err(translate)?;
+    row.as_ref().map(Counters::from_row).transpose()
 }
 
 async fn add(
     connection: &mut SqliteConnection,
     scope: &Scope,
     conversation: &str,
-    added: &Figures,
-) -> Result<Figures> {
+    added: &Counters,
+) -> Result<Counters> {
     let mut query = sqlx::query(ADD)
         .bind(scope.user())
         .bind(scope.node())
@@ -165,7 +165,7 @@ async fn add(
         query = query.bind(integer(count));
     }
     let query = query.bind(integer(added.tokens)).bind(integer(added.system_tokens));
-    Figures::from_row(&query.fetch_one(connection).await.map_err(sql)?)
+    Counters::from_row(&query.fetch_one(connection).await.map_err(translate)?)
 }
 
 /// Stores messages under their numbers.
@@ -197,7 +197,7 @@ async fn insert(
                 .push_bind(calls)
                 .push_bind(metadata);
         });
-        insert.build().execute(&mut *connection).await.map_err(sql)?;
+        insert.build().execute(&mut *connection).await.map_err(translate)?;
     }
     Ok(())
 }
@@ -221,18 +221,18 @@ fn stored_message(row: &SqliteRow) -> Result<StoredMessage> {
 }
 
 fn statistics(row: &SqliteRow) -> Result<ConversationStatistics> {
-    let figures = Figures::from_row(row)?;
-    let [system_count, user_count, assistant_count, tool_count] = figures.counts;
+    let counters = Counters::from_row(row)?;
+    let [system_count, user_count, assistant_count, tool_count] = counters.counts;
     Ok(ConversationStatistics {
-        message_count: figures.messages(),
-        token_count: figures.tokens,
+        message_count: counters.messages(),
+        token_count: counters.tokens,
         system_count,
         user_count,
         assistant_count,
         tool_count,
         oldest: optional_time(row, "oldest")?,
         newest: optional_time(row, "newest")?,
-        last_seq: figures.last_seq,
+        last_seq: counters.last_seq,
     })
 }
 
@@ -241,12 +241,12 @@ impl ConversationStore for Conversations {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
         let messages: Vec<&Message> = request.messages.iter().collect();
         let identified = ids::identified(&messages);
-        let added = Figures { last_seq: messages.len() as u64, ..Figures::of(&messages) };
+        let added = Counters { last_seq: messages.len() as u64, ..Counters::of(&messages) };
 
         let mut transaction = self.0.write().await?;
         let now = self.0.now();
-        let figures = add(&mut transaction, scope, &request.conversation, &added).await?;
-        let conversation = figures.conversation;
+        let counters = add(&mut transaction, scope, &request.conversation, &added).await?;
+        let conversation = counters.conversation;
         if !identified.is_empty() {
             let known = ids::known(&mut transaction, conversation, &identified).await?;
             let known =
@@ -257,28 +257,28 @@ impl ConversationStore for Conversations {
                     messages: known,
                     replayed: true,
                     evicted: 0,
-                    message_count: figures.messages() - added.messages(),
-                    token_count: figures.tokens - added.tokens,
+                    message_count: counters.messages() - added.messages(),
+                    token_count: counters.tokens - added.tokens,
                 });
             }
         }
-        let first = figures.last_seq - added.last_seq + 1;
+        let first = counters.last_seq - added.last_seq + 1;
         let numbered: Vec<Numbered> =
-            (first..=figures.last_seq).map(|seq| Numbered { seq, created_at: now }).collect();
+            (first..=counters.last_seq).map(|seq| Numbered { seq, created_at: now }).collect();
         insert(&mut transaction, conversation, &numbered, &messages).await?;
         ids::remember(&mut transaction, conversation, &numbered, &identified).await?;
-        ids::forget_old(&mut transaction, conversation, first, figures.last_seq).await?;
-        let (figures, evicted) = match &request.retention {
-            Some(rule) => retention::apply(&mut transaction, figures, rule).await?,
-            None => (figures, 0),
+        ids::forget_old(&mut transaction, conversation, first, counters.last_seq).await?;
+        let (counters, evicted) = match &request.retention {
+            Some(rule) => retention::apply(&mut transaction, counters, rule).await?,
+            None => (counters, 0),
         };
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(Appended {
             messages: numbered,
             replayed: false,
             evicted,
-            message_count: figures.messages(),
-            token_count: figures.tokens,
+            message_count: counters.messages(),
+            token_count: counters.tokens,
         })
     }
 
@@ -300,7 +300,7 @@ impl ConversationStore for Conversations {
             .bind(integer(request.limit.unwrap_or(READ_LIMIT)))
             .fetch_all(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         let Some(row) = rows.first() else { return Ok(Messages::default()) };
         let total = get(row, "total")?;
         let nothing_matches = get::<Option<i64>>(row, "seq")?.is_none();
@@ -313,32 +313,32 @@ impl ConversationStore for Conversations {
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let mut transaction = self.0.write().await?;
-        let Some(figures) = find(&mut transaction, scope, &request.conversation).await? else {
+        let Some(counters) = find(&mut transaction, scope, &request.conversation).await? else {
             return Ok(0);
         };
-        let (_, evicted) = retention::apply(&mut transaction, figures, &request.retention).await?;
-        transaction.commit().await.map_err(sql)?;
+        let (_, evicted) = retention::apply(&mut transaction, counters, &request.retention).await?;
+        transaction.commit().await.map_err(translate)?;
         Ok(evicted)
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let mut transaction = self.0.write().await?;
-        let Some(figures) = find(&mut transaction, scope, conversation).await? else {
+        let Some(counters) = find(&mut transaction, scope, conversation).await? else {
             return Ok(0);
         };
-        ids::retire(&mut transaction, &figures, retention::Range::everything(&figures)).await?;
+        ids::retire(&mut transaction, &counters, retention::Range::everything(&counters)).await?;
         for statement in [CLEAR, SET_EMPTY] {
-            let query = sqlx::query(statement).bind(figures.conversation);
-            query.execute(&mut *transaction).await.map_err(sql)?;
+            let query = sqlx::query(statement).bind(counters.conversation);
+            query.execute(&mut *transaction).await.map_err(translate)?;
         }
-        transaction.commit().await.map_err(sql)?;
-        Ok(figures.messages())
+        transaction.commit().await.map_err(translate)?;
+        Ok(counters.messages())
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         let mut transaction = self.0.write().await?;
         let restored = restoring::restore(&mut transaction, scope, request).await?;
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(restored)
     }
 
@@ -353,7 +353,7 @@ impl ConversationStore for Conversations {
             .bind(conversation)
             .fetch_optional(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         row.as_ref().map_or_else(|| Ok(ConversationStatistics::default()), statistics)
     }
 
@@ -365,7 +365,7 @@ impl ConversationStore for Conversations {
             .bind(integer(page.limit + 1))
             .fetch_all(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         let summary = |row: &SqliteRow| {
             Ok(ConversationSummary {
                 conversation: get(row, "name")?,

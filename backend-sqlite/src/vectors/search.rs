@@ -10,8 +10,8 @@ use memquill_core::{
 use sqlx::SqliteConnection;
 
 use super::{Namespace, bytes, filter_text, postings, record, record_columns};
-use crate::error::sql;
-use crate::rows::{get, integer, text};
+use crate::codec::{get, integer, text};
+use crate::error::translate;
 
 /// The records lie in the file in the order of their keys, and are read in it; what is kept is no
 /// more than the limit.
@@ -21,12 +21,12 @@ const NEAREST: &str = concat!(
     ", found.score
 FROM (
     SELECT record, cosine_similarity(?3, embedding) AS score
-    FROM records
+    FROM embeddings
     WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
         AND filter_matches(?4, metadata, document_type, created_at)
     ORDER BY score DESC, id LIMIT ?5
 ) found
-CROSS JOIN records r USING (record)
+CROSS JOIN embeddings r USING (record)
 ORDER BY found.score DESC, r.id"
 );
 
@@ -34,7 +34,7 @@ const CANDIDATES: &str = "
 SELECT r.record, r.id,
     CASE WHEN ?2 IS NOT NULL THEN cosine_similarity(?2, r.embedding) END AS similarity
 FROM json_each(?1) asked
-CROSS JOIN records r ON r.record = asked.value
+CROSS JOIN embeddings r ON r.record = asked.value
 WHERE filter_matches(?3, r.metadata, r.document_type, r.created_at)
 ORDER BY asked.key";
 
@@ -43,11 +43,11 @@ const LOAD: &str = concat!(
     record_columns!("FALSE"),
     "
 FROM json_each(?1) asked
-CROSS JOIN records r ON r.record = asked.value
+CROSS JOIN embeddings r ON r.record = asked.value
 ORDER BY asked.key"
 );
 
-/// At least so many records found by words are looked at together.
+/// Records found by words that are looked at together, at least.
 const CANDIDATES_AT_ONCE: usize = 256;
 
 /// A record that may become a hit. The least is the best: highest score first, then by id (V6).
@@ -101,7 +101,7 @@ pub(super) async fn by_vector(
         .bind(integer(request.limit))
         .fetch_all(connection)
         .await
-        .map_err(sql)?;
+        .map_err(translate)?;
     let hit = |row| {
         let cosine: f64 = get(row, "score")?;
         Ok(Hit { record: record(row)?, score: cosine, similarity: Some(narrow(cosine)) })
@@ -178,7 +178,7 @@ async fn candidates(
     let least = query.and_then(|query| query.min_similarity);
     let mut found = Vec::new();
     let mut ranked = ranked.iter();
-    while let Some(row) = rows.try_next().await.map_err(sql)? {
+    while let Some(row) = rows.try_next().await.map_err(translate)? {
         let record: i64 = get(&row, "record")?;
         // Those between did not pass.
         let Some((_, score)) = ranked.find(|(ranked, _)| *ranked == record) else { break };
@@ -194,7 +194,7 @@ async fn candidates(
 async fn load(connection: &mut SqliteConnection, found: Vec<Found>) -> Result<Vec<Hit>> {
     let records: Vec<i64> = found.iter().map(|found| found.record).collect();
     let query = sqlx::query(LOAD).bind(text(&records)?);
-    let rows = query.fetch_all(connection).await.map_err(sql)?;
+    let rows = query.fetch_all(connection).await.map_err(translate)?;
     found
         .into_iter()
         .zip(&rows)

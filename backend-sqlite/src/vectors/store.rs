@@ -12,8 +12,8 @@ use sqlx::SqliteConnection;
 
 use super::postings::{self, Posted};
 use super::{bytes, record, record_columns, require_space};
-use crate::error::{damaged, sql};
-use crate::rows::{get, integer, object_text, text};
+use crate::codec::{get, integer, object_text, text};
+use crate::error::{damaged, translate};
 
 /// Binds the namespace, unless it is bound; says to what.
 const BIND: &str = "
@@ -26,11 +26,11 @@ const EXISTING: &str = concat!(
     record_columns!("TRUE"),
     "
 FROM json_each(?2) asked
-CROSS JOIN records r ON r.namespace = ?1 AND r.id = asked.value"
+CROSS JOIN embeddings r ON r.namespace = ?1 AND r.id = asked.value"
 );
 
 const UPSERT: &str = "
-INSERT INTO records (namespace, id, created_at, updated_at, expires_at, words, language,
+INSERT INTO embeddings (namespace, id, created_at, updated_at, expires_at, words, language,
                      document_type, content_hash, embedding, metadata, content)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 ON CONFLICT (namespace, id) DO UPDATE SET
@@ -46,7 +46,7 @@ ON CONFLICT (namespace, id) DO UPDATE SET
     content       = excluded.content
 RETURNING record";
 
-/// A batch with what can be reckoned before the write lock is taken.
+/// A batch, with what can be computed before the write lock is taken.
 pub(super) struct Batch<'a> {
     /// The id of each record, repeats included.
     ids: Vec<String>,
@@ -78,7 +78,7 @@ impl Words {
     }
 }
 
-/// What stands under an id before the batch, perhaps expired.
+/// The record stored under an id before the batch, perhaps expired.
 pub(super) struct Existing {
     key: i64,
     pub(super) record: Record,
@@ -91,7 +91,7 @@ impl Existing {
     }
 }
 
-/// A record as it is to stand.
+/// A record as it is to be stored.
 pub(super) struct Row<'a> {
     id: &'a str,
     created_at: Timestamp,
@@ -246,7 +246,7 @@ pub(super) async fn bind(
         .bind(integer(space.dimensions))
         .fetch_one(connection)
         .await
-        .map_err(sql)?;
+        .map_err(translate)?;
     let dimensions = usize::try_from(dimensions).map_err(|_| damaged("a namespace"))?;
     require_space(name, &EmbeddingSpace { model, dimensions }, space)?;
     Ok(namespace)
@@ -258,7 +258,7 @@ pub(super) async fn existing(
     ids: &[&str],
 ) -> Result<HashMap<String, Existing>> {
     let query = sqlx::query(EXISTING).bind(namespace).bind(text(&ids)?);
-    let rows = query.fetch_all(connection).await.map_err(sql)?;
+    let rows = query.fetch_all(connection).await.map_err(translate)?;
     rows.iter()
         .map(|row| {
             let record = record(row)?;
@@ -306,5 +306,5 @@ async fn upsert(connection: &mut SqliteConnection, namespace: i64, row: &Row<'_>
         .bind(row.content)
         .fetch_one(connection)
         .await
-        .map_err(sql)
+        .map_err(translate)
 }

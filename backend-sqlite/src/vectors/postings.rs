@@ -8,8 +8,8 @@ use memquill_core::{Result, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::Namespace;
-use crate::error::sql;
-use crate::rows::{get, text};
+use crate::codec::{get, text};
+use crate::error::translate;
 
 const ADD: &str = "
 INSERT INTO postings (namespace, word, record, frequency, length, expires_at)
@@ -53,7 +53,7 @@ pub(super) async fn add(
     rows.sort_unstable();
     for rows in rows.chunks(ROWS) {
         let query = sqlx::query(ADD).bind(namespace).bind(text(&rows)?);
-        query.execute(&mut *connection).await.map_err(sql)?;
+        query.execute(&mut *connection).await.map_err(translate)?;
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ pub(super) async fn remove(connection: &mut SqliteConnection, records: &[i64]) -
         return Ok(());
     }
     let query = sqlx::query(REMOVE).bind(text(&records)?);
-    query.execute(connection).await.map_err(sql)?;
+    query.execute(connection).await.map_err(translate)?;
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn relevance(
             .bind(word)
             .bind(now.as_millis())
             .fetch(&mut *connection);
-        while let Some(row) = rows.try_next().await.map_err(sql)? {
+        while let Some(row) = rows.try_next().await.map_err(translate)? {
             let weight = bm25::weight(get(&row, "frequency")?, get(&row, "length")?, mean_length);
             weights.push((get(&row, "record")?, weight));
         }

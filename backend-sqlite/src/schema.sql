@@ -1,7 +1,12 @@
--- Times are milliseconds since 1970. JSON is compact text, NULL for an empty object or list.
--- Roles are numbered as in memquill_core::Role::ALL: 0 system, 1 user, 2 assistant, 3 tool.
+-- The schema of a memquill file. Times are milliseconds since 1970. JSON is compact text, NULL for an
+-- empty object or list. Roles are numbered as in memquill_core::Role::ALL: 0 system, 1 user,
+-- 2 assistant, 3 tool.
 
--- One row per conversation: its figures, changed in the transaction that changes its messages, so
+-- Says that the file is ours, and which schema it has.
+CREATE TABLE memquill_schema (version INTEGER NOT NULL) STRICT;
+INSERT INTO memquill_schema VALUES (1);
+
+-- One row per conversation: its statistics, changed in the transaction that changes its messages, so
 -- that neither statistics nor retention reads the messages (C8, C10).
 CREATE TABLE conversations (
     conversation    INTEGER PRIMARY KEY,
@@ -20,7 +25,8 @@ CREATE TABLE conversations (
     UNIQUE (user, node, name)
 ) STRICT;
 
-CREATE TABLE messages (
+-- The messages.
+CREATE TABLE conversation_buffers (
     conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
     seq          INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
@@ -52,7 +58,7 @@ CREATE INDEX message_ids_of_gone_messages ON message_ids (conversation, known_un
     WHERE known_until IS NOT NULL;
 
 -- One row per namespace: the embedding space that it is bound to (V3) and, kept by triggers, the
--- figures of its records, expired ones included until they are swept.
+-- statistics of its records, expired ones included until they are swept.
 CREATE TABLE namespaces (
     namespace  INTEGER PRIMARY KEY,
     user       TEXT    NOT NULL,
@@ -65,8 +71,8 @@ CREATE TABLE namespaces (
     UNIQUE (user, node, name)
 ) STRICT;
 
--- The embedding, little-endian f32, stands before the content: a search reads no content.
-CREATE TABLE records (
+-- The embedding, little-endian f32, is stored before the content: a search reads no content.
+CREATE TABLE embeddings (
     record        INTEGER PRIMARY KEY,
     namespace     INTEGER NOT NULL REFERENCES namespaces ON DELETE CASCADE,
     id            TEXT    NOT NULL,
@@ -84,32 +90,32 @@ CREATE TABLE records (
 ) STRICT;
 
 -- Leads to a namespace's records in the order in which they lie in the file.
-CREATE INDEX records_of_namespace ON records (namespace);
+CREATE INDEX embeddings_of_namespace ON embeddings (namespace);
 
-CREATE INDEX records_expiring ON records (namespace, expires_at, words)
+CREATE INDEX embeddings_expiring ON embeddings (namespace, expires_at, words)
     WHERE expires_at IS NOT NULL;
 
-CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+CREATE TRIGGER record_added AFTER INSERT ON embeddings BEGIN
     UPDATE namespaces SET records = records + 1, words = words + NEW.words
     WHERE namespace = NEW.namespace;
 END;
 
-CREATE TRIGGER record_changed AFTER UPDATE OF words ON records BEGIN
+CREATE TRIGGER record_changed AFTER UPDATE OF words ON embeddings BEGIN
     UPDATE namespaces SET words = words + NEW.words - OLD.words
     WHERE namespace = NEW.namespace;
 END;
 
-CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
+CREATE TRIGGER record_removed AFTER DELETE ON embeddings BEGIN
     UPDATE namespaces SET records = records - 1, words = words - OLD.words
     WHERE namespace = OLD.namespace;
 END;
 
--- Which records a word occurs in. What ranking needs of the record stands here too, so that it
+-- Which records a word occurs in. What ranking needs of the record is stored here too, so that it
 -- reads nothing else.
 CREATE TABLE postings (
     namespace  INTEGER NOT NULL,
     word       TEXT    NOT NULL,
-    record     INTEGER NOT NULL REFERENCES records ON DELETE CASCADE,
+    record     INTEGER NOT NULL REFERENCES embeddings ON DELETE CASCADE,
     frequency  INTEGER NOT NULL,
     length     INTEGER NOT NULL,
     expires_at INTEGER,
@@ -118,7 +124,8 @@ CREATE TABLE postings (
 
 CREATE INDEX postings_of_record ON postings (record);
 
-CREATE TABLE entries (
+-- The entries of working memory.
+CREATE TABLE memory_data (
     user       TEXT    NOT NULL,
     node       TEXT    NOT NULL,
     key        TEXT    NOT NULL,
@@ -131,20 +138,21 @@ CREATE TABLE entries (
     PRIMARY KEY (user, node, key)
 ) WITHOUT ROWID, STRICT;
 
-CREATE INDEX entries_expiring ON entries (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX memory_data_expiring ON memory_data (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The last version that any entry was given. It only grows, so no version comes back (W3).
 CREATE TABLE versions (last INTEGER NOT NULL) STRICT;
 INSERT INTO versions VALUES (0);
 
-CREATE TRIGGER entry_added AFTER INSERT ON entries BEGIN
-    UPDATE versions SET last = NEW.version;
+-- A restored entry brings its version along, which may be lower than the last one given; `last`
+-- only grows all the same (W3, W9).
+CREATE TRIGGER entry_added AFTER INSERT ON memory_data BEGIN
+    UPDATE versions SET last = max(last, NEW.version);
 END;
 
-CREATE TRIGGER entry_changed AFTER UPDATE OF version ON entries BEGIN
-    UPDATE versions SET last = NEW.version;
+CREATE TRIGGER entry_changed AFTER UPDATE OF version ON memory_data BEGIN
+    UPDATE versions SET last = max(last, NEW.version);
 END;
 
--- "AMEM"
-PRAGMA application_id = 0x414D454D;
-PRAGMA user_version = 1;
+-- "MEMQ", for tools that tell files apart.
+PRAGMA application_id = 0x4D454D51;

@@ -19,9 +19,9 @@ use memquill_core::{
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::database::Database;
-use crate::error::{damaged, sql};
-use crate::rows::{get, integer, json_or_empty, optional_time, text, time};
+use crate::codec::{get, integer, json_or_empty, optional_time, text, time};
+use crate::error::{damaged, translate};
+use crate::store::Store;
 
 /// A record's columns, the embedding where the last parameter asks for it.
 macro_rules! record_columns {
@@ -45,7 +45,7 @@ macro_rules! namespaces {
 SELECT n.namespace, n.name, n.model, n.dimensions,
     n.records - count(r.record) AS live, n.words - coalesce(sum(r.words), 0) AS words
 FROM namespaces n
-LEFT JOIN records r ON r.namespace = n.namespace AND r.expires_at <= ?4
+LEFT JOIN embeddings r ON r.namespace = n.namespace AND r.expires_at <= ?4
 WHERE n.user = ?1 AND n.node = ?2 AND ",
             $condition,
             " GROUP BY n.namespace"
@@ -62,7 +62,7 @@ const GET: &str = concat!(
     "
 FROM json_each(?5) asked
 CROSS JOIN namespaces n ON n.user = ?1 AND n.node = ?2 AND n.name = ?3
-CROSS JOIN records r ON r.namespace = n.namespace AND r.id = asked.value
+CROSS JOIN embeddings r ON r.namespace = n.namespace AND r.id = asked.value
 WHERE r.expires_at IS NULL OR r.expires_at > ?4
 ORDER BY asked.key"
 );
@@ -73,7 +73,7 @@ const SCAN: &str = concat!(
     record_columns!("?7"),
     "
 FROM namespaces n
-CROSS JOIN records r ON r.namespace = n.namespace AND r.id > ?5
+CROSS JOIN embeddings r ON r.namespace = n.namespace AND r.id > ?5
 WHERE n.user = ?1 AND n.node = ?2 AND n.name = ?3
     AND (r.expires_at IS NULL OR r.expires_at > ?4)
     AND filter_matches(?8, r.metadata, r.document_type, r.created_at)
@@ -81,26 +81,26 @@ ORDER BY r.id LIMIT ?6"
 );
 
 const COUNT_MATCHING: &str = "
-SELECT count(*) FROM records
+SELECT count(*) FROM embeddings
 WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
     AND filter_matches(?3, metadata, document_type, created_at)";
 
 const DELETE_IDS: &str = "
-DELETE FROM records
+DELETE FROM embeddings
 WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2))
 RETURNING expires_at IS NULL OR expires_at > ?3";
 
 const DELETE_MATCHING: &str = "
-DELETE FROM records
+DELETE FROM embeddings
 WHERE namespace = ?1 AND (expires_at IS NULL OR expires_at > ?2)
     AND filter_matches(?3, metadata, document_type, created_at)";
 
 const DELETE_NAMESPACE: &str = "DELETE FROM namespaces WHERE namespace = ?1";
 
 #[derive(Debug)]
-pub(crate) struct Vectors(pub(crate) Arc<Database>);
+pub(crate) struct Vectors(pub(crate) Arc<Store>);
 
-/// A namespace as it stands.
+/// A namespace as it is stored.
 #[derive(Debug)]
 struct Namespace {
     key: i64,
@@ -140,7 +140,7 @@ impl Namespace {
             .bind(now.as_millis())
             .fetch_optional(connection)
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         row.as_ref().map(Self::from_row).transpose()
     }
 
@@ -197,7 +197,7 @@ impl VectorStore for Vectors {
         let batch = store::Batch::new(&request.records);
         let mut transaction = self.0.write().await?;
         let stored = batch.store(&mut transaction, scope, request, self.0.now()).await?;
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(stored)
     }
 
@@ -211,7 +211,7 @@ impl VectorStore for Vectors {
             .bind(request.with_embeddings)
             .fetch_all(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         rows.iter().map(record).collect()
     }
 
@@ -228,7 +228,7 @@ impl VectorStore for Vectors {
                     .bind(now.as_millis())
                     .fetch_all(&mut *transaction)
                     .await
-                    .map_err(sql)?;
+                    .map_err(translate)?;
                 live.into_iter().filter(|live| *live).count() as u64
             }
             Selection::Matching(filter) => {
@@ -236,15 +236,15 @@ impl VectorStore for Vectors {
                     .bind(namespace.key)
                     .bind(now.as_millis())
                     .bind(text(filter)?);
-                query.execute(&mut *transaction).await.map_err(sql)?.rows_affected()
+                query.execute(&mut *transaction).await.map_err(translate)?.rows_affected()
             }
             Selection::Namespace => {
                 let query = sqlx::query(DELETE_NAMESPACE).bind(namespace.key);
-                query.execute(&mut *transaction).await.map_err(sql)?;
+                query.execute(&mut *transaction).await.map_err(translate)?;
                 namespace.records
             }
         };
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(deleted)
     }
 
@@ -272,7 +272,7 @@ impl VectorStore for Vectors {
             .bind(filter_text(request.filter.as_ref())?)
             .fetch_all(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         let records = rows.iter().map(record).collect::<Result<_>>()?;
         Ok(Page::cut(records, request.page.limit, op::SCAN_RECORDS, |record: &Record| &record.id))
     }
@@ -289,13 +289,13 @@ impl VectorStore for Vectors {
             .bind(text(filter)?)
             .fetch_one(&mut *transaction)
             .await
-            .map_err(sql)
+            .map_err(translate)
     }
 
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
         let mut transaction = self.0.write().await?;
         let records = rebinding::rebind(&mut transaction, scope, request, self.0.now()).await?;
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(records)
     }
 
@@ -304,7 +304,7 @@ impl VectorStore for Vectors {
         let mut transaction = self.0.write().await?;
         let now = self.0.now();
         let restored = restoring::restore(&mut transaction, scope, request, &prepared, now).await?;
-        transaction.commit().await.map_err(sql)?;
+        transaction.commit().await.map_err(translate)?;
         Ok(restored)
     }
 
@@ -321,7 +321,7 @@ impl VectorStore for Vectors {
             .bind(integer(page.limit + 1))
             .fetch_all(self.0.reader())
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         let summary = |row: &SqliteRow| {
             Namespace::from_row(row).map(|namespace| NamespaceSummary {
                 namespace: namespace.name,

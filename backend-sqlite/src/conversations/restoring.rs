@@ -3,12 +3,12 @@
 use memquill_core::{Message, Numbered, RestoreMessages, Restored, Result, Scope, StoredMessage};
 use sqlx::SqliteConnection;
 
-use super::{Figures, add, find, ids, insert, stored_message};
-use crate::error::sql;
-use crate::rows::integer;
+use super::{Counters, add, find, ids, insert, stored_message};
+use crate::codec::integer;
+use crate::error::translate;
 
 const BETWEEN: &str = "
-SELECT * FROM messages WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
+SELECT * FROM conversation_buffers WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
 
 pub(super) async fn restore(
     connection: &mut SqliteConnection,
@@ -17,10 +17,10 @@ pub(super) async fn restore(
 ) -> Result<Restored> {
     let found = find(connection, scope, &request.conversation).await?;
     let held = match found {
-        Some(figures) => held(connection, figures.conversation, request).await?,
+        Some(counters) => held(connection, counters.conversation, request).await?,
         None => Vec::new(),
     };
-    let last_seq = found.map_or(0, |figures| figures.last_seq);
+    let last_seq = found.map_or(0, |counters| counters.last_seq);
     let missing = request.missing(last_seq, &held)?;
     let messages: Vec<&Message> = missing.iter().map(|stored| &stored.message).collect();
     let numbered: Vec<Numbered> = missing
@@ -29,17 +29,17 @@ pub(super) async fn restore(
         .collect();
 
     let added =
-        Figures { last_seq: request.last_seq.saturating_sub(last_seq), ..Figures::of(&messages) };
-    let figures = add(connection, scope, &request.conversation, &added).await?;
+        Counters { last_seq: request.last_seq.saturating_sub(last_seq), ..Counters::of(&messages) };
+    let counters = add(connection, scope, &request.conversation, &added).await?;
     let identified = ids::identified(&messages);
     if !identified.is_empty() {
-        let known = ids::known(connection, figures.conversation, &identified).await?;
+        let known = ids::known(connection, counters.conversation, &identified).await?;
         if let Some(id) = known.keys().next() {
             return Err(request.id_taken(id));
         }
     }
-    insert(connection, figures.conversation, &numbered, &messages).await?;
-    ids::remember(connection, figures.conversation, &numbered, &identified).await?;
+    insert(connection, counters.conversation, &numbered, &messages).await?;
+    ids::remember(connection, counters.conversation, &numbered, &identified).await?;
     Ok(Restored::of(request.messages.len(), missing.len()))
 }
 
@@ -58,6 +58,6 @@ async fn held(
         .bind(integer(last.seq))
         .fetch_all(connection)
         .await
-        .map_err(sql)?;
+        .map_err(translate)?;
     rows.iter().map(stored_message).collect()
 }

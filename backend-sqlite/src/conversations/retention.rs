@@ -1,33 +1,32 @@
 //! Retention (C4).
 //!
-//! The longest suffix within the limits is what is left when messages go from the old end until
-//! the rest is within them. The conversation's row says what the rest amounts to, so this reads
-//! only what it evicts.
+//! Messages are evicted from the oldest on until the rest is within the limits. The conversation's
+//! row counts the rest, so this reads only what it evicts.
 
 use memquill_core::{Kept, Result, Retention, Role};
 use sqlx::SqliteConnection;
 
-use super::{Figures, ids};
-use crate::error::{damaged, sql};
-use crate::rows::integer;
+use super::{Counters, ids};
+use crate::codec::integer;
+use crate::error::{damaged, translate};
 
 /// The newest message always stays; it need not have the last number, where messages were restored.
 const OLDEST: &str = "
-SELECT seq, role, tokens, id IS NOT NULL FROM messages
+SELECT seq, role, tokens, id IS NOT NULL FROM conversation_buffers
 WHERE conversation = ?1 AND seq >= ?2 AND (role <> 0 OR ?3)
-    AND seq < (SELECT max(seq) FROM messages WHERE conversation = ?1)
+    AND seq < (SELECT max(seq) FROM conversation_buffers WHERE conversation = ?1)
 ORDER BY seq LIMIT ?4";
 
 const EVICT: &str = "
-DELETE FROM messages
+DELETE FROM conversation_buffers
 WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 AND (role <> 0 OR ?4)";
 
-const SET_FIGURES: &str = "
+const SET_COUNTERS: &str = "
 UPDATE conversations SET others_from = ?2, system_count = ?3, user_count = ?4,
     assistant_count = ?5, tool_count = ?6, tokens = ?7, system_tokens = ?8
 WHERE conversation = ?1";
 
-/// Messages looked at beyond those that must go by their number.
+/// Messages read beyond those that must be evicted because of their number.
 const LOOK_AHEAD: u64 = 32;
 
 /// Messages from `first` to `last`.
@@ -40,33 +39,34 @@ pub(super) struct Range {
 }
 
 impl Range {
-    pub(super) fn everything(figures: &Figures) -> Self {
-        Self { first: 0, last: figures.last_seq, with_system: true }
+    pub(super) fn everything(counters: &Counters) -> Self {
+        Self { first: 0, last: counters.last_seq, with_system: true }
     }
 }
 
-/// Evicts what the rule does not keep; gives the figures then, and how many messages went.
+/// Evicts what the rule does not keep; returns the counters after that, and the number of messages
+/// evicted.
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
-    figures: Figures,
+    counters: Counters,
     rule: &Retention,
-) -> Result<(Figures, u64)> {
-    let mut left = figures;
+) -> Result<(Counters, u64)> {
+    let mut left = counters;
     let mut gone = Range {
-        first: if rule.keep_system { figures.others_from } else { 0 },
+        first: if rule.keep_system { counters.others_from } else { 0 },
         last: 0,
         with_system: !rule.keep_system,
     };
     let mut with_ids = false;
     'evicting: while let Some(excess) = excess(&left, rule) {
         let rows: Vec<(i64, u32, u32, bool)> = sqlx::query_as(OLDEST)
-            .bind(figures.conversation)
+            .bind(counters.conversation)
             .bind(integer(gone.first.max(gone.last + 1)))
             .bind(gone.with_system)
             .bind(integer(excess.messages.saturating_add(LOOK_AHEAD)))
             .fetch_all(&mut *connection)
             .await
-            .map_err(sql)?;
+            .map_err(translate)?;
         if rows.is_empty() {
             break;
         }
@@ -79,25 +79,26 @@ pub(super) async fn apply(
             with_ids |= with_id;
         }
     }
-    let evicted = figures.messages() - left.messages();
+    let evicted = counters.messages() - left.messages();
     if evicted > 0 {
-        left.others_from = figures.others_from.max(gone.last + 1);
+        left.others_from = counters.others_from.max(gone.last + 1);
         if with_ids {
-            ids::retire(connection, &figures, gone).await?;
+            ids::retire(connection, &counters, gone).await?;
         }
-        evict(connection, figures.conversation, gone).await?;
+        evict(connection, counters.conversation, gone).await?;
         set(connection, &left).await?;
     }
     Ok((left, evicted))
 }
 
-/// By how much the messages that can go are over what is left for them; nothing if they fit.
-fn excess(figures: &Figures, rule: &Retention) -> Option<Kept> {
-    let budget = rule.budget(figures.system());
-    let mut held = figures.all();
+/// Computes by how much the messages that can be evicted exceed the rest of the budget; none if they
+/// fit.
+fn excess(counters: &Counters, rule: &Retention) -> Option<Kept> {
+    let budget = rule.budget(counters.system());
+    let mut held = counters.all();
     if rule.keep_system {
-        held.messages -= figures.system().messages;
-        held.tokens -= figures.system().tokens;
+        held.messages -= counters.system().messages;
+        held.tokens -= counters.system().tokens;
     }
     let excess = Kept {
         messages: held.messages.saturating_sub(budget.messages),
@@ -106,9 +107,9 @@ fn excess(figures: &Figures, rule: &Retention) -> Option<Kept> {
     (excess != Kept::default()).then_some(excess)
 }
 
-impl Figures {
+impl Counters {
     fn remove(&mut self, role: u32, tokens: u32) -> Result<()> {
-        let wrong = || damaged("a conversation's figure");
+        let wrong = || damaged("a conversation's counter");
         let count = self.counts.get_mut(role as usize).ok_or_else(wrong)?;
         *count = count.checked_sub(1).ok_or_else(wrong)?;
         self.tokens = self.tokens.checked_sub(tokens.into()).ok_or_else(wrong)?;
@@ -125,17 +126,17 @@ async fn evict(connection: &mut SqliteConnection, conversation: i64, gone: Range
         .bind(integer(gone.first))
         .bind(integer(gone.last))
         .bind(gone.with_system);
-    query.execute(connection).await.map_err(sql)?;
+    query.execute(connection).await.map_err(translate)?;
     Ok(())
 }
 
-async fn set(connection: &mut SqliteConnection, figures: &Figures) -> Result<()> {
+async fn set(connection: &mut SqliteConnection, counters: &Counters) -> Result<()> {
     let mut query =
-        sqlx::query(SET_FIGURES).bind(figures.conversation).bind(integer(figures.others_from));
-    for count in figures.counts {
+        sqlx::query(SET_COUNTERS).bind(counters.conversation).bind(integer(counters.others_from));
+    for count in counters.counts {
         query = query.bind(integer(count));
     }
-    let query = query.bind(integer(figures.tokens)).bind(integer(figures.system_tokens));
-    query.execute(connection).await.map_err(sql)?;
+    let query = query.bind(integer(counters.tokens)).bind(integer(counters.system_tokens));
+    query.execute(connection).await.map_err(translate)?;
     Ok(())
 }

@@ -6,9 +6,9 @@ use memquill_core::{Message, Numbered, Result};
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::retention::Range;
-use super::{Figures, ROWS};
-use crate::error::sql;
-use crate::rows::{get, integer, text, time};
+use super::{Counters, ROWS};
+use crate::codec::{get, integer, text, time};
+use crate::error::translate;
 
 const KNOWN: &str = "
 SELECT k.id, k.seq, k.created_at, k.body_digest
@@ -20,15 +20,15 @@ const REMEMBER: &str = "INSERT INTO message_ids (conversation, id, seq, created_
 const RETIRE: &str = "
 UPDATE message_ids SET known_until = ?1
 WHERE conversation = ?2 AND id IN (
-    SELECT id FROM messages
+    SELECT id FROM conversation_buffers
     WHERE conversation = ?2 AND seq BETWEEN ?3 AND ?4 AND id IS NOT NULL AND (role <> 0 OR ?5))";
 
 const FORGET: &str = "DELETE FROM message_ids WHERE conversation = ?1 AND known_until < ?2";
 
-/// Numbers for which an id stays known after its message went.
+/// Numbers of the conversation for which an id is remembered after its message was removed.
 const MEMORY: u64 = 1_000;
 
-/// Old ids are forgotten once in so many numbers.
+/// Numbers of the conversation after which old ids are removed again.
 const FORGET_EVERY: u64 = 256;
 
 /// A message of a batch that carries an id.
@@ -53,7 +53,7 @@ pub(super) fn identified<'a>(messages: &[&'a Message]) -> Vec<Identified<'a>> {
     messages.iter().enumerate().filter_map(identify).collect()
 }
 
-/// Which of the ids the conversation knows.
+/// Finds those of the ids that the conversation knows.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
     conversation: i64,
@@ -61,7 +61,7 @@ pub(super) async fn known(
 ) -> Result<HashMap<String, Known>> {
     let ids: Vec<&str> = identified.iter().map(|message| message.id).collect();
     let query = sqlx::query(KNOWN).bind(conversation).bind(text(&ids)?);
-    let rows = query.fetch_all(connection).await.map_err(sql)?;
+    let rows = query.fetch_all(connection).await.map_err(translate)?;
     rows.iter()
         .map(|row| {
             let numbered = Numbered { seq: get(row, "seq")?, created_at: time(row, "created_at")? };
@@ -87,28 +87,28 @@ pub(super) async fn remember(
                 .push_bind(created_at.as_millis())
                 .push_bind(message.digest.as_str());
         });
-        insert.build().execute(&mut *connection).await.map_err(sql)?;
+        insert.build().execute(&mut *connection).await.map_err(translate)?;
     }
     Ok(())
 }
 
-/// Lets the ids of messages that are about to go be forgotten in time.
+/// Marks the ids of messages that are about to be removed, so that they are forgotten later.
 pub(super) async fn retire(
     connection: &mut SqliteConnection,
-    figures: &Figures,
+    counters: &Counters,
     gone: Range,
 ) -> Result<()> {
     let query = sqlx::query(RETIRE)
-        .bind(integer(figures.last_seq + MEMORY))
-        .bind(figures.conversation)
+        .bind(integer(counters.last_seq + MEMORY))
+        .bind(counters.conversation)
         .bind(integer(gone.first))
         .bind(integer(gone.last))
         .bind(gone.with_system);
-    query.execute(connection).await.map_err(sql)?;
+    query.execute(connection).await.map_err(translate)?;
     Ok(())
 }
 
-/// Forgets ids whose time has come, now and then.
+/// Removes ids that need not be known any longer, once in [`FORGET_EVERY`] numbers.
 pub(super) async fn forget_old(
     connection: &mut SqliteConnection,
     conversation: i64,
@@ -119,6 +119,6 @@ pub(super) async fn forget_old(
         return Ok(());
     }
     let query = sqlx::query(FORGET).bind(conversation).bind(integer(last));
-    query.execute(connection).await.map_err(sql)?;
+    query.execute(connection).await.map_err(translate)?;
     Ok(())
 }
