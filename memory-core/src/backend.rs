@@ -12,6 +12,7 @@ use crate::check::Checked;
 use crate::conversation::ConversationStore;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::operation as op;
 use crate::page::{Page, PageRequest};
 use crate::request::{BuildIndexes, ListUsers, Migrate, PurgeExpired, Request};
 use crate::scope::Scope;
@@ -184,7 +185,7 @@ impl Administrator {
             return Ok(());
         }
         let result = self.inner.close().await;
-        result.map_err(|error| error.with_backend(self.backend).with_operation(operation::CLOSE))
+        result.map_err(|error| error.with_backend(self.backend).with_operation(op::CLOSE))
     }
 
     async fn call<R: Request, T>(
