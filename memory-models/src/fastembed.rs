@@ -13,13 +13,14 @@ use ::fastembed::{
 use async_trait::async_trait;
 use directories::ProjectDirs;
 use memquill_core::{
-    Embedder, EmbedderLimits, EmbeddingSpace, Error, Limits, Result, Retry, check_batch, normalize,
+    Embedder, EmbedderLimits, EmbeddingSpace, Error, Limits, Result, Retry, normalize,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::folder::Folder;
 use crate::config::{FastembedConfig, Pooling};
 use crate::families::prefixes;
+use crate::profile::{Profile, embedder};
 
 /// The number of texts that the model sees at once: more gain nothing on a processor, and make
 /// other callers wait longer.
@@ -41,10 +42,7 @@ const HUB_TOKENS: usize = 512;
 pub struct FastembedEmbedder(Arc<Shared>);
 
 struct Shared {
-    space: EmbeddingSpace,
-    limits: EmbedderLimits,
-    query_prefix: String,
-    document_prefix: String,
+    profile: Profile,
     loader: Loader,
     model: Arc<Mutex<Option<TextEmbedding>>>,
 }
@@ -91,10 +89,15 @@ impl FastembedEmbedder {
         };
         let tokens = config.max_tokens.map_or(known.tokens, usize::from);
         Ok(Self(Arc::new(Shared {
-            space,
-            limits: EmbedderLimits { texts: Limits::CONTRACT.batch_items, tokens: Some(tokens) },
-            query_prefix: config.query_prefix.clone().unwrap_or(known.query_prefix),
-            document_prefix: config.document_prefix.clone().unwrap_or(known.document_prefix),
+            profile: Profile {
+                space,
+                limits: EmbedderLimits {
+                    texts: Limits::CONTRACT.batch_items,
+                    tokens: Some(tokens),
+                },
+                query_prefix: config.query_prefix.clone().unwrap_or(known.query_prefix),
+                document_prefix: config.document_prefix.clone().unwrap_or(known.document_prefix),
+            },
             loader: Loader { source: Arc::new(source), config: Arc::new(config) },
             model: Arc::default(),
         })))
@@ -107,7 +110,7 @@ impl FastembedEmbedder {
 
     /// Embeds texts that have their prefix, in batches of texts of like length, since a batch is
     /// computed as if all were as long as its longest.
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, texts: Vec<String>, operation: &'static str) -> Result<Vec<Vec<f32>>> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|at| texts[*at].len());
         let batch = match &*self.0.loader.source {
@@ -128,12 +131,13 @@ impl FastembedEmbedder {
                     let embedded = model.embed(&some, Some(some.len())).map_err(computing)?;
                     Ok(embedded.into_iter().map(normalize).collect::<Vec<_>>())
                 })
-                .await?;
+                .await
+                .map_err(|error| error.with_backend("fastembed").with_operation(operation))?;
             for (at, vector) in batch.iter().zip(embedded) {
-                if vector.len() != self.0.space.dimensions {
+                if vector.len() != self.0.profile.space.dimensions {
                     return Err(Error::config(format!(
                         "{} gave a vector of {} dimensions",
-                        self.0.space,
+                        self.0.profile.space,
                         vector.len()
                     ))
                     .with_hint("config.json and 1_Pooling/config.json belong to another model"));
@@ -153,42 +157,12 @@ impl FastembedEmbedder {
         let loader = self.0.loader.clone();
         let done = tokio::task::spawn_blocking(move || loader.run(held, work)).await;
         done.map_err(|error| {
-            Error::internal(format!("{}: computing a vector failed: {error}", self.0.space))
+            Error::internal(format!("{}: computing a vector failed: {error}", self.0.profile.space))
         })?
     }
 }
 
-impl std::fmt::Debug for FastembedEmbedder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FastembedEmbedder")
-            .field("space", &self.0.space)
-            .field("limits", &self.0.limits)
-            .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Embedder for FastembedEmbedder {
-    fn space(&self) -> &EmbeddingSpace {
-        &self.0.space
-    }
-
-    fn limits(&self) -> EmbedderLimits {
-        self.0.limits
-    }
-
-    async fn embed_documents(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        check_batch(self.0.limits, texts)?;
-        let prefix = self.0.document_prefix.as_str();
-        self.embed(texts.iter().map(|text| format!("{prefix}{text}")).collect()).await
-    }
-
-    async fn embed_query(&self, text: &str) -> Result<Vec<f32>> {
-        let text = format!("{}{text}", self.0.query_prefix);
-        let vectors = self.embed(vec![text]).await?;
-        vectors.into_iter().next().ok_or_else(|| Error::internal("the model left a text out"))
-    }
-}
+embedder!(FastembedEmbedder);
 
 impl Loader {
     /// Does `work` with the model, and loads it first where it is not there yet.

@@ -15,6 +15,8 @@ mod fastembed;
 mod hashing;
 #[cfg(feature = "openai")]
 mod openai;
+#[cfg(any(feature = "fastembed", feature = "openai"))]
+mod profile;
 
 #[cfg(feature = "cache")]
 pub use self::caching::CachingEmbedder;

@@ -13,13 +13,14 @@ use futures_util::future;
 use memquill_core::layer::TARGET;
 use memquill_core::{
     Embedder, EmbedderLimits, EmbeddingSpace, Error, HeuristicCounter, Limits, Result,
-    TokenCounter as _, check_batch, normalize,
+    TokenCounter as _, normalize,
 };
 use tokio::sync::Semaphore;
 
 use self::client::Service;
 use crate::config::OpenAiConfig;
 use crate::families::prefixes;
+use crate::profile::{Profile, embedder};
 
 /// OpenAI's models, and how many numbers their vectors have.
 const MODELS: [(&str, usize); 3] = [
@@ -46,10 +47,7 @@ const MAX_PAUSE: Duration = Duration::from_mins(1);
 pub struct OpenAiEmbedder(Arc<Shared>);
 
 struct Shared {
-    space: EmbeddingSpace,
-    limits: EmbedderLimits,
-    query_prefix: String,
-    document_prefix: String,
+    profile: Profile,
     service: Service,
     requests: Semaphore,
     config: OpenAiConfig,
@@ -73,17 +71,28 @@ impl OpenAiEmbedder {
         let tokens = config.max_tokens.map(usize::from).or(known.map(|_| MAX_TOKENS));
         let (query, document) = prefixes(&config.model);
         Ok(Self(Arc::new(Shared {
-            space: EmbeddingSpace::new(config.model.clone(), dimensions),
-            limits: EmbedderLimits { texts: Limits::CONTRACT.batch_items, tokens },
-            query_prefix: config.query_prefix.clone().unwrap_or_else(|| query.to_owned()),
-            document_prefix: config.document_prefix.clone().unwrap_or_else(|| document.to_owned()),
+            profile: Profile {
+                space: EmbeddingSpace::new(config.model.clone(), dimensions),
+                limits: EmbedderLimits { texts: Limits::CONTRACT.batch_items, tokens },
+                query_prefix: config.query_prefix.clone().unwrap_or_else(|| query.to_owned()),
+                document_prefix: config
+                    .document_prefix
+                    .clone()
+                    .unwrap_or_else(|| document.to_owned()),
+            },
             service: Service::new(&config, shorten.then_some(dimensions))?,
             requests: Semaphore::new(config.concurrency.get()),
             config,
         })))
     }
 
-    async fn embed(&self, texts: Vec<String>, operation: &'static str) -> Result<Vec<Vec<f32>>> {
+    async fn embed(
+        &self,
+        mut texts: Vec<String>,
+        operation: &'static str,
+    ) -> Result<Vec<Vec<f32>>> {
+        // The API refuses an empty text, which the contract allows (G3): a space is sent for it.
+        texts.iter_mut().filter(|text| text.is_empty()).for_each(|text| text.push(' '));
         let requests =
             batches(&texts, self.0.config.batch_texts.get(), self.0.config.batch_tokens.get());
         let requests = requests.into_iter().map(|range| self.request(&texts[range]));
@@ -118,7 +127,7 @@ impl OpenAiEmbedder {
     }
 
     fn checked(&self, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>> {
-        let space = &self.0.space;
+        let space = &self.0.profile.space;
         if let Some(wrong) = vectors.iter().find(|vector| vector.len() != space.dimensions) {
             return Err(Error::config(format!(
                 "the service gave vectors of {} dimensions for {space}",
@@ -130,44 +139,7 @@ impl OpenAiEmbedder {
     }
 }
 
-impl std::fmt::Debug for OpenAiEmbedder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenAiEmbedder")
-            .field("space", &self.0.space)
-            .field("limits", &self.0.limits)
-            .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Embedder for OpenAiEmbedder {
-    fn space(&self) -> &EmbeddingSpace {
-        &self.0.space
-    }
-
-    fn limits(&self) -> EmbedderLimits {
-        self.0.limits
-    }
-
-    async fn embed_documents(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        check_batch(self.0.limits, texts)?;
-        let texts = texts.iter().map(|text| prefixed(&self.0.document_prefix, text)).collect();
-        self.embed(texts, "embed_documents").await
-    }
-
-    async fn embed_query(&self, text: &str) -> Result<Vec<f32>> {
-        let texts = vec![prefixed(&self.0.query_prefix, text)];
-        let vectors = self.embed(texts, "embed_query").await?;
-        vectors.into_iter().next().ok_or_else(|| Error::internal("the service left a text out"))
-    }
-}
-
-/// Puts the prefix before a text. The API refuses an empty text, which the contract allows (G3): a
-/// space is sent for it.
-fn prefixed(prefix: &str, text: &str) -> String {
-    let text = format!("{prefix}{text}");
-    if text.is_empty() { " ".to_owned() } else { text }
-}
+embedder!(OpenAiEmbedder);
 
 /// Divides texts into requests, in order.
 fn batches(texts: &[String], most_texts: usize, most_tokens: usize) -> Vec<Range<usize>> {

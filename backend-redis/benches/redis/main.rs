@@ -297,6 +297,10 @@ fn main() {
         if wants("entries") {
             bench.entries().await;
         }
+        if wants("task") {
+            println!("from a task of the runtime's pool:");
+            tokio::spawn(async move { Bench::new(&url).await.entries().await }).await.unwrap();
+        }
         if wants("floor") {
             bench.floor().await;
         }
