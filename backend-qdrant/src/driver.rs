@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Administrator, Backend, BackendParts, Capabilities, Driver, Durability, Feature, Result,
+    Administrator, Backend, BackendParts, Capabilities, Driver, Durability, Error, Feature, Result,
     StoreUrl, TimeSource, VectorQuality,
 };
 
@@ -41,7 +41,7 @@ impl Driver for QdrantDriver {
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
         let (store, server) = open(url).await?;
         match &server {
-            None if url.must_exist() => drop(store.check().await.map_err(located)?),
+            None if url.must_exist() => drop(store.check().await?),
             // There is no administrator to do it.
             None => drop(Administration(Arc::clone(&store)).prepare().await?),
             Some(server) => drop(store.check().await.map_err(|error| server.explain(error))?),
@@ -89,7 +89,8 @@ fn capabilities(embedded: bool) -> Capabilities {
     capabilities
 }
 
-/// The file in the folder of every store that shows which process has it open.
+/// The file that marks a folder of Qdrant Edge as ours, and that the process locks which has it
+/// open.
 pub(crate) const LOCK: &str = "memquill.lock";
 
 /// Opens the store of a URL; returns its server too, unless it is in this process.
@@ -124,6 +125,6 @@ async fn folder(path: std::path::PathBuf) -> Result<Arc<dyn Transport>> {
 #[cfg(not(feature = "edge"))]
 #[expect(clippy::unused_async, reason = "as where Edge is built in")]
 async fn folder(_: std::path::PathBuf) -> Result<Arc<dyn Transport>> {
-    Err(memquill_core::Error::config("this program was built without Qdrant Edge")
+    Err(Error::config("this program was built without Qdrant Edge")
         .with_hint("build with the cargo feature \"qdrant-edge\" (\"edge\" of memquill-qdrant)"))
 }
