@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use memquill::transfer::{Side, Whose, copy};
+use memquill::transfer::{CopyOptions, Side, Whose, copy};
 use memquill::{
     Append, Backend, CircuitBreaker, ConcurrencyLimit, EmbeddingSpace, Get, Layers, Message,
     NewRecord, PageRequest, Put, ReadMessages, Registry, Retries, ScanRecords, Scope, StoreRecords,
@@ -241,7 +241,8 @@ async fn moving() {
     let before = peak();
     let whose = Whose::User(scope.user().to_owned());
     let moving = async {
-        let moved = copy(&Side::of(&from), &Side::of(&to), &whose, false, &|_| {}).await.unwrap();
+        let options = CopyOptions { overwrite: false, strict: true };
+        let moved = copy(&Side::of(&from), &Side::of(&to), &whose, options, &|_| {}).await.unwrap();
         assert_eq!(moved.written, RECORDS as u64);
     };
     let moving = seconds(moving).await;

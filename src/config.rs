@@ -142,7 +142,8 @@ impl Config {
 
     /// Reads YAML or JSON. `file` names it in errors, and `env` gives the environment variables.
     pub fn from_text(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        let tree = tree::parse(file, text)?;
+        // Some editors begin a file with a byte order mark.
+        let tree = tree::parse(file, text.strip_prefix('\u{FEFF}').unwrap_or(text))?;
         let fields = Reader::new(file, env, &tree).fields(&KEYS, STORES)?;
         let (stores, layers) = stores(&fields)?;
         let store = |key: &str| fields.get(key).map(|r| store_name(&r, &stores)).transpose();

@@ -3,13 +3,15 @@
 
 mod transfer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use memquill::Filter;
 use memquill::text::Language;
+
+use crate::input::text::read_text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,6 +108,9 @@ pub(crate) enum Command {
     /// Execute a memory node and print its answer
     Run(Run),
     /// Import, show and list conversations
+    #[command(
+        after_help = "Examples:\n  memquill chat import transcripts.jsonl\n  memquill chat list\n  memquill chat show dlg-42"
+    )]
     #[command(subcommand)]
     Chat(Chat),
     /// Find passages by meaning and by words
@@ -115,6 +120,7 @@ pub(crate) enum Command {
     /// Move a namespace to the space of another embedder, readable all the while
     Reembed(Reembed),
     /// Measure how well questions find what answers them
+    #[command(after_help = "Example:\n  memquill --store memory: eval retrieval questions.json")]
     #[command(subcommand)]
     Eval(Eval),
     /// Write memory to a file, to be imported into any store
@@ -126,30 +132,42 @@ pub(crate) enum Command {
     /// Compare what two stores hold, to the bit
     Verify(Verify),
     /// Ask every store whether it can do its work
+    #[command(
+        after_help = "Example:\n  memquill --store postgres://localhost/agents health --deadline 2"
+    )]
     Health {
         /// How many seconds a store has to answer
         #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
         deadline: u64,
     },
     /// Show what the stores can do
+    #[command(after_help = "Example:\n  memquill --store sqlite:agent.db capabilities")]
     Capabilities,
     /// Bring every store to this version's schema
+    #[command(after_help = "Example:\n  memquill --store postgres://localhost/agents migrate")]
     Migrate,
     /// Remove everything that --user has, in every store
+    #[command(after_help = "Example:\n  memquill erase --user ada")]
     Erase {
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
     /// Remove what has expired, of every user
+    #[command(after_help = "Example:\n  memquill --store sqlite:agent.db purge")]
     Purge,
     /// Build the indexes that searches need once a namespace has outgrown exact search
     ///
     /// Data work goes on meanwhile. Where nothing is to build, it builds nothing: run it regularly.
+    #[command(after_help = "Example:\n  memquill --store qdrant://localhost:6334 index")]
     Index,
     /// See all kinds of memory at work
+    #[command(after_help = "Example:\n  memquill --store memory: quickstart")]
     Quickstart,
     /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  memquill completions bash > ~/.local/share/bash-completion/completions/memquill"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -188,8 +206,9 @@ pub(crate) enum Chat {
     /// Print a conversation, or a window of it
     Show(Show),
     /// List conversations
+    #[command(after_help = "Example:\n  memquill --user ada chat list --limit 20")]
     List {
-        /// At most so many
+        /// The most conversations to list
         #[arg(long, value_name = "N", value_parser = at_least_one)]
         limit: Option<usize>,
     },
@@ -198,24 +217,34 @@ pub(crate) enum Chat {
 /// Imports conversations.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --index a turn of a user or an assistant is also a record to be found by `search`, with the
-metadata \"conversation_id\", \"seq\", \"turn\", \"role\" and \"date\": the \"date\" of its line where
-that has one, else when the message was stored.
+The objects may stand one on a line, pretty-printed, or in a list. A conversation without a
+\"conversation_id\" gets one made from its messages; the \"timestamp\" or \"created_at\" of a
+message is kept in its metadata.
 
-Example:
+A conversation that cannot be imported is left out: the command lists it with its line and ends with
+exit code 1. With --strict the first one stops the import.
+
+With --index a turn of a user or an assistant is also a record to be found by `search`, with the
+metadata \"conversation_id\", \"seq\", \"turn\", \"role\" and \"date\": the \"date\" of its
+conversation, else the time of the message, else the time when it was stored.
+
+Examples:
   memquill chat import transcripts.jsonl --index
   memquill search \"a table for four\" --namespace turns --group-by conversation_id")]
 pub(crate) struct Import {
     /// The file, or - for stdin
     #[arg(value_name = "FILE.jsonl|-")]
     pub(crate) file: PathBuf,
+    /// Stop at the first conversation that cannot be imported, instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Store every turn to be found, too
     #[arg(long)]
     pub(crate) index: bool,
     /// Where to store the turns
     #[arg(long, default_value = "turns", requires = "index")]
     pub(crate) namespace: String,
-    /// Embed a turn together with so many turns before and after it
+    /// Embed a turn together with this many turns before and after it
     #[arg(long, value_name = "N", default_value = "1", value_parser = few, requires = "index")]
     pub(crate) embed_with: usize,
     /// The language of the turns, an ISO 639-1 code, for word stems and stop words
@@ -225,6 +254,10 @@ pub(crate) struct Import {
 
 /// Shows a conversation.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  memquill chat show dlg-42 --max-tokens 2000
+  memquill chat show dlg-42 --format json > dlg-42.jsonl")]
 pub(crate) struct Show {
     /// The conversation
     #[arg(value_name = "ID")]
@@ -232,11 +265,11 @@ pub(crate) struct Show {
     /// How to print it [default: conversation at a terminal, else json, which can be imported]
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
-    /// At most so many tokens: a window that a model can be given. It never starts between a tool
-    /// call and its results
+    /// The most tokens: a window that a model can be given. It never starts between a tool call and
+    /// its results
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_tokens: Option<u32>,
-    /// Only the newest messages, at most so many
+    /// Only the newest messages, at most this many
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) limit: Option<usize>,
     /// Print the ids that `chat import` gave to messages without one, too
@@ -253,7 +286,7 @@ pub(crate) enum Format {
     Conversation,
     /// One line
     Compact,
-    /// Figures and the last exchange
+    /// Counts and the last exchange
     Summary,
 }
 
@@ -269,14 +302,14 @@ pub(crate) struct Search {
     /// Where
     #[arg(long, default_value = "default")]
     pub(crate) namespace: String,
-    /// At most so many hits
+    /// The most hits
     #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     pub(crate) limit: usize,
     /// Only hits of at least this cosine similarity, from -1 to 1
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<f32>,
-    /// Only records that match, as in {"metadata.year": {"gte": 2024}}
-    #[arg(long, value_name = "JSON", value_parser = filter)]
+    /// Only records that match, as in {"metadata.year": {"gte": 2024}}, or @FILE to read it from one
+    #[arg(long, value_name = "JSON|@FILE", value_parser = filter)]
     pub(crate) filter: Option<Filter>,
     /// By meaning and words, by meaning, or by words
     #[arg(long = "search", value_enum, default_value = "hybrid")]
@@ -285,7 +318,7 @@ pub(crate) struct Search {
     /// ingested
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,
-    /// Show so many passages before and after each hit, too
+    /// Show this many passages before and after each hit, too
     #[arg(long, value_name = "N", default_value = "0", value_parser = few)]
     pub(crate) neighbours: usize,
     /// How much likeness to the hits before it counts against a hit, from 0 to 1
@@ -325,35 +358,49 @@ impl Mode {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A passage is one record, identified by its file and content, with the metadata \"source\" (the
-file), \"passage\" (its number), \"offset\" (in bytes) and \"ingested_in\" (the folders that this
-command was run in, where the file's name begins). Ingesting a file again changes only what changed
-and removes what is gone; ingesting a folder again removes what its files had that are gone. What
-was ingested in another folder stays.
+file), \"passage\" (its number), \"offset\" (in bytes of the text), \"headings\" (those above it,
+in Markdown and HTML), \"title\" (of an HTML page) and \"ingested_in\" (the folders that this
+command was run in, where the file's name begins). Headings and title are embedded with the passage.
 
-JSON in the form of SQuAD is taken by its paragraphs, where the file is named. JSONL holds a document a line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\",
-\"metadata\": {…}}, all but the content optional; documents are not split.")]
+Ingesting a file again changes only what changed and removes what is gone; ingesting a folder again
+removes what its files had that are gone. What was ingested in another folder stays.
+
+HTML is read as text. A table, CSV or TSV that is cut has its header in each passage. JSONL holds a
+document a line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\", \"metadata\": {…}},
+all but the content optional; documents are not cut. A .json file, where it is named, holds such
+documents, or paragraphs in the form of SQuAD. PDF, DOCX and other formats are refused by name.
+
+A file, line or document that cannot be ingested is left out: the command lists it with its place
+and ends with exit code 1. With --strict the first one stops the command.
+
+Examples:
+  memquill ingest docs/ README.md
+  memquill ingest faq.jsonl --namespace faq --language en")]
 pub(crate) struct Ingest {
-    /// A file, or a folder of .txt, .md and .jsonl files
+    /// A file, or a folder of .txt, .md, .html, .csv, .tsv and .jsonl files
     #[arg(value_name = "FILE|DIR", required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Where to store the passages
     #[arg(long, default_value = "default")]
     pub(crate) namespace: String,
-    /// At most so many characters in a passage
+    /// The most characters in a passage, from 50 to 100000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = passage_size)]
     pub(crate) passage: usize,
     /// The language of the text, an ISO 639-1 code, for word stems and stop words
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,
-    /// Embed a passage together with so many passages before and after it
+    /// Stop at the first file, line or document that cannot be ingested, instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Embed a passage together with this many passages before and after it
     #[arg(long, value_name = "N", default_value = "0", value_parser = few)]
     pub(crate) embed_with: usize,
 }
 
-/// Embeds anew.
+/// Embeds with another embedder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every record is embedded anew into a second namespace, which takes the place of the first in one
+Every record is embedded again into a second namespace, which takes the place of the first in one
 step at the end. Until then the namespace answers as before; afterwards it answers to the new
 embedder alone. A run that was interrupted goes on where it stopped when it is repeated.
 
@@ -380,7 +427,7 @@ paragraphs are stored in a namespace of their own, which is removed at the end, 
 the command line names.
 
 Example:
-  memquill --store memory: eval retrieval xquad.en.json --language en --plot figures.svg")]
+  memquill --store memory: eval retrieval xquad.en.json --language en --plot recall.svg")]
 pub(crate) struct Retrieval {
     /// Questions and passages
     #[arg(value_name = "FILE")]
@@ -391,7 +438,7 @@ pub(crate) struct Retrieval {
     /// Measure another embedder, too; may be given several times
     #[arg(long, value_name = "EMBEDDER")]
     pub(crate) compare: Vec<String>,
-    /// Draw the figures
+    /// Draw the results
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) plot: Option<PathBuf>,
 }
@@ -432,7 +479,11 @@ fn passage_size(text: &str) -> Result<usize, String> {
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
-    let value = memquill::json::parse(text).map_err(|error| said(&error))?;
+    let text = match text.strip_prefix('@') {
+        Some(file) => read_text(Path::new(file)).map_err(|error| said(&error))?,
+        None => text.to_owned(),
+    };
+    let value = memquill::json::parse(&text).map_err(|error| said(&error))?;
     Filter::from_json(&value).map_err(|error| said(&error))
 }
 

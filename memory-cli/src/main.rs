@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod input;
 mod opened;
 mod output;
 mod session;

@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal as _, Write};
 use anstyle::{AnsiColor, Style};
 pub(crate) use comfy_table::Color;
 use comfy_table::{Cell, ContentArrangement, LineStyle, Row, Table, TableStyle};
+use memquill::transfer::LeftOut;
 use memquill::{Error, kinds};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -86,6 +87,53 @@ pub(crate) fn table<H: Into<Row>>(header: H) -> Table {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     table
+}
+
+/// How many omissions are listed for people.
+const LISTED: u64 = 20;
+
+/// Lists what was left out: place, reason and hint, up to a number of them.
+pub(crate) fn write_left_out(out: &mut dyn Write, left_out: &LeftOut) -> io::Result<()> {
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{BAD}{} left out:{BAD:#}", left_out.count)?;
+    let (mut listed, mut last_hint) = (0, None);
+    for omission in left_out.items.iter().take(usize::try_from(LISTED).unwrap_or(usize::MAX)) {
+        writeln!(out, "  {}", printable(&omission.to_string()))?;
+        // Many items that lack the same need one hint.
+        if let Some(hint) = omission.hint.as_ref().filter(|hint| last_hint != Some(*hint)) {
+            writeln!(out, "    {GOOD}hint{GOOD:#}: {}", printable(hint))?;
+            last_hint = Some(hint);
+        }
+        listed += 1;
+    }
+    if left_out.count > listed {
+        writeln!(out, "  and {} more", left_out.count - listed)?;
+    }
+    Ok(())
+}
+
+/// Gives the answer of a command that left something out the `error` of a failed one (M1).
+pub(crate) fn failure_of(answer: &mut Value, left_out: &LeftOut) {
+    let Some(first) = left_out.items.first() else { return };
+    let message = match left_out.count {
+        1 => format!("1 item was left out: {first}"),
+        count => format!("{count} items were left out, the first: {first}"),
+    };
+    answer["error"] = json!({
+        "code": first.code,
+        "message": message,
+        "hint": first.hint,
+        "backend": null,
+        "operation": null,
+        "retryable": false,
+    });
+}
+
+/// Seconds as they are written in answers.
+pub(crate) fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
 }
 
 /// A cell in a colour.

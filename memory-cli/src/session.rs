@@ -2,7 +2,7 @@
 
 #[cfg(feature = "postgres")]
 use std::io::Write as _;
-
+use std::path::Path;
 use std::sync::Arc;
 
 use directories::ProjectDirs;
@@ -13,6 +13,7 @@ use memquill::{
 };
 
 use crate::args::{Global, Secret};
+use crate::input::text;
 use crate::opened::Opened;
 use crate::{Done, Failure};
 
@@ -34,7 +35,7 @@ impl Session {
     pub(crate) fn new(global: &Global) -> Result<Self> {
         let registry = Registry::with_compiled_drivers();
         let mut config = match (&global.config, &global.store) {
-            (Some(file), _) => Config::from_file(file)?,
+            (Some(file), _) => configuration(file)?,
             (None, Some(Secret(url))) => Config::of_store(url.parse()?),
             (None, None) => match std::env::var("MEMQUILL_STORE") {
                 Ok(url) => Config::of_store(url.parse()?),
@@ -143,16 +144,26 @@ pub(crate) fn existing(config: &Config) -> Config {
     config
 }
 
+/// Reads a configuration, in whatever encoding of Unicode it is.
+pub(crate) fn configuration(file: &Path) -> Result<Config> {
+    let text = text::read_text(file)?;
+    Config::from_text(&file.display().to_string(), &text, &|name| std::env::var(name).ok())
+}
+
 fn flags(global: &Global, config: &Config) -> String {
     let mut flags = String::new();
     if let Some(file) = &global.config {
-        flags.extend([" --config ", &file.display().to_string()]);
+        flags.extend([" --config ", &text::shown(file)]);
     } else if global.store.is_some() {
         // Without its credentials.
-        flags.extend(config.stores.values().map(|url| format!(" --store {url}")));
+        flags.extend(
+            config.stores.values().map(|url| format!(" --store {}", text::shell(&url.to_string()))),
+        );
     }
-    flags.extend(global.embedder.iter().map(|embedder| format!(" --embedder {embedder}")));
-    flags.extend(global.user.iter().map(|user| format!(" --user {user}")));
+    flags.extend(
+        global.embedder.iter().map(|embedder| format!(" --embedder {}", text::shell(embedder))),
+    );
+    flags.extend(global.user.iter().map(|user| format!(" --user {}", text::shell(user))));
     flags
 }
 

@@ -193,6 +193,41 @@ fn completions_and_help_are_printed() {
 }
 
 #[test]
+fn every_command_has_help_with_an_example() {
+    let place = Place::new();
+    for command in [
+        &["run"][..],
+        &["chat"],
+        &["chat", "import"],
+        &["chat", "show"],
+        &["chat", "list"],
+        &["search"],
+        &["ingest"],
+        &["reembed"],
+        &["eval"],
+        &["eval", "retrieval"],
+        &["export"],
+        &["import"],
+        &["copy"],
+        &["verify"],
+        &["health"],
+        &["capabilities"],
+        &["migrate"],
+        &["erase"],
+        &["purge"],
+        &["index"],
+        &["quickstart"],
+        &["completions"],
+    ] {
+        let help = place.run([command, &["--help"]].concat());
+        assert_eq!(help.code, Some(0));
+        let (_, example) =
+            help.stdout.split_once("Example").unwrap_or_else(|| panic!("{command:?}"));
+        assert!(example.contains("memquill "), "{command:?}: {example}");
+    }
+}
+
+#[test]
 fn quickstart_goes_through_all_kinds() {
     let answer = Place::new().run([MEMORY, "quickstart"]).json(0);
     let steps = answer["steps"].as_array().unwrap();
@@ -217,19 +252,19 @@ fn quickstart_says_first_which_facet_has_no_store() {
 }
 
 #[test]
-fn an_import_that_stops_names_the_line_and_what_came_before() {
+fn a_strict_import_stops_and_says_what_came_before() {
     let place = Place::new();
     place.file(
         "chats.jsonl",
         "{\"conversation_id\": \"a\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\n\
          \n{\"conversation_id\": \"b\", \"mesages\": []}\n",
     );
-    let answer = place.run([MEMORY, "chat", "import", "chats.jsonl"]).json(1);
+    let answer = place.run([MEMORY, "chat", "import", "chats.jsonl", "--strict"]).json(1);
     let error = &answer["error"];
     assert!(error["message"].as_str().unwrap().starts_with("chats.jsonl:3: "), "{error}");
     let hint = error["hint"].as_str().unwrap();
     assert!(hint.contains("did you mean \"messages\"?"), "{hint}");
-    assert!(hint.contains("the 1 conversations before it are imported"), "{hint}");
+    assert!(hint.contains("1 conversations before it are imported"), "{hint}");
 }
 
 #[test]

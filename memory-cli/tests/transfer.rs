@@ -87,7 +87,7 @@ working: rest
 }
 
 #[test]
-fn a_damaged_file_writes_nothing() {
+fn a_damaged_file_writes_nothing_where_that_is_asked_for() {
     let place = filled();
     run(&place, &["--store=sqlite:a.db", "--user=ada", "export", "all.jsonl"], 0);
     let whole = std::fs::read_to_string(place.path().join("all.jsonl")).unwrap();
@@ -95,7 +95,7 @@ fn a_damaged_file_writes_nothing() {
     let (short, _) = whole.trim_end().rsplit_once('\n').unwrap();
     place.file("short.jsonl", &format!("{short}\n"));
     for file in ["bad.jsonl", "short.jsonl"] {
-        let refused = run(&place, &["--store=sqlite:b.db", "import", file], 1);
+        let refused = run(&place, &["--store=sqlite:b.db", "import", "--strict", file], 1);
         assert_eq!(refused["error"]["code"], "corrupted", "{refused}");
         assert!(refused["error"]["message"].as_str().unwrap().contains(file), "{refused}");
         let nothing =
@@ -105,14 +105,19 @@ fn a_damaged_file_writes_nothing() {
 }
 
 #[test]
-fn what_differs_stops_a_copy_unless_it_is_to_be_overwritten() {
+fn what_differs_is_left_out_of_a_copy_unless_it_is_to_be_overwritten() {
     let place = filled();
     let sides = ["--from=sqlite:a.db", "--to=sqlite:b.db", "--user=ada"];
     let args = ["--store=sqlite:b.db", "--user=ada", "run", "n.json", "--input=-"];
     let input = json!({"operation": "store", "key": "plan", "value": "mine"});
     place.run_with_input(args, &input.to_string()).json(0);
-    let stopped = run(&place, &[&["copy"], &sides[..]].concat(), 1);
+    let stopped = run(&place, &[&["copy", "--strict"], &sides[..]].concat(), 1);
     assert_eq!(stopped["error"]["code"], "conflict", "{stopped}");
+    let copied = run(&place, &[&["copy"], &sides[..]].concat(), 1);
+    assert_eq!(copied["left_out"]["count"], 1, "{copied}");
+    let taken = copied["written"].as_u64().unwrap() + copied["unchanged"].as_u64().unwrap();
+    assert_eq!(taken, 3, "{copied}");
+    assert!(copied["error"]["message"].as_str().unwrap().contains("entry \"plan\""), "{copied}");
     run(&place, &[&["copy", "--overwrite"], &sides[..]].concat(), 0);
     run(&place, &[&["verify"], &sides[..]].concat(), 0);
 }

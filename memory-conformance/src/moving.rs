@@ -9,10 +9,13 @@ use memquill_core::{
     Append, Backend, DeleteRecords, EmbeddingSpace, Facet, Feature, Message, NewRecord, Put,
     Result, Retention, Role, Scope, Selection, StoreRecords, Trim,
 };
-use memquill_transfer::{Side, Whose, copy, count, verify};
+use memquill_transfer::{CopyOptions, Side, Whose, copy, count, verify};
 use serde_json::json;
 
 use crate::support::{batch_with_ids, object};
+
+/// Every item is to be taken.
+const STRICT: CopyOptions = CopyOptions { overwrite: false, strict: true };
 
 /// Fills `from` with something of everything, for a user of its own; copies it to `to`, compares
 /// the two to the bit, copies it again, which changes nothing, and erases it in both. Facets that
@@ -34,14 +37,14 @@ pub async fn moves(from: &Backend, to: &Backend) {
     let held = count(&source, &whose).await.unwrap();
     assert!(held.total() > 0, "there is something to move");
 
-    let moved = copy(&source, &target, &whose, false, &|_| {}).await.unwrap();
+    let moved = copy(&source, &target, &whose, STRICT, &|_| {}).await.unwrap();
     assert_eq!((moved.read, moved.written), (held, held.total()));
     for (a, b) in [(&source, &target), (&target, &source)] {
         let found = verify(a, b, &whose, &whose, &|_| {}).await.unwrap();
         assert_eq!(found.told, []);
         assert_eq!(found.compared, held);
     }
-    let again = copy(&source, &target, &whose, false, &|_| {}).await.unwrap();
+    let again = copy(&source, &target, &whose, STRICT, &|_| {}).await.unwrap();
     assert_eq!((again.written, again.unchanged), (0, held.total()));
     for backend in [from, to] {
         backend.control().erase(&user).await.unwrap();

@@ -21,8 +21,9 @@ const ENVELOPE_DEPTH: usize = 16;
 
 /// Reads JSON text without losing anything: a number that neither i64, u64 nor a finite f64 holds
 /// is refused rather than rounded, and so are a key that an object has twice and what nests too
-/// deep (G3).
+/// deep (G3). A byte order mark before it is dropped.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     scan(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     // The scan has bounded the depth; serde_json's own bound is one short of the contract's.

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use memquill_core::{Error, Facet, Restored, Result, Scope};
+use memquill_core::{Error, Facet, Result, Scope};
 use tokio::sync::mpsc;
 
-use crate::batch::{Batch, Moved, Progress};
+use crate::batch::{Batch, Moved, Progress, Taken};
+use crate::left_out::Omission;
 use crate::side::{Side, Whose};
 use crate::walk::{Container, Visitor, walk};
 
@@ -17,16 +18,27 @@ const AHEAD: usize = 2;
 /// is made ready. Messages are written one batch after the other, each behind those before.
 const AT_ONCE: usize = 2;
 
-/// Copies what `whose` users hold in `from` into `to`, which offers every facet of `from`.
+/// How to copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CopyOptions {
+    /// Whether records and entries take the place of what is there and differs.
+    pub overwrite: bool,
+    /// Whether the first item that cannot be taken ends the copy; otherwise it is left out.
+    pub strict: bool,
+}
+
+/// Copies what `whose` users hold in `from` into `to`, which offers every facet of `from`, and
+/// reports what it left out.
 ///
 /// What is there already and identical stays as it is, so that an interrupted copy is repeated to
 /// complete it. What is there and differs is `Conflict`, unless records and entries are to be
-/// overwritten; a conversation that went on in the target is always `Conflict`.
+/// overwritten; a conversation that went on in the target is always `Conflict`. Such an item is
+/// left out, and the others are taken, unless the copy is strict.
 pub async fn copy(
     from: &Side,
     to: &Side,
     whose: &Whose,
-    overwrite: bool,
+    options: CopyOptions,
     progress: Progress<'_>,
 ) -> Result<Moved> {
     to.must_take(from)?;
@@ -39,22 +51,41 @@ pub async fn copy(
     let writing = async move {
         let (mut moved, mut under_way) = (Moved::default(), FuturesUnordered::new());
         let (mut all_read, mut in_order) = (false, false);
+        let mut lost: Option<(Scope, Facet, String)> = None;
         loop {
             let room = !all_read && !in_order && under_way.len() < AT_ONCE;
             tokio::select! {
                 Some(done) = under_way.next() => {
-                    let (batch, restored): (Batch, Restored) = done?;
+                    let (scope, batch, taken): (Scope, Batch, Taken) = done?;
                     in_order &= batch.facet() != Facet::Conversations;
-                    moved.add(batch.counts(), restored);
+                    moved.add(batch.counts(), taken.restored);
                     progress(batch.counts().total());
+                    // Two batches of one container may be under way; it is reported once.
+                    if !is_of(lost.as_ref(), &scope, &batch) {
+                        for (_, error) in &taken.left_out {
+                            moved.left_out.add(Omission::of(error));
+                        }
+                    }
+                    if taken.lost {
+                        let (facet, name) = batch.container();
+                        lost = Some((scope, facet, name.to_owned()));
+                    }
                 }
                 next = receiver.recv(), if room => match next {
+                    Some((scope, batch)) if is_of(lost.as_ref(), &scope, &batch) => {
+                        moved.read.add(batch.counts());
+                        progress(batch.counts().total());
+                    }
                     Some((scope, mut batch)) => {
-                        set_overwrite(&mut batch, overwrite);
+                        set_overwrite(&mut batch, options.overwrite);
                         in_order = batch.facet() == Facet::Conversations;
                         under_way.push(async move {
-                            let restored = batch.restore(&scope, to).await?;
-                            Ok::<_, Error>((batch, restored))
+                            let taken = if options.strict {
+                                batch.restore(&scope, to).await?.into()
+                            } else {
+                                batch.restore_what_can(&scope, to).await?
+                            };
+                            Ok::<_, Error>((scope, batch, taken))
                         });
                     }
                     None => all_read = true,
@@ -68,6 +99,13 @@ pub async fn copy(
     let moved = moved?;
     read?;
     Ok(moved)
+}
+
+/// Whether a batch is of the container that cannot be taken.
+fn is_of(lost: Option<&(Scope, Facet, String)>, scope: &Scope, batch: &Batch) -> bool {
+    lost.is_some_and(|(of, facet, name)| {
+        of == scope && batch.container() == (*facet, name.as_str())
+    })
 }
 
 pub(crate) fn set_overwrite(batch: &mut Batch, to: bool) {

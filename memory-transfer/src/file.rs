@@ -2,6 +2,7 @@
 //!
 //! The format is described in `docs/export-format.md`.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{BufRead, Write};
 
@@ -11,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use memquill_core::json::{self, Object};
 use memquill_core::text::Language;
 use memquill_core::{
-    EmbeddingSpace, Entry, Error, Message, Record, Result, Scope, StoredMessage, Timestamp, hex,
+    EmbeddingSpace, Entry, Error, ErrorKind, Message, Record, Result, Scope, StoredMessage,
+    Timestamp, hex,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -61,6 +63,20 @@ pub(crate) enum Line {
         counts: Counts,
         sha256: String,
     },
+}
+
+impl Line {
+    /// Whether an item of the batch has the same number, id or key, or a message a higher number.
+    pub(crate) fn repeats(&self, batch: &Batch, names: &HashSet<String>) -> bool {
+        match (self, batch) {
+            (Self::Message(message), Batch::Messages(request)) => {
+                !request.messages.is_empty() && message.seq <= request.last_seq
+            }
+            (Self::Record(record), _) => names.contains(&record.id),
+            (Self::Entry(entry), _) => names.contains(&entry.key),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,7 +133,7 @@ impl RecordLine {
     pub(crate) fn into_record(self) -> Result<Record> {
         let damaged = || {
             Error::corrupted(format!("the embedding of the record {:?} is damaged", self.id))
-                .with_hint("write the export anew")
+                .with_hint(AGAIN)
         };
         let bytes = STANDARD.decode(&self.embedding).map_err(|_| damaged())?;
         let (numbers, []) = bytes.as_chunks::<4>() else { return Err(damaged()) };
@@ -162,8 +178,11 @@ fn decode(text: &str) -> Result<Line> {
     json::parse(&format!("{body}}}"))
 }
 
+/// The hint for a file that is not as it was written.
+const AGAIN: &str = "export again: memquill export FILE";
+
 fn damaged(why: &str) -> Error {
-    Error::corrupted(format!("the line is damaged: {why}")).with_hint("write the export anew")
+    Error::corrupted(format!("the line is damaged: {why}")).with_hint(AGAIN)
 }
 
 /// Writes what `whose` users hold in `from`, and says how much it was.
@@ -185,7 +204,7 @@ pub async fn export(
 
 fn unwritable(error: &std::io::Error) -> Error {
     Error::internal(format!("cannot write the export: {error}"))
-        .with_hint("make room, or name another file, and write it anew")
+        .with_hint("make room, or name another file, and export again")
 }
 
 struct Export<'a> {
@@ -258,12 +277,25 @@ pub(crate) struct Lines<'a> {
     counts: Counts,
     number: u64,
     text: Vec<u8>,
+    /// Lines that could not be read.
+    damaged: u64,
+    ended: bool,
+    /// Whether the version of the format is unknown, so that no line can be read.
+    unknown: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(crate) fn new(input: &'a mut (dyn BufRead + Send)) -> Self {
-        let (hash, counts) = (Sha256::new(), Counts::default());
-        Self { input, hash, counts, number: 0, text: Vec::new() }
+        Self {
+            input,
+            hash: Sha256::new(),
+            counts: Counts::default(),
+            number: 0,
+            text: Vec::new(),
+            damaged: 0,
+            ended: false,
+            unknown: false,
+        }
     }
 
     /// Bytes of the line that was read last.
@@ -271,24 +303,55 @@ impl<'a> Lines<'a> {
         self.text.len() as u64
     }
 
+    /// The number of the line that was read last, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether nothing can be read any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether an error of [`next`](Self::next) is of one line, behind which others can be read.
+    pub(crate) fn goes_on(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Corrupted && !self.unknown
+    }
+
+    /// Whether the line that was read last, and is damaged, was one item.
+    pub(crate) fn was_item(&self) -> bool {
+        let begins = |with: &str| self.text.starts_with(with.as_bytes());
+        let checks = self.text.windows(CHECK.len()).filter(|part| *part == CHECK.as_bytes());
+        (begins("{\"message\":") || begins("{\"record\":") || begins("{\"entry\":"))
+            && checks.count() <= 1
+    }
+
     /// The next line but the first and the last, which are only checked; none behind the last.
     pub(crate) fn next(&mut self) -> Result<Option<Line>> {
-        let number = self.number + 1;
-        self.read().map_err(|error| error.at(format_args!("line {number}")))
+        let read = self.read();
+        self.damaged += u64::from(read.is_err());
+        read
     }
 
     fn read(&mut self) -> Result<Option<Line>> {
         if self.number == 0 {
-            match self.line()? {
-                Line::MemquillExport { version } if version <= FORMAT_VERSION => {}
-                Line::MemquillExport { version } => {
+            match self.line() {
+                Ok(Line::MemquillExport { version }) if version <= FORMAT_VERSION => {}
+                Ok(Line::MemquillExport { version }) => {
                     return Err(Error::unsupported(format!(
                         "the export is of format {version}; this program reads up to \
                          {FORMAT_VERSION}"
                     ))
                     .with_hint("import it with the version that wrote it, or a newer one"));
                 }
-                _ => return Err(damaged("an export begins with its version")),
+                Err(error) if error.kind() != ErrorKind::Corrupted => return Err(error),
+                // Damaged, but an export: its other lines may be whole.
+                Err(error) if self.text.starts_with(b"{\"memquill_export\"") => return Err(error),
+                Ok(_) => {
+                    self.unknown = true;
+                    return Err(damaged("an export begins with its version, which is missing"));
+                }
+                Err(_) => return Err(no_export()),
             }
         }
         let line = self.line()?;
@@ -301,14 +364,30 @@ impl<'a> Lines<'a> {
             }
             return Ok(Some(line));
         };
+        self.ended = true;
         // The last line itself is not hashed yet.
         let so_far = hex(&self.hash.clone().finalize());
-        if (*counts, sha256) != (self.counts, &so_far) {
+        // Where lines were damaged they do not fit, which is said already.
+        if self.damaged == 0 && (*counts, sha256) != (self.counts, &so_far) {
             return Err(damaged("lines before it are missing, or others than were written"));
         }
-        self.text.clear();
-        let behind = self.input.fill_buf().map_err(|error| unreadable(&error))?;
-        if behind.is_empty() { Ok(None) } else { Err(damaged("something stands behind the end")) }
+        self.nothing_follows()?;
+        Ok(None)
+    }
+
+    /// Refuses anything but white space behind the last line.
+    fn nothing_follows(&mut self) -> Result<()> {
+        loop {
+            let behind = self.input.fill_buf().map_err(|error| unreadable(&error))?;
+            if behind.is_empty() {
+                return Ok(());
+            }
+            if !behind.iter().all(u8::is_ascii_whitespace) {
+                return Err(damaged("something follows the last line"));
+            }
+            let length = behind.len();
+            self.input.consume(length);
+        }
     }
 
     fn line(&mut self) -> Result<Line> {
@@ -317,20 +396,74 @@ impl<'a> Lines<'a> {
         self.input.read_until(b'\n', &mut self.text).map_err(|error| unreadable(&error))?;
         self.number += 1;
         if self.text.is_empty() {
-            return Err(Error::corrupted("the export ends before its last line")
-                .with_hint("it was cut short: write it anew"));
+            self.ended = true;
+            return Err(Error::corrupted("the export ends before its last line: it was cut short")
+                .with_hint(AGAIN));
         }
+        self.normalize();
         decode(std::str::from_utf8(&self.text).map_err(|_| damaged("it is not UTF-8"))?)
     }
+
+    /// Undoes what editors and transfers between systems do to lines: they put a byte order mark
+    /// before the first, carriage returns at the ends, and leave the last end out.
+    fn normalize(&mut self) {
+        const MARK: &[u8] = "\u{FEFF}".as_bytes();
+        if self.number == 1 && self.text.starts_with(MARK) {
+            self.text.drain(..MARK.len());
+        }
+        if self.text.last() != Some(&b'\n') {
+            self.text.push(b'\n');
+        }
+        if let [.., b'\r', b'\n'] = self.text.as_slice() {
+            self.text.truncate(self.text.len() - 2);
+            self.text.push(b'\n');
+        }
+    }
+}
+
+fn no_export() -> Error {
+    Error::invalid_input("this is no export: its first line does not say so").with_hint(
+        "for transcripts type: memquill chat import FILE; for documents: memquill ingest FILE",
+    )
 }
 
 fn unreadable(error: &std::io::Error) -> Error {
     Error::internal(format!("cannot read the export: {error}"))
 }
 
-/// Reads a whole export and puts nothing anywhere: an error says what is damaged, or missing.
+/// Reads a whole export and puts nothing anywhere: an error says the line that is damaged, or that
+/// lines are missing.
 pub fn check(input: &mut (dyn BufRead + Send)) -> Result<Counts> {
     let mut lines = Lines::new(input);
-    while lines.next()?.is_some() {}
-    Ok(lines.counts)
+    loop {
+        match lines.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(lines.counts),
+            Err(error) => return Err(error.at(format_args!("line {}", lines.number()))),
+        }
+    }
+}
+
+/// Reads a whole export and puts nothing anywhere. It passes over lines that are damaged and refuses
+/// a file of which lines are missing or stand elsewhere: their items could be taken for those of
+/// another container.
+pub fn check_order(input: &mut (dyn BufRead + Send)) -> Result<()> {
+    let mut lines = Lines::new(input);
+    loop {
+        match lines.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(error) if lines.damaged == 1 && lines.ended && !lines.text.is_empty() => {
+                return Err(error.at(format_args!("line {}", lines.number())));
+            }
+            Err(error) if !lines.goes_on(&error) => {
+                return Err(error.at(format_args!("line {}", lines.number())));
+            }
+            Err(_) => {
+                if lines.ended {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }

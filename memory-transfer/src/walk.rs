@@ -163,8 +163,7 @@ fn kept(read: &BTreeMap<String, EmbeddingSpace>, now: &[NamespaceSummary]) -> Re
         |now: &&NamespaceSummary| read.get(&now.namespace).is_some_and(|space| *space != now.space);
     now.iter().find(changed).map_or(Ok(()), |now| {
         let message = format!("the namespace {:?} changed its space meanwhile", now.namespace);
-        Err(Error::conflict(message)
-            .with_hint("delete it where it was copied to, and begin this anew"))
+        Err(Error::conflict(message).with_hint("delete it in the target, and copy or export again"))
     })
 }
 

@@ -16,7 +16,8 @@ use memquill_core::{
 };
 use memquill_inmemory::InMemory;
 use memquill_transfer::{
-    Counts, Import, Moved, Side, Verification, Whose, check, copy, count, export, import, verify,
+    CopyOptions, Counts, Import, LeftOut, Moved, Side, Verification, Whose, check, check_order,
+    copy, count, export, import, verify,
 };
 use serde_json::json;
 
@@ -25,6 +26,10 @@ fn scope(user: &str, node: &str) -> Scope {
 }
 
 fn quiet(_: u64) {}
+
+const LENIENT: CopyOptions = CopyOptions { overwrite: false, strict: false };
+const OVERWRITING: CopyOptions = CopyOptions { overwrite: true, strict: false };
+const STRICT: CopyOptions = CopyOptions { overwrite: false, strict: true };
 
 fn store() -> (InMemory, Backend) {
     let store = InMemory::new();
@@ -121,7 +126,8 @@ async fn a_file_takes_everything_along() {
     let (target, to) = store();
     let side = Side::of(&to);
     let moved = import(&mut file.as_slice(), &side, &Import::default(), &quiet).await.unwrap();
-    assert_eq!(moved, Moved { read: times(EACH, 3), written: 132, unchanged: 0 });
+    let left_out = LeftOut::default();
+    assert_eq!(moved, Moved { read: times(EACH, 3), written: 132, unchanged: 0, left_out });
     let found = compared(&from, &to, &everybody(&source), &everybody(&target)).await;
     assert_eq!(found.told, []);
     assert_eq!(found.compared, times(EACH, 3));
@@ -141,12 +147,12 @@ async fn a_copy_takes_everything_along_and_can_be_repeated() {
     let progress = |items| {
         told.fetch_add(items, Ordering::Relaxed);
     };
-    let moved = copy(&side_from, &side_to, &everybody(&source), false, &progress).await.unwrap();
+    let moved = copy(&side_from, &side_to, &everybody(&source), LENIENT, &progress).await.unwrap();
     assert_eq!(moved.read, times(EACH, 3));
     assert_eq!(told.into_inner(), moved.read.total());
     assert_eq!(count(&side_to, &everybody(&target)).await.unwrap(), times(EACH, 3));
     assert!(compared(&from, &to, &everybody(&source), &everybody(&target)).await.is_equal());
-    let again = copy(&side_from, &side_to, &everybody(&source), false, &quiet).await.unwrap();
+    let again = copy(&side_from, &side_to, &everybody(&source), LENIENT, &quiet).await.unwrap();
     assert_eq!(again.written, 0);
     let retried = Append::new("long", vec![Message::user("298 𓀀").with_id("298")]);
     let conversations = to.conversations().unwrap();
@@ -160,7 +166,7 @@ async fn one_user_moves_alone() {
     let (source, from) = store();
     fill(&from).await;
     let (target, to) = store();
-    copy(&Side::of(&from), &Side::of(&to), &alice(), false, &quiet).await.unwrap();
+    copy(&Side::of(&from), &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
     assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), times(EACH, 2));
 
     let file = exported(&from, &everybody(&source)).await;
@@ -177,30 +183,30 @@ async fn a_facet_that_the_target_lacks_is_refused_before_anything_is_written() {
     let (target, to) = store();
     let all = Side::of(&from);
     let some = Side::new().with(Facet::Vectors, to.clone());
-    let refused = copy(&all, &some, &alice(), false, &quiet).await.unwrap_err();
+    let refused = copy(&all, &some, &alice(), LENIENT, &quiet).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(refused.message().contains("conversations"), "{refused}");
     assert!(refused.hint().unwrap().contains("--facets vectors"), "{refused}");
     assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), Counts::default());
 
     let vectors = BTreeSet::from([Facet::Vectors]);
-    let moved = copy(&all.only(&vectors).unwrap(), &some, &alice(), false, &quiet).await.unwrap();
+    let moved = copy(&all.only(&vectors).unwrap(), &some, &alice(), LENIENT, &quiet).await.unwrap();
     assert_eq!(moved.read, Counts { records: 4, ..Counts::default() });
 }
 
 #[tokio::test]
-async fn what_differs_stops_a_copy_unless_it_is_overwritten() {
+async fn what_differs_stops_a_strict_copy_unless_it_is_overwritten() {
     let (_, from) = store();
     fill(&from).await;
     let (_, to) = store();
     to.working().unwrap().put(&scope("alice", "bot"), &Put::new("plain", 2)).await.unwrap();
     let (from_side, to_side) = (Side::of(&from), Side::of(&to));
-    let stopped = copy(&from_side, &to_side, &alice(), false, &quiet).await.unwrap_err();
+    let stopped = copy(&from_side, &to_side, &alice(), STRICT, &quiet).await.unwrap_err();
     assert_eq!(stopped.kind(), ErrorKind::Conflict);
     for part in ["plain", "alice", "bot"] {
         assert!(stopped.message().contains(part), "{stopped}");
     }
-    copy(&from_side, &to_side, &alice(), true, &quiet).await.unwrap();
+    copy(&from_side, &to_side, &alice(), OVERWRITING, &quiet).await.unwrap();
     assert!(compared(&from, &to, &alice(), &alice()).await.is_equal());
 }
 
@@ -210,15 +216,17 @@ async fn a_conversation_that_went_on_in_the_target_is_never_overwritten() {
     fill(&from).await;
     let (_, to) = store();
     let (from_side, to_side) = (Side::of(&from), Side::of(&to));
-    copy(&from_side, &to_side, &alice(), false, &quiet).await.unwrap();
+    copy(&from_side, &to_side, &alice(), LENIENT, &quiet).await.unwrap();
     for (backend, text) in [(&from, "here"), (&to, "there")] {
         let append = Append::new("long", vec![Message::user(text)]);
         let conversations = backend.conversations().unwrap();
         conversations.append(&scope("alice", "bot"), &append).await.unwrap();
     }
-    let stopped = copy(&from_side, &to_side, &alice(), true, &quiet).await.unwrap_err();
-    assert_eq!(stopped.kind(), ErrorKind::Conflict);
-    assert!(stopped.message().contains("302"), "{stopped}");
+    let moved = copy(&from_side, &to_side, &alice(), OVERWRITING, &quiet).await.unwrap();
+    assert_eq!(moved.left_out.count, 1);
+    let left_out = &moved.left_out.items[0];
+    assert_eq!(left_out.code, "conflict");
+    assert!(left_out.reason.contains("\"long\"") && left_out.reason.contains("302"), "{left_out}");
 }
 
 #[tokio::test]
@@ -226,7 +234,7 @@ async fn every_difference_is_told() {
     let (_, from) = store();
     fill(&from).await;
     let (_, to) = store();
-    copy(&Side::of(&from), &Side::of(&to), &alice(), false, &quiet).await.unwrap();
+    copy(&Side::of(&from), &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
     let scope = scope("alice", "bot");
     let (conversations, vectors) = (to.conversations().unwrap(), to.vectors().unwrap());
     let working = to.working().unwrap();
@@ -277,7 +285,8 @@ async fn a_damaged_file_is_told_before_it_is_taken_for_whole() {
         let mut damaged = file.clone();
         damaged[at] ^= 0x04;
         check(&mut damaged.as_slice()).unwrap_err();
-        check(&mut &file[..at]).unwrap_err();
+        // The end of the last line is all that may be missing.
+        assert_eq!(check(&mut &file[..at]).is_ok(), at == file.len() - 1, "the first {at} bytes");
     }
     let lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
     for left_out in 0..lines.len() {
@@ -292,7 +301,163 @@ async fn a_damaged_file_is_told_before_it_is_taken_for_whole() {
             check(&mut others.concat().as_slice()).unwrap_err();
         }
     }
-    check(&mut [file.as_slice(), b"\n"].concat().as_slice()).unwrap_err();
+    check(&mut [file.as_slice(), b"{}"].concat().as_slice()).unwrap_err();
+}
+
+#[tokio::test]
+async fn a_file_that_an_editor_saved_is_read() {
+    let (_, from) = store();
+    fill(&from).await;
+    let file = String::from_utf8(exported(&from, &alice()).await).unwrap();
+    for text in [
+        format!("\u{FEFF}{file}"),
+        file.replace('\n', "\r\n"),
+        file.trim_end().to_owned(),
+        format!("{file}\n\r\n"),
+    ] {
+        check(&mut text.as_bytes()).unwrap();
+        let (_, to) = store();
+        let side = Side::of(&to);
+        let moved = import(&mut text.as_bytes(), &side, &Import::default(), &quiet).await.unwrap();
+        assert!(moved.left_out.is_empty(), "{:?}", moved.left_out);
+        assert!(compared(&from, &to, &alice(), &alice()).await.is_equal());
+    }
+}
+
+/// What an import of a text leaves out, line and reason, and how much is there then.
+async fn left_out(text: &str) -> (Vec<(u64, String)>, Counts) {
+    let (target, to) = store();
+    let side = Side::of(&to);
+    let moved = import(&mut text.as_bytes(), &side, &Import::default(), &quiet).await.unwrap();
+    let left_out = moved.left_out.items.into_iter();
+    let left_out = left_out.map(|item| (item.line.unwrap(), item.reason)).collect();
+    (left_out, count(&side, &everybody(&target)).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_damaged_line_costs_itself_alone() {
+    let (source, from) = store();
+    fill(&from).await;
+    let file = String::from_utf8(exported(&from, &everybody(&source)).await).unwrap();
+    let lines: Vec<&str> = file.split_inclusive('\n').collect();
+    let with = |at: usize, text: &str| {
+        let mut lines = lines.clone();
+        lines[at] = text;
+        lines.concat()
+    };
+    let at = |begins: &str| lines.iter().position(|line| line.starts_with(begins)).unwrap();
+    for begins in ["{\"message\"", "{\"record\"", "{\"entry\""] {
+        let at = at(begins);
+        let text = with(at, &lines[at].replacen("created", "created_", 1));
+        check_order(&mut text.as_bytes()).unwrap();
+        let (left_out, there) = left_out(&text).await;
+        assert_eq!(left_out.len(), 1, "{left_out:?}");
+        assert_eq!(left_out[0].0, at as u64 + 1);
+        assert_eq!(there.total(), 132 - 1, "{begins}");
+    }
+    // The items of a container that is unknown are put into no other.
+    let space = lines.iter().position(|line| line.contains("\"namespace\":\"notes\"")).unwrap();
+    let (lost, there) = left_out(&with(space, "{\"name\n")).await;
+    assert_eq!((lost.len(), lost[0].0), (1, space as u64 + 1));
+    assert!(there.records < 6, "{there:?}");
+    assert_eq!((there.messages, there.entries), (120, 6));
+    // A file that was cut short gives what it has.
+    let (lost, there) = left_out(&lines[..lines.len() - 1].concat()).await;
+    assert!(lost[0].1.contains("cut short"), "{lost:?}");
+    assert_eq!(there.total(), 132);
+    // Lines that are missing could belong anywhere.
+    check_order(&mut with(space, "").as_bytes()).unwrap_err();
+}
+
+#[tokio::test]
+async fn two_items_of_one_name_are_answered_alike_near_and_far() {
+    for between in [0, 300] {
+        let mut text = String::new();
+        let mut line = |body: String| {
+            let crc = crc32fast::hash(body.as_bytes());
+            text.extend([body.as_str(), ",\"crc32\":\"", &format!("{crc:08x}"), "\"}\n"]);
+        };
+        line("{\"memquill_export\":{\"version\":1}".into());
+        line("{\"working\":{\"user\":\"u\",\"node\":\"n\"}".into());
+        let entry = |key: &str, value: u64| {
+            let time = "2026-01-01T00:00:00.000Z";
+            json!({"entry": {"key": key, "value": value, "metadata": {}, "version": 1,
+                "created_at": time, "updated_at": time, "expires_at": null}})
+            .to_string()
+            .strip_suffix('}')
+            .unwrap()
+            .to_owned()
+        };
+        line(entry("twice", 1));
+        for n in 0..between {
+            line(entry(&format!("k{n}"), 0));
+        }
+        line(entry("twice", 2));
+        line(entry("twice", 1));
+        let (left_out, there) = left_out(&text).await;
+        assert_eq!(left_out[0].0, 4 + between);
+        assert!(left_out[0].1.contains("\"twice\""), "{left_out:?}");
+        assert_eq!(left_out.len(), 2, "and the end is missing: {left_out:?}");
+        assert_eq!(there.entries, 1 + between);
+    }
+}
+
+#[tokio::test]
+async fn one_item_that_differs_holds_no_other() {
+    let (_, from) = store();
+    let scope = scope("alice", "bot");
+    for n in 0..300 {
+        let put = Put::new(format!("k{n:03}"), n);
+        from.working().unwrap().put(&scope, &put).await.unwrap();
+    }
+    let record =
+        |n: u32| NewRecord::new(format!("text {n}"), vec![1.0, 0.0]).with_id(n.to_string());
+    let all = records("notes", (0..300).map(record).collect());
+    from.vectors().unwrap().store(&scope, &all).await.unwrap();
+    for name in ["a", "b", "c"] {
+        let append = Append::new(name, vec![Message::user(name)]);
+        from.conversations().unwrap().append(&scope, &append).await.unwrap();
+    }
+    let (target, to) = store();
+    to.working().unwrap().put(&scope, &Put::new("k123", "mine")).await.unwrap();
+    let mine = NewRecord::new("mine", vec![0.0, 1.0]).with_id("77");
+    to.vectors().unwrap().store(&scope, &records("notes", vec![mine])).await.unwrap();
+    let append = Append::new("b", vec![Message::user("mine")]);
+    to.conversations().unwrap().append(&scope, &append).await.unwrap();
+
+    let (from_side, to_side) = (Side::of(&from), Side::of(&to));
+    let moved = copy(&from_side, &to_side, &alice(), LENIENT, &quiet).await.unwrap();
+    let reasons: Vec<&str> = moved.left_out.items.iter().map(|item| item.reason.as_str()).collect();
+    assert_eq!(moved.left_out.count, 3, "{reasons:?}");
+    for name in ["\"b\"", "\"77\"", "\"k123\""] {
+        assert!(reasons.iter().any(|reason| reason.contains(name)), "{name} in {reasons:?}");
+    }
+    let there = count(&to_side, &everybody(&target)).await.unwrap();
+    assert_eq!(there, Counts { messages: 3, records: 300, entries: 300 });
+    assert_eq!(moved.written, 2 + 299 + 299);
+    let file = exported(&from, &alice()).await;
+    let again = import(&mut file.as_slice(), &to_side, &Import::default(), &quiet).await.unwrap();
+    assert_eq!((again.left_out.count, again.written), (3, 0));
+    assert!(again.left_out.items.iter().all(|item| item.line.is_some()));
+}
+
+#[tokio::test]
+async fn v3_a_namespace_of_another_space_is_left_out_once() {
+    let (_, from) = store();
+    let scope = scope("alice", "bot");
+    let record = |n: u32| NewRecord::new(format!("text {n}"), vec![1.0, 0.0]);
+    let all = records("notes", (0..400).map(record).collect());
+    from.vectors().unwrap().store(&scope, &all).await.unwrap();
+    let (_, to) = store();
+    let other = StoreRecords {
+        space: EmbeddingSpace::new("other", 2),
+        ..records("notes", vec![NewRecord::new("x", vec![1.0, 0.0])])
+    };
+    to.vectors().unwrap().store(&scope, &other).await.unwrap();
+    let (from, to) = (Side::of(&from), Side::of(&to));
+    let moved = copy(&from, &to, &alice(), LENIENT, &quiet).await.unwrap();
+    assert_eq!((moved.left_out.count, moved.written), (1, 0), "{:?}", moved.left_out);
+    assert_eq!(moved.read.records, 400);
 }
 
 #[tokio::test]
@@ -355,7 +520,7 @@ async fn what_expires_meanwhile_is_no_difference() {
     let put = Put::new("k", 1).with_ttl(Duration::from_secs(1));
     from.working().unwrap().put(&scope, &put).await.unwrap();
     from.working().unwrap().put(&scope, &Put::new("stays", 1)).await.unwrap();
-    copy(&Side::of(&from), &Side::of(&to), &alice(), false, &quiet).await.unwrap();
+    copy(&Side::of(&from), &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
     let ended = Arc::clone(&clock);
     // It expires while the first items are being compared.
     let progress = move |_| ended.advance(Duration::from_secs(2));
@@ -413,6 +578,6 @@ async fn v13_records_are_not_told_with_a_space_that_they_do_not_have() {
     vectors.store(&scope("alice", "bot"), &records("n", vec![record])).await.unwrap();
     let (_target, to) = store();
     let from = Side::of(&from.clone().layered(Rebound(from)));
-    let error = copy(&from, &Side::of(&to), &alice(), false, &quiet).await.unwrap_err();
+    let error = copy(&from, &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }

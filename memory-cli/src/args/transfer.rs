@@ -37,8 +37,12 @@ pub(crate) struct Export {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Items keep their users, nodes, numbers, times, versions and expiry. With --user, only that user's
-are taken. A file is checked as a whole before anything is written (stdin is not). Importing a file
-again changes nothing; an import that was interrupted is completed by repeating it.
+are taken. Importing a file again changes nothing; repeat an import that was interrupted to
+complete it.
+
+An item that is damaged, or that differs from what the store holds, is left out: the command lists
+it with its line and ends with exit code 1. With --strict the first such item stops the import, and
+a damaged file is refused before anything is written (stdin is not checked first).
 
 Example:
   memquill --store postgres://localhost/agents import everything.jsonl")]
@@ -52,6 +56,9 @@ pub(crate) struct ImportExport {
     /// Let records and entries take the place of what is there and differs
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Stop at the first item that cannot be taken, instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// The two sides of a copy or a comparison.
@@ -71,8 +78,9 @@ pub(crate) struct Sides {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A target that lacks a facet of the source is refused, unless --facets leaves that out. What is there
-already and identical stays as it is, so that a copy that was interrupted is completed by repeating
-it; what is there and differs stops it, unless --overwrite.
+already and identical stays as it is: repeat a copy that was interrupted to complete it. What is
+there and differs is left out and listed, and the exit code is 1, unless --overwrite replaces it;
+with --strict it stops the copy. A conversation that differs is never replaced.
 
 Examples:
   memquill copy --from sqlite:agent.db --to postgres://localhost/agents
@@ -83,6 +91,9 @@ pub(crate) struct Copy {
     /// Let records and entries take the place of what is there and differs
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Stop at the first item that cannot be taken, instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// Compares.

@@ -1,77 +1,36 @@
 //! `chat import`: transcripts into conversations.
 
+pub(super) mod forms;
 mod index;
+mod transcript;
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use memquill::kinds::{KindName, strict};
+use memquill::kinds::KindName;
+use memquill::transfer::LeftOut;
 use memquill::{
-    Append, ConversationStore, Error, ErrorKind, Limits, Message, ReadMessages, Result, Scope,
-    content_hash, json,
+    Append, ConversationStore, Error, ErrorKind, Limits, Message, Result, Scope, StoredMessage,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::index::Index;
-use super::search::documents;
-use super::{chat, progress, unreadable};
-use crate::Done;
+use self::transcript::Transcript;
+pub(super) use self::transcript::is_derived;
+use super::search::{documents, of_space};
+use super::{chat, progress};
 use crate::args;
-use crate::output::{BOLD, Output};
+use crate::input::items::{Item, Items};
+use crate::input::{self, concerns_the_item, leave_out, text};
+use crate::output::{BOLD, Output, failure_of, rounded, write_left_out};
 use crate::session::Session;
+use crate::{Done, Failure};
 
-/// The id that a message without one of its own is given, so that importing it again is a replay
-/// (C3). It says where the message stands in its conversation, and cannot be met by chance.
-pub(super) fn derived_id(conversation: &str, position: usize) -> String {
-    let hash = content_hash(&format!("{conversation}\0{position}"));
-    format!("import-{position}-{}", &hash[..16])
-}
-
-/// Whether an id was derived by [`derived_id`] for a message of the conversation.
-pub(super) fn is_derived(conversation: &str, id: &str) -> bool {
-    id.strip_prefix("import-")
-        .and_then(|rest| rest.split_once('-'))
-        .and_then(|(position, _)| position.parse().ok())
-        .is_some_and(|position| derived_id(conversation, position) == id)
-}
-
-/// A line of the file.
-#[derive(Deserialize)]
-struct Transcript {
-    conversation_id: String,
-    messages: Vec<Value>,
-    /// When it took place, in the metadata of turns that are stored to be found.
-    date: Option<String>,
-}
-
-impl Transcript {
-    fn parse(line: &str) -> Result<Self> {
-        let Value::Object(object) = json::parse(line)? else {
-            return Err(Error::invalid_input("a line is a JSON object")
-                .with_hint(r#"write {"conversation_id": "…", "messages": […]}"#));
-        };
-        strict::from_object("a conversation", &object)
-    }
-
-    /// The messages, each with an id.
-    fn messages(&self) -> Result<Vec<Message>> {
-        let identified = |(position, value)| {
-            let mut message = Message::from_chat(value)
-                .map_err(|error| error.at(format_args!("message {}", position + 1)))?;
-            message.id.get_or_insert_with(|| derived_id(&self.conversation_id, position));
-            Ok(message)
-        };
-        self.messages.iter().enumerate().map(identified).collect()
-    }
-}
-
-/// What was imported.
+/// The work of an import, in numbers.
 #[derive(Default)]
 struct Summary {
     conversations: u64,
@@ -81,130 +40,198 @@ struct Summary {
     known: u64,
     /// Turns that were stored to be found, where that was asked for.
     indexed: Option<u64>,
+    /// Keys of lines that say something which no store keeps.
+    not_kept: BTreeSet<&'static str>,
+    left_out: LeftOut,
 }
 
 pub(crate) async fn import(args: args::Import, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
     let file = args.file.as_path();
-    let (reader, bytes) = open(file)?;
+    let (reader, bytes) = text::open(file).map_err(|error| input::at(file, None, error))?;
     let memory = session.memory().await?;
     let index =
         if args.index { Some(Index::new(&args, documents(session, &memory)?)) } else { None };
     let mut import = Import {
+        file,
+        options: session.flags(),
+        strict: args.strict,
         store: Arc::clone(memory.conversations()?),
         scope: session.scope(KindName::ConversationBuffer)?,
         index,
     };
     let bar = progress(bytes, "bytes");
     let mut summary = Summary::default();
-    for (at_line, line) in reader.lines().enumerate() {
-        let line = line.map_err(|error| unreadable(file, &error));
-        let imported = match line {
-            Ok(line) => import.line(&line, &mut summary, &bar).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = imported {
-            bar.finish_and_clear();
-            return Err(summary.stopped(file, at_line + 1, error).into());
-        }
-    }
-    if let Some(index) = &mut import.index {
-        summary.indexed = Some(index.finish().await?);
-    }
+    let imported = import.items(Items::new(reader), &mut summary, &bar).await;
     bar.finish_and_clear();
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(summary.print(seconds, output)?)
+    imported?;
+    summary.print(begun.elapsed().as_secs_f64(), output)?;
+    if summary.left_out.is_empty() { Ok(()) } else { Err(Failure::Answered) }
 }
 
-fn open(file: &Path) -> Result<(Box<dyn BufRead>, u64)> {
-    if file.as_os_str() == "-" {
-        return Ok((Box::new(io::stdin().lock()), 0));
-    }
-    let opened = File::open(file).and_then(|f| f.metadata().map(|meta| (f, meta.len())));
-    let (opened, bytes) = opened.map_err(|error| unreadable(file, &error))?;
-    Ok((Box::new(BufReader::new(opened)), bytes))
-}
-
-struct Import {
+struct Import<'a> {
+    file: &'a Path,
+    /// The options that lead to the same store, for hints.
+    options: &'a str,
+    strict: bool,
     store: Arc<dyn ConversationStore>,
     scope: Scope,
     index: Option<Index>,
 }
 
-impl Import {
-    async fn line(&mut self, line: &str, summary: &mut Summary, bar: &ProgressBar) -> Result<()> {
-        bar.inc(line.len() as u64 + 1);
-        if line.trim().is_empty() {
-            return Ok(());
+impl Import<'_> {
+    async fn items(
+        &mut self,
+        mut items: Items<impl BufRead>,
+        summary: &mut Summary,
+        bar: &ProgressBar,
+    ) -> Result<()> {
+        let mut no_json = None;
+        while let Some(Item { line, text }) =
+            items.next().map_err(|error| input::at(self.file, None, error))?
+        {
+            if no_json.is_none() {
+                let text = text.as_deref().unwrap_or("{");
+                no_json = Some((line, forms::is_no_json(text).then(|| forms::no_json(text))));
+            }
+            bar.set_position(items.read());
+            let transcript = text.and_then(|text| Transcript::parse(&text, line));
+            let imported = match transcript {
+                Ok(transcript) => {
+                    self.conversation(&transcript, summary).await.map(|()| transcript)
+                }
+                // The first item of a file in another form speaks for all.
+                Err(error) if forms::is_named(&error) && summary.conversations == 0 => {
+                    let error = forms::complete(error, &text::shown(self.file), self.options);
+                    return Err(input::at(self.file, Some(line), error));
+                }
+                Err(error) => Err(error),
+            };
+            match imported {
+                Ok(transcript) => {
+                    // The index is one for all: what it refuses is no fault of the conversation.
+                    let indexed = self.index(&transcript).await;
+                    indexed.map_err(|error| summary.stopped(self.file, line, error))?;
+                    bar.set_message(format!("{} conversations", summary.conversations));
+                }
+                Err(error) if self.strict || !concerns_the_item(&error) => {
+                    return Err(summary.stopped(self.file, line, error));
+                }
+                Err(error) => leave_out(&mut summary.left_out, self.file, Some(line), &error),
+            }
         }
-        let transcript = Transcript::parse(line)?;
-        let messages = transcript.messages()?;
-        for batch in messages.chunks(Limits::CONTRACT.batch_items) {
-            let added = self.append(&transcript.conversation_id, batch).await?;
-            summary.messages += added;
-            summary.known += batch.len() as u64 - added;
-            summary.tool_calls += batch.iter().map(|m| m.tool_calls.len() as u64).sum::<u64>();
+        // A file that begins with text and holds no conversation is no damaged transcript.
+        if let (0, Some((line, Some(error)))) = (summary.conversations, no_json) {
+            let error = forms::complete(error, &text::shown(self.file), self.options);
+            return Err(input::at(self.file, Some(line), error));
         }
         if let Some(index) = &mut self.index {
-            let name = &transcript.conversation_id;
-            let stored = chat::read(self.store.as_ref(), &self.scope, name, None).await?;
-            index.add(name, transcript.date.as_deref(), &messages, &stored).await?;
+            let finished = index.finish().await;
+            let namespace = index.namespace();
+            summary.indexed =
+                Some(finished.map_err(|error| of_space(error, namespace, self.options))?);
         }
-        summary.conversations += 1;
-        bar.set_message(format!("{} conversations", summary.conversations));
         Ok(())
     }
 
-    /// Appends what is not there yet and returns how much that was.
-    async fn append(&self, conversation: &str, batch: &[Message]) -> Result<u64> {
-        match self.store.append(&self.scope, &Append::new(conversation, batch.to_vec())).await {
-            Ok(appended) => Ok(if appended.replayed { 0 } else { batch.len() as u64 }),
-            // Known in part: the conversation may have grown since it was imported.
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                let new = self.after_known(conversation, batch).await?;
-                if new.is_empty() {
-                    return Err(error);
-                }
-                let append = Append::new(conversation, new.to_vec());
-                self.store.append(&self.scope, &append).await.map_err(|error| {
-                    error.with_hint(
-                        "a message that was imported before has changed; import the conversation \
-                         under another conversation_id",
-                    )
-                })?;
-                Ok(new.len() as u64)
-            }
-            Err(error) => Err(error),
-        }
+    async fn conversation(&self, transcript: &Transcript, summary: &mut Summary) -> Result<()> {
+        let Transcript { conversation, messages, not_kept, .. } = transcript;
+        let added = self.append(conversation, messages).await?;
+        summary.conversations += 1;
+        summary.messages += added;
+        summary.known += messages.len() as u64 - added;
+        summary.tool_calls += messages.iter().map(|m| m.tool_calls.len() as u64).sum::<u64>();
+        summary.not_kept.extend(not_kept.iter().copied());
+        Ok(())
     }
 
-    /// What follows, in a batch, the messages that are stored exactly so.
-    async fn after_known<'a>(
+    /// Stores the turns of a conversation to be found, where that was asked for.
+    async fn index(&mut self, transcript: &Transcript) -> Result<()> {
+        let Some(index) = &mut self.index else { return Ok(()) };
+        let Transcript { conversation, messages, date, .. } = transcript;
+        let stored = chat::read(self.store.as_ref(), &self.scope, conversation, None).await?;
+        let added = index.add(conversation, date.as_deref(), messages, &stored).await;
+        added.map_err(|error| of_space(error, index.namespace(), self.options))
+    }
+
+    /// Appends the messages that are not there yet, and returns how many these are. Where one of
+    /// them differs from what is there, nothing is appended.
+    async fn append(&self, conversation: &str, messages: &[Message]) -> Result<u64> {
+        if messages.is_empty() {
+            return Err(Error::invalid_input("the conversation has no message")
+                .with_hint("leave the line out"));
+        }
+        // A conversation of one batch is one call; the store says whether it has grown.
+        if messages.len() <= Limits::CONTRACT.batch_items {
+            match self.append_batch(conversation, 0, messages).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                done => return done,
+            }
+        }
+        let stored = chat::read(self.store.as_ref(), &self.scope, conversation, None).await?;
+        let known = known(messages, &stored)?;
+        let mut added = 0;
+        for (at, batch) in messages[known..].chunks(Limits::CONTRACT.batch_items).enumerate() {
+            let before = known + at * Limits::CONTRACT.batch_items;
+            added += self.append_batch(conversation, before, batch).await?;
+        }
+        Ok(added)
+    }
+
+    /// Appends messages that follow `before` others.
+    async fn append_batch(
         &self,
         conversation: &str,
-        batch: &'a [Message],
-    ) -> Result<&'a [Message]> {
-        let read = self.store.read(&self.scope, &ReadMessages::all(conversation)).await?;
-        let stored: HashMap<_, _> =
-            read.messages.iter().map(|stored| (&stored.message.id, &stored.message)).collect();
-        let new = batch.iter().position(|message| {
-            stored.get(&message.id).is_none_or(|s| s.body_digest() != message.body_digest())
-        });
-        Ok(&batch[new.unwrap_or(batch.len())..])
+        before: usize,
+        batch: &[Message],
+    ) -> Result<u64> {
+        let append = Append::new(conversation, batch.to_vec());
+        let appended = self.store.append(&self.scope, &append).await.map_err(|error| {
+            if before == 0 { error } else { error.at(format_args!("behind message {before}")) }
+        })?;
+        Ok(if appended.replayed { 0 } else { batch.len() as u64 })
+    }
+}
+
+/// Counts the messages at the beginning that are stored exactly so. A later one that is stored, too,
+/// or one that is stored with another body, is a conflict.
+fn known(messages: &[Message], stored: &[StoredMessage]) -> Result<usize> {
+    let stored: HashMap<_, _> =
+        stored.iter().map(|stored| (&stored.message.id, &stored.message)).collect();
+    let same = |message: &Message| {
+        stored.get(&message.id).is_some_and(|s| s.body_digest() == message.body_digest())
+    };
+    let known = messages.iter().position(|message| !same(message)).unwrap_or(messages.len());
+    match messages[known..].iter().position(|message| stored.contains_key(&message.id)) {
+        None => Ok(known),
+        Some(0) => Err(Error::conflict(format!(
+            "message {}: it differs from the one that was imported before",
+            known + 1
+        ))
+        .with_hint("to keep both, give the conversation another conversation_id")),
+        Some(at) => Err(Error::conflict(format!(
+            "message {}: it was imported before, but message {} was not",
+            known + at + 1,
+            known + 1
+        ))
+        .with_hint("to keep both, give the conversation another conversation_id")),
     }
 }
 
 impl Summary {
     fn print(&self, seconds: f64, output: Output) -> io::Result<()> {
-        let value = json!({
-            "success": true,
+        let mut value = json!({
+            "success": self.left_out.is_empty(),
             "conversations": self.conversations,
             "messages": self.messages,
             "already_there": self.known,
             "tool_calls": self.tool_calls,
             "indexed": self.indexed,
-            "seconds": (seconds * 1000.0).round() / 1000.0,
+            "not_kept": self.not_kept,
+            "left_out": self.left_out,
+            "seconds": rounded(seconds),
         });
+        failure_of(&mut value, &self.left_out);
         output.answer(&value, |out| {
             writeln!(
                 out,
@@ -212,37 +239,30 @@ impl Summary {
                  already) and {} tool calls in {seconds:.1} s",
                 self.conversations, self.messages, self.known, self.tool_calls
             )?;
-            match self.indexed {
-                Some(turns) => writeln!(out, "{BOLD}{turns}{BOLD:#} turns stored to be found"),
-                None => Ok(()),
+            if let Some(turns) = self.indexed {
+                writeln!(out, "{BOLD}{turns}{BOLD:#} turns stored to be found")?;
             }
+            if !self.not_kept.is_empty() {
+                let keys: Vec<_> = self.not_kept.iter().copied().collect();
+                writeln!(
+                    out,
+                    "not kept, since they are no part of a message: {}",
+                    keys.join(", ")
+                )?;
+            }
+            write_left_out(out, &self.left_out)
         })
     }
 
-    /// The error of one line, which also says what the lines before it came to.
-    fn stopped(&self, file: &Path, line: usize, error: Error) -> Error {
-        let place = format!("{}:{line}", file.display());
+    /// The error that stopped an import, with what the lines before it came to.
+    fn stopped(&self, file: &Path, line: u64, error: Error) -> Error {
         let hint = format!(
-            "{}{}the {} conversations before it are imported; import the file again once the line \
-             is right",
+            "{}{}{} conversations before it are imported; import the file again once the line is \
+             right",
             error.hint().unwrap_or_default(),
             if error.hint().is_some() { "; " } else { "" },
             self.conversations,
         );
-        error.at(place).with_hint(hint)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_derived_id_is_known_again_and_no_other_passes_for_one() {
-        let id = derived_id("dlg-1", 7);
-        assert!(is_derived("dlg-1", &id));
-        assert!(!is_derived("dlg-2", &id));
-        assert!(!is_derived("dlg-1", "import-7"));
-        assert!(!is_derived("dlg-1", "import-8-0000000000000000"));
+        input::at(file, Some(line), error).with_hint(hint)
     }
 }

@@ -1,27 +1,36 @@
 //! `ingest`: files into passages that can be found.
 
+mod files;
 mod folder;
+mod html;
+mod markdown;
 mod passages;
+mod plain;
+mod rows;
 mod stale;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use memquill::kinds::{Document, KindName, VectorDatabase};
-use memquill::{GetRecords, Outcome, Result, Scope, VectorStore, content_hash};
+use memquill::transfer::LeftOut;
+use memquill::{Error, ErrorKind, GetRecords, Outcome, Result, Scope, VectorStore, content_hash};
 use serde_json::json;
 
 use self::folder::Folder;
-use self::passages::{Passages, files};
+use self::passages::{Contents, Passages};
 use self::stale::Sources;
+use super::import::forms;
 use super::progress;
-use super::search::documents;
-use crate::Done;
+use super::search::{documents, of_space};
 use crate::args::Ingest;
-use crate::output::{BOLD, Output};
+use crate::input::{self, concerns_the_item, leave_out, text};
+use crate::output::{BOLD, Output, failure_of, rounded, write_left_out};
 use crate::session::Session;
+use crate::{Done, Failure};
 
 /// How many passages are embedded and stored at once.
 const BATCH: usize = 256;
@@ -33,56 +42,71 @@ struct Summary {
     inserted: u64,
     updated: u64,
     unchanged: u64,
-    /// Documents of JSONL without an id whose content an earlier one of this run has.
+    /// Documents that an earlier one of this run equals.
     repeated: u64,
     /// Passages that their files have no more.
     removed: u64,
+    left_out: LeftOut,
 }
 
 pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
-    let files = files(&args.paths)?;
+    let mut summary = Summary::default();
+    let mut unread = Vec::new();
+    let files = files::files(&args.paths, &mut |path, error| unread.push((path.to_owned(), error)));
+    if files.is_empty() && unread.is_empty() {
+        return Err(files::none().into());
+    }
     let memory = session.memory().await?;
     let folder = Folder::current()?;
-    let mut ingestion = Ingestion {
-        store: memory.vectors()?.clone(),
-        scope: session.scope(KindName::VectorDatabase)?,
-        documents: documents(session, &memory)?,
-        namespace: args.namespace,
-        folder: &folder,
-        seen: HashSet::new(),
-    };
-    let bar = progress(files.len() as u64, "files");
-    let mut summary = Summary { files: files.len(), ..Summary::default() };
     let passages = Passages {
         folder: &folder,
         size: args.passage,
         language: args.language,
         embed_with: args.embed_with,
     };
-    let mut sources = Sources::new(&folder, &args.paths, &files);
-    let mut waiting = Vec::new();
+    let mut sources = Sources::new(&folder, &args.paths);
+    let mut ingestion = Ingestion {
+        store: memory.vectors()?.clone(),
+        scope: session.scope(KindName::VectorDatabase)?,
+        documents: documents(session, &memory)?,
+        namespace: args.namespace,
+        options: session.flags(),
+        strict: args.strict,
+        folder: &folder,
+        seen: HashMap::new(),
+        waiting: Vec::new(),
+    };
+    let bar = progress(files.len() as u64, "files");
+    for (path, error) in unread {
+        ingestion.leave_out(&path, None, error, &mut summary)?;
+    }
     for file in &files {
-        for document in passages.read(file)? {
-            sources.holds(&document);
-            if ingestion.is_new(&document) {
-                waiting.push(document);
-            } else {
-                summary.repeated += 1;
+        match passages.read(file) {
+            Ok(contents) => {
+                summary.files += 1;
+                sources.has_read(file);
+                ingestion.take(file, contents, &mut sources, &mut summary).await?;
             }
-            if waiting.len() == BATCH {
-                ingestion.store(std::mem::take(&mut waiting), &mut summary).await?;
-            }
+            Err(failed) => ingestion.leave_out(file, failed.line, failed.error, &mut summary)?,
         }
         bar.inc(1);
         bar.set_message(format!("{} passages", summary.stored()));
     }
-    ingestion.store(waiting, &mut summary).await?;
+    ingestion.store_waiting(&mut summary).await?;
     // Last, so that a run that stops half-way has lost nothing.
     let Ingestion { store, scope, documents, namespace, .. } = &ingestion;
     summary.removed = sources.remove_gone(store.as_ref(), scope, documents, namespace).await?;
     bar.finish_and_clear();
-    Ok(summary.print(begun.elapsed().as_secs_f64(), output)?)
+    summary.print(begun.elapsed().as_secs_f64(), output)?;
+    if summary.left_out.is_empty() { Ok(()) } else { Err(Failure::Answered) }
+}
+
+/// The place of a document.
+#[derive(Clone)]
+struct Place {
+    file: PathBuf,
+    line: Option<u64>,
 }
 
 struct Ingestion<'a> {
@@ -90,27 +114,125 @@ struct Ingestion<'a> {
     scope: Scope,
     documents: VectorDatabase,
     namespace: String,
+    /// The options that lead to the same store, for hints.
+    options: &'a str,
+    strict: bool,
     folder: &'a Folder,
-    seen: HashSet<String>,
+    /// The documents of this run that no file's name is part of, by id: what each says, and where.
+    seen: HashMap<String, (String, Place)>,
+    waiting: Vec<(Place, Document)>,
 }
 
 impl Ingestion<'_> {
-    /// Whether no passage before it was the same record: the first of equal passages is kept, with
-    /// its source.
-    fn is_new(&mut self, document: &Document) -> bool {
-        document.id.is_some() || self.seen.insert(content_hash(&document.content))
+    /// Takes what a file holds.
+    async fn take(
+        &mut self,
+        file: &Path,
+        contents: Contents,
+        sources: &mut Sources<'_>,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let mut failed = contents.failed.into_iter().peekable();
+        for (line, document) in contents.documents {
+            // In the order of the file.
+            while let Some(failed) = failed.next_if(|failed| failed.line < line) {
+                self.leave_out(file, failed.line, failed.error, summary)?;
+            }
+            sources.holds(&document);
+            match self.is_new(file, line, &document) {
+                Ok(true) => {
+                    self.waiting.push((Place { file: file.to_owned(), line }, document));
+                }
+                Ok(false) => summary.repeated += 1,
+                Err(error) => self.leave_out(file, line, error, summary)?,
+            }
+            if self.waiting.len() == BATCH {
+                self.store_waiting(summary).await?;
+            }
+        }
+        for failed in failed {
+            self.leave_out(file, failed.line, failed.error, summary)?;
+        }
+        Ok(())
     }
 
-    async fn store(&self, mut documents: Vec<Document>, summary: &mut Summary) -> Result<()> {
+    /// Reports what is left out, or ends the command with it.
+    fn leave_out(
+        &self,
+        file: &Path,
+        line: Option<u64>,
+        error: Error,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let error = forms::complete(error, &text::shown(file), self.options);
+        if self.strict {
+            return Err(input::at(file, line, error));
+        }
+        leave_out(&mut summary.left_out, file, line, &error);
+        Ok(())
+    }
+
+    /// Whether no document of this run, in whatever file, is the same record: the first of equal
+    /// ones is kept. Another one of the same id is an error.
+    fn is_new(&mut self, file: &Path, line: Option<u64>, document: &Document) -> Result<bool> {
+        let content = content_hash(&document.content);
+        // Passages have ids of their own.
+        let Some(line) = line else { return Ok(true) };
+        let (id, says) = match &document.id {
+            // Of equal contents the first gives the metadata.
+            None => (content, String::new()),
+            Some(id) => {
+                let Document { document_type, metadata, .. } = document;
+                let whole = json!([content, document_type, metadata]).to_string();
+                (id.clone(), content_hash(&whole))
+            }
+        };
+        let place = Place { file: file.to_owned(), line: Some(line) };
+        match self.seen.get(&id) {
+            Some((said, _)) if *said == says => Ok(false),
+            Some((_, earlier)) => {
+                let file = earlier.file.display();
+                let line = earlier.line.unwrap_or_default();
+                Err(Error::conflict(format!(
+                    "the document has the id {id:?} of another one, at {file}:{line}"
+                ))
+                .with_hint("give each document an id of its own, or none"))
+            }
+            None => {
+                self.seen.insert(id, (says, place));
+                Ok(true)
+            }
+        }
+    }
+
+    /// Stores what waits.
+    async fn store_waiting(&mut self, summary: &mut Summary) -> Result<()> {
+        let (places, mut documents): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().unzip();
         if documents.is_empty() {
             return Ok(());
         }
         self.share(&mut documents).await?;
-        for stored in self.documents.store(Some(&self.namespace), documents).await? {
-            match stored.outcome {
-                Outcome::Inserted => summary.inserted += 1,
-                Outcome::Updated => summary.updated += 1,
-                Outcome::Unchanged => summary.unchanged += 1,
+        // Halves of halves, first to last, down to the documents that are refused.
+        let mut parts = std::iter::once(0..documents.len()).collect::<Vec<_>>();
+        while let Some(part) = parts.pop() {
+            match self
+                .documents
+                .store(Some(&self.namespace), documents[part.clone()].to_vec())
+                .await
+            {
+                Ok(stored) => summary.add(stored.iter().map(|stored| stored.outcome)),
+                Err(error) if error.kind() == ErrorKind::Conflict || !concerns_the_item(&error) => {
+                    return Err(of_space(error, &self.namespace, self.options));
+                }
+                Err(error) if part.len() == 1 => {
+                    let Place { file, line } = &places[part.start];
+                    self.leave_out(file, *line, error, summary)?;
+                }
+                Err(_) => {
+                    let middle = part.start + part.len() / 2;
+                    parts.extend([middle..part.end, part.start..middle]);
+                }
             }
         }
         Ok(())
@@ -132,21 +254,33 @@ impl Ingestion<'_> {
 }
 
 impl Summary {
+    fn add(&mut self, outcomes: impl Iterator<Item = Outcome>) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Inserted => self.inserted += 1,
+                Outcome::Updated => self.updated += 1,
+                Outcome::Unchanged => self.unchanged += 1,
+            }
+        }
+    }
+
     fn stored(&self) -> u64 {
         self.inserted + self.updated + self.unchanged
     }
 
     fn print(&self, seconds: f64, output: Output) -> io::Result<()> {
-        let value = json!({
-            "success": true,
+        let mut value = json!({
+            "success": self.left_out.is_empty(),
             "files": self.files,
             "inserted": self.inserted,
             "updated": self.updated,
             "unchanged": self.unchanged,
             "repeated": self.repeated,
             "removed": self.removed,
-            "seconds": (seconds * 1000.0).round() / 1000.0,
+            "left_out": self.left_out,
+            "seconds": rounded(seconds),
         });
+        failure_of(&mut value, &self.left_out);
         output.answer(&value, |out| {
             writeln!(
                 out,
@@ -159,7 +293,8 @@ impl Summary {
                 self.unchanged,
                 self.repeated,
                 self.removed
-            )
+            )?;
+            write_left_out(out, &self.left_out)
         })
     }
 }

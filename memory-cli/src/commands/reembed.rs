@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::progress;
 use super::search::documents;
-use super::together::{joined, reach};
+use super::together::{embedded_text, reach};
 use crate::Done;
 use crate::args::Reembed;
 use crate::output::{BOLD, Output};
@@ -31,7 +31,9 @@ pub(crate) async fn reembed(args: Reembed, session: &Session, output: Output) ->
     let needed = [Feature::Rebinding, Feature::Restoring];
     if let Some(missing) = needed.into_iter().find(|feature| !capabilities.has(*feature)) {
         return Err(Error::unsupported(format!("the store cannot move a namespace ({missing})"))
-            .with_hint("store the texts anew in another namespace")
+            .with_hint(
+                "ingest the texts again into another namespace: memquill ingest --namespace NEW …",
+            )
             .into());
     }
     let moving = Moving::new(&args.namespace, session, &memory)?;
@@ -177,10 +179,13 @@ impl Moving {
         self.store.restore(&self.scope, &request).await.map(drop)
     }
 
-    /// What is embedded in place of the content, for records that were embedded together with those
-    /// beside them.
+    /// The texts that are embedded in place of contents, as when the records were ingested.
     async fn texts(&self, records: &[Record]) -> Result<Vec<Option<String>>> {
-        let mut texts = vec![None; records.len()];
+        let text = |record: &Record, together: &[&str]| {
+            embedded_text(&record.content, &record.metadata, together.iter().copied())
+        };
+        let mut texts: Vec<_> =
+            records.iter().map(|record| text(record, &[&record.content])).collect();
         let mut by_reach: HashMap<usize, Vec<usize>> = HashMap::new();
         for (at, record) in records.iter().enumerate() {
             by_reach.entry(reach(&record.metadata)).or_default().push(at);
@@ -191,7 +196,8 @@ impl Moving {
             let beside = self.documents.neighbours(Some(&self.namespace), &wanted, reach).await?;
             for (at, beside) in positions.into_iter().zip(beside) {
                 let passage = beside.before.iter().chain([&records[at]]).chain(&beside.after);
-                texts[at] = Some(joined(passage.map(|record| record.content.as_str())));
+                let together: Vec<&str> = passage.map(|record| record.content.as_str()).collect();
+                texts[at] = text(&records[at], &together);
             }
         }
         Ok(texts)

@@ -6,8 +6,8 @@ use memquill::kinds::Operation;
 use memquill::{Node, Result, json, kinds};
 use serde_json::{Value, json};
 
-use super::read_text;
 use crate::args::Run;
+use crate::input::text::read_text;
 use crate::output;
 use crate::session::Session;
 use crate::{Done, Failure};

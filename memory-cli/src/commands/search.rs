@@ -6,13 +6,14 @@ use std::io;
 use memquill::kinds::{
     DocumentQuery, Found, KindName, Neighbours, SearchMode, VectorDatabase, VectorDatabaseConfig,
 };
-use memquill::{Hit, Limits, Memory, Record, Result};
+use memquill::{Error, ErrorKind, Hit, Limits, Memory, Record, Result};
 use serde_json::{Value, json};
 
-use crate::Done;
 use crate::args::{Mode, Search};
+use crate::input::text::shell;
 use crate::output::{BOLD, DIM, Output, printable, shortened};
 use crate::session::Session;
+use crate::{Done, Failure};
 
 /// How much of a passage is shown to people.
 const SHOWN: usize = 300;
@@ -37,7 +38,52 @@ pub(super) fn documents(session: &Session, memory: &Memory) -> Result<VectorData
     )
 }
 
+/// Adds to a conflict of embedding spaces the command that moves the namespace.
+pub(super) fn of_space(error: Error, namespace: &str, options: &str) -> Error {
+    if error.kind() != ErrorKind::Conflict {
+        return error;
+    }
+    let namespace = shell(namespace);
+    error.with_hint(format!(
+        "name the embedder of the namespace with --embedder, or move the namespace to this one: \
+         memquill{options} reembed --namespace {namespace}"
+    ))
+}
+
+/// Refuses a text that names nothing to look for.
+fn check(text: &str) -> Done {
+    if text.trim().is_empty() {
+        return Err(Failure::Usage(
+            Error::invalid_input("the text to look for is empty")
+                .with_hint("say what to look for, as in: memquill search \"how do I migrate?\""),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a text is punctuation alone, such as the pattern `*`, which is like nothing.
+fn has_no_word(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || c.is_ascii_punctuation())
+}
+
+/// Answers a search for punctuation: nothing is like it.
+fn nothing(args: &Search, output: Output) -> Done {
+    let note = "there is no word to look for; a search goes by words and likeness, not by patterns";
+    let list = if args.group_by.is_some() { "groups" } else { "results" };
+    let mut answer = json!({"success": true, "search": args.mode.as_str(), "complete": true});
+    answer[list] = json!([]);
+    answer["note"] = note.into();
+    Ok(output.answer(&answer, |out| {
+        writeln!(out, "nothing found for {:?}: {note}", printable(&args.text))?;
+        writeln!(out, "`memquill export -` prints everything")
+    })?)
+}
+
 pub(crate) async fn search(args: Search, session: &Session, output: Output) -> Done {
+    check(&args.text)?;
+    if has_no_word(&args.text) {
+        return nothing(&args, output);
+    }
     let memory = session.existing_memory().await?;
     let query = DocumentQuery {
         text: Some(args.text.clone()),
@@ -58,9 +104,18 @@ pub(crate) async fn search(args: Search, session: &Session, output: Output) -> D
     };
     let documents = documents(session, &memory)?;
     let found = match &args.group_by {
-        Some(key) => search_groups(&documents, query, key, args.limit).await?,
-        None => documents.search(query).await?,
+        Some(key) => {
+            // Once, however often it is looked for.
+            let embedding = match args.mode {
+                Mode::Text => None,
+                _ => Some(memory.embedder().embed_query(&args.text).await?),
+            };
+            let query = DocumentQuery { embedding, ..query };
+            search_groups(&documents, query, key, args.limit).await
+        }
+        None => documents.search(query).await,
     };
+    let found = found.map_err(|error| of_space(error, &args.namespace, session.flags()))?;
     let mut answer = json!({
         "success": true,
         "search": args.mode.as_str(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use memquill::{Error, Result};
 use serde::Deserialize;
 
-use super::read_text;
+use crate::input::text::read_text;
 
 /// The part of the form that is read; answers are not.
 #[derive(Debug, Deserialize)]
@@ -37,7 +37,12 @@ impl Squad {
         Self::parse(&read_text(file)?).map_err(|error| error.at(file.display()))
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    /// Reads a file of this form; none where it has another.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|error| {
             Error::invalid_input(format!("this is not in the form of SQuAD: {error}"))
                 .with_hint(r#"as in {"data": [{"title": "…", "paragraphs": [{"context": "…", "qas": [{"question": "…"}]}]}]}"#)

@@ -1,21 +1,22 @@
 //! `export`, `import`, `copy` and `verify`: memory moves between stores.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
-use memquill::transfer::{self, Counts, Import, Moved, Side, Verification, Whose};
-use memquill::{Config, Error, Facet, Memory, Result};
-use serde_json::json;
+use memquill::transfer::{self, CopyOptions, Counts, Import, Moved, Side, Verification, Whose};
+use memquill::{Config, Error, Facet, Memory, Result, json};
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use super::import::forms;
 use super::progress;
 use crate::args::{Copy, Export, ImportExport, Secret, Sides, Verify, Which};
-use crate::output::{BOLD, GOOD, Output, printable, table};
-use crate::session::{Session, existing};
+use crate::input::items::{Item, Items};
+use crate::input::{self, text};
+use crate::output::{BOLD, GOOD, Output, failure_of, printable, rounded, table, write_left_out};
+use crate::session::{Session, configuration, existing};
 use crate::{Done, Failure};
 
 /// One side: its stores, and how to administer them.
@@ -41,8 +42,7 @@ impl<'a> Place<'a> {
     async fn named(session: &'a Session, Secret(name): &Secret, source: bool) -> Result<Self> {
         let file = Path::new(name);
         let is_file = file.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
-        let config =
-            if is_file { Config::from_file(file)? } else { Config::of_store(name.parse()?) };
+        let config = if is_file { configuration(file)? } else { Config::of_store(name.parse()?) };
         let config = if source { existing(&config) } else { config };
         let memory = session.memory_of(&config).await?;
         Ok(Self { session, config, memory })
@@ -150,36 +150,54 @@ fn unwritable(file: &Path, error: &io::Error) -> Error {
 pub(crate) async fn import(args: ImportExport, session: &Session, output: Output) -> Done {
     session.of_all_nodes()?;
     let begun = Instant::now();
+    let file = args.file.as_path();
+    let told = |error: Error| input::at(file, None, error);
+    let (mut reader, bytes) = text::open(file).map_err(told)?;
+    let is_file = file.as_os_str() != "-";
+    if is_file {
+        is_export(file, session.flags())?;
+        // Before anything is written.
+        let (mut reader, _) = text::open(file).map_err(told)?;
+        if args.strict {
+            transfer::check(&mut reader).map_err(told)?;
+        } else {
+            transfer::check_order(&mut reader).map_err(told)?;
+        }
+    }
     let place = Place::usual(session).await?;
     let side = place.side(&args.facets)?;
     let user = session.named_user().map(str::to_owned);
-    let options = Import { user, facets: args.facets, overwrite: args.overwrite };
-    let moved = if args.file.as_os_str() == "-" {
-        let mut input = BufReader::new(io::stdin());
-        import_from(&mut input, &side, &options, &ProgressBar::hidden()).await?
-    } else {
-        let open = || {
-            let opened = File::open(&args.file);
-            opened.map_err(|error| super::unreadable(&args.file, &error))
-        };
-        let told = |error: Error| error.at(args.file.display());
-        transfer::check(&mut BufReader::new(open()?)).map_err(told)?;
-        let file = open()?;
-        let bar = progress(file.metadata().map_or(0, |metadata| metadata.len()), "bytes");
-        let imported = import_from(&mut BufReader::new(file), &side, &options, &bar).await;
-        bar.finish_and_clear();
-        imported.map_err(told)?
-    };
-    print_moved("imported", moved, begun, "", output)
+    let options =
+        Import { user, facets: args.facets, overwrite: args.overwrite, strict: args.strict };
+    let bar = progress(bytes, "bytes");
+    let imported = transfer::import(&mut reader, &side, &options, &|bytes| bar.inc(bytes)).await;
+    bar.finish_and_clear();
+    let mut moved = imported.map_err(told)?;
+    for omission in &mut moved.left_out.items {
+        omission.file = Some(file.display().to_string());
+    }
+    print_moved("imported", &moved, begun, "", output)
 }
 
-async fn import_from(
-    input: &mut (dyn io::BufRead + Send),
-    side: &Side,
-    options: &Import,
-    bar: &ProgressBar,
-) -> Result<Moved> {
-    transfer::import(input, side, options, &|bytes| bar.inc(bytes)).await
+/// Refuses a file of another form, and says which command reads it.
+fn is_export(file: &Path, options: &str) -> Result<()> {
+    let told = |error: Error| input::at(file, None, error);
+    let (reader, _) = text::open(file).map_err(told)?;
+    let Some(Item { line, text }) = Items::new(reader).next().map_err(told)? else {
+        return Err(told(
+            Error::invalid_input("the file is empty")
+                .with_hint("export again: memquill export FILE"),
+        ));
+    };
+    // A damaged first line is the transfer's to judge.
+    let Ok(first) = text.and_then(|text| json::parse::<Value>(&text)) else { return Ok(()) };
+    match forms::instead_of_export(&first) {
+        None => Ok(()),
+        Some(error) => {
+            let error = forms::complete(error, &text::shown(file), options);
+            Err(input::at(file, Some(line), error))
+        }
+    }
 }
 
 /// The two sides of a command, and whose memory is meant on each.
@@ -214,11 +232,12 @@ impl Pair {
 pub(crate) async fn copy(args: Copy, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
     let Pair { source, target, whose, of, .. } = Pair::open(&args.sides, session, true).await?;
+    let options = CopyOptions { overwrite: args.overwrite, strict: args.strict };
     let moved = with_bar(&source, &whose, async |progress| {
-        transfer::copy(&source, &target, &whose, args.overwrite, progress).await
+        transfer::copy(&source, &target, &whose, options, progress).await
     })
     .await?;
-    print_moved("copied", moved, begun, &of, output)
+    print_moved("copied", &moved, begun, &of, output)
 }
 
 pub(crate) async fn verify(args: Verify, session: &Session, output: Output) -> Done {
@@ -260,23 +279,28 @@ fn write_differences(out: &mut dyn Write, found: &Verification) -> io::Result<()
     writeln!(out, "{BOLD}{}{BOLD:#} differences", found.differences)
 }
 
-fn print_moved(done: &str, moved: Moved, begun: Instant, of: &str, output: Output) -> Done {
+fn print_moved(done: &str, moved: &Moved, begun: Instant, of: &str, output: Output) -> Done {
     let seconds = begun.elapsed().as_secs_f64();
-    let value = json!({
-        "success": true,
+    let complete = moved.left_out.is_empty();
+    let mut value = json!({
+        "success": complete,
         "read": moved.read,
         "written": moved.written,
         "unchanged": moved.unchanged,
+        "left_out": moved.left_out,
         "seconds": rounded(seconds),
     });
-    Ok(output.answer(&value, |out| {
+    failure_of(&mut value, &moved.left_out);
+    output.answer(&value, |out| {
         write_counts(out, done, moved.read, of)?;
         writeln!(
             out,
             "{BOLD}{}{BOLD:#} were written, {} were there already, in {seconds:.1} s",
             moved.written, moved.unchanged
-        )
-    })?)
+        )?;
+        write_left_out(out, &moved.left_out)
+    })?;
+    if complete { Ok(()) } else { Err(Failure::Answered) }
 }
 
 fn write_counts(out: &mut dyn Write, done: &str, counts: Counts, of: &str) -> io::Result<()> {
@@ -287,8 +311,4 @@ fn write_counts(out: &mut dyn Write, done: &str, counts: Counts, of: &str) -> io
          {BOLD}{entries}{BOLD:#} working entries {}",
         printable(of)
     )
-}
-
-fn rounded(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }

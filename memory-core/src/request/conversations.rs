@@ -57,6 +57,14 @@ fn message(message: &Message, limits: &Limits) -> Result<()> {
     metadata(&message.metadata, limits)
 }
 
+impl Message {
+    /// Refuses a message that no append takes (G2 to G4).
+    pub fn check(&self) -> Result<()> {
+        says_something(self)?;
+        message(self, &Limits::CONTRACT)
+    }
+}
+
 impl Request for Append {
     const OPERATION: &'static str = op::APPEND;
     const FACET: Option<Facet> = FACET;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use memquill::json::Object;
 use memquill::kinds::{Document, VectorDatabase};
 use memquill::text::Language;
-use memquill::{Message, Result, Role, StoredMessage, content_hash};
+use memquill::{Message, Result, Role, StoredMessage, Timestamp, content_hash};
 use serde_json::Value;
 
 use crate::args;
@@ -13,6 +13,27 @@ use crate::commands::together::embed_together;
 
 /// How many turns are embedded and stored at once.
 const BATCH: usize = 256;
+
+/// The keys of a message's metadata that say when it was said.
+const SAID_AT: [&str; 3] = ["timestamp", "created_at", "create_time"];
+
+/// The time when a message was said, as its metadata has it: a text, or seconds or milliseconds
+/// since 1970.
+fn said_at(message: &Message) -> Option<String> {
+    /// The first number that is milliseconds: as seconds it is in the year 5138.
+    const MILLISECONDS: f64 = 1.0e11;
+    SAID_AT.iter().find_map(|key| match message.metadata.get(*key)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => {
+            let number = number.as_f64()?;
+            let millis = if number < MILLISECONDS { number * 1000.0 } else { number };
+            #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds are wanted")]
+            let time = Timestamp::from_millis(millis.round() as i64);
+            time.ok().map(|time| time.to_string())
+        }
+        _ => None,
+    })
+}
 
 /// Where turns go.
 pub(super) struct Index {
@@ -34,6 +55,10 @@ impl Index {
             waiting: Vec::new(),
             stored: 0,
         }
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// Adds the turns of a conversation: what its user and its assistant said. `messages` is all of
@@ -60,13 +85,13 @@ impl Index {
             kept.push(stored.is_some());
             let seq = stored.map_or(0, |stored| stored.seq);
             let created_at = stored.map(|stored| stored.created_at.to_string());
-            let date = date.map(str::to_owned).or(created_at).unwrap_or_default();
+            let date = date.map(str::to_owned).or_else(|| said_at(message)).or(created_at);
             let metadata = Object::from_iter([
                 ("conversation_id".to_owned(), Value::from(conversation)),
                 ("seq".to_owned(), seq.into()),
                 ("turn".to_owned(), turn.into()),
                 ("role".to_owned(), message.role.as_str().into()),
-                ("date".to_owned(), date.into()),
+                ("date".to_owned(), date.unwrap_or_default().into()),
             ]);
             turns.push(Document {
                 id: Some(content_hash(&format!("{conversation}\0{seq}"))),

@@ -2,7 +2,6 @@
 //! that name is another file.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use memquill::json::Object;
@@ -10,8 +9,8 @@ use memquill::kinds::Document;
 use memquill::{Record, Result};
 use serde_json::Value;
 
-use super::passages::ending;
-use crate::commands::unreadable;
+use super::files::ending;
+use crate::input::text::{self, unreadable};
 
 /// The metadata that lists the folders whose file has the passage, each with its whole path.
 const INGESTED_IN: &str = "ingested_in";
@@ -22,7 +21,7 @@ pub(super) struct Folder(String);
 impl Folder {
     pub(super) fn current() -> Result<Self> {
         let here = Path::new(".");
-        let whole = here.canonicalize().map_err(|error| unreadable(here, &error))?;
+        let whole = here.canonicalize().map_err(|error| unreadable(&error))?;
         Ok(Self(whole.display().to_string()))
     }
 
@@ -81,9 +80,15 @@ fn folders(record: &Record) -> impl Iterator<Item = &str> {
 
 /// Whether a file certainly does not have the text any more.
 fn lost(file: &Path, text: &str) -> bool {
-    match std::fs::read_to_string(file) {
-        // JSON writes a text in more ways than one.
-        Ok(whole) => ending(file) != "json" && !whole.contains(text),
-        Err(error) => error.kind() == ErrorKind::NotFound,
+    if matches!(file.try_exists(), Ok(false)) {
+        return true;
     }
+    // These have a text in more forms than one.
+    if matches!(ending(file).as_str(), "json" | "html" | "htm") {
+        return false;
+    }
+    // A passage may have the header of its table, and fences around its code.
+    text::read_text(file).is_ok_and(|whole| {
+        !text.lines().map(str::trim).all(|line| line.starts_with("```") || whole.contains(line))
+    })
 }

@@ -1,88 +1,27 @@
 //! Files as passages.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use memquill::json::{self, Object};
+use memquill::json::Object;
 use memquill::kinds::{Document, strict};
 use memquill::text::Language;
 use memquill::{Error, Record, Result, content_hash};
 use serde::Deserialize;
 use serde_json::Value;
-use text_splitter::{MarkdownSplitter, TextSplitter};
 
+use super::files::ending;
 use super::folder::Folder;
+use super::markdown::{self, Part};
+use super::{html, plain, rows};
+use crate::commands::import::forms;
 use crate::commands::squad::Squad;
-use crate::commands::together::embed_together;
-use crate::commands::{read_text, unreadable};
+use crate::commands::together::{HEADINGS, TITLE, embed_together};
+use crate::input::items::{self, Item, Items};
+use crate::input::text::{self, AtLine};
 
-/// The endings of the files that a folder is searched for.
-const ENDINGS: [&str; 5] = ["txt", "md", "markdown", "jsonl", "ndjson"];
 /// How many equal passages of a file are told from one another once it is gone.
 const EQUAL: u64 = 1_000;
-
-/// The files that were named, and those in the folders that were named, in a fixed order. Hidden
-/// files and links in folders are left out.
-pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            walk(&plain(path), &mut files)?;
-        } else {
-            files.push(plain(path));
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::invalid_input("there is no file to ingest")
-            .with_hint(format!("in a folder, files end in .{}", ENDINGS.join(", ."))));
-    }
-    Ok(files)
-}
-
-/// The path without `.` steps, so that a file has one name however it was reached.
-pub(super) fn plain(path: &Path) -> PathBuf {
-    let plain: PathBuf =
-        path.components().filter(|part| !matches!(part, Component::CurDir)).collect();
-    if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
-}
-
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(|error| unreadable(folder, &error))?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, name) = (plain(&entry.path()), entry.file_name());
-        let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
-        if is_hidden(&name) {
-            continue;
-        }
-        if kind.is_dir() {
-            walk(&path, files)?;
-        } else if kind.is_file() && ENDINGS.contains(&ending(&path).as_str()) {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// Whether a search of `folder` finds a file of this name, where there is one and it is no link.
-pub(super) fn is_searched_for(folder: &Path, file: &Path) -> bool {
-    let within = if folder.as_os_str() == "." { Ok(file) } else { file.strip_prefix(folder) };
-    within.is_ok_and(|within| {
-        let mut parts = within.components();
-        parts.all(|part| matches!(part, Component::Normal(name) if !is_hidden(name)))
-            && ENDINGS.contains(&ending(file).as_str())
-    })
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-pub(super) fn ending(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
-}
 
 /// How files become passages.
 pub(super) struct Passages<'a> {
@@ -95,7 +34,23 @@ pub(super) struct Passages<'a> {
     pub(super) embed_with: usize,
 }
 
-/// A line of a JSONL file.
+/// What a file holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// Documents, each with its line where a line is one.
+    pub(super) documents: Vec<(Option<u64>, Document)>,
+    /// Lines that hold none.
+    pub(super) failed: Vec<AtLine>,
+}
+
+impl From<Vec<Document>> for Contents {
+    fn from(documents: Vec<Document>) -> Self {
+        let documents = documents.into_iter().map(|document| (None, document)).collect();
+        Self { documents, failed: Vec::new() }
+    }
+}
+
+/// A document as an object of JSON.
 #[derive(Deserialize)]
 struct Line {
     content: String,
@@ -105,41 +60,69 @@ struct Line {
 }
 
 impl Passages<'_> {
-    /// The passages of a file, in its order.
-    pub(super) fn read(&self, file: &Path) -> Result<Vec<Document>> {
-        let text = read_text(file)?;
-        let place = |error: Error| error.at(file.display());
-        let mut documents = match ending(file).as_str() {
-            "jsonl" | "ndjson" => return self.lines(file, &text),
-            "json" => self.paragraphs(file, &Squad::parse(&text).map_err(place)?),
-            "md" | "markdown" => {
-                let splitter = MarkdownSplitter::new(self.size);
-                self.split(file, "markdown", splitter.chunk_indices(&text))
+    /// Takes a file apart, in its order.
+    pub(super) fn read(&self, file: &Path) -> Result<Contents, AtLine> {
+        let ending = ending(file);
+        match ending.as_str() {
+            "jsonl" | "ndjson" => return self.objects(file),
+            "json" => {
+                let text = text::read_lines(file)?;
+                // Only a whole file is in that form; what is not is told as documents.
+                return match Squad::of(&text) {
+                    Some(squad) => Ok(self.embedded(self.paragraphs(file, &squad)).into()),
+                    None => self.objects(file),
+                };
+            }
+            _ => {}
+        }
+        let text = text::read_lines(file)?.replace("\r\n", "\n");
+        let no_headings = |(offset, text)| Part { offset, text, headings: Vec::new() };
+        let (document_type, title, parts) = match ending.as_str() {
+            "md" | "markdown" => ("markdown", None, markdown::split(&text, self.size)),
+            "html" | "htm" => {
+                let page = html::read(&text)?;
+                ("html", page.title, markdown::split(&page.markdown, self.size))
+            }
+            "csv" | "tsv" => {
+                let passages = rows::split_csv(&text, ending == "tsv", self.size)?;
+                ("csv", None, passages.into_iter().map(no_headings).collect())
             }
             _ => {
-                let splitter = TextSplitter::new(self.size);
-                self.split(file, "text", splitter.chunk_indices(&text))
+                let passages = plain::split(&text, self.size).into_iter();
+                let owned = passages.map(|(at, text)| no_headings((at, text.to_owned())));
+                ("text", None, owned.collect())
             }
         };
-        embed_together(&mut documents, self.embed_with);
-        Ok(documents)
+        Ok(self.embedded(self.parts(file, document_type, title.as_deref(), parts)).into())
     }
 
-    fn split<'a>(
+    fn embedded(&self, mut documents: Vec<Document>) -> Vec<Document> {
+        embed_together(&mut documents, self.embed_with);
+        documents
+    }
+
+    fn parts(
         &self,
         file: &Path,
         document_type: &str,
-        chunks: impl Iterator<Item = (usize, &'a str)>,
+        title: Option<&str>,
+        parts: Vec<Part>,
     ) -> Vec<Document> {
         let mut source = Source::new(file, self.folder);
-        let passage = |(offset, text): (usize, &'a str)| {
-            let mut document = source.passage(text);
-            document.metadata.insert("offset".to_owned(), offset.into());
+        let passage = |part: Part| {
+            let mut document = source.passage(&part.text);
+            document.metadata.insert("offset".to_owned(), part.offset.into());
+            if let Some(title) = title {
+                document.metadata.insert(TITLE.to_owned(), title.into());
+            }
+            if !part.headings.is_empty() {
+                document.metadata.insert(HEADINGS.to_owned(), part.headings.into());
+            }
             document_type.clone_into(&mut document.document_type);
             document.language = self.language;
             document
         };
-        chunks.map(passage).collect()
+        parts.into_iter().map(passage).collect()
     }
 
     fn paragraphs(&self, file: &Path, squad: &Squad) -> Vec<Document> {
@@ -149,7 +132,7 @@ impl Passages<'_> {
             for paragraph in &article.paragraphs {
                 let mut document = source.passage(&paragraph.context);
                 if !article.title.is_empty() {
-                    document.metadata.insert("title".to_owned(), article.title.clone().into());
+                    document.metadata.insert(TITLE.to_owned(), article.title.clone().into());
                 }
                 document.language = self.language;
                 documents.push(document);
@@ -158,22 +141,38 @@ impl Passages<'_> {
         documents
     }
 
-    fn lines(&self, file: &Path, text: &str) -> Result<Vec<Document>> {
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        lines
-            .map(|(number, line)| {
-                let place = || format!("{}:{}", file.display(), number + 1);
-                self.document(line).map_err(|error| error.at(place()))
-            })
-            .collect()
+    /// Objects of JSON, each a document.
+    fn objects(&self, file: &Path) -> Result<Contents, AtLine> {
+        let (reader, _) = text::open(file)?;
+        let mut items = Items::new(reader);
+        let mut contents = Contents::default();
+        while let Some(Item { line, text }) = items.next()? {
+            match text.and_then(|text| self.document(&text, line)) {
+                Ok(document) => contents.documents.push((Some(line), document)),
+                // The first item of a file in another form speaks for all.
+                Err(error) if forms::is_named(&error) && contents.documents.is_empty() => {
+                    return Err(AtLine { line: Some(line), error });
+                }
+                Err(error) => contents.failed.push(AtLine { line: Some(line), error }),
+            }
+        }
+        Ok(contents)
     }
 
-    fn document(&self, line: &str) -> Result<Document> {
-        let Value::Object(object) = json::parse(line)? else {
-            return Err(Error::invalid_input("a line is a JSON object")
+    fn document(&self, text: &str, line: u64) -> Result<Document> {
+        let value: Value = items::parse(text, line)?;
+        if let Some(error) = forms::instead_of_document(&value) {
+            return Err(error);
+        }
+        let Value::Object(object) = value else {
+            return Err(Error::invalid_input("a document is a JSON object")
                 .with_hint(r#"write {"content": "…", "metadata": {…}}"#));
         };
         let line: Line = strict::from_object("a document", &object)?;
+        if line.content.trim().is_empty() {
+            return Err(Error::invalid_input("the content is empty")
+                .with_hint("give the document a content, or take it out of the file"));
+        }
         let mut document = Document::new(line.content);
         document.id = line.id;
         document.metadata = line.metadata.unwrap_or_default();

@@ -10,8 +10,9 @@ use memquill::{
 };
 use serde_json::Value;
 
+use super::files::{is_searched_for, plain};
 use super::folder::{Folder, source};
-use super::passages::{is_passage, is_searched_for, plain};
+use super::passages::is_passage;
 
 /// How many files one filter names.
 const FILES: usize = 500;
@@ -29,13 +30,18 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    pub(super) fn new(folder: &'a Folder, paths: &[PathBuf], files: &[PathBuf]) -> Self {
+    pub(super) fn new(folder: &'a Folder, paths: &[PathBuf]) -> Self {
         Self {
             folder,
-            files: files.iter().map(|file| file.display().to_string()).collect(),
+            files: HashSet::new(),
             folders: paths.iter().filter(|path| path.is_dir()).map(|path| plain(path)).collect(),
             ids: HashSet::new(),
         }
+    }
+
+    /// A file was read: it has the passages that are held, and no others.
+    pub(super) fn has_read(&mut self, file: &Path) {
+        self.files.insert(file.display().to_string());
     }
 
     /// A passage is there.
