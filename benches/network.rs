@@ -190,7 +190,7 @@ impl Raw {
         let numbers: Vec<f32> = records.iter().flat_map(|r| r.embedding.iter().copied()).collect();
         let (mut words, mut frequencies) = (Vec::new(), Vec::new());
         for record in records {
-            let counted = text::term_frequencies(text::words(&record.content, record.language));
+            let counted = text::terms(&record.content, record.language).frequencies;
             let (own, counts): (Vec<String>, Vec<String>) =
                 counted.into_iter().map(|(word, count)| (word, count.to_string())).unzip();
             words.push(own.join(" "));

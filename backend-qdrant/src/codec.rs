@@ -5,7 +5,7 @@ pub(crate) mod payload;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memquill_core::json::Object;
-use memquill_core::text::{Language, bm25, term_frequencies, words};
+use memquill_core::text::{Language, Terms, bm25, terms};
 use memquill_core::{Error, NewRecord, Record, Result, Timestamp, content_hash, json, normalize};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::vectors_output::VectorsOptions as OutputOptions;
@@ -138,10 +138,8 @@ pub(crate) fn point(
     if !order.is_empty() {
         put(field::ORDER, payload::list(order));
     }
-    let words = words(draft.content, draft.language);
-    let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
+    let Terms { frequencies, length, .. } = terms(draft.content, draft.language);
     put(field::LENGTH, payload::integer(length.into()));
-    let frequencies = term_frequencies(words);
     let sparse = sparse(frequencies.iter().map(|(word, frequency)| {
         (dimension(word), bm25::weight(*frequency, length, USUAL_LENGTH))
     }));

@@ -3,10 +3,9 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use memquill_core::text::{bm25, term_frequencies, words};
+use memquill_core::text::{Terms, bm25, query_words, terms};
 use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, ErrorKind, Filter, GetRecords, NewRecord, Outcome,
     PageRequest, QueryEmbedding, ScanRecords, Scope, Selection, StoreRecords, TextSearch,
@@ -193,21 +192,19 @@ async fn v9_the_ranking_is_bm25_over_the_namespace() {
     };
     vectors.store(&elsewhere, &other).await.unwrap();
 
-    let documents: Vec<HashMap<String, u32>> =
-        texts.iter().map(|text| term_frequencies(words(text, None))).collect();
-    let length = |document: &HashMap<String, u32>| document.values().sum::<u32>();
-    let mean = f64::from(documents.iter().map(length).sum::<u32>()) / 200.0;
+    let documents: Vec<Terms> = texts.iter().map(|text| terms(text, None)).collect();
+    let mean = f64::from(documents.iter().map(|document| document.length).sum::<u32>()) / 200.0;
     for query in ["fox", "FOX 東京 fox", "creme \"DON'T\" OR (3.14*", "a:b AND missing", "?", "nil"]
     {
-        let mut terms = words(query, None);
-        terms.sort_unstable();
-        terms.dedup();
-        let score = |document: &HashMap<String, u32>| -> f64 {
-            terms
+        let words = query_words(query, None);
+        let score = |document: &Terms| -> f64 {
+            words
                 .iter()
                 .filter_map(|term| {
-                    let df = documents.iter().filter(|d| d.contains_key(term)).count() as u64;
-                    let weight = bm25::weight(*document.get(term)?, length(document), mean);
+                    let df = documents.iter().filter(|d| d.frequencies.contains_key(term)).count()
+                        as u64;
+                    let weight =
+                        bm25::weight(*document.frequencies.get(term)?, document.length, mean);
                     Some(bm25::idf(200, df) * weight)
                 })
                 .sum()

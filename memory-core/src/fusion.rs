@@ -4,6 +4,7 @@
 //! rankings give the same order on every driver.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,25 +15,63 @@ use crate::vector::Hit;
 /// The rank constant of reciprocal rank fusion (Cormack, Clarke and Büttcher 2009).
 const RRF_K: f64 = 60.0;
 
-/// The part of its configured weight that a dense side keeps that nothing bears out.
+/// The share of its configured weight that a dense side keeps that nothing bears out.
 const LEAST_TRUST: f64 = 0.4;
 
-/// The part of the words' weight, or of the dense side's where that is less, that goes over to a
+/// The share of the words' weight, or of the dense side's where that is less, that goes over to a
 /// clear dense side from words that say nothing.
 const SURPLUS: f64 = 0.4;
 
-/// How many of the best of each side are fused for a result of `limit` hits: 100 or 5 × `limit`,
-/// whichever is more, within what a search may return.
+/// The score in a convex combination of the least near candidate without a word. It is above 0, as
+/// everything that is found has something in common with the query.
+const LEAST_SCORE: f64 = 0.01;
+
+/// The number of candidates of each side in the first part of a ranking.
+const FIRST_CANDIDATES: usize = 100;
+
+/// The factor by which the candidates of all parts grow with each further part.
+const GROWTH: usize = 4;
+
+/// Returns the number of candidates of each side that a result of `limit` hits is chosen from: 100,
+/// 400, 1,600, 6,400 or 10,000, the first that is not below `limit`.
 ///
 /// ```
 /// assert_eq!(memquill_core::fusion::candidates(10), 100);
-/// assert_eq!(memquill_core::fusion::candidates(50), 250);
+/// assert_eq!(memquill_core::fusion::candidates(101), 400);
 /// ```
 pub fn candidates(limit: usize) -> usize {
-    limit.saturating_mul(5).clamp(100, Limits::CONTRACT.page_items).max(limit)
+    let most = Limits::CONTRACT.page_items;
+    let end = part_ends(FIRST_CANDIDATES).find(|end| *end >= limit || *end >= most);
+    end.unwrap_or(most).min(most).max(limit)
 }
 
-/// How two rankings become one.
+/// Returns the ranks at which the parts of a ranking end.
+fn part_ends(first: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(first), |end| end.checked_mul(GROWTH))
+}
+
+/// Splits a ranking by one side into the parts whose order does not depend on a limit.
+pub(crate) fn parts(hits: Vec<Hit>) -> Vec<Vec<Hit>> {
+    let mut hits = hits.into_iter().peekable();
+    let mut parts = Vec::new();
+    let mut begin = 0;
+    for end in part_ends(FIRST_CANDIDATES) {
+        if hits.peek().is_none() {
+            break;
+        }
+        parts.push(hits.by_ref().take(end - begin).collect());
+        begin = end;
+    }
+    parts
+}
+
+/// Returns the score of a hit in a further part of a ranking, which is below `last`, the last score
+/// of the part before it. `score` is its score in [0, 1] within its own part.
+pub(crate) fn score_below(last: f64, score: f64) -> f64 {
+    last * (0.99 + score) / 2.0
+}
+
+/// A way of making one ranking of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
@@ -57,8 +96,8 @@ impl Default for Fusion {
 }
 
 impl Fusion {
-    /// The dense side's weight in a convex combination, unless configured. `docs/recall.md` has the
-    /// figures that it was chosen by.
+    /// The default weight of the dense side in a convex combination. `docs/recall.md` has the
+    /// measurements that it was chosen by.
     pub const DENSE_WEIGHT: f64 = 0.5;
 
     /// Fuses by `method`. A convex combination gives the dense side `dense_weight` and the words'
@@ -71,18 +110,78 @@ impl Fusion {
             .with_hint("0 ranks by words alone, 1 by meaning as far as the words bear it out"))
     }
 
-    /// The `limit` best of both sides: fused score in [0, 1] descending, then id ascending.
+    /// Returns the `limit` best of both sides: fused score in [0, 1] descending, then id ascending.
     ///
     /// `dense` are hits of a vector search; `words` hits of a text search that say their similarity
-    /// to the same query. Every hit keeps its similarity. Where one side has no hits, the other's
-    /// order stays.
+    /// to the same query; of each the best [`candidates`] of the limit. Every hit keeps its
+    /// similarity. Where one side has no hits, the other's order stays.
+    ///
+    /// The result is a prefix of the result of every greater limit: the best 100 of each side are
+    /// fused first and come first, then those among the best 400 that are not there yet, and so on.
     ///
     /// In a convex combination the similarities are normalised from the least to the greatest of
-    /// the candidates, and the words' scores from 0, which is also the score of a candidate that
-    /// only the dense side found, to the greatest. A side without signal has less weight: a model
-    /// that does not know the language must not outvote the words, nor words that are everywhere
-    /// the model.
+    /// the candidates of a part, and the words' scores from 0, which is also the score of a
+    /// candidate that only the dense side found, to the greatest. A side without signal has less
+    /// weight: a model that does not know the language must not outvote the words, nor words that
+    /// are everywhere the model.
     pub fn fuse(&self, dense: Vec<Hit>, words: Vec<Hit>, limit: usize) -> Vec<Hit> {
+        let mut fused: Vec<Hit> =
+            self.fuse_parts(dense, words, limit).into_iter().flatten().collect();
+        fused.truncate(limit);
+        fused
+    }
+
+    /// Fuses as [`Self::fuse`] does, and returns the parts, as many as hold `limit` hits, uncut.
+    pub(crate) fn fuse_parts(
+        &self,
+        dense: Vec<Hit>,
+        words: Vec<Hit>,
+        limit: usize,
+    ) -> Vec<Vec<Hit>> {
+        self.fuse_from(FIRST_CANDIDATES, dense, words, limit)
+    }
+
+    fn fuse_from(
+        &self,
+        first: usize,
+        dense: Vec<Hit>,
+        words: Vec<Hit>,
+        limit: usize,
+    ) -> Vec<Vec<Hit>> {
+        let mut sides =
+            [ranked(dense).into_iter().peekable(), ranked(words).into_iter().peekable()];
+        let mut parts: Vec<Vec<Hit>> = Vec::new();
+        let mut placed: HashSet<String> = HashSet::new();
+        let (mut begin, mut found, mut last) = (0, 0, None);
+        for end in part_ends(first) {
+            let more = sides.iter_mut().any(|side| side.peek().is_some());
+            if found >= limit || !more {
+                break;
+            }
+            let [dense, words] = sides.each_mut().map(|side| {
+                let hits = side.by_ref().take(end - begin);
+                hits.filter(|(_, hit)| !placed.contains(&hit.record.id)).collect()
+            });
+            let part = self.fuse_part(dense, words, last);
+            // A part can be empty whose records are all placed.
+            last = part.last().map_or(last, |hit| Some(hit.score));
+            found += part.len();
+            let further = found < limit;
+            if further {
+                placed.extend(part.iter().map(|hit| hit.record.id.clone()));
+            }
+            parts.push(part);
+            begin = end;
+        }
+        parts
+    }
+
+    fn fuse_part(
+        &self,
+        dense: Vec<(f64, Hit)>,
+        words: Vec<(f64, Hit)>,
+        last: Option<f64>,
+    ) -> Vec<Hit> {
         let (sides, near) = ((dense.is_empty(), words.is_empty()), dense.len());
         let mut hits = dense;
         hits.extend(words);
@@ -91,11 +190,15 @@ impl Fusion {
             Method::Convex => self.convex(&mut candidates, sides),
             Method::Rrf => reciprocal_ranks(&mut candidates),
         }
-        let id = |candidate: &Candidate| hits[candidate.at].record.id.as_str();
+        if let Some(last) = last {
+            for candidate in &mut candidates {
+                candidate.score = score_below(last, candidate.score);
+            }
+        }
+        let id = |candidate: &Candidate| hits[candidate.at].1.record.id.as_str();
         candidates
             .sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| id(a).cmp(id(b))));
-        candidates.truncate(limit);
-        let mut hits: Vec<Option<Hit>> = hits.into_iter().map(Some).collect();
+        let mut hits: Vec<Option<Hit>> = hits.into_iter().map(|(_, hit)| Some(hit)).collect();
         let fused = |Candidate { at, score, .. }| Some(Hit { score, ..hits[at].take()? });
         candidates.into_iter().filter_map(fused).collect()
     }
@@ -113,9 +216,25 @@ impl Fusion {
         };
         let (dense, words) = (normalised(&dense, least), normalised(&words, 0.0));
         for (candidate, (dense, words)) in candidates.iter_mut().zip(dense.into_iter().zip(words)) {
-            candidate.score = weight * dense + (1.0 - weight) * words;
+            let score = weight * dense + (1.0 - weight) * words;
+            candidate.score = LEAST_SCORE + (1.0 - LEAST_SCORE) * score;
         }
     }
+}
+
+/// Sorts the hits of one side and gives each its rank from 1; equal scores share a rank.
+fn ranked(mut hits: Vec<Hit>) -> Vec<(f64, Hit)> {
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id)));
+    let (mut rank, mut last) = (0.0, f64::NAN);
+    (1_u32..)
+        .zip(hits)
+        .map(|(position, hit)| {
+            if hit.score.total_cmp(&last) != Ordering::Equal {
+                (rank, last) = (f64::from(position), hit.score);
+            }
+            (rank, hit)
+        })
+        .collect()
 }
 
 /// A record that at least one side found, with each side's score. The hit itself, which is large,
@@ -124,20 +243,21 @@ struct Candidate {
     /// Which hit.
     at: usize,
     similarity: Option<f64>,
-    dense: Option<f64>,
     words: Option<f64>,
+    /// The ranks on the sides that found it.
+    ranks: [Option<f64>; 2],
     /// The fused score.
     score: f64,
 }
 
 /// Every record once, ascending by id, so that nothing depends on the order of the hits. The first
 /// `near` of them are the dense side's.
-fn merge(hits: &mut [Hit], near: usize) -> Vec<Candidate> {
-    for hit in &mut hits[..near] {
+fn merge(hits: &mut [(f64, Hit)], near: usize) -> Vec<Candidate> {
+    for (_, hit) in &mut hits[..near] {
         #[expect(clippy::cast_possible_truncation, reason = "a similarity's own precision")]
         hit.similarity.get_or_insert(hit.score as f32);
     }
-    let id = |at: usize| hits[at].record.id.as_str();
+    let id = |at: usize| hits[at].1.record.id.as_str();
     let mut order: Vec<(u64, usize)> = (0..hits.len()).map(|at| (beginning(id(at)), at)).collect();
     // Of a record that both found, the dense side's hit stands first.
     order.sort_unstable_by(|&(x, a), &(y, b)| {
@@ -145,12 +265,18 @@ fn merge(hits: &mut [Hit], near: usize) -> Vec<Candidate> {
     });
     let mut candidates: Vec<Candidate> = Vec::with_capacity(order.len());
     for (_, at) in order {
-        let hit = &hits[at];
+        let (rank, hit) = &hits[at];
         let similarity = hit.similarity.map(f64::from);
-        let (dense, words) = if at < near { (similarity, None) } else { (None, Some(hit.score)) };
+        let words = (at >= near).then_some(hit.score);
         match candidates.last_mut() {
-            Some(last) if id(last.at) == id(at) => last.words = words,
-            _ => candidates.push(Candidate { at, similarity, dense, words, score: 0.0 }),
+            Some(last) if id(last.at) == id(at) => {
+                last.words = words;
+                last.ranks[1] = Some(*rank);
+            }
+            _ => {
+                let ranks = if at < near { [Some(*rank), None] } else { [None, Some(*rank)] };
+                candidates.push(Candidate { at, similarity, words, ranks, score: 0.0 });
+            }
         }
     }
     candidates
@@ -228,20 +354,8 @@ fn prominence(scores: &[f64]) -> f64 {
 }
 
 fn reciprocal_ranks(candidates: &mut [Candidate]) {
-    for side in [|c: &Candidate| c.dense, |c: &Candidate| c.words] {
-        let mut ranked: Vec<(f64, usize)> = candidates
-            .iter()
-            .enumerate()
-            .filter_map(|(at, candidate)| side(candidate).map(|score| (score, at)))
-            .collect();
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut rank, mut last) = (0.0, f64::NAN);
-        for (position, (score, at)) in (1_u32..).zip(ranked) {
-            if score.total_cmp(&last) != Ordering::Equal {
-                (rank, last) = (f64::from(position), score);
-            }
-            candidates[at].score += 1.0 / (RRF_K + rank);
-        }
+    for candidate in candidates {
+        candidate.score = candidate.ranks.iter().flatten().map(|rank| 1.0 / (RRF_K + rank)).sum();
     }
 }
 
@@ -337,7 +451,10 @@ mod tests {
     #[test]
     fn v10_candidates_stay_within_what_a_search_may_return() {
         assert_eq!(candidates(1), 100);
+        assert_eq!(candidates(100), 100);
+        assert_eq!(candidates(401), 1_600);
         assert_eq!(candidates(9_000), 10_000);
+        assert_eq!(candidates(10_000), 10_000);
         assert_eq!(candidates(20_000), 20_000, "which core's checks refuse");
     }
 
@@ -380,11 +497,41 @@ mod tests {
         #[test]
         fn v10_scores_are_in_range_and_descend((dense, words) in sides(), fusion in methods()) {
             let fused = fusion.fuse(dense, words, 100);
-            prop_assert!(fused.iter().all(|hit| (0.0..=1.0).contains(&hit.score)));
+            prop_assert!(fused.iter().all(|hit| hit.score > 0.0 && hit.score <= 1.0));
             let descends = fused.is_sorted_by(|a, b| {
                 a.score.total_cmp(&b.score).reverse().then(a.record.id.cmp(&b.record.id)).is_lt()
             });
             prop_assert!(descends);
+        }
+
+        #[test]
+        fn v10_a_greater_limit_only_appends(
+            (dense, words) in sides(), fusion in methods(), first in 1_usize..6,
+        ) {
+            let best = |mut hits: Vec<Hit>, most: usize| {
+                hits.sort_by(|a, b| {
+                    b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id))
+                });
+                hits.truncate(most);
+                hits
+            };
+            let mut before: Vec<Hit> = Vec::new();
+            for limit in 1..60 {
+                let most = part_ends(first).find(|end| *end >= limit).unwrap();
+                let sides = (best(dense.clone(), most), best(words.clone(), most));
+                let parts = fusion.fuse_from(first, sides.0, sides.1, limit);
+                let mut fused: Vec<Hit> = parts.into_iter().flatten().collect();
+                fused.truncate(limit);
+                prop_assert_eq!(&fused[..before.len()], &before[..]);
+                let descends = fused.is_sorted_by(|a, b| {
+                    a.score.total_cmp(&b.score).reverse().then(a.record.id.cmp(&b.record.id)).is_le()
+                });
+                prop_assert!(descends);
+                before = fused;
+            }
+            let all: std::collections::BTreeSet<_> =
+                dense.iter().chain(&words).map(|hit| &hit.record.id).collect();
+            prop_assert_eq!(before.len(), all.len(), "nothing is lost");
         }
 
         #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use memquill_core::json::{canonical, compare_numbers, equal, identical, parse};
+use memquill_core::text::{self, Language};
 use memquill_core::{Cursor, Filter, Message, StoreUrl, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Number, Value, json};
@@ -15,6 +16,53 @@ fn number() -> impl Strategy<Value = Number> {
         any::<f64>().prop_filter_map("finite", Number::from_f64),
         (-3_i32..3).prop_filter_map("finite", |n| Number::from_f64(f64::from(n) / 2.0)),
     ]
+}
+
+/// Any text, or one of identifiers, punctuation and scripts without spaces.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), alphabet_text()]
+}
+
+fn alphabet_text() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "a",
+        "Get",
+        "user",
+        "HTTP",
+        "X",
+        "s",
+        "1",
+        "2024",
+        "00",
+        "_",
+        ".",
+        "-",
+        "/",
+        "::",
+        "@",
+        "#",
+        "++",
+        ",",
+        " ",
+        "'",
+        "’",
+        "\u{AD}",
+        "猫",
+        "東",
+        "ー",
+        "カ",
+        "แ",
+        "한",
+        "é",
+        "ß",
+        "İ",
+        "ά",
+        "العربية",
+        "…",
+        "½",
+        "the",
+    ]);
+    prop::collection::vec(pieces, 0..24).prop_map(|pieces| pieces.concat())
 }
 
 /// Any JSON, with keys that filters and messages know among the others.
@@ -169,8 +217,34 @@ proptest! {
 
     #[test]
     fn any_text_has_words_that_are_short_and_not_empty(text in any::<String>()) {
-        for word in memquill_core::text::words(&text, Some(memquill_core::text::Language::English)) {
+        let terms = text::terms(&text, Some(Language::English)).frequencies;
+        for word in terms.keys() {
             prop_assert!(!word.is_empty() && word.len() <= 128);
+            prop_assert!(!word.contains(char::is_whitespace), "{word:?}");
         }
+    }
+
+    #[test]
+    fn v9_a_text_is_found_by_all_that_its_query_looks_for(text in any_text()) {
+        for language in [None, Some(Language::English)] {
+            let terms = text::terms(&text, language).frequencies;
+            for word in text::query_words(&text, language) {
+                prop_assert!(terms.contains_key(&word), "{word:?} of {text:?}");
+            }
+            for word in text::words(&text, language) {
+                prop_assert!(terms.contains_key(&word), "{word:?} of {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn v9_a_character_of_a_script_without_spaces_finds_what_holds_it(
+        before in alphabet_text(),
+        character in "[\u{4e00}-\u{4eff}\u{3042}-\u{304a}\u{0e01}-\u{0e20}]",
+        after in alphabet_text(),
+    ) {
+        let terms = text::terms(&format!("{before}{character}{after}"), None).frequencies;
+        prop_assert_eq!(text::query_words(&character, None), [character.clone()]);
+        prop_assert!(terms.contains_key(&character));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use memquill_core::text::{query_words, words};
+use memquill_core::text::{Terms, query_words, terms};
 use memquill_core::{
     EmbeddingSpace, Filter, Hit, NewRecord, Outcome, Rebind, Record, RestoreRecords, Restored,
     Result, SearchResult, StoreRecords, StoredRecord, TextSearch, Timestamp, VectorSearch,
@@ -125,7 +125,7 @@ impl Namespace {
     }
 
     fn insert(&mut self, record: Record, embedding: &[f32]) {
-        self.text.push(words(&record.content, record.language));
+        self.text.push(terms(&record.content, record.language));
         self.embeddings.push(embedding);
         self.rows.insert(record.id.clone(), self.records.len());
         self.expiry.extend(record.expires_at.map(|at| (at, record.id.clone())));
@@ -135,8 +135,8 @@ impl Namespace {
     fn update(&mut self, row: usize, updated: Record, embedding: &[f32]) {
         let old = &self.records[row];
         if (&old.content, old.language) != (&updated.content, updated.language) {
-            let old_words = words(&old.content, old.language);
-            self.text.set(row, old_words, words(&updated.content, updated.language));
+            let old_words = terms(&old.content, old.language);
+            self.text.set(row, &old_words, terms(&updated.content, updated.language));
         }
         self.embeddings.set(row, embedding);
         if let Some(at) = old.expires_at {
@@ -159,11 +159,12 @@ impl Namespace {
         let moved_words = match self.records.get(row) {
             Some(moved) => {
                 self.rows.insert(moved.id.clone(), row);
-                words(&moved.content, moved.language)
+                terms(&moved.content, moved.language)
             }
-            None => Vec::new(),
+            None => Terms::default(),
         };
-        self.text.swap_remove(row, words(&removed.content, removed.language), moved_words);
+        let words = terms(&removed.content, removed.language);
+        self.text.swap_remove(row, &words, moved_words);
         if let Some(at) = removed.expires_at {
             self.expiry.remove(&(at, removed.id));
         }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use memquill_core::text::{bm25, term_frequencies};
+use memquill_core::text::{Terms, bm25};
 
 /// An inverted index. Documents are numbered as the namespace's rows, densely.
 #[derive(Debug, Default)]
 pub(super) struct TextIndex {
     /// For each word, the documents that hold it, and how often.
     postings: HashMap<String, BTreeMap<u32, u32>>,
-    /// How many words each document has, repeats included.
+    /// The length of each document in words.
     lengths: Vec<u32>,
     total_length: u64,
 }
@@ -20,52 +20,48 @@ fn number(document: usize) -> u32 {
     document as u32
 }
 
-fn length(words: &[String]) -> u32 {
-    u32::try_from(words.len()).unwrap_or(u32::MAX)
-}
-
 impl TextIndex {
-    /// Adds a document behind the others.
-    pub(super) fn push(&mut self, words: Vec<String>) {
+    /// Adds a document after the others.
+    pub(super) fn push(&mut self, words: Terms) {
         let document = self.lengths.len();
-        self.lengths.push(length(&words));
-        self.total_length += u64::from(length(&words));
+        self.lengths.push(words.length);
+        self.total_length += u64::from(words.length);
         self.link(document, words);
     }
 
     /// Replaces the words of a document.
-    pub(super) fn set(&mut self, document: usize, old: Vec<String>, new: Vec<String>) {
-        self.total_length += u64::from(length(&new));
-        self.total_length -= u64::from(length(&old));
-        self.lengths[document] = length(&new);
+    pub(super) fn set(&mut self, document: usize, old: &Terms, new: Terms) {
+        self.total_length += u64::from(new.length);
+        self.total_length -= u64::from(old.length);
+        self.lengths[document] = new.length;
         self.unlink(document, old);
         self.link(document, new);
     }
 
     /// Removes a document; the last one, which has the words `last`, takes its number.
-    pub(super) fn swap_remove(&mut self, document: usize, words: Vec<String>, last: Vec<String>) {
+    pub(super) fn swap_remove(&mut self, document: usize, words: &Terms, last: Terms) {
         let end = self.lengths.len() - 1;
-        self.total_length -= u64::from(length(&words));
+        self.total_length -= u64::from(words.length);
         self.unlink(document, words);
         if document != end {
-            self.unlink(end, last.clone());
+            self.unlink(end, &last);
             self.link(document, last);
         }
         self.lengths.swap_remove(document);
     }
 
-    fn link(&mut self, document: usize, words: Vec<String>) {
-        for (word, frequency) in term_frequencies(words) {
+    fn link(&mut self, document: usize, words: Terms) {
+        for (word, frequency) in words.frequencies {
             self.postings.entry(word).or_default().insert(number(document), frequency);
         }
     }
 
-    fn unlink(&mut self, document: usize, words: Vec<String>) {
-        for word in words {
-            if let Some(documents) = self.postings.get_mut(&word) {
+    fn unlink(&mut self, document: usize, words: &Terms) {
+        for word in words.frequencies.keys() {
+            if let Some(documents) = self.postings.get_mut(word) {
                 documents.remove(&number(document));
                 if documents.is_empty() {
-                    self.postings.remove(&word);
+                    self.postings.remove(word);
                 }
             }
         }
@@ -100,6 +96,15 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         text.chars().map(String::from).collect()
+    }
+
+    fn terms(text: &str) -> Terms {
+        let mut terms = Terms::default();
+        for word in words(text) {
+            *terms.frequencies.entry(word).or_default() += 1;
+            terms.length += 1;
+        }
+        terms
     }
 
     /// BM25 over the texts themselves.
@@ -151,17 +156,17 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Push(text) => {
-                        index.push(words(&text));
+                        index.push(terms(&text));
                         texts.push(text);
                     }
                     Step::Set(at, text) if !texts.is_empty() => {
                         let at = at % texts.len();
-                        index.set(at, words(&texts[at]), words(&text));
+                        index.set(at, &terms(&texts[at]), terms(&text));
                         texts[at] = text;
                     }
                     Step::Remove(at) if !texts.is_empty() => {
                         let at = at % texts.len();
-                        index.swap_remove(at, words(&texts[at]), words(texts.last().unwrap()));
+                        index.swap_remove(at, &terms(&texts[at]), terms(texts.last().unwrap()));
                         texts.swap_remove(at);
                     }
                     _ => {}

@@ -3,6 +3,7 @@
 
 mod any_input;
 mod conversation_buffer;
+mod searching;
 mod support;
 mod vector_database;
 mod windows;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use memquill_core::text::{Language, term_frequencies, words};
+use memquill_core::text::{Language, terms};
 use memquill_core::{NewRecord, Result, normalize};
 use serde_json::Value;
 
@@ -86,9 +86,9 @@ impl<'a> Columns<'a> {
     }
 
     fn push_words(&mut self, record: &NewRecord) {
-        let words = words(&record.content, record.language);
-        self.word_counts.push(i32::try_from(words.len()).unwrap_or(i32::MAX));
-        let (distinct, frequencies) = joined(term_frequencies(words));
+        let terms = terms(&record.content, record.language);
+        self.word_counts.push(i32::try_from(terms.length).unwrap_or(i32::MAX));
+        let (distinct, frequencies) = joined(terms.frequencies);
         self.words.push(distinct);
         self.frequencies.push(frequencies);
     }

@@ -300,8 +300,10 @@ impl Corpus {
 fn frequency(weight: f64, length: u32) -> u32 {
     let norm = bm25::K1 * (1.0 - bm25::B + bm25::B * f64::from(length) / USUAL_LENGTH);
     let exact = weight * norm / (bm25::K1 + 1.0 - weight).max(f64::MIN_POSITIVE);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a length")]
-    let nearest = exact.round().clamp(1.0, f64::from(length.max(1))) as u32;
+    // Single characters are not counted in the length, and are at most twice as many.
+    let most = 2.0 * f64::from(length.max(1));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within u32")]
+    let nearest = exact.round().clamp(1.0, most.min(f64::from(u32::MAX))) as u32;
     nearest
 }
 

@@ -1,20 +1,21 @@
 //! Putting records back, within the caller's transaction (V14).
 
+use memquill_core::text::{Terms, terms};
 use memquill_core::{Record, RestoreRecords, Restored, Result, Scope, Timestamp};
 use sqlx::SqliteConnection;
 
-use super::store::{Row, Words, Writes, bind, existing};
+use super::store::{Row, Writes, bind, existing};
 
-/// Computes the words of each record, before the write lock is taken.
-pub(super) fn prepare(records: &[Record]) -> Vec<Words> {
-    records.iter().map(|record| Words::of(&record.content, record.language)).collect()
+/// Finds the terms of each record before the write lock is taken.
+pub(super) fn prepare(records: &[Record]) -> Vec<Terms> {
+    records.iter().map(|record| terms(&record.content, record.language)).collect()
 }
 
 pub(super) async fn restore(
     connection: &mut SqliteConnection,
     scope: &Scope,
     request: &RestoreRecords,
-    prepared: &[Words],
+    prepared: &[Terms],
     now: Timestamp,
 ) -> Result<Restored> {
     let namespace = bind(connection, scope, &request.namespace, &request.space).await?;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use memquill_core::json::Object;
-use memquill_core::text::{Language, term_frequencies, words};
+use memquill_core::text::{Language, Terms, terms};
 use memquill_core::{
     EmbeddingSpace, NewRecord, Outcome, Record, Result, Scope, StoreRecords, StoredRecord,
     Timestamp, content_hash,
@@ -58,24 +58,7 @@ struct Prepared<'a> {
     record: &'a NewRecord,
     id: String,
     content_hash: String,
-    words: Words,
-}
-
-/// The words of a content.
-pub(super) struct Words {
-    frequencies: HashMap<String, u32>,
-    length: u32,
-}
-
-impl Words {
-    pub(super) fn of(content: &str, language: Option<Language>) -> Self {
-        let words = words(content, language);
-        Self {
-            // A word has at least a byte, and content at most a MiB.
-            length: u32::try_from(words.len()).unwrap_or(u32::MAX),
-            frequencies: term_frequencies(words),
-        }
-    }
+    words: Terms,
 }
 
 /// The record stored under an id before the batch, perhaps expired.
@@ -97,7 +80,7 @@ pub(super) struct Row<'a> {
     created_at: Timestamp,
     updated_at: Timestamp,
     expires_at: Option<Timestamp>,
-    words: &'a Words,
+    words: &'a Terms,
     language: Option<Language>,
     document_type: &'a str,
     content_hash: &'a str,
@@ -107,7 +90,7 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn of(record: &'a Record, words: &'a Words) -> Self {
+    pub(super) fn of(record: &'a Record, words: &'a Terms) -> Self {
         Self {
             id: &record.id,
             created_at: record.created_at,
@@ -130,7 +113,7 @@ impl<'a> Prepared<'a> {
             record,
             id,
             content_hash: content_hash(&record.content),
-            words: Words::of(&record.content, record.language),
+            words: terms(&record.content, record.language),
         }
     }
 

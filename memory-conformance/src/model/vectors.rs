@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use memquill_core::text::{bm25, query_words, term_frequencies, words};
+use memquill_core::text::{bm25, query_words, terms};
 use memquill_core::{
     Clock, CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, Hit,
     NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
@@ -115,25 +115,23 @@ impl Namespace {
 /// The relevance of each record for the query, by BM25 over all of them; none without a word.
 pub(crate) fn relevance(records: &[Record], request: &TextSearch) -> Vec<Option<f64>> {
     let mut query = query_words(&request.text, request.language);
-    let documents: Vec<_> = records
-        .iter()
-        .map(|record| {
-            let words = words(&record.content, record.language);
-            let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
-            (length, term_frequencies(words))
-        })
-        .collect();
+    let documents: Vec<_> =
+        records.iter().map(|record| terms(&record.content, record.language)).collect();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let total: f64 = documents.iter().map(|(length, _)| f64::from(*length)).sum();
+    let total: f64 = documents.iter().map(|document| f64::from(document.length)).sum();
     let mean = total / f64::from(count(documents.len()));
     query.sort_unstable();
     documents
         .iter()
-        .map(|(length, frequencies)| {
+        .map(|document| {
             let parts = query.iter().filter_map(|word| {
-                let with = documents.iter().filter(|(_, f)| f.contains_key(word)).count();
+                let with =
+                    documents.iter().filter(|other| other.frequencies.contains_key(word)).count();
                 let idf = bm25::idf(documents.len() as u64, with as u64);
-                frequencies.get(word).map(|tf| idf * bm25::weight(*tf, *length, mean))
+                document
+                    .frequencies
+                    .get(word)
+                    .map(|tf| idf * bm25::weight(*tf, document.length, mean))
             });
             parts.fold(None, |sum, part| Some(sum.unwrap_or(0.0) + part))
         })

@@ -26,10 +26,10 @@ use crate::limits::Limits;
 use crate::page::{Page, PageRequest};
 use crate::request;
 use crate::scope::Scope;
-use crate::text::Language;
+use crate::text::{self, Language};
 use crate::tokens::TokenCounter;
 use crate::vector::{
-    CountRecords, DeleteRecords, NamespaceSummary, NewRecord, QueryEmbedding, SearchResult,
+    CountRecords, DeleteRecords, Hit, NamespaceSummary, NewRecord, QueryEmbedding, SearchResult,
     Selection, StoreRecords, StoredRecord, TextSearch, VectorSearch, VectorStore,
 };
 
@@ -310,29 +310,38 @@ impl VectorDatabase {
         // Refused here because fusing would hide it from the store's checks.
         at_least_one("limit", u64::try_from(limit).unwrap_or(u64::MAX))?;
         let (reranking, reach) = self.options(&query)?;
-        // Whoever reorders needs more than what is left in the end.
+        // Reordering needs more hits than it leaves.
         let wanted = if reranking.is_none() { limit } else { fusion::candidates(limit) };
         // The store refuses it too, but only after the embedder was paid for it.
         let namespace = self.namespace(query.namespace.as_deref());
         let (text, filter) = (query.text.as_deref(), query.filter.as_ref());
         request::query(&namespace, text, filter, limit, query.min_similarity)?;
         let embedding = self.query_embedding(&query, search).await?;
-        let mut result = match (search, embedding) {
+        let (parts, complete) = match (search, embedding) {
             (SearchMode::Text, similarity_to) => {
-                self.by_words(&query, wanted, similarity_to).await?
+                let found = self.by_words(&query, wanted, similarity_to).await?;
+                (fusion::parts(found.hits), found.complete)
             }
-            (_, None) => return Err(Error::internal("a query was not embedded")),
+            // Nothing is near a text without words (V10).
+            (SearchMode::Vector, None) => (Vec::new(), true),
+            (SearchMode::Hybrid, None) => {
+                let found = self.by_words(&query, wanted, None).await;
+                let found = found.map_err(without_text_search)?;
+                (fusion::parts(found.hits), found.complete)
+            }
             (SearchMode::Vector, Some(embedding)) => {
-                self.by_meaning(&query, wanted, embedding).await?
+                let found = self.by_meaning(&query, wanted, embedding).await?;
+                (fusion::parts(found.hits), found.complete)
             }
-            (SearchMode::Hybrid, Some(embedding)) => {
-                let candidates = fusion::candidates(limit);
-                self.by_both(&query, candidates, wanted, embedding).await?
-            }
+            (SearchMode::Hybrid, Some(embedding)) => self.by_both(&query, limit, embedding).await?,
         };
-        if !reranking.is_none() {
-            result.hits = self.rerank(&namespace, result.hits, reranking, limit).await?;
-        }
+        let mut hits = if reranking.is_none() {
+            parts.into_iter().flatten().collect()
+        } else {
+            self.rerank(&namespace, parts, reranking, limit).await?
+        };
+        hits.truncate(limit);
+        let result = SearchResult { hits, complete };
         let neighbours = match reach {
             0 => Vec::new(),
             reach => {
@@ -376,7 +385,8 @@ impl VectorDatabase {
         }
     }
 
-    /// The query's embedding: the caller's, or a new one where the search or a threshold wants it.
+    /// Returns the query's embedding: the caller's, or a new one where the search or a threshold
+    /// needs it. A text without words has none: a model would embed `*` near to something.
     async fn query_embedding(
         &self,
         query: &DocumentQuery,
@@ -385,7 +395,9 @@ impl VectorDatabase {
         let wanted = search != SearchMode::Text || query.min_similarity.is_some();
         match (&query.embedding, &query.text) {
             (Some(embedding), _) => Ok(Some(embedding.clone())),
-            (None, Some(text)) if wanted => embed_query(&*self.embedder, text).await.map(Some),
+            (None, Some(text)) if wanted && !text::words(text, None).is_empty() => {
+                embed_query(&*self.embedder, text).await.map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -405,7 +417,12 @@ impl VectorDatabase {
             min_similarity: Some(threshold),
             filter: query.filter.clone(),
         };
-        self.store.search(&self.scope, &request).await
+        let mut found = self.store.search(&self.scope, &request).await?;
+        if query.min_similarity.is_none() {
+            // What has nothing in common with the query is no hit (V10).
+            found.hits.retain(|hit| hit.score > 0.0);
+        }
+        Ok(found)
     }
 
     async fn by_words(
@@ -429,13 +446,14 @@ impl VectorDatabase {
         self.store.search_text(&self.scope, &request).await
     }
 
+    /// Searches by meaning and by words, and returns the fused parts and whether they are complete.
     async fn by_both(
         &self,
         query: &DocumentQuery,
-        candidates: usize,
         limit: usize,
         embedding: Vec<f32>,
-    ) -> Result<SearchResult> {
+    ) -> Result<(Vec<Vec<Hit>>, bool)> {
+        let candidates = fusion::candidates(limit);
         let (dense, words) = future::join(
             self.by_meaning(query, candidates, embedding.clone()),
             self.by_words(query, candidates, Some(embedding)),
@@ -444,9 +462,9 @@ impl VectorDatabase {
         // What both sides lack, such as filters, is the dense side's to report.
         let (dense, words) = (dense?, words.map_err(without_text_search)?);
         let exhaustive = dense.complete && words.complete;
-        let hits = self.fusion.fuse(dense.hits, words.hits, limit);
-        let complete = exhaustive || hits.len() == limit;
-        Ok(SearchResult { hits, complete })
+        let parts = self.fusion.fuse_parts(dense.hits, words.hits, limit);
+        let complete = exhaustive || parts.iter().map(Vec::len).sum::<usize>() >= limit;
+        Ok((parts, complete))
     }
 
     /// Finds documents and writes them as text for a model: the best that fit `max_tokens` (M5).

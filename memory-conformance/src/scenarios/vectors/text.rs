@@ -1,6 +1,6 @@
 //! V9: which records a text finds.
 
-use memquill_core::text::Language;
+use memquill_core::text::{Language, query_words, terms};
 use memquill_core::{Facet, NewRecord, QueryEmbedding};
 
 use super::support::{HALF, Namespace, X, ids, record, sorted, text};
@@ -13,6 +13,11 @@ scenarios! {
     v9: words_match_as_a_whole [TextSearch];
     v9: case_width_and_diacritics_do_not_matter [TextSearch];
     v9: scripts_without_spaces_match_by_pairs [TextSearch];
+    v9: a_lone_character_finds_every_text_that_holds_it [TextSearch];
+    v9: parts_of_joined_words_are_found_beside_the_whole [TextSearch];
+    v9: whole_words_rank_before_their_parts [TextSearch];
+    v9: invisible_characters_are_no_part_of_a_word [TextSearch];
+    v9: repeated_characters_count [TextSearch];
     v9: operators_are_plain_words [TextSearch];
     v9: a_text_without_words_finds_nothing [TextSearch];
     v9: stems_match_where_a_language_is_given [TextSearch];
@@ -99,6 +104,153 @@ async fn scripts_without_spaces_match_by_pairs(test: Test) {
     assert_eq!(notes.found("ไทย").await, ["thai"]);
     assert_eq!(notes.found("한국").await, ["hangul"]);
     assert_eq!(notes.found("2026").await, ["year"]);
+}
+
+async fn a_lone_character_finds_every_text_that_holds_it(test: Test) {
+    let notes = library(
+        &test,
+        &[
+            ("kana", "私は猫が好きです"),
+            ("alone", "猫"),
+            ("end", "白い子猫"),
+            ("beside", "猫2匹とcat"),
+            ("thai", "ฉันรักแมว"),
+            ("hangul", "고양이를 좋아한다"),
+            ("khmer", "ភាសាខ្មែរ"),
+            ("chapter", "见第3章"),
+            ("mark", "コーヒー"),
+            ("dog", "犬と散歩した"),
+        ],
+    )
+    .await;
+    for (query, found) in [
+        ("猫", &["alone", "beside", "end", "kana"][..]),
+        ("犬", &["dog"]),
+        ("ม", &["thai"]),
+        ("고", &["hangul"]),
+        ("ភ", &["khmer"]),
+        ("章", &["chapter"]),
+        ("第3章", &["chapter"]),
+        ("ｺ", &["mark"]),
+        ("猫 and 犬", &["alone", "beside", "dog", "end", "kana"]),
+    ] {
+        assert_eq!(sorted(notes.found(query).await), found, "{query}");
+    }
+}
+
+async fn parts_of_joined_words_are_found_beside_the_whole(test: Test) {
+    let notes = library(
+        &test,
+        &[
+            ("snake", "the endpoint is get_user_profile"),
+            ("dot", "upgrade node.js to v18.2.0"),
+            ("camel", "call softLogout before HTTPServer2 stops"),
+            ("acronym", "XMLHttpRequest is old"),
+            ("file", "open report-2024_final.PDF now"),
+            ("sentence", "The job finished.Then it ended"),
+            ("mail", "write to alice@example.org about it"),
+            ("url", "see https://docs.example.com/install/linux?x=1#top"),
+            ("path", r"C:\repo\src\main.py was renamed"),
+            ("number", "order ORD20240001 costs 1,299.00"),
+            ("languages", "it is C++ and C# on .NET #Release"),
+        ],
+    )
+    .await;
+    for (query, id) in [
+        ("get_user_profile", "snake"),
+        ("profile", "snake"),
+        ("User", "snake"),
+        ("getUserProfile", "snake"),
+        ("node", "dot"),
+        ("node.js", "dot"),
+        ("18.2.0", "dot"),
+        ("V18", "dot"),
+        ("logout", "camel"),
+        ("soft_logout", "camel"),
+        ("server", "camel"),
+        ("httpserver2", "camel"),
+        ("request", "acronym"),
+        ("pdf", "file"),
+        ("final", "file"),
+        ("report-2024_final.pdf", "file"),
+        ("then", "sentence"),
+        ("finished", "sentence"),
+        ("alice@example.org", "mail"),
+        ("alice", "mail"),
+        ("example.org", "mail"),
+        ("linux", "url"),
+        ("docs.example.com", "url"),
+        ("main", "path"),
+        ("main.py", "path"),
+        ("20240001", "number"),
+        ("1299", "number"),
+        ("1,299.00", "number"),
+        ("C++", "languages"),
+        ("c#", "languages"),
+        (".net", "languages"),
+        ("net", "languages"),
+        ("#release", "languages"),
+        ("release", "languages"),
+    ] {
+        let found = notes.found(query).await;
+        assert_eq!(found.first().map(String::as_str), Some(id), "{query} finds {found:?}");
+    }
+    assert_eq!(notes.found("prof").await, [""; 0], "a part is a word, not a prefix");
+}
+
+async fn whole_words_rank_before_their_parts(test: Test) {
+    let notes = library(
+        &test,
+        &[
+            ("a parts", "the node of a js tree is here"),
+            ("b whole", "the node.js of a tree is here"),
+            ("c other", "the user of an id is on a list"),
+            ("d other", "the user_id of an item is on a list"),
+            ("e other", "the C of a chord is here"),
+            ("f other", "the C++ of a team is here"),
+            ("g other", "CVE and 2024 and 1234 are here"),
+            ("h other", "the flaw CVE-2024-1234 is here"),
+        ],
+    )
+    .await;
+    for (query, first) in [
+        ("node.js", "b whole"),
+        ("user_id", "d other"),
+        ("C++", "f other"),
+        ("CVE-2024-1234", "h other"),
+    ] {
+        let found = notes.found(query).await;
+        assert_eq!(found.first().map(String::as_str), Some(first), "{query} finds {found:?}");
+    }
+    assert_eq!(notes.found("C++").await, ["f other"], "a lone letter is not looked for");
+}
+
+async fn invisible_characters_are_no_part_of_a_word(test: Test) {
+    let notes = library(
+        &test,
+        &[
+            ("hyphen", "co\u{AD}operate"),
+            ("joiner", "می\u{200C}خواهم"),
+            ("stretched", "كتــاب"),
+            ("variant", "葛\u{E0100}飾区"),
+        ],
+    )
+    .await;
+    for (query, id) in [
+        ("cooperate", "hyphen"),
+        ("میخواهم", "joiner"),
+        ("كتاب", "stretched"),
+        ("葛飾", "variant"),
+        ("葛", "variant"),
+    ] {
+        assert_eq!(notes.found(query).await, [id], "{query}");
+    }
+}
+
+async fn repeated_characters_count(test: Test) {
+    let notes =
+        library(&test, &[("a once", "了一二三四"), ("b often", "了了了了了"), ("c", "五六")]).await;
+    assert_eq!(notes.found("了").await, ["b often", "a once"]);
 }
 
 async fn operators_are_plain_words(test: Test) {
@@ -244,9 +396,10 @@ async fn numbers_and_marks_are_words_as_the_analyzer_says(test: Test) {
     let records: Vec<NewRecord> = contents.iter().map(|content| text(content, content)).collect();
     notes.store(records).await;
     for query in contents {
-        let words = memquill_core::text::words(query, None);
+        let words = query_words(query, None);
         let expected = contents.into_iter().filter(|content| {
-            memquill_core::text::words(content, None).iter().any(|word| words.contains(word))
+            let terms = terms(content, None).frequencies;
+            words.iter().any(|word| terms.contains_key(word))
         });
         let expected = sorted(expected.map(String::from).collect());
         assert_eq!(sorted(notes.found(query).await), expected, "{query}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::VectorDatabase;
 use crate::embed::cosine_similarity;
 use crate::error::{Error, Result};
+use crate::fusion;
 use crate::limits::Limits;
 use crate::time::Timestamp;
 use crate::vector::{GetRecords, Hit};
@@ -41,11 +42,11 @@ pub(super) fn scale(hits: &mut [Hit]) {
     }
 }
 
-/// Halves a score for every half-life that the record is older than the newest candidate.
+/// Halves a score for every half-life that the record is older than the newest of `hits`.
 ///
 /// Exponential decay as in Li and Croft 2003, "Time-Based Language Models". Ages are counted from
-/// the newest candidate and not from now, which gives the same order and needs no clock: a common
-/// factor changes no order.
+/// the newest hit and not from now, which gives the same order and needs no clock: a common factor
+/// changes no order.
 pub(super) fn decay(hits: &mut [Hit], half_life: Duration) {
     let newest = hits.iter().map(|hit| hit.record.created_at).max();
     for hit in hits {
@@ -64,20 +65,30 @@ pub(super) fn sort(hits: &mut [Hit]) {
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id)));
 }
 
-/// Maximal marginal relevance (Carbonell and Goldstein 1998, "The Use of MMR, Diversity-Based
-/// Reranking for Reordering Documents and Producing Summaries"): one after another, the hit of the
-/// greatest `(1 - diversity) · score - diversity · likeness`, the likeness being the greatest cosine
-/// similarity to a hit taken before. A hit's score becomes that value, which never rises.
+/// Takes hits by maximal marginal relevance (Carbonell and Goldstein 1998, "The Use of MMR,
+/// Diversity-Based Reranking for Reordering Documents and Producing Summaries"): one after another,
+/// the hit of the greatest `(1 - diversity) · score - diversity · likeness`, the likeness being the
+/// greatest cosine similarity to a hit taken before. A hit's score becomes that value, which never
+/// rises. Continues after the hits in `taken`, until there are `limit`.
 fn diverse(
+    taken: &mut Vec<Hit>,
     hits: Vec<Hit>,
     embeddings: &HashMap<String, Vec<f32>>,
     diversity: f64,
     limit: usize,
-) -> Vec<Hit> {
+) {
     let embedding = |hit: &Hit| embeddings.get(&hit.record.id).map_or(&[][..], Vec::as_slice);
     // The greatest likeness to what is taken; none before anything is.
     let mut rest: Vec<(Hit, Option<f64>)> = hits.into_iter().map(|hit| (hit, None)).collect();
-    let mut taken: Vec<Hit> = Vec::with_capacity(limit.min(rest.len()));
+    let nearer = |rest: &mut Vec<(Hit, Option<f64>)>, hit: &Hit| {
+        for (other, likeness) in rest {
+            let near = cosine_similarity(embedding(hit), embedding(other));
+            *likeness = Some(likeness.map_or(near, |likeness| likeness.max(near)));
+        }
+    };
+    for hit in taken.iter() {
+        nearer(&mut rest, hit);
+    }
     while taken.len() < limit {
         let value = |(hit, likeness): &(Hit, Option<f64>)| {
             (1.0 - diversity) * hit.score - diversity * likeness.unwrap_or(0.0)
@@ -89,38 +100,49 @@ fn diverse(
                 .then_with(|| rest[b].0.record.id.cmp(&rest[a].0.record.id))
         });
         let Some(best) = best else { break };
-        let score = value(&rest[best]);
+        let least = taken.last().map_or(f64::INFINITY, |last| last.score);
+        let score = value(&rest[best]).min(least);
         let (mut hit, _) = rest.swap_remove(best);
-        for (other, likeness) in &mut rest {
-            let near = cosine_similarity(embedding(&hit), embedding(other));
-            *likeness = Some(likeness.map_or(near, |likeness| likeness.max(near)));
-        }
+        nearer(&mut rest, &hit);
         hit.score = score;
         taken.push(hit);
     }
-    taken
 }
 
 impl VectorDatabase {
-    /// The `limit` best of the candidates, in the order that was asked for.
+    /// Returns the `limit` best of the candidates, in the order that was asked for.
+    ///
+    /// The candidates come in parts that no limit changes, and each part stays before the next, so
+    /// that a greater limit only appends (V10).
     pub(super) async fn rerank(
         &self,
         namespace: &str,
-        mut hits: Vec<Hit>,
+        parts: Vec<Vec<Hit>>,
         by: Reranking,
         limit: usize,
     ) -> Result<Vec<Hit>> {
-        scale(&mut hits);
-        if let Some(half_life) = by.half_life {
-            decay(&mut hits, half_life);
+        let mut ranked: Vec<Hit> = Vec::new();
+        let mut embeddings = HashMap::new();
+        for mut hits in parts {
+            scale(&mut hits);
+            if let Some(half_life) = by.half_life {
+                decay(&mut hits, half_life);
+            }
+            if by.diversity > 0.0 {
+                embeddings.extend(self.embeddings(namespace, &hits).await?);
+                diverse(&mut ranked, hits, &embeddings, by.diversity, limit);
+                continue;
+            }
+            if let Some(last) = ranked.last().map(|hit| hit.score) {
+                for hit in &mut hits {
+                    hit.score = fusion::score_below(last, hit.score);
+                }
+            }
+            sort(&mut hits);
+            ranked.extend(hits);
         }
-        sort(&mut hits);
-        if by.diversity > 0.0 {
-            let embeddings = self.embeddings(namespace, &hits).await?;
-            hits = diverse(hits, &embeddings, by.diversity, limit);
-        }
-        hits.truncate(limit);
-        Ok(hits)
+        ranked.truncate(limit);
+        Ok(ranked)
     }
 
     async fn embeddings(&self, namespace: &str, hits: &[Hit]) -> Result<HashMap<String, Vec<f32>>> {
@@ -183,7 +205,11 @@ mod tests {
             ("a's twin".to_owned(), vec![1.0, 0.01]),
             ("b".to_owned(), vec![0.0, 1.0]),
         ]);
-        let order = |diversity, limit| diverse(hits(), &embeddings, diversity, limit);
+        let order = |diversity, limit| {
+            let mut taken = Vec::new();
+            diverse(&mut taken, hits(), &embeddings, diversity, limit);
+            taken
+        };
         assert_eq!(ids(&order(0.5, 3)), ["a", "b", "a's twin"]);
         assert_eq!(ids(&order(0.5, 2)), ["a", "b"]);
         assert_eq!(ids(&order(0.05, 3)), ["a", "a's twin", "b"]);
