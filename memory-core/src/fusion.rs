@@ -250,8 +250,8 @@ struct Candidate {
     score: f64,
 }
 
-/// Every record once, ascending by id, so that nothing depends on the order of the hits. The first
-/// `near` of them are the dense side's.
+/// Merges the hits to one candidate for each record, ascending by id, so that nothing depends on the
+/// order of the hits. The first `near` hits are the dense side's.
 fn merge(hits: &mut [(f64, Hit)], near: usize) -> Vec<Candidate> {
     for (_, hit) in &mut hits[..near] {
         #[expect(clippy::cast_possible_truncation, reason = "a similarity's own precision")]
@@ -282,7 +282,7 @@ fn merge(hits: &mut [(f64, Hit)], near: usize) -> Vec<Candidate> {
     candidates
 }
 
-/// The first bytes of an id as a number of the same order: most ids differ there.
+/// Returns the first bytes of an id as a number of the same order: most ids differ there.
 fn beginning(id: &str) -> u64 {
     let mut first = [0; 8];
     for (byte, of_id) in first.iter_mut().zip(id.bytes()) {
@@ -291,14 +291,14 @@ fn beginning(id: &str) -> u64 {
     u64::from_be_bytes(first)
 }
 
-/// The scores from `least` to the greatest as 0 to 1; all 0 where they are equal.
+/// Scales the scores from `least` to the greatest to 0 to 1; all are 0 where they are equal.
 fn normalised(scores: &[f64], least: f64) -> Vec<f64> {
     let range = scores.iter().copied().fold(least, f64::max) - least;
     let scale = |score: f64| ((score - least) / range).clamp(0.0, 1.0);
     scores.iter().map(|&score| if range > 0.0 { scale(score) } else { 0.0 }).collect()
 }
 
-/// The dense side's weight for one query, told from the scores at hand.
+/// Returns the dense side's weight for one query, from the scores at hand.
 ///
 /// It is the configured one where the words bear the dense side out, its three best having half the
 /// words' greatest score or more on the mean; where its best stands out 1.3 times as far as the
@@ -306,7 +306,7 @@ fn normalised(scores: &[f64], least: f64) -> Vec<f64> {
 /// are right and 0.4 of the weight is left. Where the words single out nothing at all and the dense
 /// side does, it is more than the configured one. Each of it comes on gradually.
 ///
-/// `docs/recall.md` has the figures: for models that know the language, for models that do not, and
+/// `docs/recall.md` has the measurements: for models that know the language, for models that do not, and
 /// for words that say little.
 fn weight(configured: f64, dense: &[f64], words: &[f64]) -> f64 {
     let (far, clarity) = (prominence(dense), prominence(words));
@@ -318,12 +318,12 @@ fn weight(configured: f64, dense: &[f64], words: &[f64]) -> f64 {
         + configured.min(1.0 - configured) * SURPLUS * empty
 }
 
-/// How far a value has come from `none` to `all`, from 0 to 1.
+/// Returns how far a value is on its way from `none` to `all`, from 0 to 1.
 fn share(value: f64, none: f64, all: f64) -> f64 {
     ((value - none) / (all - none)).clamp(0.0, 1.0)
 }
 
-/// The mean score by words of the dense side's three best, 1 being the greatest of all.
+/// Returns the mean score by words of the dense side's three best, 1 being the greatest of all.
 fn worded(dense: &[f64], words: &[f64]) -> f64 {
     let mut best: Vec<(f64, f64)> = dense.iter().copied().zip(words.iter().copied()).collect();
     let wanted = best.len().min(3);
@@ -338,7 +338,7 @@ fn worded(dense: &[f64], words: &[f64]) -> f64 {
     if greatest > 0.0 { sum / (greatest * count) } else { 0.0 }
 }
 
-/// How far the greatest score stands out from the others, from 0 to 1: its distance from the mean
+/// Returns how far the greatest score stands out from the others, from 0 to 1: its distance from the mean
 /// in standard deviations, of the greatest distance that so many scores allow, √(n - 1).
 fn prominence(scores: &[f64]) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "some hundred candidates")]

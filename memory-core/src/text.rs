@@ -394,13 +394,13 @@ pub mod bm25 {
     /// Weight of the document's length.
     pub const B: f64 = 0.75;
 
-    /// `ln(1 + (documents - with_word + 0.5) / (with_word + 0.5))`.
+    /// Returns `ln(1 + (documents - with_word + 0.5) / (with_word + 0.5))`.
     pub fn idf(documents: u64, with_word: u64) -> f64 {
         let (n, df) = (count(documents), count(with_word));
         ((n - df + 0.5) / (df + 0.5)).ln_1p()
     }
 
-    /// A word's part in a document's score, to be multiplied by its idf:
+    /// Returns a word's part in a document's score, to be multiplied by its idf:
     /// `tf (k1 + 1) / (tf + k1 (1 - b + b length / mean_length))`. Lengths are in words.
     pub fn weight(term_frequency: u32, length: u32, mean_length: f64) -> f64 {
         let tf = f64::from(term_frequency);

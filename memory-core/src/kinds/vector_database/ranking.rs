@@ -1,4 +1,4 @@
-//! What may change the order of what was found: age, and likeness to what stands before it (M3).
+//! Reordering of hits by age, and by likeness to the hits before them (M3).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::time::Timestamp;
 use crate::vector::{GetRecords, Hit};
 
-/// How the order of what is found may differ from that of its scores.
+/// The ways in which the order of hits may differ from that of their scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Reranking {
     pub(super) diversity: f64,
@@ -19,7 +19,7 @@ pub(super) struct Reranking {
 }
 
 impl Reranking {
-    /// Whether the order is the scores'.
+    /// Returns whether the order is the scores'.
     pub(super) fn is_none(self) -> bool {
         self.diversity == 0.0 && self.half_life.is_none()
     }
@@ -31,10 +31,10 @@ pub(super) fn check_diversity(diversity: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid_input(format!("diversity {diversity} is outside [0, 1]"))
-        .with_hint("0 ranks by relevance alone, 1 by unlikeness to what stands before"))
+        .with_hint("set 0 to rank by relevance alone, 1 by unlikeness to the hits before"))
 }
 
-/// Makes scores comparable: the greatest is 1, and what is negative 0.
+/// Makes scores comparable: the greatest becomes 1, and negative ones 0.
 pub(super) fn scale(hits: &mut [Hit]) {
     let greatest = hits.iter().map(|hit| hit.score).fold(0.0, f64::max);
     for hit in hits {
@@ -60,7 +60,7 @@ fn seconds_between(older: Timestamp, newer: Timestamp) -> f64 {
     newer.as_millis().saturating_sub(older.as_millis()) as f64 / 1000.0
 }
 
-/// Best first, equal ones by id.
+/// Sorts hits: best first, equal ones by id.
 pub(super) fn sort(hits: &mut [Hit]) {
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.id.cmp(&b.record.id)));
 }
