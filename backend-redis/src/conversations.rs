@@ -261,6 +261,7 @@ impl Serialize for Body<'_> {
             tool_call_id,
             metadata,
             token_count,
+            extra,
         } = self.0;
         let mut body = serializer.serialize_map(None)?;
         body.serialize_entry("content", content)?;
@@ -277,6 +278,9 @@ impl Serialize for Body<'_> {
         }
         if let Some(count) = token_count {
             body.serialize_entry("token_count", count)?;
+        }
+        if !extra.is_empty() {
+            body.serialize_entry("extra", extra)?;
         }
         body.end()
     }
@@ -370,10 +374,10 @@ fn decoded(text: &str) -> Result<Message> {
         Some((role_of(role.get(..1)?)?, id, body))
     });
     let (role, id, body) = parts.ok_or_else(|| unreadable("a message"))?;
-    let StoredBody { content, name, tool_call_id, tool_calls, metadata, token_count } =
+    let StoredBody { content, name, tool_call_id, tool_calls, metadata, token_count, extra } =
         json::parse(body).map_err(|error| unreadable("a message").with_source(error))?;
     let id = (!id.is_empty()).then(|| id.to_owned());
-    Ok(Message { id, role, content, name, tool_calls, tool_call_id, metadata, token_count })
+    Ok(Message { id, role, content, name, tool_calls, tool_call_id, metadata, token_count, extra })
 }
 
 /// The form that [`Body`] writes.
@@ -386,6 +390,7 @@ struct StoredBody {
     tool_calls: Vec<serde_json::Value>,
     metadata: Object,
     token_count: Option<u32>,
+    extra: Object,
 }
 
 /// Reads the eight counters, as `lua/lib/counters.lua` has them.

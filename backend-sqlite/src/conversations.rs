@@ -38,7 +38,7 @@ const FIND: &str = "SELECT * FROM conversations WHERE user = ?1 AND node = ?2 AN
 
 const INSERT_MESSAGES: &str = "
 INSERT INTO conversation_buffers (conversation, seq, created_at, role, tokens, token_count, id, name,
-                      tool_call_id, content, tool_calls, metadata) ";
+                      tool_call_id, content, tool_calls, metadata, extra) ";
 
 /// Reads messages, and from the conversation's row their number in the same snapshot.
 const READ: &str = "
@@ -180,10 +180,11 @@ async fn insert(
         for (message, numbered) in messages.iter().zip(numbered) {
             let calls = &message.tool_calls;
             let calls = if calls.is_empty() { None } else { Some(text(calls)?) };
-            rows.push((numbered, message, calls, object_text(&message.metadata)?));
+            let (metadata, extra) = (object_text(&message.metadata)?, object_text(&message.extra)?);
+            rows.push((numbered, message, calls, metadata, extra));
         }
         let mut insert = QueryBuilder::new(INSERT_MESSAGES);
-        insert.push_values(rows, |mut row, (numbered, message, calls, metadata)| {
+        insert.push_values(rows, |mut row, (numbered, message, calls, metadata, extra)| {
             row.push_bind(conversation)
                 .push_bind(integer(numbered.seq))
                 .push_bind(numbered.created_at.as_millis())
@@ -195,7 +196,8 @@ async fn insert(
                 .push_bind(message.tool_call_id.as_deref())
                 .push_bind(message.content.as_deref())
                 .push_bind(calls)
-                .push_bind(metadata);
+                .push_bind(metadata)
+                .push_bind(extra);
         });
         insert.build().execute(&mut *connection).await.map_err(translate)?;
     }
@@ -216,6 +218,7 @@ fn stored_message(row: &SqliteRow) -> Result<StoredMessage> {
             tool_call_id: get(row, "tool_call_id")?,
             metadata: json_or_empty(row, "metadata")?,
             token_count: get(row, "token_count")?,
+            extra: json_or_empty(row, "extra")?,
         },
     })
 }

@@ -39,6 +39,8 @@ CREATE TABLE conversation_buffers (
     content      TEXT,
     tool_calls   TEXT,
     metadata     TEXT,
+    -- What else the chat form said: content parts, other fields (C5).
+    extra        TEXT,
     PRIMARY KEY (conversation, seq)
 ) WITHOUT ROWID, STRICT;
 

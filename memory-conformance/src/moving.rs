@@ -65,6 +65,7 @@ async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
             tool_calls: vec![json!({"id": "c", "function": {"name": "f", "arguments": "{}"}})],
             metadata: object(json!({"z": 1, "a": [null, 1.5, u64::MAX, {"deep": -0.0}]})),
             token_count: Some(7),
+            extra: object(json!({"refusal": null, "annotations": [{"url": "u"}]})),
             ..Message::assistant("ten thousand 𓀀")
         };
         let silent =

@@ -1,6 +1,7 @@
 //! Conversations: messages in order (contract, section C).
 
 mod chat;
+pub(crate) mod parts;
 mod retention;
 mod window;
 
@@ -24,17 +25,21 @@ use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
 use crate::tokens::{HeuristicCounter, TokenCounter as _};
 
-/// The role of a message's author.
+/// The role of a message's author. OpenAI's newer `developer` is [`System`](Self::System) and its
+/// older `function` is [`Tool`](Self::Tool); such a message comes back under the name it was given
+/// (C5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions to the model.
+    #[serde(alias = "developer")]
     System,
     /// The person.
     User,
     /// The model.
     Assistant,
     /// The result of a tool that the model called.
+    #[serde(alias = "function")]
     Tool,
 }
 
@@ -57,7 +62,12 @@ impl FromStr for Role {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == name).ok_or_else(|| {
+        let known = match name {
+            "developer" => Some(Self::System),
+            "function" => Some(Self::Tool),
+            _ => Self::ALL.into_iter().find(|role| role.as_str() == name),
+        };
+        known.ok_or_else(|| {
             let hint = did_you_mean(name, Self::ALL.map(Self::as_str))
                 .unwrap_or_else(|| "the roles are system, user, assistant and tool".into());
             Error::invalid_input(format!("there is no role {name:?}")).with_hint(hint)
@@ -76,7 +86,8 @@ pub struct Message {
     pub id: Option<String>,
     /// The author's role.
     pub role: Role,
-    /// The text; none where a chat transcript says `null`, as beside tool calls.
+    /// The text, and where the content came in [parts](Self::parts), that of its text parts; none
+    /// where a chat transcript says `null`, as beside tool calls.
     pub content: Option<String>,
     /// The speaker's or tool's name.
     pub name: Option<String>,
@@ -88,6 +99,11 @@ pub struct Message {
     pub metadata: Object,
     /// Its size in tokens, as the caller counts; see [`Message::tokens`].
     pub token_count: Option<u32>,
+    /// What else the chat form said, given back as it was: other fields of a client's dump
+    /// (`refusal`, `annotations`, …), a list of content parts under `content`, a role's own name
+    /// under `role`, fields that were `null` or empty. [`Message::from_chat`] and
+    /// [`Message::from_parts`] fill it.
+    pub extra: Object,
 }
 
 impl Message {
@@ -102,6 +118,7 @@ impl Message {
             tool_call_id: None,
             metadata: Object::new(),
             token_count: None,
+            extra: Object::new(),
         }
     }
 
@@ -134,7 +151,8 @@ impl Message {
         self
     }
 
-    /// Returns the text, empty where there is none.
+    /// Returns the text, empty where there is none; of content in parts that of the text parts, each
+    /// on a line of its own.
     pub fn text(&self) -> &str {
         self.content.as_deref().unwrap_or_default()
     }

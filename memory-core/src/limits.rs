@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of UTF-8 in a message's or record's content, and in a message's tool calls as JSON.
+    /// Bytes of UTF-8 in a record's content.
     pub content_bytes: usize,
+    /// Bytes in a message: its text, and its tool calls, parts and other fields as JSON.
+    pub message_bytes: usize,
     /// Bytes of compact JSON in a metadata object.
     pub metadata_bytes: usize,
     /// Bytes of compact JSON in a working value.
@@ -31,6 +33,7 @@ impl Limits {
     /// The limits of the contract.
     pub const CONTRACT: Self = Self {
         content_bytes: 1 << 20,
+        message_bytes: 16 << 20,
         metadata_bytes: 64 << 10,
         value_bytes: 1 << 20,
         batch_items: 1_000,

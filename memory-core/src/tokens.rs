@@ -1,20 +1,29 @@
 //! Counting tokens.
 
-use crate::conversation::Message;
+use serde_json::Value;
+
+use crate::conversation::{Message, parts};
 
 /// Counts the tokens a model would make of a text.
 pub trait TokenCounter: Send + Sync + std::fmt::Debug {
     /// The tokens of a text.
     fn count(&self, text: &str) -> u32;
 
-    /// The tokens of a message: its text, name and tool calls, and 4 for the frame that chat models
-    /// put around a message (OpenAI's cookbook, "How to count tokens").
+    /// The tokens of a message: its text, name and tool calls, its parts that are no text (each by
+    /// its declared `token_count`, calls and results by their text, and media 765), and 4 for the
+    /// frame that chat models put around a message (OpenAI's cookbook, "How to count tokens").
     fn count_message(&self, message: &Message) -> u32 {
         let mut tokens = 4 + self.count(message.text());
         if let Some(name) = &message.name {
             tokens = tokens.saturating_add(self.count(name));
         }
         for call in &message.tool_calls {
+            tokens = tokens.saturating_add(self.count(&call.to_string()));
+        }
+        if let Some(parts) = message.parts() {
+            tokens = tokens.saturating_add(parts::tokens(parts, self));
+        }
+        if let Some(call @ Value::Object(_)) = message.extra.get("function_call") {
             tokens = tokens.saturating_add(self.count(&call.to_string()));
         }
         tokens

@@ -307,7 +307,8 @@ pub(crate) fn is_full(items: usize, bytes: usize) -> bool {
 pub(crate) fn message_bytes(message: &Message) -> usize {
     let texts = [&message.content, &message.name, &message.tool_call_id];
     let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-    128 + texts + json::size(&message.metadata) + json::size(&message.tool_calls)
+    let fields = json::size(&message.metadata) + json::size(&message.extra);
+    128 + texts + fields + json::size(&message.tool_calls)
 }
 
 pub(crate) fn record_bytes(record: &Record) -> usize {

@@ -88,6 +88,7 @@ fn message(stored: &StoredMessage) -> usize {
         + texts
         + message.tool_calls.iter().map(of).sum::<usize>()
         + all(&message.metadata)
+        + all(&message.extra)
 }
 
 fn all(object: &Object) -> usize {

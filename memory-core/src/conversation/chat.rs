@@ -2,27 +2,37 @@
 
 use serde_json::Value;
 
-use super::{Message, StoredMessage};
+use super::{Message, Role, StoredMessage, parts};
 use crate::error::{Error, Result};
 use crate::json::Object;
-use crate::suggest::did_you_mean;
 
 const FIELDS: [&str; 8] =
     ["role", "content", "name", "tool_calls", "tool_call_id", "id", "metadata", "token_count"];
 
 impl Message {
-    /// Reads the chat form: `role`, `content` (text or `null`), and, where given, `name`,
-    /// `tool_calls`, `tool_call_id`, `id`, `metadata`, `token_count`. Nothing is ignored: any other
-    /// field is `InvalidInput`.
+    /// Reads the chat form: `role`, `content` (text, `null` or a list of parts), and, where given,
+    /// `name`, `tool_calls`, `tool_call_id`, `id`, `metadata`, `token_count`. Nothing is ignored:
+    /// every other field is kept in [`extra`](Self::extra) and written again, except that one whose
+    /// name is a slip of one of these is `InvalidInput`.
     pub fn from_chat(value: &Value) -> Result<Self> {
         let message = Self::read(value)?;
         if !message.tool_calls.iter().all(Value::is_object) {
-            return Err(Error::invalid_input("tool_calls is a list of objects"));
+            return Err(Error::invalid_input("tool_calls is not a list of objects"));
         }
-        if message.content.is_none() && message.tool_calls.is_empty() {
-            return Err(Error::invalid_input("a message needs content or tool calls"));
+        if message.content.is_none() && message.tool_calls.is_empty() && !message.says_more() {
+            return Err(Error::invalid_input("the message has neither content nor tool calls")
+                .with_hint(r#"write it as {"role": "user", "content": "Hello"}"#));
         }
         Ok(message)
+    }
+
+    /// Whether a field outside the common form says something, as `refusal` or `function_call` do.
+    fn says_more(&self) -> bool {
+        self.parts().is_some_and(|parts| !parts.is_empty())
+            || self
+                .extra
+                .iter()
+                .any(|(field, value)| !FIELDS.contains(&field.as_str()) && !is_nothing(value))
     }
 
     /// Reads the chat form of any message that can be stored, one that says nothing included.
@@ -31,29 +41,47 @@ impl Message {
             return Err(Error::invalid_input("a message is a JSON object")
                 .with_hint(r#"write it as {"role": "user", "content": "Hello"}"#));
         };
-        if let Some(unknown) = object.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-            let hint = did_you_mean(unknown, FIELDS)
-                .unwrap_or_else(|| format!("put {unknown:?} into the message's metadata"));
-            return Err(
-                Error::invalid_input(format!("a message has no field {unknown:?}")).with_hint(hint)
-            );
+        let mut extra = Object::new();
+        for (field, value) in object {
+            if !FIELDS.contains(&field.as_str()) {
+                if let Some(meant) = slip_of(field) {
+                    return Err(Error::invalid_input(format!("a message has no field {field:?}"))
+                        .with_hint(format!("did you mean {meant:?}?")));
+                }
+                extra.insert(field.clone(), value.clone());
+            } else if is_nothing(value) && field != "content" {
+                extra.insert(field.clone(), value.clone());
+            }
         }
-        let role = text(object, "role")?.ok_or_else(|| {
-            Error::invalid_input("a message needs a role")
+        let name = text(object, "role")?.ok_or_else(|| {
+            Error::invalid_input("the message has no role")
                 .with_hint("the roles are system, user, assistant and tool")
         })?;
-        let role = role.parse()?;
+        let role: Role = name.parse()?;
+        if name != role.as_str() {
+            extra.insert("role".into(), name.into());
+        }
         let tool_calls = match object.get("tool_calls") {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(calls)) => calls.clone(),
-            Some(_) => return Err(Error::invalid_input("tool_calls is a list of objects")),
+            Some(_) => return Err(Error::invalid_input("tool_calls is not a list of objects")),
         };
         let content = match object.get("content") {
-            Some(Value::Array(_)) => {
-                return Err(Error::invalid_input("content is text, not a list of parts")
-                    .with_hint("join the text parts, and keep the others in metadata"));
+            Some(Value::Array(content)) => {
+                parts::check(content)?;
+                extra.insert("content".into(), content.clone().into());
+                parts::text(content)
             }
-            _ => text(object, "content")?,
+            None => {
+                extra.insert("content".into(), Value::Null);
+                None
+            }
+            Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(_) => {
+                return Err(Error::invalid_input("content is neither text nor a list of parts")
+                    .with_hint("write it as text, or as a list of {\"type\": …} objects"));
+            }
         };
         Ok(Self {
             id: text(object, "id")?,
@@ -65,24 +93,34 @@ impl Message {
             metadata: match object.get("metadata") {
                 None | Some(Value::Null) => Object::new(),
                 Some(Value::Object(metadata)) => metadata.clone(),
-                Some(_) => return Err(Error::invalid_input("metadata is an object")),
+                Some(_) => return Err(Error::invalid_input("metadata is not an object")),
             },
             token_count: match object.get("token_count") {
                 None | Some(Value::Null) => None,
                 Some(count) => {
                     Some(count.as_u64().and_then(|n| u32::try_from(n).ok()).ok_or_else(|| {
-                        Error::invalid_input("token_count is a whole number below 2^32")
+                        Error::invalid_input("token_count is not a whole number below 2^32")
                     })?)
                 }
             },
+            extra,
         })
     }
 
     /// Writes the chat form: what [`Message::from_chat`] read comes out unchanged.
     pub fn to_chat(&self) -> Object {
         let mut out = Object::new();
-        out.insert("role".into(), self.role.as_str().into());
-        out.insert("content".into(), self.content.as_deref().into());
+        out.insert("role".into(), self.role_name().into());
+        match self.extra.get("content") {
+            Some(Value::Array(parts)) => {
+                out.insert("content".into(), parts.clone().into());
+            }
+            // The field was not there; content that was given since is written all the same.
+            Some(Value::Null) if self.content.is_none() => {}
+            _ => {
+                out.insert("content".into(), self.content.as_deref().into());
+            }
+        }
         let mut text = |key: &str, value: &Option<String>| {
             if let Some(value) = value {
                 out.insert(key.into(), value.as_str().into());
@@ -100,7 +138,39 @@ impl Message {
         if let Some(count) = self.token_count {
             out.insert("token_count".into(), count.into());
         }
+        for (field, value) in &self.extra {
+            if field != "content" && !out.contains_key(field) {
+                out.insert(field.clone(), value.clone());
+            }
+        }
         out
+    }
+
+    /// The role's name in the chat form, which may be `developer` or `function`.
+    pub fn role_name(&self) -> &str {
+        match self.extra.get("role") {
+            Some(Value::String(name)) if name.parse().ok() == Some(self.role) => name,
+            _ => self.role.as_str(),
+        }
+    }
+}
+
+/// The field of the common form that `field` is a slip of: one letter away, two in a long name.
+fn slip_of(field: &str) -> Option<&'static str> {
+    let field = field.to_lowercase();
+    FIELDS
+        .into_iter()
+        .filter(|known| known.len() > 3)
+        .find(|known| strsim::osa_distance(&field, known) <= if known.len() < 8 { 1 } else { 2 })
+}
+
+/// Whether a JSON value says nothing: `null`, `[]` or `{}`.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
     }
 }
 
@@ -108,7 +178,7 @@ fn text(object: &Object, key: &str) -> Result<Option<String>> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Error::invalid_input(format!("{key} is text"))),
+        Some(_) => Err(Error::invalid_input(format!("{key} is not text"))),
     }
 }
 
@@ -171,16 +241,83 @@ mod tests {
     }
 
     #[test]
+    fn c5_what_clients_dump_comes_out_unchanged() {
+        for chat in [
+            // As today's SDKs dump an answer, and as older ones did.
+            json!({"role": "assistant", "content": "Hi", "refusal": null, "annotations": [],
+                   "audio": null, "function_call": null, "tool_calls": null}),
+            json!({"role": "assistant", "content": "Hi", "tool_calls": []}),
+            json!({"role": "assistant", "content": null, "refusal": "I can't help with that."}),
+            json!({"role": "assistant", "tool_calls": [{"id": "c", "type": "function"}]}),
+            json!({"role": "assistant", "content": null,
+                   "function_call": {"name": "f", "arguments": "{}"}}),
+            json!({"role": "function", "name": "f", "content": "42"}),
+            json!({"role": "developer", "content": "Be brief."}),
+            json!({"role": "assistant", "content": "x", "weight": 0, "reasoning_content": "y"}),
+            json!({"role": "user", "content": "x", "metadata": {}, "name": null, "id": null}),
+            json!({"role": "user", "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
+                {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}]}),
+            json!({"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "…", "signature": "s"},
+                {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}]}),
+            json!({"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "42"}]}]}),
+        ] {
+            let message = Message::from_chat(&chat).unwrap();
+            message.check_extra().unwrap();
+            assert_eq!(Value::from(message.clone()), chat);
+            let again: Message = serde_json::from_value(chat.clone()).unwrap();
+            assert_eq!(again, message);
+        }
+    }
+
+    #[test]
+    fn c5_text_tokens_and_calls_are_found_in_parts() {
+        let read = |chat| Message::from_chat(&chat).unwrap();
+        let asked = read(json!({"role": "user", "content": [
+            {"type": "text", "text": "What is"}, {"type": "image", "source": {}},
+            {"type": "text", "text": "this?"}]}));
+        assert_eq!(asked.text(), "What is\nthis?");
+        assert_eq!(asked.tokens(), Message::user("What is\nthis?").tokens() + 765);
+        let declared = json!({"role": "user", "content": [{"type": "image", "token_count": 85}]});
+        assert_eq!(read(declared).tokens(), 4 + 85);
+        let calls = read(json!({"role": "assistant", "content": [
+            {"type": "tool_use", "id": "a", "name": "f", "input": {}}],
+            "tool_calls": [{"id": "b"}]}));
+        assert_eq!(calls.calls().collect::<Vec<_>>(), ["b", "a"]);
+        let results = read(json!({"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "a", "content": "42"}]}));
+        assert_eq!(results.answers().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(read(json!({"role": "developer", "content": "x"})).role, Role::System);
+        assert_eq!(read(json!({"role": "function", "content": "x"})).role, Role::Tool);
+    }
+
+    #[test]
+    fn c5_text_that_differs_from_its_parts_is_refused() {
+        let part = json!({"type": "text", "text": "x"});
+        let mut message = Message::from_parts(Role::User, vec![part]).unwrap();
+        message.check_extra().unwrap();
+        message.content = Some("y".into());
+        message.check_extra().unwrap_err();
+    }
+
+    #[test]
     fn g10_no_field_is_ignored() {
         let error = Message::from_chat(&json!({"role": "user", "contents": "x"})).unwrap_err();
         assert_eq!(error.hint(), Some(r#"did you mean "content"?"#));
         let error = Message::from_chat(&json!({"role": "usr", "content": "x"})).unwrap_err();
         assert_eq!(error.hint(), Some(r#"did you mean "user"?"#));
-        assert!(Message::from_chat(&json!({"role": "user", "content": "x", "weight": 1})).is_err());
         assert!(Message::from_chat(&json!({"role": "user"})).is_err());
-        assert!(
-            Message::from_chat(&json!({"role": "user", "content": [{"type": "text"}]})).is_err()
-        );
+        for slip in ["tool_cals", "toolcalls", "Content", "metdata", "roles"] {
+            let chat = json!({"role": "user", "content": "x", slip: "y"});
+            assert!(Message::from_chat(&chat).is_err(), "{slip}");
+        }
+        let parts =
+            json!({"role": "user", "content": [{"type": "text", "text": "x"}, {"text": "y"}]});
+        let error = Message::from_chat(&parts).unwrap_err();
+        assert!(error.message().contains("part 2"), "{error}");
     }
 
     #[test]

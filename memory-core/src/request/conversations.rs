@@ -48,12 +48,17 @@ fn message(message: &Message, limits: &Limits) -> Result<()> {
             identifier(what, text)?;
         }
     }
-    content(message.text(), limits)?;
+    json::check_text("the content", message.text())?;
+    let mut bytes = message.text().len();
     if !message.tool_calls.is_empty() {
         each("tool call", &message.tool_calls, |call| json::check("the tool call", call))?;
-        let size = json::size(&message.tool_calls);
-        within("the list of tool calls", size, limits.content_bytes, "bytes")?;
+        bytes += json::size(&message.tool_calls);
     }
+    if !message.extra.is_empty() {
+        message.check_extra()?;
+        bytes += json::size(&message.extra);
+    }
+    within("the message", bytes, limits.message_bytes, "bytes")?;
     metadata(&message.metadata, limits)
 }
 

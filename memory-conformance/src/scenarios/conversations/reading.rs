@@ -14,6 +14,9 @@ use crate::support::{Conversation, batch, batch_with_ids, object, seqs, weighted
 scenarios! {
     facet: Some(Facet::Conversations), family: Family::Example;
     c5: a_chat_transcript_comes_out_unchanged;
+    c5: content_in_parts_and_what_clients_dump_come_out_unchanged;
+    c5: a_large_image_comes_back;
+    c5: developer_and_function_count_as_system_and_tool;
     c5: null_content_and_empty_content_differ;
     c5: the_callers_id_comes_back [SafeRetry];
     c5: a_message_without_a_count_weighs_what_the_heuristic_counts;
@@ -56,6 +59,59 @@ async fn a_chat_transcript_comes_out_unchanged(test: Test) {
     let read: Vec<Value> =
         conversation.read().await.into_iter().map(|m| Value::from(m.message)).collect();
     assert_eq!(read, transcript());
+}
+
+async fn content_in_parts_and_what_clients_dump_come_out_unchanged(test: Test) {
+    let dumped = vec![
+        json!({"role": "developer", "content": "Be brief."}),
+        json!({"role": "user", "content": [
+            {"type": "text", "text": "What is on these?"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}},
+            {"type": "file", "file": {"file_id": "f-1"}, "x": [1, 1.0, -0.0, u64::MAX, null]}]}),
+        json!({"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "a cat", "signature": "c2ln"},
+            {"type": "text", "text": "I shall look."},
+            {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": 1}},
+            {"type": "tool_use", "id": "t2", "name": "look", "input": {"at": 2}}]}),
+        json!({"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "t2", "content": [{"type": "text", "text": "a dog"}]},
+            {"type": "tool_result", "tool_use_id": "t1", "content": "a cat", "is_error": false}]}),
+        json!({"role": "assistant", "content": "A cat and a dog.", "refusal": null, "annotations": [],
+               "audio": null, "function_call": null, "tool_calls": null, "weight": 1}),
+        json!({"role": "assistant", "tool_calls": [{"id": "c", "type": "function",
+               "function": {"name": "f", "arguments": "{}"}}], "reasoning_content": "hm"}),
+        json!({"role": "function", "name": "f", "content": "42", "tool_calls": []}),
+        json!({"role": "assistant", "content": null, "refusal": "No."}),
+        json!({"role": "user", "content": []  , "name": null, "metadata": {}, "note": "x"}),
+    ];
+    let conversation = Conversation::new(&test);
+    conversation.append(messages(&dumped)).await;
+    let read = conversation.over(&test.connect().await).read().await;
+    let texts: Vec<&str> = read.iter().map(|stored| stored.message.text()).collect();
+    assert_eq!(texts[1..3], ["What is on these?", "I shall look."]);
+    let read: Vec<Value> = read.into_iter().map(|stored| Value::from(stored.message)).collect();
+    assert_eq!(read, dumped);
+}
+
+async fn a_large_image_comes_back(test: Test) {
+    let conversation = Conversation::new(&test);
+    let url = format!("data:image/jpeg;base64,{}", "QUJD".repeat(1 << 20));
+    let image = json!({"type": "image_url", "image_url": {"url": url}});
+    let text = json!({"type": "text", "text": "A photo of 4 MiB."});
+    let photo = Message::from_parts(Role::User, vec![text, image]).unwrap();
+    conversation.append(vec![photo.clone()]).await;
+    assert!(conversation.read().await[0].message == photo);
+}
+
+async fn developer_and_function_count_as_system_and_tool(test: Test) {
+    let conversation = Conversation::new(&test);
+    let dumped = [
+        json!({"role": "developer", "content": "Be brief."}),
+        json!({"role": "function", "name": "f", "content": "42"}),
+    ];
+    conversation.append(messages(&dumped)).await;
+    let statistics = conversation.statistics().await;
+    assert_eq!((statistics.system_count, statistics.tool_count), (1, 1));
 }
 
 async fn null_content_and_empty_content_differ(test: Test) {

@@ -73,6 +73,7 @@ fn rich() -> Message {
         tool_call_id: Some("another call".into()),
         metadata: object(json!({"z": 1, "a": [null, 1.5, u64::MAX, {"deep": -0.0}]})),
         token_count: Some(7),
+        extra: object(json!({"refusal": null, "n": [1, 1.0]})),
         ..Message::assistant("ten thousand 𓀀")
     }
 }
@@ -80,7 +81,9 @@ fn rich() -> Message {
 async fn messages_come_back_with_their_numbers_and_times(test: Test) {
     let conversation = Conversation::new(&test);
     let silent = Message { content: None, ..Message::assistant("") };
+    let image = json!({"type": "image_url", "image_url": {"url": "data:,"}});
     let mut all = vec![
+        stored(1, Message::from_parts(Role::User, vec![image]).unwrap()),
         stored(2, Message::system("be kind")),
         stored(3, Message::user("")),
         stored(7, silent),
@@ -200,7 +203,7 @@ async fn every_difference_is_a_conflict(test: Test) {
     let plain = Message { id: None, ..rich() };
     restore(&conversation, vec![stored(1, plain.clone())]).await;
     let before = conversation.state().await;
-    let alter: [fn(&mut Message); 8] = [
+    let alter: [fn(&mut Message); 9] = [
         |m| m.content = Some("other".into()),
         |m| m.content = None,
         |m| m.role = Role::User,
@@ -209,6 +212,7 @@ async fn every_difference_is_a_conflict(test: Test) {
         |m| m.tool_call_id = Some("other".into()),
         |m| m.metadata = object(json!({"z": 1, "a": [null, 1.5, u64::MAX, {"deep": 0.0}]})),
         |m| m.token_count = None,
+        |m| m.extra = object(json!({"refusal": null, "n": [1, 1]})),
     ];
     for alter in alter {
         let mut other = plain.clone();

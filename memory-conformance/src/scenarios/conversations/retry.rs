@@ -151,6 +151,7 @@ async fn an_id_with_another_body_is_a_conflict(test: Test) {
         Message { tool_calls: vec![json!({"id": "call"})], ..known.clone() },
         Message { tool_call_id: Some("call".into()), ..known.clone() },
         Message { metadata: object(json!({"a": null})), ..known.clone() },
+        Message { extra: object(json!({"refusal": null})), ..known.clone() },
         // The count that it has without saying so.
         known.clone().with_token_count(known.tokens()),
     ];

@@ -9,7 +9,7 @@ use memquill_core::{
 };
 use serde_json::{Value, json};
 
-use super::traces::{keep_content, record, records};
+use super::traces::{keep_content, keep_in_message, keep_in_record, record, records};
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{batch, object, refused};
 
@@ -48,6 +48,7 @@ async fn the_limits_are_those_of_the_contract_or_lower(test: Test) {
     let (ours, contract) = (limits(&test), Limits::CONTRACT);
     for (ours, contract) in [
         (ours.content_bytes, contract.content_bytes),
+        (ours.message_bytes, contract.message_bytes),
         (ours.metadata_bytes, contract.metadata_bytes),
         (ours.value_bytes, contract.value_bytes),
         (ours.batch_items, contract.batch_items),
@@ -70,18 +71,33 @@ async fn content_to_the_limit_comes_back(test: Test) {
 }
 
 async fn content_past_the_limit_is_refused(test: Test) {
-    let limit = limits(&test).content_bytes;
-    let text = "a".repeat(limit + 1);
-    for (_, refused) in keep_content(test.backend(), &test.scope(), &text).await {
-        past(refused, limit + 1, limit);
+    let scope = test.scope();
+    if let Ok(vectors) = test.backend().vectors() {
+        let limit = limits(&test).content_bytes;
+        let text = "a".repeat(limit + 1);
+        past(keep_in_record(&**vectors, &scope, &text).await, limit + 1, limit);
+    }
+    if let Ok(conversations) = test.backend().conversations() {
+        let limit = limits(&test).message_bytes;
+        let text = "a".repeat(limit);
+        assert!(keep_in_message(&**conversations, &scope, &text).await.unwrap() == text);
+        let text = "a".repeat(limit + 1);
+        past(keep_in_message(&**conversations, &scope, &text).await, limit + 1, limit);
     }
 }
 
 async fn content_is_measured_in_bytes_as_it_is(test: Test) {
-    let limit = limits(&test).content_bytes;
-    let wide = "😀".repeat(limit / 4 + 1);
-    for (_, refused) in keep_content(test.backend(), &test.scope(), &wide).await {
-        past(refused, wide.len(), limit);
+    let (scope, limits) = (test.scope(), limits(&test));
+    let wide = |limit| "😀".repeat(limit / 4 + 1);
+    if let Ok(vectors) = test.backend().vectors() {
+        let wide = wide(limits.content_bytes);
+        let refused = keep_in_record(&**vectors, &scope, &wide).await;
+        past(refused, wide.len(), limits.content_bytes);
+    }
+    if let Ok(conversations) = test.backend().conversations() {
+        let wide = wide(limits.message_bytes);
+        let refused = keep_in_message(&**conversations, &scope, &wide).await;
+        past(refused, wide.len(), limits.message_bytes);
     }
 }
 
@@ -131,8 +147,9 @@ async fn a_value_to_the_limit_comes_back_and_past_it_is_refused(test: Test) {
 
 async fn tool_calls_to_the_limit_come_back_and_past_it_are_refused(test: Test) {
     let Ok(conversations) = test.backend().conversations() else { return };
-    let (scope, limit) = (test.scope(), limits(&test).content_bytes);
-    let sized = |bytes: usize| vec![json!({"a": "x".repeat(bytes - r#"[{"a":""}]"#.len())})];
+    let (scope, limit) = (test.scope(), limits(&test).message_bytes);
+    // The message's text is one byte.
+    let sized = |bytes: usize| vec![json!({"a": "x".repeat(bytes - 1 - r#"[{"a":""}]"#.len())})];
     let append =
         |tool_calls| Append::new("c", vec![Message { tool_calls, ..Message::assistant("x") }]);
     conversations.append(&scope, &append(sized(limit))).await.unwrap();

@@ -151,7 +151,7 @@ pub(super) async fn keep_content(
     back
 }
 
-async fn keep_in_message(
+pub(super) async fn keep_in_message(
     conversations: &dyn ConversationStore,
     scope: &Scope,
     text: &str,
@@ -162,7 +162,11 @@ async fn keep_in_message(
     Ok(read.messages[0].message.text().to_owned())
 }
 
-async fn keep_in_record(vectors: &dyn VectorStore, scope: &Scope, text: &str) -> Result<String> {
+pub(super) async fn keep_in_record(
+    vectors: &dyn VectorStore,
+    scope: &Scope,
+    text: &str,
+) -> Result<String> {
     vectors.store(scope, &records(vec![record("r", text)])).await?;
     let ids = vec!["r".into()];
     let get = GetRecords { namespace: "n".into(), ids, with_embeddings: false };
