@@ -44,6 +44,8 @@ CREATE TABLE {schema}.conversation_buffers (
     tool_calls json,
     tool_call_id text,
     metadata json,
+    -- What else the chat form said: content parts, other fields (C5).
+    extra json,
     -- As the caller counted; `tokens` is what retention counts.
     token_count bigint,
     tokens bigint NOT NULL,

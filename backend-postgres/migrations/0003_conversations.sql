@@ -5,7 +5,7 @@
 -- A message as it is read. Of a named type, since Postgres makes up an unnamed one with every call.
 CREATE TYPE {schema}.read_message AS (
     total bigint, seq bigint, created_at timestamptz, message_id text, role text, content text,
-    name text, tool_calls text, tool_call_id text, metadata text, token_count bigint
+    name text, tool_calls text, tool_call_id text, metadata text, extra text, token_count bigint
 );
 
 -- How many messages a conversation holds.
@@ -145,7 +145,7 @@ END $$;
 CREATE FUNCTION {schema}.append_messages(
     p_user text, p_role text, p_node text, p_conversation text,
     p_ids text[], p_digests text[], p_roles text[], p_contents text[], p_names text[],
-    p_tool_calls text[], p_tool_call_ids text[], p_metadata text[],
+    p_tool_calls text[], p_tool_call_ids text[], p_metadata text[], p_extra text[],
     p_token_counts bigint[], p_tokens bigint[],
     p_system_counts bigint[], p_system_tokens bigint[], p_other_tokens bigint[], p_totals bigint[],
     p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean,
@@ -232,11 +232,11 @@ BEGIN
     -- By their places: an array in a variable is read at any place alike, and not copied first.
     INSERT INTO {schema}.conversation_buffers (
         user_id, node_id, conversation_id, seq, created_at, message_id, role, content, name,
-        tool_calls, tool_call_id, metadata, token_count, tokens, system_count_before,
+        tool_calls, tool_call_id, metadata, extra, token_count, tokens, system_count_before,
         system_tokens_before, other_tokens_before)
     SELECT p_user, p_node, p_conversation, head.last_seq - messages + at, now, p_ids[at],
         p_roles[at], p_contents[at], p_names[at], p_tool_calls[at]::json, p_tool_call_ids[at],
-        p_metadata[at]::json, p_token_counts[at], p_tokens[at],
+        p_metadata[at]::json, p_extra[at]::json, p_token_counts[at], p_tokens[at],
         head.ever_system_count - p_totals[1] + p_system_counts[at],
         head.ever_system_tokens - p_totals[5] + p_system_tokens[at],
         head.ever_other_tokens - p_totals[6] + p_other_tokens[at]
@@ -283,7 +283,7 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT total, m.seq, m.created_at, m.message_id, m.role, m.content, m.name,
-        m.tool_calls::text, m.tool_call_id, m.metadata::text, m.token_count
+        m.tool_calls::text, m.tool_call_id, m.metadata::text, m.extra::text, m.token_count
     FROM {schema}.conversation_buffers AS m
     WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
         AND m.seq > p_after AND m.seq < p_before
@@ -399,7 +399,7 @@ CREATE FUNCTION {schema}.restore_messages(
     p_user text, p_role text, p_node text, p_conversation text, p_last_seq bigint,
     p_seqs bigint[], p_times timestamptz[],
     p_ids text[], p_digests text[], p_roles text[], p_contents text[], p_names text[],
-    p_tool_calls text[], p_tool_call_ids text[], p_metadata text[],
+    p_tool_calls text[], p_tool_call_ids text[], p_metadata text[], p_extra text[],
     p_token_counts bigint[], p_tokens bigint[],
     OUT written bigint, OUT number_taken bigint, OUT id_taken text
 ) LANGUAGE plpgsql AS $$
@@ -438,6 +438,7 @@ BEGIN
             AND {schema}.same_json(m.tool_calls, p_tool_calls[at]::json)
             AND m.tool_call_id IS NOT DISTINCT FROM p_tool_call_ids[at]
             AND {schema}.same_json(m.metadata, p_metadata[at]::json)
+            AND {schema}.same_json(m.extra, p_extra[at]::json)
             AND m.token_count IS NOT DISTINCT FROM p_token_counts[at]
         LIMIT 1
     ) AS held ON true
@@ -474,11 +475,11 @@ BEGIN
     ), inserted AS (
         INSERT INTO {schema}.conversation_buffers (
             user_id, node_id, conversation_id, seq, created_at, message_id, role, content, name,
-            tool_calls, tool_call_id, metadata, token_count, tokens, system_count_before,
+            tool_calls, tool_call_id, metadata, extra, token_count, tokens, system_count_before,
             system_tokens_before, other_tokens_before, missing_before)
         SELECT p_user, p_node, p_conversation, g.seq, p_times[g.at], p_ids[g.at], g.role,
             p_contents[g.at], p_names[g.at], p_tool_calls[g.at]::json, p_tool_call_ids[g.at],
-            p_metadata[g.at]::json, p_token_counts[g.at], g.tokens,
+            p_metadata[g.at]::json, p_extra[g.at]::json, p_token_counts[g.at], g.tokens,
             head.ever_system_count + coalesce(count(*) FILTER (WHERE g.role = 'system')
                 OVER earlier, 0),
             head.ever_system_tokens + coalesce(sum(g.tokens) FILTER (WHERE g.role = 'system')

@@ -16,13 +16,13 @@ use crate::codec::{
 };
 
 const APPEND: &str = "SELECT * FROM {schema}.append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 const READ: &str =
     "SELECT * FROM {schema}.newest_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const TRIM: &str = "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5, $6, $7)";
 const CLEAR: &str = "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)";
 const RESTORE: &str = "SELECT * FROM {schema}.restore_messages($1, $2, $3, $4, $5, $6, $7, $8, \
-                       $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+                       $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 const STATISTICS: &str = "SELECT * FROM {schema}.conversation_statistics($1, $2, $3, $4, $5, $6)";
 
 /// Messages column by column, as `append` takes them.
@@ -36,6 +36,7 @@ struct Columns<'a> {
     tool_calls: Vec<Option<String>>,
     tool_call_ids: Vec<Option<&'a str>>,
     metadata: Vec<Option<String>>,
+    extra: Vec<Option<String>>,
     token_counts: Vec<Option<i64>>,
     tokens: Vec<i64>,
 }
@@ -53,6 +54,7 @@ impl<'a> Columns<'a> {
             columns.tool_calls.push(if calls.is_empty() { None } else { Some(json(calls)?) });
             columns.tool_call_ids.push(message.tool_call_id.as_deref());
             columns.metadata.push(metadata(&message.metadata)?);
+            columns.extra.push(metadata(&message.extra)?);
             columns.token_counts.push(message.token_count.map(i64::from));
             columns.tokens.push(i64::from(message.tokens()));
         }
@@ -68,6 +70,7 @@ impl<'a> Columns<'a> {
             .bind(any(&self.tool_calls))
             .bind(any(&self.tool_call_ids))
             .bind(any(&self.metadata))
+            .bind(any(&self.extra))
             .bind(any(&self.token_counts))
             .bind(&self.tokens)
     }
@@ -165,7 +168,8 @@ mod at {
     pub(super) const TOOL_CALLS: usize = 7;
     pub(super) const TOOL_CALL_ID: usize = 8;
     pub(super) const METADATA: usize = 9;
-    pub(super) const TOKEN_COUNT: usize = 10;
+    pub(super) const EXTRA: usize = 10;
+    pub(super) const TOKEN_COUNT: usize = 11;
 }
 
 fn message(row: &PgRow) -> Result<StoredMessage> {
@@ -184,6 +188,7 @@ fn message(row: &PgRow) -> Result<StoredMessage> {
             tool_calls: get_json(row, at::TOOL_CALLS)?,
             tool_call_id: get(row, at::TOOL_CALL_ID)?,
             metadata: get_json(row, at::METADATA)?,
+            extra: get_json(row, at::EXTRA)?,
             token_count: token_count
                 .map_err(|_| Error::corrupted("a token count beyond 32 bits"))?,
         },
