@@ -27,7 +27,7 @@ impl Message {
     }
 
     /// Whether a field outside the common form says something, as `refusal` or `function_call` do.
-    fn says_more(&self) -> bool {
+    pub(crate) fn says_more(&self) -> bool {
         self.parts().is_some_and(|parts| !parts.is_empty())
             || self
                 .extra

@@ -2,9 +2,7 @@
 
 use super::{Request, when};
 use crate::capability::{Facet, Feature};
-use crate::check::{
-    batch, content, each, identifier, metadata, page, repeated, result_limit, time, within,
-};
+use crate::check::{batch, each, identifier, metadata, page, repeated, result_limit, time, within};
 use crate::conversation::{Append, Message, ReadMessages, Retention, Role, Trim};
 use crate::error::{Error, Result};
 use crate::json;
@@ -23,12 +21,13 @@ fn retention(retention: &Retention) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a message that says nothing: without text, tool calls and metadata. A tool's empty
+/// Refuses a message that says nothing: without text, parts, tool calls, other fields and metadata. A tool's empty
 /// result says that there was none.
 fn says_something(message: &Message) -> Result<()> {
     let silent = message.text().is_empty()
         && message.tool_calls.is_empty()
         && message.metadata.is_empty()
+        && !message.says_more()
         && message.role != Role::Tool;
     if silent {
         return Err(Error::invalid_input("the message has neither content nor tool calls")
