@@ -124,12 +124,17 @@ pub fn in_plain_words(serde: &str) -> String {
 /// The keys of the objects that a scan is in, to find one that an object has twice.
 #[derive(Default)]
 struct Keys<'a> {
-    /// The keys of all open objects, the outermost's first.
-    all: Vec<Cow<'a, str>>,
-    /// Where the keys of each open object or list begin in `all`.
-    starts: Vec<usize>,
-    /// The keys of the innermost object where they are many.
-    many: Option<(usize, HashSet<Cow<'a, str>>)>,
+    /// The keys of all open objects that have few, the outermost's first.
+    few: Vec<Cow<'a, str>>,
+    levels: Vec<Level<'a>>,
+}
+
+/// An open object or list.
+struct Level<'a> {
+    /// The index of its first key in `few`.
+    start: usize,
+    /// Its keys, once they are many.
+    many: Option<HashSet<Cow<'a, str>>>,
 }
 
 /// The most keys of an object that are compared one by one.
@@ -137,39 +142,35 @@ const FEW_KEYS: usize = 16;
 
 impl<'a> Keys<'a> {
     fn open(&mut self) {
-        self.starts.push(self.all.len());
+        self.levels.push(Level { start: self.few.len(), many: None });
     }
 
     fn close(&mut self) {
-        if let Some(start) = self.starts.pop() {
-            self.all.truncate(start);
+        if let Some(level) = self.levels.pop() {
+            self.few.truncate(level.start);
         }
     }
 
     /// Adds a key of the innermost object, as it is written between its quotes; false if it is
     /// there already.
     fn add(&mut self, written: &'a str) -> bool {
-        let Some(&start) = self.starts.last() else { return true };
+        let Some(level) = self.levels.last_mut() else { return true };
         let key = match written.contains('\\') {
             false => Cow::Borrowed(written),
             // Bad escapes are the parser's to report.
             true => serde_json::from_str(&format!("\"{written}\""))
                 .map_or(Cow::Borrowed(written), Cow::Owned),
         };
-        let own = &self.all[start..];
-        let new = if own.len() < FEW_KEYS {
-            !own.contains(&key)
+        if let Some(many) = &mut level.many {
+            return many.insert(key);
+        }
+        let own = &self.few[level.start..];
+        let new = !own.contains(&key);
+        if own.len() == FEW_KEYS {
+            level.many = Some(self.few.drain(level.start..).chain([key]).collect());
         } else {
-            let level = self.starts.len();
-            let known = match self.many.take() {
-                // The set may be of an earlier object of the same depth.
-                Some((of, known)) if of == level && known.len() == own.len() => known,
-                _ => own.iter().cloned().collect(),
-            };
-            let known = &mut self.many.insert((level, known)).1;
-            known.insert(key.clone())
-        };
-        self.all.push(key);
+            self.few.push(key);
+        }
         new
     }
 }

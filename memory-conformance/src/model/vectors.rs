@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use memquill_core::text::{bm25, query_words, terms};
 use memquill_core::{
-    Clock, CountRecords, DeleteRecords, EmbeddingSpace, Error, Filter, GetRecords, Hit,
-    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
-    Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
-    TextSearch, Timestamp, VectorSearch, VectorStore, conflict, content_hash, cosine_similarity,
-    operation,
+    Clock, CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, NamespaceSummary,
+    NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords, Restored, Result,
+    ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord, TextSearch, Timestamp,
+    VectorSearch, VectorStore, conflict, content_hash, cosine_similarity, operation,
 };
 
 use super::{behind, is_live, lock};
