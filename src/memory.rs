@@ -4,7 +4,6 @@ mod builder;
 mod counting;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,7 +177,8 @@ impl Memory {
     /// Removes everything that `user` has in every store, in this process too (G12).
     ///
     /// Where a store fails, the others are erased all the same; the error is of the first that
-    /// failed, and says what the others held. The call can be repeated.
+    /// failed, and its context names that store and what was erased in the others. The call can be
+    /// repeated.
     pub async fn erase(&self, user: &str) -> Result<BTreeMap<String, ErasureReceipt>> {
         let mut receipts = BTreeMap::new();
         let mut failure = None;
@@ -192,16 +192,14 @@ impl Memory {
             backend.control().erase(user).await?;
         }
         let Some((name, error)) = failure else { return Ok(receipts) };
-        let mut place = format!("the store {name:?}");
-        for (name, ErasureReceipt { messages, records, entries }) in &receipts {
-            let _ = write!(
-                place,
-                ", beside {name:?}, of which {messages} messages, {records} records and {entries} \
-                 entries were erased"
-            );
-        }
         let applied = error.maybe_applied() || !receipts.is_empty();
-        Err(error.at(place).with_maybe_applied(applied))
+        let mut error = error.with_context("store", name).with_maybe_applied(applied);
+        for (name, ErasureReceipt { messages, records, entries }) in &receipts {
+            let erased =
+                format!("{name}: {messages} messages, {records} records, {entries} entries");
+            error = error.with_context("erased", erased);
+        }
+        Err(error)
     }
 
     /// Closes all stores at once, after the calls that are under way; every later call through this
