@@ -155,11 +155,12 @@ impl<'a> Keys<'a> {
     /// there already.
     fn add(&mut self, written: &'a str) -> bool {
         let Some(level) = self.levels.last_mut() else { return true };
-        let key = match written.contains('\\') {
-            false => Cow::Borrowed(written),
+        let key = if written.contains('\\') {
             // Bad escapes are the parser's to report.
-            true => serde_json::from_str(&format!("\"{written}\""))
-                .map_or(Cow::Borrowed(written), Cow::Owned),
+            serde_json::from_str(&format!("\"{written}\""))
+                .map_or(Cow::Borrowed(written), Cow::Owned)
+        } else {
+            Cow::Borrowed(written)
         };
         if let Some(many) = &mut level.many {
             return many.insert(key);
@@ -306,9 +307,10 @@ impl Fault {
             return too_deep();
         }
         let path: String = self.steps.into_iter().rev().collect();
-        match path.is_empty() {
-            true => has_nul(what, self.what),
-            false => has_nul(&format!("{what} at {path}"), self.what),
+        if path.is_empty() {
+            has_nul(what, self.what)
+        } else {
+            has_nul(&format!("{what} at {path}"), self.what)
         }
     }
 }

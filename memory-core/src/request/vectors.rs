@@ -82,9 +82,8 @@ fn records_of(request: &StoreRecords, limits: &Limits) -> Result<()> {
 /// checked.
 pub(crate) fn without_embeddings(request: &StoreRecords, limits: &Limits) -> Result<()> {
     records_of(request, limits)?;
-    each("record", &request.records, |new| match new.embedding.is_empty() {
-        true => Ok(()),
-        false => embedding(&new.embedding, &request.space),
+    each("record", &request.records, |new| {
+        if new.embedding.is_empty() { Ok(()) } else { embedding(&new.embedding, &request.space) }
     })
 }
 
