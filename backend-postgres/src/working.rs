@@ -103,7 +103,8 @@ impl Store {
         let rows = self.call_in(PUT, scope, |call| columns.bind(call)).await?;
         let first = one(&rows)?;
         if get(first, "failed")? {
-            return Err(stale(get(first, "key")?, get_count(first, "version")?));
+            let current = get_count(first, "version")?;
+            return Err(conflict::stale_version(get(first, "key")?, Some(current)));
         }
         let by_key: HashMap<&str, &PgRow> =
             rows.iter().map(|row| Ok((get(row, "key")?, row))).collect::<Result<_>>()?;
@@ -157,7 +158,10 @@ impl WorkingStore for Store {
             })
             .await?;
         match get::<Option<i64>>(one(&rows)?, "current")? {
-            Some(current) => Err(stale(&request.key, unsigned(current, "version")?)),
+            Some(current) => {
+                let current = unsigned(current, "version")?;
+                Err(conflict::stale_version(&request.key, Some(current)))
+            }
             None => get(one(&rows)?, "deleted"),
         }
     }
