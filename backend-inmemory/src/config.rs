@@ -1,41 +1,57 @@
-//! What a URL says.
+//! The URL.
 
 use memquill_core::{Error, Result, StoreUrl};
 
-/// The name of the store that `memory:NAME` means; empty for `memory:`.
-pub(crate) fn store_name(url: &StoreUrl) -> Result<String> {
-    let text = url.expose();
-    let rest = text.split_once(':').map_or("", |(_, rest)| rest);
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let (name, options) = rest.split_once('?').unwrap_or((rest, ""));
-    if let Some(option) = options.split('&').find(|option| !option.is_empty()) {
-        let key = option.split('=').next().unwrap_or_default();
-        return Err(Error::config(format!("the in-memory store has no option {key:?}"))
-            .with_hint("write the URL as memory: or memory:NAME, without options"));
+/// What a URL says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The name of the store; empty for `memory:`.
+    pub(crate) name: String,
+}
+
+impl Config {
+    pub(crate) fn from_url(url: &StoreUrl) -> Result<Self> {
+        url.options("inmemory", &[])?;
+        let body = url.body();
+        let name = body.strip_prefix("//").unwrap_or(body);
+        if name.contains(['/', '\\', ':', '@']) {
+            return Err(Error::config(
+                "the URL of an in-memory store has a name, not a path or a host",
+            )
+            .with_hint("write memory: or memory:NAME, or sqlite:PATH for a file that stays"));
+        }
+        Ok(Self { name: name.to_owned() })
     }
-    Ok(name.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(url: &str) -> Result<Config> {
+        Config::from_url(&url.parse().unwrap())
+    }
+
     #[test]
     fn a_url_names_a_store() {
         for (url, name) in [
             ("memory:", ""),
+            ("memory://", ""),
             ("memory:one", "one"),
             ("inmemory://one", "one"),
             ("memory:one?", "one"),
         ] {
-            assert_eq!(store_name(&url.parse().unwrap()).unwrap(), name, "{url}");
+            assert_eq!(read(url).unwrap().name, name, "{url}");
         }
     }
 
     #[test]
-    fn g10_an_option_nobody_knows_is_refused() {
-        let error = store_name(&"memory:one?size=3".parse().unwrap()).unwrap_err();
+    fn g10_an_option_and_a_path_are_refused() {
+        let error = read("memory:one?size=3").unwrap_err();
         assert_eq!(error.code(), "config");
         assert!(error.message().contains("size"));
+        for url in ["memory:data/agent.db", "memory://user@host", "memory::memory:"] {
+            assert!(read(url).unwrap_err().hint().unwrap().contains("memory:NAME"), "{url}");
+        }
     }
 }

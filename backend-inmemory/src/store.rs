@@ -11,9 +11,9 @@ use dashmap::mapref::entry::Entry;
 use memquill_core::{Clock, ErasureReceipt, PurgeReceipt, Scope, Timestamp};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::conversation::Conversations;
-use crate::vector::Vectors;
-use crate::working::Working;
+use crate::conversations::HeldConversations;
+use crate::vectors::HeldVectors;
+use crate::working::HeldWorking;
 
 /// A store in this process.
 ///
@@ -31,9 +31,9 @@ type Nodes = BTreeMap<String, Arc<Memory>>;
 /// What one scope holds.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    pub(crate) conversations: Part<Conversations>,
-    pub(crate) vectors: Part<Vectors>,
-    pub(crate) working: Part<Working>,
+    pub(crate) conversations: Part<HeldConversations>,
+    pub(crate) vectors: Part<HeldVectors>,
+    pub(crate) working: Part<HeldWorking>,
 }
 
 /// What a scope holds of one facet, behind a lock.
@@ -221,9 +221,9 @@ impl Store {
 
 /// All parts of a scope, locked.
 struct Locked<'a> {
-    conversations: RwLockWriteGuard<'a, Option<Conversations>>,
-    vectors: RwLockWriteGuard<'a, Option<Vectors>>,
-    working: RwLockWriteGuard<'a, Option<Working>>,
+    conversations: RwLockWriteGuard<'a, Option<HeldConversations>>,
+    vectors: RwLockWriteGuard<'a, Option<HeldVectors>>,
+    working: RwLockWriteGuard<'a, Option<HeldWorking>>,
 }
 
 impl Memory {
@@ -281,7 +281,7 @@ mod tests {
     use memquill_core::{Append, ManualClock, Message, Put, SystemClock};
 
     use super::*;
-    use crate::conversation::append;
+    use crate::conversations::append;
 
     fn scope() -> Scope {
         Scope::new("alice", "bot").unwrap()
@@ -290,8 +290,8 @@ mod tests {
     #[test]
     fn a_read_does_not_make_a_scope_exist() {
         let store = Store::new(Arc::new(SystemClock));
-        store.read(&scope(), |working: &Working| assert!(working.is_empty()));
-        store.alter(&scope(), |working: &mut Working, _| assert!(working.is_empty()));
+        store.read(&scope(), |working: &HeldWorking| assert!(working.is_empty()));
+        store.alter(&scope(), |working: &mut HeldWorking, _| assert!(working.is_empty()));
         assert!(store.users.is_empty());
     }
 
@@ -323,7 +323,7 @@ mod tests {
         let clock = Arc::new(ManualClock::new(Timestamp::default()));
         let store = Store::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let put = Put::new("k", 1).with_ttl(Duration::from_millis(5));
-        store.write(&scope(), |working: &mut Working, now| working.put(&put, 1, now));
+        store.write(&scope(), |working: &mut HeldWorking, now| working.put(&put, 1, now));
         assert_eq!(store.purge_expired().entries, 0);
         clock.advance(Duration::from_millis(5));
         assert_eq!(store.purge_expired().entries, 1);

@@ -18,7 +18,7 @@ use crate::store::{Held, Memory, Part, Store};
 
 /// A scope's working memory.
 #[derive(Debug, Default)]
-pub(crate) struct Working {
+pub(crate) struct HeldWorking {
     entries: HashMap<Arc<str>, Slot>,
     /// The keys of `entries` in order, for listings.
     keys: BTreeSet<Arc<str>>,
@@ -33,7 +33,7 @@ struct Slot {
     written: Written,
 }
 
-impl Held for Working {
+impl Held for HeldWorking {
     fn part(memory: &Memory) -> &Part<Self> {
         &memory.working
     }
@@ -63,7 +63,7 @@ impl Held for Working {
     }
 }
 
-impl Working {
+impl HeldWorking {
     fn version(&self, key: &str) -> Option<u64> {
         self.entries.get(key).map(|slot| slot.written.version)
     }
@@ -210,78 +210,83 @@ impl Working {
     }
 }
 
+/// The working memory of a store.
+#[derive(Debug)]
+pub(crate) struct Working(pub(crate) Arc<Store>);
+
 #[async_trait]
-impl WorkingStore for Store {
+impl WorkingStore for Working {
     async fn put(&self, scope: &Scope, request: &Put) -> Result<Written> {
-        self.write(scope, |working: &mut Working, now| {
+        self.0.write(scope, |working: &mut HeldWorking, now| {
             working.check(request)?;
-            Ok(working.put(request, self.next_version(), now))
+            Ok(working.put(request, self.0.next_version(), now))
         })
     }
 
     async fn put_many(&self, scope: &Scope, request: &PutMany) -> Result<Vec<Written>> {
-        self.write(scope, |working: &mut Working, now| {
+        self.0.write(scope, |working: &mut HeldWorking, now| {
             request.entries.iter().try_for_each(|put| working.check(put))?;
-            let put = |put| working.put(put, self.next_version(), now);
+            let put = |put| working.put(put, self.0.next_version(), now);
             Ok(request.entries.iter().map(put).collect())
         })
     }
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
         let Some(by) = request.extend else {
-            return Ok(self.read(scope, |working: &Working| working.entry(&request.key)));
+            return Ok(self.0.read(scope, |working: &HeldWorking| working.entry(&request.key)));
         };
-        Ok(self.alter(scope, |working: &mut Working, now| {
+        Ok(self.0.alter(scope, |working: &mut HeldWorking, now| {
             working.extend(&request.key, by, now);
             working.entry(&request.key)
         }))
     }
 
     async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
-        let entries =
-            |working: &Working| request.keys.iter().filter_map(|key| working.entry(key)).collect();
-        let Some(by) = request.extend else {
-            return Ok(self.read(scope, |working: &Working| entries(working)));
+        let entries = |working: &HeldWorking| {
+            request.keys.iter().filter_map(|key| working.entry(key)).collect()
         };
-        Ok(self.alter(scope, |working: &mut Working, now| {
+        let Some(by) = request.extend else {
+            return Ok(self.0.read(scope, |working: &HeldWorking| entries(working)));
+        };
+        Ok(self.0.alter(scope, |working: &mut HeldWorking, now| {
             request.keys.iter().for_each(|key| working.extend(key, by, now));
             entries(working)
         }))
     }
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
-        self.alter(scope, |working: &mut Working, _| working.delete(request))
+        self.0.alter(scope, |working: &mut HeldWorking, _| working.delete(request))
     }
 
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let ListEntries { prefix, page } = request;
         let after = page.position(op::LIST_ENTRIES)?;
-        let entries = self.read(scope, |working: &Working| {
+        let entries = self.0.read(scope, |working: &HeldWorking| {
             working.list(prefix, after.as_deref(), page.limit + 1)
         });
         Ok(Page::cut(entries, page.limit, op::LIST_ENTRIES, |entry| &entry.key))
     }
 
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
-        self.write(scope, |working: &mut Working, now| {
-            working.increment(request, self.next_version(), now)
+        self.0.write(scope, |working: &mut HeldWorking, now| {
+            working.increment(request, self.0.next_version(), now)
         })
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
-        Ok(self.alter(scope, |working: &mut Working, _| std::mem::take(working).count()))
+        Ok(self.0.alter(scope, |working: &mut HeldWorking, _| std::mem::take(working).count()))
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreEntries) -> Result<Restored> {
-        self.write(scope, |working: &mut Working, _| {
+        self.0.write(scope, |working: &mut HeldWorking, _| {
             // Before anything is written, so that no other writer gets one of them.
-            request.entries.iter().for_each(|entry| self.pass_version(entry.version));
+            request.entries.iter().for_each(|entry| self.0.pass_version(entry.version));
             working.restore(request)
         })
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
-        Ok(self.read(scope, |working: &Working| WorkingStatistics {
+        Ok(self.0.read(scope, |working: &HeldWorking| WorkingStatistics {
             entries: working.count(),
             expiring: working.expiry.len() as u64,
         }))
@@ -322,7 +327,7 @@ mod tests {
         fn the_indexes_always_say_what_the_entries_say(
             steps in proptest::collection::vec(step(), 0..60),
         ) {
-            let mut working = Working::default();
+            let mut working = HeldWorking::default();
             let mut now = Timestamp::default();
             for (version, step) in (1..).zip(steps) {
                 match step {

@@ -8,6 +8,7 @@ mod top;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
@@ -22,13 +23,13 @@ use crate::store::{Held, Memory, Part, Store};
 
 /// A scope's namespaces.
 #[derive(Debug, Default)]
-pub(crate) struct Vectors {
+pub(crate) struct HeldVectors {
     namespaces: BTreeMap<String, Namespace>,
     /// Before this moment nothing expires; none where nothing ever does.
     next_due: Option<Timestamp>,
 }
 
-impl Held for Vectors {
+impl Held for HeldVectors {
     fn part(memory: &Memory) -> &Part<Self> {
         &memory.vectors
     }
@@ -58,7 +59,7 @@ impl Held for Vectors {
 
 const NOTHING: SearchResult = SearchResult { hits: Vec::new(), complete: true };
 
-impl Vectors {
+impl HeldVectors {
     fn store(&mut self, request: &StoreRecords, now: Timestamp) -> Result<Vec<StoredRecord>> {
         let namespace = self.bound(&request.namespace, &request.space)?;
         let stored = namespace.store(request, now);
@@ -126,14 +127,18 @@ impl Vectors {
     }
 }
 
+/// The vectors of a store.
+#[derive(Debug)]
+pub(crate) struct Vectors(pub(crate) Arc<Store>);
+
 #[async_trait]
-impl VectorStore for Store {
+impl VectorStore for Vectors {
     async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
-        self.write(scope, |vectors: &mut Vectors, now| vectors.store(request, now))
+        self.0.write(scope, |vectors: &mut HeldVectors, now| vectors.store(request, now))
     }
 
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
-        Ok(self.read(scope, |vectors: &Vectors| {
+        Ok(self.0.read(scope, |vectors: &HeldVectors| {
             let Some(namespace) = vectors.namespaces.get(&request.namespace) else {
                 return Vec::new();
             };
@@ -143,21 +148,21 @@ impl VectorStore for Store {
     }
 
     async fn delete(&self, scope: &Scope, request: &DeleteRecords) -> Result<u64> {
-        Ok(self.alter(scope, |vectors: &mut Vectors, _| vectors.delete(request)))
+        Ok(self.0.alter(scope, |vectors: &mut HeldVectors, _| vectors.delete(request)))
     }
 
     async fn search(&self, scope: &Scope, request: &VectorSearch) -> Result<SearchResult> {
-        self.read(scope, |vectors: &Vectors| vectors.search(request))
+        self.0.read(scope, |vectors: &HeldVectors| vectors.search(request))
     }
 
     async fn search_text(&self, scope: &Scope, request: &TextSearch) -> Result<SearchResult> {
-        self.read(scope, |vectors: &Vectors| vectors.search_text(request))
+        self.0.read(scope, |vectors: &HeldVectors| vectors.search_text(request))
     }
 
     async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
         let ScanRecords { namespace, filter, with_embeddings, page } = request;
         let after = page.position(op::SCAN_RECORDS)?;
-        let records = self.read(scope, |vectors: &Vectors| {
+        let records = self.0.read(scope, |vectors: &HeldVectors| {
             let Some(namespace) = vectors.namespaces.get(namespace) else { return Vec::new() };
             namespace.scan(filter.as_ref(), *with_embeddings, after.as_deref(), page.limit + 1)
         });
@@ -165,7 +170,7 @@ impl VectorStore for Store {
     }
 
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
-        Ok(self.read(scope, |vectors: &Vectors| {
+        Ok(self.0.read(scope, |vectors: &HeldVectors| {
             vectors
                 .namespaces
                 .get(&request.namespace)
@@ -174,11 +179,11 @@ impl VectorStore for Store {
     }
 
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
-        self.alter(scope, |vectors: &mut Vectors, _| vectors.rebind(request))
+        self.0.alter(scope, |vectors: &mut HeldVectors, _| vectors.rebind(request))
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
-        self.write(scope, |vectors: &mut Vectors, _| vectors.restore(request))
+        self.0.write(scope, |vectors: &mut HeldVectors, _| vectors.restore(request))
     }
 
     async fn namespaces(
@@ -188,7 +193,7 @@ impl VectorStore for Store {
     ) -> Result<Page<NamespaceSummary>> {
         let after = page.position(op::LIST_NAMESPACES)?;
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let items = self.read(scope, |vectors: &Vectors| {
+        let items = self.0.read(scope, |vectors: &HeldVectors| {
             vectors
                 .namespaces
                 .range::<str, _>((start, Bound::Unbounded))
@@ -247,7 +252,7 @@ mod tests {
         fn v11_nothing_is_held_past_its_expiry(
             steps in proptest::collection::vec(step(), 0..60),
         ) {
-            let mut vectors = Vectors::default();
+            let mut vectors = HeldVectors::default();
             let mut expected: BTreeMap<(u8, u8), Option<Timestamp>> = BTreeMap::new();
             let mut now = Timestamp::default();
             for step in steps {

@@ -1,21 +1,23 @@
-//! Connecting, capabilities, control and administration.
+//! The driver: its name, what it claims, connecting.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Administrator, Backend, BackendParts, Capabilities, Clock, Control, Driver, Durability,
-    ErasureReceipt, Feature, Health, Migration, Page, PageRequest, PurgeReceipt, Result, Scope,
-    StoreUrl, SystemClock, operation as op,
+    Administrator, Backend, BackendParts, Capabilities, Clock, Driver, Durability, Feature, Result,
+    StoreUrl, SystemClock,
 };
 use parking_lot::Mutex;
 
-use crate::config::store_name;
+use crate::admin::Administration;
+use crate::config::Config;
+use crate::control::Controls;
+use crate::conversations::Conversations;
 use crate::store::Store;
-
-const NAME: &str = "inmemory";
+use crate::vectors::Vectors;
+use crate::working::Working;
+use crate::{NAME, SCHEMES};
 
 /// A store in this process. Clones share it; it lives as long as one of them, or a backend of it.
 #[derive(Debug, Clone)]
@@ -24,32 +26,32 @@ pub struct InMemory {
 }
 
 impl InMemory {
-    /// An empty store that goes by the machine's clock.
+    /// Returns an empty store that uses the machine's clock.
     pub fn new() -> Self {
         Self::with_clock(Arc::new(SystemClock))
     }
 
-    /// An empty store that goes by `clock`, as a test may want.
+    /// Returns an empty store that uses `clock`, as a test may want.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { store: Arc::new(Store::new(clock)) }
     }
 
-    /// The store for data work.
+    /// Returns the store for data work.
     pub fn backend(&self) -> Backend {
         let features = Feature::ALL.into_iter().filter(|f| *f != Feature::EnforcedIsolation);
         Backend::new(BackendParts {
             name: NAME,
             capabilities: Capabilities::new(Durability::Process, features),
-            conversations: Some(Arc::clone(&self.store) as _),
-            vectors: Some(Arc::clone(&self.store) as _),
-            working: Some(Arc::clone(&self.store) as _),
-            control: Arc::clone(&self.store) as _,
+            conversations: Some(Arc::new(Conversations(Arc::clone(&self.store)))),
+            vectors: Some(Arc::new(Vectors(Arc::clone(&self.store)))),
+            working: Some(Arc::new(Working(Arc::clone(&self.store)))),
+            control: Arc::new(Controls(Arc::clone(&self.store))),
         })
     }
 
-    /// The store for administration.
+    /// Returns the store for administration.
     pub fn admin(&self) -> Administrator {
-        Administrator::new(NAME, Arc::clone(&self.store) as _)
+        Administrator::new(NAME, Arc::new(Administration(Arc::clone(&self.store))))
     }
 }
 
@@ -59,7 +61,7 @@ impl Default for InMemory {
     }
 }
 
-/// The driver of `memory:` and `memory:NAME`. Each name is one store, which lives as long as the
+/// Returns the driver of `memory:` and `memory:NAME`. Each name is one store, which lives as long as the
 /// driver; every connection of one driver to one name meets the same store.
 pub fn driver() -> Arc<dyn Driver> {
     Arc::new(InMemoryDriver::default())
@@ -72,7 +74,7 @@ struct InMemoryDriver {
 
 impl InMemoryDriver {
     fn store(&self, url: &StoreUrl) -> Result<InMemory> {
-        let name = store_name(url).map_err(|error| error.with_backend(NAME))?;
+        let Config { name } = Config::from_url(url)?;
         Ok(self.stores.lock().entry(name).or_default().clone())
     }
 }
@@ -84,7 +86,7 @@ impl Driver for InMemoryDriver {
     }
 
     fn schemes(&self) -> &'static [&'static str] {
-        &["memory", "inmemory"]
+        SCHEMES
     }
 
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
@@ -96,50 +98,10 @@ impl Driver for InMemoryDriver {
     }
 }
 
-#[async_trait]
-impl Control for Store {
-    async fn health(&self, _deadline: Duration) -> Health {
-        let start = Instant::now();
-        self.nodes("", None, 1); // takes the locks that an operation takes
-        let version = concat!("inmemory ", env!("CARGO_PKG_VERSION"));
-        Health::answered(start.elapsed(), version, Vec::new())
-    }
-
-    async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        Ok(self.erase(user))
-    }
-
-    async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
-        let after = page.position(op::LIST_SCOPES)?;
-        let nodes = self.nodes(user, after.as_deref(), page.limit + 1);
-        let scopes =
-            nodes.into_iter().map(|node| Scope::new(user, node)).collect::<Result<Vec<_>>>()?;
-        Ok(Page::cut(scopes, page.limit, op::LIST_SCOPES, Scope::node))
-    }
-}
-
-#[async_trait]
-impl Admin for Store {
-    /// There is no schema: nothing is ever left to apply.
-    async fn migrate(&self) -> Result<Migration> {
-        Ok(Migration::default())
-    }
-
-    async fn purge_expired(&self) -> Result<PurgeReceipt> {
-        Ok(self.purge_expired())
-    }
-
-    async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
-        let after = page.position(op::LIST_USERS)?;
-        let users = self.users(after.as_deref(), page.limit + 1);
-        Ok(Page::cut(users, page.limit, op::LIST_USERS, String::as_str))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use memquill_core::{Get, Put};
+    use memquill_core::{Get, PageRequest, Put, Scope};
 
     use super::*;
 

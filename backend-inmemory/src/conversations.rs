@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
@@ -17,7 +18,7 @@ const IDS_OUTLIVE: u64 = 1_000;
 
 /// A scope's conversations.
 #[derive(Debug, Default)]
-pub(crate) struct Conversations(BTreeMap<String, Conversation>);
+pub(crate) struct HeldConversations(BTreeMap<String, Conversation>);
 
 /// One conversation. System messages stand apart, so that an eviction that spares them finds the
 /// next message to go without a search; reading puts the two runs together again.
@@ -52,7 +53,7 @@ struct Known {
     digest: String,
 }
 
-impl Held for Conversations {
+impl Held for HeldConversations {
     fn part(memory: &Memory) -> &Part<Self> {
         &memory.conversations
     }
@@ -285,7 +286,7 @@ impl Conversation {
 
 /// Appends as [`ConversationStore::append`] does.
 pub(crate) fn append(store: &Store, scope: &Scope, request: &Append) -> Result<Appended> {
-    store.write(scope, |Conversations(all), now| {
+    store.write(scope, |HeldConversations(all), now| {
         // Two look-ups rather than an owned key for every call.
         if let Some(conversation) = all.get_mut(&request.conversation) {
             return conversation.append(request, now);
@@ -294,32 +295,36 @@ pub(crate) fn append(store: &Store, scope: &Scope, request: &Append) -> Result<A
     })
 }
 
+/// The conversations of a store.
+#[derive(Debug)]
+pub(crate) struct Conversations(pub(crate) Arc<Store>);
+
 #[async_trait]
-impl ConversationStore for Store {
+impl ConversationStore for Conversations {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
-        append(self, scope, request)
+        append(&self.0, scope, request)
     }
 
     async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
-        Ok(self.read(scope, |Conversations(all)| {
+        Ok(self.0.read(scope, |HeldConversations(all)| {
             all.get(&request.conversation).map(|c| c.read(request)).unwrap_or_default()
         }))
     }
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
-        Ok(self.alter(scope, |Conversations(all), _| {
+        Ok(self.0.alter(scope, |HeldConversations(all), _| {
             all.get_mut(&request.conversation).map_or(0, |c| c.retain(request.retention))
         }))
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
-        Ok(self.alter(scope, |Conversations(all), _| {
+        Ok(self.0.alter(scope, |HeldConversations(all), _| {
             all.get_mut(conversation).map_or(0, Conversation::clear)
         }))
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
-        self.write(scope, |Conversations(all), _| {
+        self.0.write(scope, |HeldConversations(all), _| {
             all.entry(request.conversation.clone()).or_default().restore(request)
         })
     }
@@ -329,7 +334,7 @@ impl ConversationStore for Store {
         scope: &Scope,
         conversation: &str,
     ) -> Result<ConversationStatistics> {
-        Ok(self.read(scope, |Conversations(all)| {
+        Ok(self.0.read(scope, |HeldConversations(all)| {
             all.get(conversation).map(Conversation::statistics).unwrap_or_default()
         }))
     }
@@ -337,7 +342,7 @@ impl ConversationStore for Store {
     async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
         let after = page.position(op::LIST_CONVERSATIONS)?;
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let items = self.read(scope, |Conversations(all)| {
+        let items = self.0.read(scope, |HeldConversations(all)| {
             all.range::<str, _>((start, Bound::Unbounded))
                 .take(page.limit + 1)
                 .map(|(name, conversation)| ConversationSummary {
