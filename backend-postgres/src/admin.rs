@@ -8,12 +8,11 @@ use memquill_core::{
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
-use crate::backend::one;
-use crate::codec::{get, get_count, size};
-use crate::config::Config;
-use crate::connect::{SERVER, Server, VERSION, VERSION_PREFIX, grants, quoted};
-use crate::error::{During, refuses_client_check, translate};
+use crate::codec::{get, get_count, one, size};
+use crate::config::{Config, quoted};
+use crate::error::{During, failed, refuses_client_check, translate};
 use crate::indexing::Builder;
+use crate::server::{SERVER, Server, VECTOR_SCHEMA, VERSION, VERSION_PREFIX, grants, run};
 
 /// The files of the schema, in their order. Until the first release they are edited in place.
 const FILES: [(&str, &str); 6] = [
@@ -27,9 +26,6 @@ const FILES: [(&str, &str); 6] = [
 
 /// The lock that migrations hold against each other; its number is never changed.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7886134370445521524)"; // "mq-migrt" in ASCII
-pub(crate) const VECTOR_SCHEMA: &str = "
-SELECT quote_ident(n.nspname) FROM pg_extension AS e
-JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'";
 const ROLE: &str = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)";
 /// Everything in a schema that no extension brought, tables first. Whatever is in a schema depends
 /// on it, be it a table or an operator.
@@ -204,16 +200,6 @@ impl Administration {
         self.purge(&mut connection, PURGE_RECORDS, &mut receipt.records).await?;
         self.purge(&mut connection, PURGE_ENTRIES, &mut receipt.entries).await
     }
-}
-
-/// Runs statements that give nothing.
-pub(crate) async fn run(connection: &mut PgConnection, sql: &str) -> Result<()> {
-    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-    connection.execute(sql).await.map(drop).map_err(failed)
-}
-
-pub(crate) fn failed(error: sqlx::Error) -> Error {
-    translate(error, During::Call)
 }
 
 #[async_trait]

@@ -61,6 +61,11 @@ where
     })
 }
 
+/// The row of a function that always returns one.
+pub(crate) fn one(rows: &[PgRow]) -> Result<&PgRow> {
+    rows.first().ok_or_else(|| Error::internal("Postgres answered without a row"))
+}
+
 /// A column that counts something.
 pub(crate) fn get_count(row: &PgRow, column: impl Column) -> Result<u64> {
     get::<i64>(row, column).and_then(|n| unsigned(n, column))

@@ -10,7 +10,8 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use crate::backend::NAME;
+/// The name of the driver.
+pub(crate) const NAME: &str = "postgres";
 
 /// How to write a URL, for hints.
 const EXAMPLE: &str = "postgres://user:password@host:5432/database";
@@ -204,6 +205,11 @@ impl Config {
             settings.iter().map(|(name, time)| (*name, format!("{}ms", time.as_millis())));
         self.connect.clone().options(settings)
     }
+}
+
+/// A name as an SQL identifier.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The one of several names of an option that is given.

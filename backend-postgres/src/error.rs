@@ -77,6 +77,11 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
     .with_source(error)
 }
 
+/// The contract's error for one of a call.
+pub(crate) fn failed(error: sqlx::Error) -> Error {
+    translate(error, During::Call)
+}
+
 fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }

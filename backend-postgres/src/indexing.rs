@@ -7,14 +7,13 @@ use memquill_core::{Error, Result};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
-use crate::admin::{VECTOR_SCHEMA, failed, run};
-use crate::backend::one;
-use crate::codec::{bigint, get};
-use crate::config::Schema;
-use crate::connect::quoted;
+use crate::codec::{bigint, get, one};
+use crate::config::{Schema, quoted};
+use crate::error::failed;
+use crate::server::{VECTOR_SCHEMA, run};
 
 /// How many matching records are searched exactly (V7); `search` has the same number.
-pub(crate) const FEW: u64 = 20_000;
+pub(crate) const EXACT_SEARCH_LIMIT: u64 = 20_000;
 
 /// The number of the lock that whoever builds holds: "mq-index" in ASCII. It is asked for, not
 /// waited for: who waits holds a snapshot, which the building would wait for in turn.
@@ -86,7 +85,7 @@ impl<'a> Builder<'a> {
     }
 
     async fn outgrown(&mut self) -> Result<Vec<Namespace>> {
-        let query = sqlx::query(self.fill(OUTGROWN)).bind(bigint(FEW));
+        let query = sqlx::query(self.fill(OUTGROWN)).bind(bigint(EXACT_SEARCH_LIMIT));
         let rows = query.fetch_all(&mut *self.connection).await.map_err(failed)?;
         let namespace = |row: &PgRow| {
             Ok(Namespace {

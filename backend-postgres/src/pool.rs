@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgRow, PgTypeInfo};
+use sqlx::query::Query;
 use sqlx::{
     Arguments as _, ConnectOptions as _, Connection as _, Encode, Execute as _, Postgres, Type,
 };
@@ -20,9 +21,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::backend::Call;
 use crate::config::{CLIENT_CHECK, Config};
 use crate::error::{During, is_undone, leaves_connection, refuses_client_check, translate};
+
+/// A statement that is being bound.
+pub(crate) type Call = Query<'static, Postgres, PgArguments>;
 
 /// A connection that was idle for longer is asked for a sign of life before it is used: the server
 /// may have been restarted, or a firewall may have dropped it.

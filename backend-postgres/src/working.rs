@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use memquill_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
@@ -11,22 +13,40 @@ use memquill_core::{
 };
 use sqlx::postgres::PgRow;
 
-use crate::backend::{Call, Store, one};
 use crate::codec::{
     Moment, bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata,
-    millis, size, unsigned,
+    millis, one, size, unsigned,
 };
+use crate::pool::Call;
+use crate::store::{Statement, Store, statements};
 
-const PUT: &str = "SELECT * FROM {schema}.put_entries($1, $2, $3, $4, $5, $6, $7, $8)";
+statements! {
+    put: "SELECT * FROM {schema}.put_entries($1, $2, $3, $4, $5, $6, $7, $8)",
+    get_one: "SELECT * FROM {schema}.get_entry($1, $2, $3, $4)",
+    get: "SELECT * FROM {schema}.get_entries($1, $2, $3, $4, $5)",
+    delete: "SELECT * FROM {schema}.delete_entry($1, $2, $3, $4, $5)",
+    list: "SELECT * FROM {schema}.list_entries($1, $2, $3, $4, $5, $6)",
+    increment: "SELECT * FROM {schema}.increment_entry($1, $2, $3, $4, $5, $6)",
+    clear: "SELECT * FROM {schema}.clear_entries($1, $2, $3)",
+    restore: "SELECT * FROM {schema}.restore_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                       $10, $11)",
+    statistics: "SELECT * FROM {schema}.entry_statistics($1, $2, $3)",
+}
+
+/// Working memory of a store.
+#[derive(Debug)]
+pub(crate) struct Working {
+    store: Arc<Store>,
+    sql: Statements,
+}
+
+impl Working {
+    pub(crate) fn new(store: &Arc<Store>) -> Self {
+        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+    }
+}
+
 const GET_ONE: &str = "SELECT * FROM {schema}.get_entry($1, $2, $3, $4)";
-const GET: &str = "SELECT * FROM {schema}.get_entries($1, $2, $3, $4, $5)";
-const DELETE: &str = "SELECT * FROM {schema}.delete_entry($1, $2, $3, $4, $5)";
-const LIST: &str = "SELECT * FROM {schema}.list_entries($1, $2, $3, $4, $5, $6)";
-const INCREMENT: &str = "SELECT * FROM {schema}.increment_entry($1, $2, $3, $4, $5, $6)";
-const CLEAR: &str = "SELECT * FROM {schema}.clear_entries($1, $2, $3)";
-const RESTORE: &str = "SELECT * FROM {schema}.restore_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                       $10, $11)";
-const STATISTICS: &str = "SELECT * FROM {schema}.entry_statistics($1, $2, $3)";
 
 /// A version that no entry ever has.
 const NO_VERSION: i64 = -1;
@@ -97,10 +117,10 @@ fn entry(row: &PgRow) -> Result<Entry> {
     })
 }
 
-impl Store {
+impl Working {
     async fn put_all(&self, scope: &Scope, puts: &[Put]) -> Result<Vec<Written>> {
         let columns = Columns::of(puts)?;
-        let rows = self.call_in(PUT, scope, |call| columns.bind(call)).await?;
+        let rows = self.store.call_in(&self.sql.put, scope, |call| columns.bind(call)).await?;
         let first = one(&rows)?;
         if get(first, "failed")? {
             let current = get_count(first, "version")?;
@@ -121,14 +141,16 @@ impl Store {
         keys: &[String],
         extend: Option<Duration>,
     ) -> Result<Vec<Entry>> {
-        let rows =
-            self.call_in(GET, scope, |call| call.bind(keys).bind(extend.map(millis))).await?;
+        let rows = self
+            .store
+            .call_in(&self.sql.get, scope, |call| call.bind(keys).bind(extend.map(millis)))
+            .await?;
         rows.iter().map(entry).collect()
     }
 }
 
 #[async_trait]
-impl WorkingStore for Store {
+impl WorkingStore for Working {
     async fn put(&self, scope: &Scope, request: &Put) -> Result<Written> {
         let written = self.put_all(scope, std::slice::from_ref(request)).await?;
         written.into_iter().next().ok_or_else(|| Error::internal("a put without an answer"))
@@ -143,7 +165,10 @@ impl WorkingStore for Store {
             let keys = std::slice::from_ref(&request.key);
             return Ok(self.get_all(scope, keys, request.extend).await?.into_iter().next());
         }
-        let rows = self.call_in(GET_ONE, scope, |call| call.bind(request.key.as_str())).await?;
+        let rows = self
+            .store
+            .call_in(&self.sql.get_one, scope, |call| call.bind(request.key.as_str()))
+            .await?;
         rows.first().map(entry).transpose()
     }
 
@@ -153,7 +178,8 @@ impl WorkingStore for Store {
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
         let rows = self
-            .call_in(DELETE, scope, |call| {
+            .store
+            .call_in(&self.sql.delete, scope, |call| {
                 call.bind(request.key.as_str()).bind(request.if_version.map(version))
             })
             .await?;
@@ -170,7 +196,8 @@ impl WorkingStore for Store {
         let ListEntries { prefix, page } = request;
         let behind = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
         let rows = self
-            .call_in(LIST, scope, |call| {
+            .store
+            .call_in(&self.sql.list, scope, |call| {
                 call.bind(prefix.as_str()).bind(behind.as_str()).bind(size(page.limit + 1))
             })
             .await?;
@@ -181,7 +208,8 @@ impl WorkingStore for Store {
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
         let key = request.key.as_str();
         let rows = self
-            .call_in(INCREMENT, scope, |call| {
+            .store
+            .call_in(&self.sql.increment, scope, |call| {
                 call.bind(key).bind(request.by).bind(request.initial_ttl.map(millis))
             })
             .await?;
@@ -194,7 +222,7 @@ impl WorkingStore for Store {
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
-        let rows = self.call_in(CLEAR, scope, |call| call).await?;
+        let rows = self.store.call_in(&self.sql.clear, scope, |call| call).await?;
         get_count(one(&rows)?, "cleared")
     }
 
@@ -213,7 +241,8 @@ impl WorkingStore for Store {
         let updated = moments(|entry| Some(entry.updated_at));
         let expires = moments(|entry| entry.expires_at);
         let rows = self
-            .call_in(RESTORE, scope, |call| {
+            .store
+            .call_in(&self.sql.restore, scope, |call| {
                 call.bind(&keys)
                     .bind(&values)
                     .bind(&metadata)
@@ -237,7 +266,7 @@ impl WorkingStore for Store {
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
-        let rows = self.call_in(STATISTICS, scope, |call| call).await?;
+        let rows = self.store.call_in(&self.sql.statistics, scope, |call| call).await?;
         let row = one(&rows)?;
         Ok(WorkingStatistics {
             entries: get_count(row, "entries")?,

@@ -1,13 +1,15 @@
 //! What is found out at connect: the server, the extension, the schema, and whether row level
 //! security binds the role that is to work on the data.
 
-use memquill_core::{Durability, Error, ErrorKind, Result};
-use sqlx::postgres::PgRow;
+mod versions;
 
-use crate::backend::one;
-use crate::codec::get;
-use crate::config::Schema;
-use crate::faults;
+use memquill_core::{Durability, Error, ErrorKind, Result};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Executor as _};
+
+use crate::codec::{get, one};
+use crate::config::{Schema, quoted};
+use crate::error::failed;
 
 /// Reads the catalogs alone, so that it works whatever is missing. `$1` is the schema, `$2` the
 /// role to step down to, if any.
@@ -43,6 +45,11 @@ LEFT JOIN pg_class AS head ON head.relnamespace = home.oid AND head.relname = 'c
 
 /// The version of the schema that this driver creates and reads.
 pub(crate) const VERSION: u32 = 1;
+
+/// The schema of the extension vector, as an SQL identifier.
+pub(crate) const VECTOR_SCHEMA: &str = "
+SELECT quote_ident(n.nspname) FROM pg_extension AS e
+JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'";
 
 /// What the comment of the table `conversations` starts with; the schema's version follows. A table
 /// of this name without such a comment is somebody else's.
@@ -239,11 +246,11 @@ impl Server {
 
     /// Tells the log what the server's versions are known for.
     pub(crate) fn warn(&self) {
-        if let Some(why) = faults::of_server(self.version_number) {
+        if let Some(why) = versions::of_server(self.version_number) {
             tracing::warn!(target: memquill_core::layer::TARGET, version = self.version, "{why}");
         }
         let vector = self.vector_version.as_deref();
-        if let Some(why) = vector.and_then(faults::of_vector) {
+        if let Some(why) = vector.and_then(versions::of_vector) {
             tracing::warn!(target: memquill_core::layer::TARGET, version = vector, "{why}");
         }
     }
@@ -274,7 +281,8 @@ pub(crate) fn grants(schema: &Schema, role: &str) -> String {
     )
 }
 
-/// A name as an SQL identifier.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+/// Runs statements that return nothing.
+pub(crate) async fn run(connection: &mut PgConnection, sql: &str) -> Result<()> {
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    connection.execute(sql).await.map(drop).map_err(failed)
 }

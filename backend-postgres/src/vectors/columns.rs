@@ -8,8 +8,8 @@ use memquill_core::{NewRecord, Result, normalize};
 use serde_json::Value;
 
 use super::filter::comparable;
-use crate::backend::Call;
 use crate::codec::{metadata, millis};
+use crate::pool::Call;
 
 /// Lengths between which 32-bit sums of squares neither overflow nor vanish.
 const SAFE_LENGTHS: std::ops::RangeInclusive<f64> = 1e-15..=1e15;

@@ -1,5 +1,7 @@
 //! Conversations. The SQL is in `migrations/0003_conversations.sql`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
@@ -9,21 +11,36 @@ use memquill_core::{
 };
 use sqlx::postgres::PgRow;
 
-use crate::backend::{Call, Store, one};
 use crate::codec::{
-    Moment, bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata, size,
-    unsigned,
+    Moment, bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata, one,
+    size, unsigned,
 };
+use crate::pool::Call;
+use crate::store::{Statement, Store, statements};
 
-const APPEND: &str = "SELECT * FROM {schema}.append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
-const READ: &str =
-    "SELECT * FROM {schema}.newest_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-const TRIM: &str = "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5, $6, $7)";
-const CLEAR: &str = "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)";
-const RESTORE: &str = "SELECT * FROM {schema}.restore_messages($1, $2, $3, $4, $5, $6, $7, $8, \
-                       $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
-const STATISTICS: &str = "SELECT * FROM {schema}.conversation_statistics($1, $2, $3, $4, $5, $6)";
+statements! {
+    append: "SELECT * FROM {schema}.append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+    read: "SELECT * FROM {schema}.newest_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    trim: "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5, $6, $7)",
+    clear: "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)",
+    restore: "SELECT * FROM {schema}.restore_messages($1, $2, $3, $4, $5, $6, $7, $8, \
+                       $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+    statistics: "SELECT * FROM {schema}.conversation_statistics($1, $2, $3, $4, $5, $6)",
+}
+
+/// Conversations of a store.
+#[derive(Debug)]
+pub(crate) struct Conversations {
+    store: Arc<Store>,
+    sql: Statements,
+}
+
+impl Conversations {
+    pub(crate) fn new(store: &Arc<Store>) -> Self {
+        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+    }
+}
 
 /// Messages column by column, as `append` takes them.
 #[derive(Default)]
@@ -214,12 +231,13 @@ fn statistics(row: &PgRow) -> Result<ConversationStatistics> {
 }
 
 #[async_trait]
-impl ConversationStore for Store {
+impl ConversationStore for Conversations {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
         let columns = Columns::of(request.messages.iter())?;
         let totals = Totals::of(&request.messages, &columns.tokens);
         let rows = self
-            .call_in(APPEND, scope, |call| {
+            .store
+            .call_in(&self.sql.append, scope, |call| {
                 let call = columns.bind(call.bind(request.conversation.as_str()));
                 bind_retention(totals.bind(call), request.retention)
             })
@@ -239,7 +257,8 @@ impl ConversationStore for Store {
         let limit = request.limit.unwrap_or(Limits::CONTRACT.page_items);
         let roles: Vec<&str> = request.roles.iter().map(|role| role.as_str()).collect();
         let rows = self
-            .call_in(READ, scope, |call| {
+            .store
+            .call_in(&self.sql.read, scope, |call| {
                 call.bind(request.conversation.as_str())
                     .bind(size(limit))
                     .bind((!roles.is_empty()).then_some(&roles))
@@ -261,7 +280,8 @@ impl ConversationStore for Store {
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let rows = self
-            .call_in(TRIM, scope, |call| {
+            .store
+            .call_in(&self.sql.trim, scope, |call| {
                 bind_retention(call.bind(request.conversation.as_str()), Some(request.retention))
             })
             .await?;
@@ -269,7 +289,8 @@ impl ConversationStore for Store {
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
-        let rows = self.call_in(CLEAR, scope, |call| call.bind(conversation)).await?;
+        let rows =
+            self.store.call_in(&self.sql.clear, scope, |call| call.bind(conversation)).await?;
         get_count(one(&rows)?, "cleared")
     }
 
@@ -279,7 +300,8 @@ impl ConversationStore for Store {
         let seqs: Vec<i64> = stored.iter().map(|stored| bigint(stored.seq)).collect();
         let times: Vec<Moment> = stored.iter().map(|stored| Moment(stored.created_at)).collect();
         let rows = self
-            .call_in(RESTORE, scope, |call| {
+            .store
+            .call_in(&self.sql.restore, scope, |call| {
                 let call = call.bind(request.conversation.as_str()).bind(bigint(request.last_seq));
                 columns.bind(call.bind(&seqs).bind(&times))
             })
@@ -300,7 +322,10 @@ impl ConversationStore for Store {
         conversation: &str,
     ) -> Result<ConversationStatistics> {
         let rows = self
-            .call_in(STATISTICS, scope, |call| call.bind(conversation).bind("").bind(1_i64))
+            .store
+            .call_in(&self.sql.statistics, scope, |call| {
+                call.bind(conversation).bind("").bind(1_i64)
+            })
             .await?;
         rows.first().map_or_else(|| Ok(ConversationStatistics::default()), statistics)
     }
@@ -308,7 +333,8 @@ impl ConversationStore for Store {
     async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
         let behind = page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default();
         let rows = self
-            .call_in(STATISTICS, scope, |call| {
+            .store
+            .call_in(&self.sql.statistics, scope, |call| {
                 call.bind(None::<&str>).bind(behind.as_str()).bind(size(page.limit + 1))
             })
             .await?;

@@ -3,6 +3,8 @@
 mod columns;
 mod filter;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use memquill_core::text::{Language, bm25, query_words};
 use memquill_core::{
@@ -15,22 +17,40 @@ use sqlx::postgres::PgRow;
 
 use self::columns::Columns;
 use self::filter::Condition;
-use crate::backend::{Call, Store, one};
-use crate::codec::{Moment, get, get_count, get_json, get_moment, get_size, get_time, size};
+use crate::codec::{Moment, get, get_count, get_json, get_moment, get_size, get_time, one, size};
+use crate::pool::Call;
+use crate::store::{Statement, Store, statements};
 
-const STORE: &str = "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                     $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+statements! {
+    store: "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                     $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+    get: "SELECT * FROM {schema}.get_records($1, $2, $3, $4, $5, $6)",
+    delete: "SELECT * FROM {schema}.delete_records($1, $2, $3, $4, $5, $6, $7)",
+    search: "SELECT * FROM {schema}.search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    search_text: "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5, $6, $7, $8, \
+                           $9, $10, $11, $12, $13, $14)",
+    scan: "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    count: "SELECT * FROM {schema}.count_records($1, $2, $3, $4, $5, $6)",
+    rebind: "SELECT * FROM {schema}.rebind_namespace($1, $2, $3, $4, $5)",
+    restore: "SELECT * FROM {schema}.restore_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                       $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
+    list: "SELECT * FROM {schema}.list_namespaces($1, $2, $3, $4, $5)",
+}
+
+/// Vectors of a store.
+#[derive(Debug)]
+pub(crate) struct Vectors {
+    store: Arc<Store>,
+    sql: Statements,
+}
+
+impl Vectors {
+    pub(crate) fn new(store: &Arc<Store>) -> Self {
+        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+    }
+}
+
 const GET: &str = "SELECT * FROM {schema}.get_records($1, $2, $3, $4, $5, $6)";
-const DELETE: &str = "SELECT * FROM {schema}.delete_records($1, $2, $3, $4, $5, $6, $7)";
-const SEARCH: &str = "SELECT * FROM {schema}.search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-const SEARCH_TEXT: &str = "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5, $6, $7, $8, \
-                           $9, $10, $11, $12, $13, $14)";
-const SCAN: &str = "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-const COUNT: &str = "SELECT * FROM {schema}.count_records($1, $2, $3, $4, $5, $6)";
-const REBIND: &str = "SELECT * FROM {schema}.rebind_namespace($1, $2, $3, $4, $5)";
-const RESTORE: &str = "SELECT * FROM {schema}.restore_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                       $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
-const LIST: &str = "SELECT * FROM {schema}.list_namespaces($1, $2, $3, $4, $5)";
 
 /// The dimensions of a space; core's checks bound them to 16,000.
 fn dimensions(space: &EmbeddingSpace) -> i32 {
@@ -107,11 +127,12 @@ fn namespace(row: &PgRow) -> Result<NamespaceSummary> {
 }
 
 #[async_trait]
-impl VectorStore for Store {
+impl VectorStore for Vectors {
     async fn store(&self, scope: &Scope, request: &StoreRecords) -> Result<Vec<StoredRecord>> {
         let columns = Columns::of(&request.records)?;
         let rows = self
-            .call_in(STORE, scope, |call| {
+            .store
+            .call_in(&self.sql.store, scope, |call| {
                 let call = bind_space(call, &request.namespace, &request.space);
                 columns.bind_numbers(columns.bind_texts(call).bind(columns.ttls()))
             })
@@ -125,7 +146,8 @@ impl VectorStore for Store {
 
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
         let rows = self
-            .call_in(GET, scope, |call| {
+            .store
+            .call_in(&self.sql.get, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(&request.ids)
                     .bind(request.with_embeddings)
@@ -141,7 +163,8 @@ impl VectorStore for Store {
             Selection::Namespace => (None, None),
         };
         let rows = self
-            .call_in(DELETE, scope, |call| {
+            .store
+            .call_in(&self.sql.delete, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(ids)
                     .bind(condition.as_ref().map(Condition::sql))
@@ -155,7 +178,8 @@ impl VectorStore for Store {
         let condition = Condition::of(request.filter.as_ref());
         let query = normalize(request.embedding.clone());
         let rows = self
-            .call_in(SEARCH, scope, |call| {
+            .store
+            .call_in(&self.sql.search, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(request.space.model.as_str())
                     .bind(dimensions(&request.space))
@@ -181,7 +205,8 @@ impl VectorStore for Store {
         let to = request.similarity_to.as_ref();
         let embedding = to.map(|to| normalize(to.embedding.clone()));
         let rows = self
-            .call_in(SEARCH_TEXT, scope, |call| {
+            .store
+            .call_in(&self.sql.search_text, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(&query)
                     .bind(bm25::K1)
@@ -204,7 +229,8 @@ impl VectorStore for Store {
         let condition = Condition::of(filter.as_ref());
         let behind = page.position(op::SCAN_RECORDS)?.unwrap_or_default();
         let rows = self
-            .call_in(SCAN, scope, |call| {
+            .store
+            .call_in(&self.sql.scan, scope, |call| {
                 call.bind(namespace.as_str())
                     .bind(condition.sql())
                     .bind(condition.operands())
@@ -220,7 +246,8 @@ impl VectorStore for Store {
     async fn count(&self, scope: &Scope, request: &CountRecords) -> Result<u64> {
         let condition = Condition::of(request.filter.as_ref());
         let rows = self
-            .call_in(COUNT, scope, |call| {
+            .store
+            .call_in(&self.sql.count, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(condition.sql())
                     .bind(condition.operands())
@@ -231,7 +258,8 @@ impl VectorStore for Store {
 
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
         let rows = self
-            .call_in(REBIND, scope, |call| {
+            .store
+            .call_in(&self.sql.rebind, scope, |call| {
                 call.bind(request.namespace.as_str()).bind(request.from.as_str())
             })
             .await?;
@@ -248,7 +276,8 @@ impl VectorStore for Store {
         let updated = moments(|record| Some(record.updated_at));
         let expires = moments(|record| record.expires_at);
         let rows = self
-            .call_in(RESTORE, scope, |call| {
+            .store
+            .call_in(&self.sql.restore, scope, |call| {
                 let call = bind_space(call, &request.namespace, &request.space);
                 columns
                     .bind_numbers(columns.bind_texts(call))
@@ -272,7 +301,10 @@ impl VectorStore for Store {
     ) -> Result<Page<NamespaceSummary>> {
         let behind = page.position(op::LIST_NAMESPACES)?.unwrap_or_default();
         let rows = self
-            .call_in(LIST, scope, |call| call.bind(behind.as_str()).bind(size(page.limit + 1)))
+            .store
+            .call_in(&self.sql.list, scope, |call| {
+                call.bind(behind.as_str()).bind(size(page.limit + 1))
+            })
             .await?;
         let items = rows.iter().map(namespace).collect::<Result<_>>()?;
         Ok(Page::cut(items, page.limit, op::LIST_NAMESPACES, |item| &item.namespace))

@@ -1,0 +1,78 @@
+//! Health, erasure and listing of scopes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use memquill_core::{
+    Control, ErasureReceipt, Health, Page, PageRequest, Result, Scope, operation as op,
+};
+
+use crate::codec::{get, get_count, one, size};
+use crate::store::{Statement, Store, statements};
+
+statements! {
+    erase: "SELECT * FROM {schema}.erase($1, $2)",
+    list_nodes: "SELECT * FROM {schema}.list_nodes($1, $2, $3, $4)",
+}
+
+/// Control of a store.
+#[derive(Debug)]
+pub(crate) struct Controls {
+    store: Arc<Store>,
+    sql: Statements,
+}
+
+impl Controls {
+    pub(crate) fn new(store: &Arc<Store>) -> Self {
+        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+    }
+}
+
+#[async_trait]
+impl Control for Controls {
+    async fn health(&self, deadline: Duration) -> Health {
+        let start = Instant::now();
+        let answer = tokio::time::timeout(deadline, self.store.server()).await;
+        let latency = start.elapsed();
+        match answer {
+            Err(_) => Health::late(latency, deadline),
+            Ok(Err(error)) => Health::unreachable(latency, error.to_string()),
+            Ok(Ok(server)) => {
+                let check = self.store.check(&server);
+                let missing: Vec<_> = check.err().iter().map(ToString::to_string).collect();
+                Health::answered(latency, server.version(), missing)
+            }
+        }
+    }
+
+    async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
+        let rows = self.store.call(&self.sql.erase, user, |call| call).await?;
+        let row = one(&rows)?;
+        Ok(ErasureReceipt {
+            messages: get_count(row, "messages")?,
+            records: get_count(row, "records")?,
+            entries: get_count(row, "entries")?,
+        })
+    }
+
+    async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
+        let behind = page.position(op::LIST_SCOPES)?.unwrap_or_default();
+        let rows = self
+            .store
+            .call(&self.sql.list_nodes, user, |call| {
+                call.bind(behind.as_str()).bind(size(page.limit + 1))
+            })
+            .await?;
+        let scopes = rows
+            .iter()
+            .map(|row| Scope::new(user, get::<String>(row, "node_id")?))
+            .collect::<Result<_>>()?;
+        Ok(Page::cut(scopes, page.limit, op::LIST_SCOPES, Scope::node))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.store.close().await;
+        Ok(())
+    }
+}
