@@ -3,7 +3,8 @@
 
 use async_trait::async_trait;
 use memquill_core::{
-    Admin, Error, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result, operation as op,
+    Admin, Error, ErrorKind, Indexing, Migration, Page, PageRequest, PurgeReceipt, Result,
+    operation as op,
 };
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
@@ -202,6 +203,17 @@ impl Administration {
     }
 }
 
+/// Says which rights a migration needs.
+fn explained(error: Error) -> Error {
+    if error.kind() != ErrorKind::PermissionDenied || error.message().contains("extension") {
+        return error;
+    }
+    error.with_hint(
+        "migrate with a role that may CREATE on the database, or owns the empty schema; with ?role=, \
+         one that has CREATEROLE or that role's admin option",
+    )
+}
+
 #[async_trait]
 impl Admin for Administration {
     /// In one transaction, under a lock: whoever comes second finds it done.
@@ -209,7 +221,7 @@ impl Admin for Administration {
         let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await.map_err(failed)?;
         run(&mut transaction, LOCK).await?;
-        let applied = self.apply(&mut transaction).await?;
+        let applied = self.apply(&mut transaction).await.map_err(explained)?;
         transaction.commit().await.map_err(failed)?;
         Ok(Migration { applied })
     }
@@ -231,9 +243,9 @@ impl Admin for Administration {
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<String>> {
-        let behind = page.position(op::LIST_USERS)?.unwrap_or_default();
+        let after = page.position(op::LIST_USERS)?.unwrap_or_default();
         let mut connection = self.ready().await?;
-        let query = sqlx::query(self.fill(LIST_USERS)).bind(behind).bind(size(page.limit + 1));
+        let query = sqlx::query(self.fill(LIST_USERS)).bind(after).bind(size(page.limit + 1));
         let rows = query.fetch_all(&mut connection).await.map_err(failed)?;
         let users =
             rows.iter().map(|row: &PgRow| get(row, "user_id")).collect::<Result<Vec<String>>>()?;

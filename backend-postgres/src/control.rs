@@ -57,11 +57,11 @@ impl Control for Controls {
     }
 
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
-        let behind = page.position(op::LIST_SCOPES)?.unwrap_or_default();
+        let after = page.position(op::LIST_SCOPES)?.unwrap_or_default();
         let rows = self
             .store
             .call(&self.sql.list_nodes, user, |call| {
-                call.bind(behind.as_str()).bind(size(page.limit + 1))
+                call.bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;
         let scopes = rows

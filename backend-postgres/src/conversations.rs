@@ -331,11 +331,11 @@ impl ConversationStore for Conversations {
     }
 
     async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        let behind = page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default();
+        let after = page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default();
         let rows = self
             .store
             .call_in(&self.sql.statistics, scope, |call| {
-                call.bind(None::<&str>).bind(behind.as_str()).bind(size(page.limit + 1))
+                call.bind(None::<&str>).bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;
         let summary = |row| {

@@ -9,8 +9,8 @@ use crate::config::CLIENT_CHECK_SETTING;
 
 /// The code that the schema's functions raise for a wrong embedding space (V3).
 const SPACE: &str = "MQ001";
-/// The code that they raise where another came between, and the call is to be repeated.
-const CAME_BETWEEN: &str = "MQ002";
+/// The code that they raise for a concurrent modification, after which the call is to be repeated.
+const CONCURRENT: &str = "MQ002";
 
 /// The codes that they raise for a namespace that is not there, and for records without a
 /// counterpart (V13).
@@ -25,12 +25,12 @@ pub(crate) enum During {
 }
 
 /// The code of a deadlock that the server ended by undoing the call: a put under conditions holds
-/// what is there before it adds what is not, and so may wait for one that goes by the keys.
+/// what exists before it adds what does not, and so may wait for one that takes the keys in order.
 const DEADLOCK: &str = "40P01";
 
 /// Whether the server undid the call for another's sake, so that it is to be repeated.
 pub(crate) fn is_undone(error: &sqlx::Error) -> bool {
-    postgres(error).is_some_and(|e| matches!(e.code(), CAME_BETWEEN | DEADLOCK))
+    postgres(error).is_some_and(|e| matches!(e.code(), CONCURRENT | DEADLOCK))
 }
 
 /// Whether the server refused to look for the client of a running statement: on Windows it cannot,
@@ -53,8 +53,10 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
     let sent = during == During::Call;
     match &error {
         sqlx::Error::Database(_) => match postgres(&error) {
-            Some(cause) if !sent && refuses_settings(cause) => settings_refused(cause),
-            Some(cause) => from_server(cause),
+            Some(cause) => {
+                let refused = if sent { None } else { refused(cause) };
+                refused.unwrap_or_else(|| from_server(cause))
+            }
             None => Error::internal("an error of another database"),
         },
         // What rustls refuses comes as an error of reading.
@@ -86,18 +88,40 @@ fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
-/// Whether a pooler refuses the settings that are sent at connect: `PgBouncer` and Neon's, and RDS
-/// Proxy.
-fn refuses_settings(error: &PgDatabaseError) -> bool {
-    let message = error.message();
-    message.contains("startup parameter") || message.contains("command-line options")
-}
-
-fn settings_refused(error: &PgDatabaseError) -> Error {
-    Error::config(format!("the pooler refuses settings at connect: {}", error.message())).with_hint(
-        "add startup_options=false to the URL, and limit statements on the server instead: \
-         ALTER ROLE name SET statement_timeout = '30s', client_connection_check_interval = '500ms'",
-    )
+/// What a server or a pooler refuses a connection for, where its code alone would mislead: poolers
+/// use one code for many things.
+fn refused(error: &PgDatabaseError) -> Option<Error> {
+    let text = format!("Postgres: {} ({})", error.message(), error.code());
+    let has = |part: &str| error.message().contains(part);
+    let config = |hint: &'static str| Error::config(text.clone()).with_hint(hint);
+    let denied =
+        |hint: &'static str| Error::new(ErrorKind::PermissionDenied, text.clone()).with_hint(hint);
+    Some(match error.code() {
+        // PgBouncer and Neon's; RDS Proxy.
+        _ if has("startup parameter") || has("command-line options") => config(
+            "add startup_options=false to the URL, and limit statements on the server instead: \
+             ALTER ROLE name SET statement_timeout = '30s', and SET \
+             client_connection_check_interval = '500ms'",
+        ),
+        "08P01" if has("no such database") => {
+            config("correct the database's name in the URL, or add it to the pooler's [databases]")
+        }
+        "08P01" if has("no such user") || has("authentication failed") => {
+            denied("check user and password of the URL, and the pooler's auth_file")
+        }
+        "XX000" if has("ax clients") || has("MaxClients") => Error::unavailable(text)
+            .with_hint("the pooler has no connection left; lower max_connections"),
+        // Supabase's pooler.
+        "XX000" if has("Tenant or user") => {
+            denied("write the user of Supabase's pooler as postgres.PROJECT, with the project's id")
+        }
+        "XX000" => config("correct the URL as the server's message says"),
+        "28000" if has("no encryption") || has("SSL off") => {
+            config("the server demands TLS: write sslmode=require, or verify-full")
+        }
+        "42704" | "22023" | "42601" => config("correct the option options of the URL"),
+        _ => return None,
+    })
 }
 
 fn untrusted() -> Error {
@@ -130,7 +154,7 @@ fn from_server(error: &PgDatabaseError) -> Error {
         NO_COUNTERPART => {
             Error::conflict(error.message().to_owned()).with_hint(conflict::COUNTERPARTS_HINT)
         }
-        CAME_BETWEEN => Error::conflict(error.message().to_owned()).with_retry(Retry::Transient),
+        CONCURRENT => Error::conflict(error.message().to_owned()).with_retry(Retry::Transient),
         "28P01" | "28000" => Error::new(ErrorKind::PermissionDenied, text())
             .with_hint("check user and password of the URL, and the server's pg_hba.conf"),
         "3D000" => config("create the database, or correct its name in the URL"),
@@ -169,8 +193,11 @@ fn from_server(error: &PgDatabaseError) -> Error {
         ),
         "40001" | DEADLOCK | "55P03" => unavailable("another call was in the way; repeat it"),
         code if code.starts_with("53") => unavailable("the server is short of resources"),
-        code if code.starts_with("57P") || code.starts_with("08") => {
+        code if code.starts_with("57P") => {
             unavailable("the server is stopping or starting; repeat the call in a moment")
+        }
+        code if code.starts_with("08") => {
+            unavailable("the server or its pooler gave the connection up; see its log")
         }
         code if code.starts_with("58") => unavailable("the server has trouble with its disk"),
         "0A000" => unavailable("the schema changed under the connection; repeat the call"),

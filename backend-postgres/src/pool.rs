@@ -332,7 +332,7 @@ fn sized(mut query: Call, most: usize) -> Result<Call> {
     Ok(sqlx::query_with(query.sql(), arguments))
 }
 
-/// How many bytes the arguments have: they tell it to nobody but what is encoded behind them.
+/// How many bytes the arguments have: only what is encoded after them can see it.
 fn measured(mut arguments: PgArguments) -> (PgArguments, usize) {
     struct Measure<'a>(&'a Cell<usize>);
 
@@ -344,7 +344,7 @@ fn measured(mut arguments: PgArguments) -> (PgArguments, usize) {
 
     impl Encode<'_, Postgres> for Measure<'_> {
         fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-            // Behind the place of its own length.
+            // After the place of its own length.
             self.0.set(buffer.len() - 4);
             // So that nothing is added.
             Err("measured".into())
@@ -367,8 +367,8 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(1);
 
-    /// A server that lets so many in and never says anything else, as what stands behind a firewall
-    /// that dropped the connections.
+    /// A server that accepts `lets_in` connections and is silent after that, as one whose connections
+    /// a firewall dropped.
     async fn silent_server(lets_in: usize) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -385,6 +385,68 @@ mod tests {
             }
         });
         at
+    }
+
+    /// A server that refuses every connection with this code and message.
+    async fn refusing_server(code: &'static str, message: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let length = stream.read_u32().await.unwrap() as usize;
+                stream.read_exact(&mut vec![0; length - 4]).await.unwrap();
+                let fields = format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0");
+                stream.write_u8(b'E').await.unwrap();
+                stream.write_u32(u32::try_from(fields.len()).unwrap() + 4).await.unwrap();
+                stream.write_all(fields.as_bytes()).await.unwrap();
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn e1_a_refused_connection_says_what_to_write() {
+        use ErrorKind::{Config as Wrong, PermissionDenied, Unavailable};
+        for (code, message, kind, hint) in [
+            ("08P01", "unsupported startup parameter: options", Wrong, "startup_options=false"),
+            (
+                "08P01",
+                "unsupported startup parameter in options: x",
+                Wrong,
+                "startup_options=false",
+            ),
+            (
+                "0A000",
+                "RDS Proxy currently doesn't support command-line options.",
+                Wrong,
+                "startup",
+            ),
+            ("08P01", "no such database: x", Wrong, "[databases]"),
+            ("08P01", "no such user: x", PermissionDenied, "password"),
+            ("08P01", "query_wait_timeout", Unavailable, "pooler"),
+            ("XX000", "Tenant or user not found", PermissionDenied, "postgres.PROJECT"),
+            (
+                "XX000",
+                "MaxClientsInSessionMode: max clients reached",
+                Unavailable,
+                "max_connections",
+            ),
+            ("XX000", "Endpoint ID is not specified", Wrong, "message"),
+            ("28000", "no pg_hba.conf entry for host, no encryption", Wrong, "sslmode"),
+            ("28P01", "password authentication failed", PermissionDenied, "password"),
+            ("3D000", "database \"x\" does not exist", Wrong, "create the database"),
+            ("42704", "unrecognized configuration parameter \"x\"", Wrong, "options"),
+            ("57P03", "the database system is starting up", Unavailable, "starting"),
+            ("53300", "sorry, too many clients already", Unavailable, "max_connections"),
+        ] {
+            let at = refusing_server(code, message).await;
+            let url = format!("postgres://u@{at}/x?sslmode=disable").parse().unwrap();
+            let pool = Pool::new(Config::from_url(&url).unwrap());
+            let error = pool.fetch(|| sqlx::query("SELECT")).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_eq!(error.is_transient(), kind == Unavailable, "{error}");
+            assert!(error.hint().unwrap().contains(hint), "{error:?}");
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Server {
         self.check_schema(schema)?;
         if self.vector_version.is_none() {
             return Err(Error::config("the database has no extension vector").with_hint(
-                "the embeddings went with it: restore a backup, or start anew with another ?schema=",
+                "the embeddings went with it: restore a backup, or start again with another ?schema=",
             ));
         }
         self.check_rights(schema)

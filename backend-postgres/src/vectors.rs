@@ -50,8 +50,6 @@ impl Vectors {
     }
 }
 
-const GET: &str = "SELECT * FROM {schema}.get_records($1, $2, $3, $4, $5, $6)";
-
 /// The dimensions of a space; core's checks bound them to 16,000.
 fn dimensions(space: &EmbeddingSpace) -> i32 {
     i32::try_from(space.dimensions).unwrap_or(i32::MAX)
@@ -227,7 +225,7 @@ impl VectorStore for Vectors {
     async fn scan(&self, scope: &Scope, request: &ScanRecords) -> Result<Page<Record>> {
         let ScanRecords { namespace, filter, with_embeddings, page } = request;
         let condition = Condition::of(filter.as_ref());
-        let behind = page.position(op::SCAN_RECORDS)?.unwrap_or_default();
+        let after = page.position(op::SCAN_RECORDS)?.unwrap_or_default();
         let rows = self
             .store
             .call_in(&self.sql.scan, scope, |call| {
@@ -235,7 +233,7 @@ impl VectorStore for Vectors {
                     .bind(condition.sql())
                     .bind(condition.operands())
                     .bind(*with_embeddings)
-                    .bind(behind.as_str())
+                    .bind(after.as_str())
                     .bind(size(page.limit + 1))
             })
             .await?;
@@ -299,11 +297,11 @@ impl VectorStore for Vectors {
         scope: &Scope,
         page: &PageRequest,
     ) -> Result<Page<NamespaceSummary>> {
-        let behind = page.position(op::LIST_NAMESPACES)?.unwrap_or_default();
+        let after = page.position(op::LIST_NAMESPACES)?.unwrap_or_default();
         let rows = self
             .store
             .call_in(&self.sql.list, scope, |call| {
-                call.bind(behind.as_str()).bind(size(page.limit + 1))
+                call.bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;
         let items = rows.iter().map(namespace).collect::<Result<_>>()?;

@@ -46,8 +46,6 @@ impl Working {
     }
 }
 
-const GET_ONE: &str = "SELECT * FROM {schema}.get_entry($1, $2, $3, $4)";
-
 /// A version that no entry ever has.
 const NO_VERSION: i64 = -1;
 
@@ -194,11 +192,11 @@ impl WorkingStore for Working {
 
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let ListEntries { prefix, page } = request;
-        let behind = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
+        let after = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
         let rows = self
             .store
             .call_in(&self.sql.list, scope, |call| {
-                call.bind(prefix.as_str()).bind(behind.as_str()).bind(size(page.limit + 1))
+                call.bind(prefix.as_str()).bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;
         let entries = rows.iter().map(entry).collect::<Result<_>>()?;
@@ -254,7 +252,7 @@ impl WorkingStore for Working {
             })
             .await?;
         let row = one(&rows)?;
-        // One that is there and differs is told by its key and its version alone.
+        // One that is there and differs is named by its key and its version alone.
         let key = get::<Option<&str>>(row, "differs")?;
         match entries.iter().find(|entry| key == Some(&entry.key)) {
             Some(entry) => Err(RestoreEntries::differs(&Entry {

@@ -4,7 +4,7 @@
 /// were found in others (CVE-2024-10976, CVE-2025-8713). Those of 18 and later never did.
 const SOUND: [(i32, i32); 3] = [(15, 14), (16, 10), (17, 6)];
 
-/// Versions of pgvector whose HNSW indexes may be built or vacuumed wrongly: mended in 0.8.4.
+/// Versions of pgvector whose HNSW indexes may be built or vacuumed wrongly: fixed in 0.8.4.
 const FAULTY_VECTOR: [&str; 4] = ["0.8.0", "0.8.1", "0.8.2", "0.8.3"];
 
 /// What is wrong with a version of Postgres, as `server_version_num` says it.
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_that_leak_rows_are_told() {
+    fn servers_that_leak_rows_are_named() {
         for leaks in [150_000, 150_013, 160_000, 160_009, 170_000, 170_005] {
             assert!(of_server(leaks).unwrap().contains("CVE-2025-8713"), "{leaks}");
         }
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions_that_index_wrongly_are_told() {
+    fn extensions_that_index_wrongly_are_named() {
         for faulty in ["0.8.0", "0.8.1", "0.8.2", "0.8.3"] {
             assert!(of_vector(faulty).unwrap().contains("0.8.4"), "{faulty}");
         }

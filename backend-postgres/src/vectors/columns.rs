@@ -16,7 +16,7 @@ const SAFE_LENGTHS: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
 
 #[derive(Default)]
 pub(super) struct Columns<'a> {
-    /// For each record given, where it stands in the columns: identical ones stand once.
+    /// The place in the columns of each given record: identical ones have one.
     positions: Vec<usize>,
     ids: Vec<String>,
     contents: Vec<&'a str>,
@@ -27,7 +27,7 @@ pub(super) struct Columns<'a> {
     languages: Vec<Option<&'static str>>,
     digests: Vec<Vec<u8>>,
     ttls: Vec<Option<i64>>,
-    /// All embeddings, one behind the other, and the same as they were given where any was scaled.
+    /// All embeddings, one after the other, and the same as they were given where any was scaled.
     embeddings: Vec<f32>,
     originals: Vec<f32>,
     scaled: Vec<bool>,
@@ -101,7 +101,7 @@ impl<'a> Columns<'a> {
         &self.ttls
     }
 
-    /// What stands before the times.
+    /// Binds what comes before the times.
     pub(super) fn bind_texts(&self, call: Call) -> Call {
         call.bind(&self.ids)
             .bind(&self.contents)
@@ -112,7 +112,7 @@ impl<'a> Columns<'a> {
             .bind(&self.digests)
     }
 
-    /// What stands behind them.
+    /// Binds what comes after them.
     pub(super) fn bind_numbers(&self, call: Call) -> Call {
         call.bind(&self.embeddings)
             .bind(&self.originals)
@@ -123,7 +123,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Words, and how often each occurs, both parted by spaces: words have none in them.
+/// Words, and how often each occurs, both separated by spaces: words have none in them.
 fn joined(words: impl IntoIterator<Item = (String, u32)>) -> (String, String) {
     let (mut distinct, mut frequencies) = (String::new(), String::new());
     for (at, (word, frequency)) in words.into_iter().enumerate() {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_filters_read_as_it_is_stands_once() {
+    fn metadata_that_filters_read_as_it_is_is_sent_once() {
         let records = [
             NewRecord::new("a", vec![1.0]).with_metadata(Object::new()),
             record(json!({"a": 1.5}), vec![1.0]).with_id("b"),

@@ -44,7 +44,7 @@ async fn drop_fifty(backend: &Backend, fixture: &Fixture) -> (PgConnection, i64)
 
     let most = Arc::new(AtomicI64::new(0));
     let is_over = Arc::new(AtomicBool::new(false));
-    let mut looking = PgConnection::connect(&fixture.superuser).await.unwrap();
+    let mut watching = PgConnection::connect(&fixture.superuser).await.unwrap();
     let mut tasks = JoinSet::new();
     for _ in 0..5 {
         let backend = backend.clone();
@@ -57,7 +57,7 @@ async fn drop_fifty(backend: &Backend, fixture: &Fixture) -> (PgConnection, i64)
     }
     let watch = async {
         while !is_over.load(Ordering::Relaxed) {
-            most.fetch_max(sessions(&mut looking, fixture).await.0, Ordering::Relaxed);
+            most.fetch_max(sessions(&mut watching, fixture).await.0, Ordering::Relaxed);
             sleep(Duration::from_millis(3)).await;
         }
     };
@@ -78,9 +78,9 @@ pub(crate) async fn g7_the_server_stops_working_for_dropped_calls(server: Arc<Se
     let (mut locking, most) = drop_fifty(&backend, &fixture).await;
     assert!((2..=4).contains(&most), "{most} sessions of 4");
 
-    let mut looking = PgConnection::connect(&fixture.superuser).await.unwrap();
+    let mut watching = PgConnection::connect(&fixture.superuser).await.unwrap();
     sleep(Duration::from_secs(2)).await;
-    let (all, at_work) = sessions(&mut looking, &fixture).await;
+    let (all, at_work) = sessions(&mut watching, &fixture).await;
     assert_eq!(at_work, 0, "of {all} sessions");
     locking.execute("ROLLBACK").await.unwrap();
     append(&backend).await.unwrap();
@@ -97,7 +97,7 @@ pub(crate) async fn g7_without_settings_dropped_calls_keep_their_place_in_the_po
     locking.execute("ROLLBACK").await.unwrap();
     // What was dropped ends now, and its connections serve on.
     append(&backend).await.unwrap();
-    let mut looking = PgConnection::connect(&fixture.superuser).await.unwrap();
+    let mut watching = PgConnection::connect(&fixture.superuser).await.unwrap();
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(sessions(&mut looking, &fixture).await, (most, 0));
+    assert_eq!(sessions(&mut watching, &fixture).await, (most, 0));
 }
