@@ -92,7 +92,7 @@ fn nodes_inputs_configurations_and_filters_may_begin_with_a_mark() {
     let yaml = "stores: {main: \"sqlite:y.db\"}\r\n";
     bytes(&place, "c.yaml", format!("\u{FEFF}{yaml}").as_bytes());
     bytes(&place, "d.yaml", &utf16(yaml, u16::to_be_bytes));
-    place.run(["--config=c.yaml", "health"]).json(0);
+    place.run(["--config=c.yaml", "migrate"]).json(0);
     place.run(["--config=d.yaml", "health"]).json(0);
     place.run([STORE, "search", "x", "--filter=\u{FEFF}{\"document_type\": \"text\"}"]).json(0);
     bytes(&place, "f.json", &utf16("{\"document_type\": \"text\"}", u16::to_le_bytes));
