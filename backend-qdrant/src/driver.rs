@@ -41,7 +41,16 @@ impl Driver for QdrantDriver {
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
         let (store, server) = open(url).await?;
         match &server {
-            None if url.must_exist() => drop(store.check().await?),
+            None if url.must_exist() => {
+                if store.registry().version().await?.is_none() {
+                    let prefix = &store.prefix;
+                    return Err(Error::not_found(format!(
+                        "there is no store with the prefix {prefix:?} in the folder"
+                    ))
+                    .with_hint("check the option prefix of the URL"));
+                }
+                store.check().await?;
+            }
             // There is no administrator to do it.
             None => drop(Administration(Arc::clone(&store)).prepare().await?),
             Some(server) => drop(store.check().await.map_err(|error| server.explain(error))?),

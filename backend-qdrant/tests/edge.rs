@@ -123,6 +123,21 @@ async fn g13_a_folder_of_others_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn g13_a_store_that_must_exist_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    close(open(&folder.path().join("there")).await.unwrap(), &folder.path().join("there"));
+    for name in ["typo", "there?prefix=typo"] {
+        let url = format!("qdrant-edge:{}", folder.path().join(name).display());
+        let url = url.parse::<memquill_core::StoreUrl>().unwrap().existing();
+        let error = driver().connect(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(error.message().contains("typo") && error.hint().is_some(), "{error:?}");
+    }
+    assert_eq!(names(folder.path()), ["there"]);
+    assert!(!folder.path().join("there/typo").exists());
+}
+
+#[tokio::test]
 async fn g13_a_file_is_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("agent.db");

@@ -53,7 +53,8 @@ pub struct Edge {
     collections: RwLock<HashMap<String, Arc<Collection>>>,
     jobs: Sender<Job>,
     /// Bounds the calls that run at once, whatever the runtime's own pool allows.
-    pub(super) calls: Semaphore,
+    pub(super) calls: Arc<Semaphore>,
+    pub(super) max_calls: u32,
 }
 
 impl Edge {
@@ -85,7 +86,8 @@ impl Edge {
             root: root.clone(),
             collections: RwLock::new(collections),
             jobs,
-            calls: Semaphore::new(calls),
+            calls: Arc::new(Semaphore::new(calls)),
+            max_calls: u32::try_from(calls).unwrap_or(u32::MAX),
         });
         open.push(Open { root, edge: Arc::downgrade(&edge), worker });
         Ok(edge)

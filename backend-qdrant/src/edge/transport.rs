@@ -44,9 +44,9 @@ async fn call<T: Send + 'static>(
     call: impl FnOnce(&Edge) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T> {
     let edge = handle.edge()?;
-    let _permit = edge.calls.acquire().await.map_err(|error| panicked(error, Effect::Read))?;
-    let called = Arc::clone(&edge);
-    let answer = tokio::task::spawn_blocking(move || call(&called)).await;
+    let calls = Arc::clone(&edge.calls);
+    let _permit = calls.acquire().await.map_err(|error| panicked(error, Effect::Read))?;
+    let answer = tokio::task::spawn_blocking(move || call(&edge)).await;
     let answer = answer.map_err(|error| panicked(error, effect))?;
     answer.map_err(|failure| translate(failure.status, failure.maybe_applied))
 }
@@ -159,6 +159,9 @@ impl Transport for Handle {
     /// The last handle of this process waits until everything is on disk and the folder unlocked.
     async fn close(&self) -> Result<()> {
         let Some(edge) = self.0.lock().take() else { return Ok(()) };
+        // Calls that are under way end first.
+        let calls = Arc::clone(&edge.calls);
+        let _all = calls.acquire_many(edge.max_calls).await;
         let closed = tokio::task::spawn_blocking(move || Edge::close(edge)).await;
         closed.map_err(|error| panicked(error, Effect::Write))
     }
