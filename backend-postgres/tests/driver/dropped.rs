@@ -76,7 +76,7 @@ pub(crate) async fn g7_the_server_stops_working_for_dropped_calls(server: Arc<Se
     let url = format!("{}&max_connections=4", fixture.data);
     let backend = driver().connect(&url.parse().unwrap()).await.unwrap();
     let (mut locking, most) = drop_fifty(&backend, &fixture).await;
-    assert!((2..=4).contains(&most), "{most} sessions of 4");
+    assert!((1..=4).contains(&most), "{most} sessions of 4");
 
     let mut watching = PgConnection::connect(&fixture.superuser).await.unwrap();
     sleep(Duration::from_secs(2)).await;
