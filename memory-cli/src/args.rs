@@ -218,8 +218,7 @@ pub(crate) enum Chat {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The objects may stand one on a line, pretty-printed, or in a list. A conversation without a
-\"conversation_id\" gets one made from its messages; the \"timestamp\" or \"created_at\" of a
-message is kept in its metadata.
+\"conversation_id\" gets one made from its messages.
 
 A conversation that cannot be imported is left out: the command lists it with its line and ends with
 exit code 1. With --strict the first one stops the import.

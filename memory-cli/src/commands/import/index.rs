@@ -14,15 +14,16 @@ use crate::commands::together::embed_together;
 /// How many turns are embedded and stored at once.
 const BATCH: usize = 256;
 
-/// The keys of a message's metadata that say when it was said.
+/// The keys of a message, or of its metadata, that say when it was said.
 const SAID_AT: [&str; 3] = ["timestamp", "created_at", "create_time"];
 
-/// The time when a message was said, as its metadata has it: a text, or seconds or milliseconds
+/// The time when a message was said, as a field of it or its metadata has it: a text, or seconds or milliseconds
 /// since 1970.
 fn said_at(message: &Message) -> Option<String> {
     /// The first number that is milliseconds: as seconds it is in the year 5138.
     const MILLISECONDS: f64 = 1.0e11;
-    SAID_AT.iter().find_map(|key| match message.metadata.get(*key)? {
+    let said = |key: &&str| message.extra.get(*key).or_else(|| message.metadata.get(*key));
+    SAID_AT.iter().find_map(|key| match said(key)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => {
             let number = number.as_f64()?;

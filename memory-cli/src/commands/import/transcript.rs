@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use memquill::json::Object;
 use memquill::kinds::strict;
 use memquill::{Error, Message, Result, content_hash};
 use serde::Deserialize;
@@ -25,10 +24,6 @@ pub(in crate::commands) fn is_derived(conversation: &str, id: &str) -> bool {
         .and_then(|(position, _)| position.parse().ok())
         .is_some_and(|position| derived_id(conversation, position) == id)
 }
-
-/// The keys of a message that say something about it which is no part of the chat form: they are
-/// kept in its metadata.
-const ABOUT_A_MESSAGE: [&str; 4] = ["timestamp", "created_at", "create_time", "weight"];
 
 /// A conversation, ready to be appended.
 #[derive(Debug)]
@@ -104,8 +99,8 @@ fn messages(conversation: &str, values: Vec<Value>) -> Result<Vec<Message>> {
     let mut messages = Vec::with_capacity(values.len());
     for (position, value) in values.into_iter().enumerate() {
         let number = position + 1;
-        let mut message =
-            message(value).map_err(|error| error.at(format_args!("message {number}")))?;
+        let mut message = Message::from_chat(&value)
+            .map_err(|error| error.at(format_args!("message {number}")))?;
         let id = message.id.get_or_insert_with(|| derived_id(conversation, position));
         if let Some(earlier) = positions.insert(id.clone(), number) {
             let error = Error::invalid_input(format!(
@@ -117,49 +112,6 @@ fn messages(conversation: &str, values: Vec<Value>) -> Result<Vec<Message>> {
         messages.push(message);
     }
     Ok(messages)
-}
-
-/// Reads a message in chat form.
-fn message(mut value: Value) -> Result<Message> {
-    if let Value::Object(object) = &mut value {
-        keep_about(object)?;
-    }
-    Message::from_chat(&value)
-}
-
-/// Moves what is said about a message into its metadata.
-fn keep_about(message: &mut Object) -> Result<()> {
-    let mut about = Vec::new();
-    for key in ABOUT_A_MESSAGE {
-        if let Some(value) = message.shift_remove(key)
-            && !value.is_null()
-        {
-            about.push((key, value));
-        }
-    }
-    // A role of newer clients, for what older ones call a system message.
-    if message.get("role").and_then(Value::as_str) == Some("developer") {
-        about.push(("role", Value::from("developer")));
-        message.insert("role".to_owned(), "system".into());
-    }
-    if about.is_empty() {
-        return Ok(());
-    }
-    let metadata = message.entry("metadata").or_insert(Value::Null);
-    if metadata.is_null() {
-        *metadata = Value::Object(Object::new());
-    }
-    let Value::Object(metadata) = metadata else { return Ok(()) };
-    for (key, value) in about {
-        if metadata.get(key).is_some_and(|there| *there != value) {
-            return Err(Error::invalid_input(format!(
-                "the message and its metadata both have {key:?}, and differ"
-            ))
-            .with_hint("leave one out"));
-        }
-        metadata.insert(key.to_owned(), value);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
