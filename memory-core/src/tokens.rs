@@ -1,5 +1,9 @@
 //! Counting tokens.
 
+mod heuristic;
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
 
 use crate::conversation::{Message, parts};
@@ -13,7 +17,7 @@ pub trait TokenCounter: Send + Sync + std::fmt::Debug {
     /// its declared `token_count`, calls and results by their text, and media 765), and 4 for the
     /// frame that chat models put around a message (OpenAI's cookbook, "How to count tokens").
     fn count_message(&self, message: &Message) -> u32 {
-        let mut tokens = 4 + self.count(message.text());
+        let mut tokens = self.count(message.text()).saturating_add(4);
         if let Some(name) = &message.name {
             tokens = tokens.saturating_add(self.count(name));
         }
@@ -41,41 +45,17 @@ pub trait TokenCounter: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// Counts without a vocabulary: a word of letters and digits is one token per four bytes of ASCII
-/// begun, any other character outside ASCII a token by itself for scripts without an alphabet and
-/// half a token otherwise, and punctuation a token per character; white space is free.
+/// Estimates without a vocabulary, in linear time.
 ///
-/// On English prose it is within some 15 % of OpenAI's `o200k_base`, mostly above.
+/// It is made for OpenAI's `o200k_base`: between 0.9 and 1.3 times its count on prose, mostly above,
+/// and at least 0.9 times on code, URLs, numbers, random text such as base64 or UUIDs, emoji and
+/// stacked marks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeuristicCounter;
 
 impl TokenCounter for HeuristicCounter {
     fn count(&self, text: &str) -> u32 {
-        // In quarters of a token, rounded up at the end of every word.
-        let (mut tokens, mut quarters) = (0_u32, 0_u32);
-        for c in text.chars() {
-            let add = match c {
-                'a'..='z' | 'A'..='Z' | '0'..='9' => 1,
-                c if c.is_ascii() || c.is_whitespace() => 0,
-                // Up to U+07FF stand the alphabets: Latin, Greek, Cyrillic, Hebrew, Arabic.
-                '\u{80}'..='\u{7FF}' => 2,
-                _ => 4,
-            };
-            if add > 0 {
-                quarters += add;
-                if quarters >= 1 << 20 {
-                    tokens = tokens.saturating_add(quarters / 4);
-                    quarters %= 4;
-                }
-                continue;
-            }
-            tokens = tokens.saturating_add(quarters.div_ceil(4));
-            quarters = 0;
-            if !c.is_whitespace() {
-                tokens = tokens.saturating_add(1);
-            }
-        }
-        tokens.saturating_add(quarters.div_ceil(4))
+        heuristic::estimate(text)
     }
 }
 
@@ -108,28 +88,5 @@ impl std::fmt::Debug for TiktokenCounter {
 impl TokenCounter for TiktokenCounter {
     fn count(&self, text: &str) -> u32 {
         u32::try_from(self.0.encode_ordinary(text).len()).unwrap_or(u32::MAX)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_punctuation_and_scripts_count() {
-        let count = |text| HeuristicCounter.count(text);
-        assert_eq!(count(""), 0);
-        assert_eq!(count("a cat"), 2);
-        assert_eq!(count("hello, world!"), 6);
-        assert_eq!(count("东京"), 2);
-        assert_eq!(count("привет"), 3);
-    }
-
-    #[cfg(feature = "tiktoken")]
-    #[test]
-    fn the_exact_counter_counts_as_the_model_does() {
-        let counter = TiktokenCounter::new("cl100k_base").unwrap();
-        assert_eq!(counter.count("tiktoken is great!"), 6); // OpenAI's cookbook
-        assert!(TiktokenCounter::new("p50k").is_err());
     }
 }

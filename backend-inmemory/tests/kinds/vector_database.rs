@@ -313,11 +313,11 @@ fn m3_a_context_is_cut_between_documents_and_says_what_it_left_out() {
         answer["context"],
         "1. [text, similarity 1.00] a feline rests\n2. [faq, similarity 1.00] the cat sleeps"
     );
-    let input = json!({"query": "feline", "format": "list", "max_tokens": 6});
+    let input = json!({"query": "feline", "format": "list", "max_tokens": 5});
     let answer = ok(&database, "get_context", &input);
     assert_eq!(answer["context"], "- a feline rests");
     assert_eq!((&answer["document_count"], &answer["omitted"]), (&json!(1), &json!(1)));
-    assert_eq!((&answer["tokens"], &answer["format"]), (&json!(6), &json!("list")));
+    assert_eq!((&answer["tokens"], &answer["format"]), (&json!(5), &json!("list")));
     let input = json!({"query": "feline", "format": "compact"});
     let answer = ok(&database, "get_context", &input);
     assert_eq!(answer["context"], "a feline rests | the cat sleeps");

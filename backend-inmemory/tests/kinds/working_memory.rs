@@ -185,7 +185,7 @@ fn m4_a_context_is_bounded_in_keys_and_tokens() {
     let answer = context(json!({"max_keys": 2, "format": "compact"}));
     assert_eq!(answer["context"], "a: one two | b: [1]");
     assert_eq!(answer["more_keys"], true);
-    let answer = context(json!({"format": "list", "max_tokens": 5, "prefix": ""}));
+    let answer = context(json!({"format": "list", "max_tokens": 6, "prefix": ""}));
     assert_eq!((&answer["context"], &answer["omitted"]), (&json!("- a: one two"), &json!(2)));
     assert_eq!(context(json!({"prefix": "c"}))["context"], "c: three");
     for wrong in [json!({"max_keys": 0}), json!({"max_tokens": 0}), json!({"format": "yaml"})] {

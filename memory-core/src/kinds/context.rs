@@ -179,7 +179,7 @@ pub(super) mod tests {
     #[test]
     fn m5_a_long_item_does_not_hide_the_short_ones_behind_it() {
         let items = ["one two".to_owned(), "x ".repeat(50), "three".to_owned()];
-        let fitted = fit(&items, "\n", Some(5), &HeuristicCounter);
+        let fitted = fit(&items, "\n", Some(6), &HeuristicCounter);
         assert_eq!(fitted.text, "one two\nthree");
         let context = fitted.into_context(items.len());
         assert_eq!((context.items, context.omitted), (2, 1));

@@ -132,7 +132,7 @@ fn c7_the_newest_exchange_comes_before_the_newest_system_messages() {
 
 #[test]
 fn c7_the_request_that_calls_serve_stays() {
-    let calls: String = (1..=30).map(|n| format!(" c:{n} t:{n}")).collect();
+    let calls = (1..=30).map(|n| format!(" c:{n} t:{n}")).collect::<Vec<_>>().concat();
     let shown = cut(&format!("s u{calls}"), messages(20));
     assert_eq!(shown, [vec![1, 2], (45..=62).collect()].concat());
     let shown = cut(&format!("u a u{calls} a"), messages(8));
