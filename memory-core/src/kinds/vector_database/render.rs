@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn m3_what_does_not_fit_is_counted() {
-        let context = render(DocumentFormat::List, 6);
+        let context = render(DocumentFormat::List, 7);
         assert_eq!((context.text.as_str(), context.omitted), ("- One\n  two.", 1));
         let context = render(DocumentFormat::List, 1);
         assert_eq!((context.text.as_str(), context.items, context.omitted), ("", 0, 2));
