@@ -163,6 +163,9 @@ struct Compound {
 impl<F: FnMut(Kind, &str, String)> Analysis<'_, F> {
     fn word(&mut self, start: usize, word: &str) {
         let end = start + word.len();
+        // Marks that follow a space are one segment with it; drivers separate words by spaces.
+        let word = word.trim_start();
+        let start = end - word.len();
         if word.chars().all(is_unspaced) {
             if start != self.run.end {
                 self.end_run();
@@ -223,7 +226,7 @@ impl<F: FnMut(Kind, &str, String)> Analysis<'_, F> {
         (self.out)(Kind::Compound, &folded, cut(&folded).to_owned());
     }
 
-    /// A word may join scripts, as "データ_base" does; each part goes its own way.
+    /// Splits a word that joins scripts, as `データ_base` does, and gives each piece.
     fn split_mixed(&mut self, word: &str, kind: Kind) {
         let mut rest = word;
         while let Some(first) = rest.chars().next() {
@@ -273,8 +276,7 @@ impl<F: FnMut(Kind, &str, String)> Analysis<'_, F> {
 /// Gives the pairs of a run without spaces and each of its characters; a lone one is a word.
 fn pairs(run: &str, out: &mut impl FnMut(Kind, &str, String)) {
     let mut before = None;
-    let mut chars = run.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in run.char_indices() {
         let end = at + c.len_utf8();
         if let Some(before) = before {
             let pair = &run[before..end];
@@ -523,6 +525,8 @@ mod tests {
         assert_eq!(words("می\u{200C}خواهم", None), ["میخواهم"]);
         assert_eq!(words("\u{FEFF}word", None), ["word"]);
         assert_eq!(words("葛\u{E0100}飾", None), ["葛飾"]);
+        let spaced = terms("΄\u{1E000} a΄\u{1E000}", None).frequencies;
+        assert!(spaced.keys().all(|term| !term.contains(char::is_whitespace)), "{spaced:?}");
     }
 
     #[test]
