@@ -329,9 +329,8 @@ fn check_fields(object: &Object, depth: usize) -> Result<(), Fault> {
 fn check_at(value: &Value, depth: usize) -> Result<(), Fault> {
     let fault = |what| Err(Fault { what, steps: Vec::new() });
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
         Value::String(text) if has_nul_byte(text) => fault("a NUL character"),
-        Value::String(_) => Ok(()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
         Value::Array(_) | Value::Object(_) if depth == 0 => fault(DEEP),
         Value::Array(items) => items.iter().enumerate().try_for_each(|(at, item)| {
             check_at(item, depth - 1).map_err(|fault| fault.at(format!("[{at}]")))
