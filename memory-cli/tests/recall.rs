@@ -131,7 +131,9 @@ fn conversations_are_found_by_their_turns() {
     assert_eq!(beside, ["Some water."], "each once");
     let again = place.run(["chat", "import", "t.jsonl", "--index", "--language=en"]).json(0);
     assert_eq!(again["indexed"], 5);
-    let all = place.run(["search", "anything", "--namespace=turns", "--limit=50"]).json(0);
+    // Without a threshold, what has nothing in common with the query is no hit (V10).
+    let all = ["search", "anything", "--namespace=turns", "--limit=50", "--min-similarity=-1"];
+    let all = place.run(all).json(0);
     assert_eq!(all["results"].as_array().unwrap().len(), 5, "importing again adds nothing");
 }
 
@@ -327,7 +329,7 @@ fn retrieval_is_measured_and_drawn() {
     let rows = answer["results"].as_array().unwrap();
     assert_eq!(rows.len(), 6);
     assert_eq!((&rows[1]["search"], &rows[1]["recall_at_1"]), (&json!("text"), &json!(75.0)));
-    assert_eq!(rows[0]["recall_at_5"], 100.0, "by vector, every passage is among the five");
+    assert_eq!(rows[0]["recall_at_5"], 75.0, "by vector, but for zzz, which is like nothing (V10)");
     let drawn = std::fs::read_to_string(place.path().join("figures.svg")).unwrap();
     assert!(drawn.starts_with("<svg") && drawn.contains("recall@5"), "{drawn}");
     place.file("empty.json", r#"{"data": []}"#);

@@ -218,7 +218,7 @@ fn what_was_ingested_is_found_by_words_in_its_language_and_filtered() {
     assert!(first(&["东京", "--search=text"]).contains("东京塔"));
     assert!(first(&["باريس", "--search=text", "--language=ar"]).contains("باريس"));
     let filter = r#"--filter={"metadata.year": {"lt": 1960}}"#;
-    let answer = place.run(["search", "timeouts", filter, "--search=vector"]).json(0);
+    let answer = place.run(["search", "东京塔 timeouts", filter, "--search=vector"]).json(0);
     assert_eq!(answer["results"].as_array().unwrap().len(), 1);
     assert_eq!(place.run(["ingest", "ar.txt", "--language=ar"]).json(0)["unchanged"], 1);
     let nothing = place.run(["search", "timeouts", "--namespace=other"]).json(0);
