@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use memquill_core::{
-    Append, Backend, Driver as _, EmbeddingSpace, Message, NewRecord, ReadMessages, Retention,
-    Scope, StoreRecords, TextSearch, VectorSearch,
+    Append, Backend, EmbeddingSpace, Message, NewRecord, ReadMessages, Retention, Scope,
+    StoreRecords, TextSearch, VectorSearch,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, SqlitePool};

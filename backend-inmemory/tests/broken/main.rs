@@ -16,8 +16,7 @@ use std::time::Duration;
 use memquill_conformance::{Family, Faults, Harness, Scenario, TestStore, async_trait, run};
 use memquill_core::{
     Administrator, Backend, BackendParts, Clock, ConversationStore, CountRecords, Durability,
-    Error, ErrorKind, Facet, ManualClock, Result, Retry, Scope, Timestamp, VectorStore,
-    WorkingStore,
+    Error, ErrorKind, ManualClock, Result, Retry, Scope, Timestamp, VectorStore, WorkingStore,
 };
 use memquill_inmemory::InMemory;
 use tokio::sync::{Mutex, Semaphore};

@@ -172,7 +172,12 @@ impl VectorStore for Vectors {
             let given = &request.space;
             return Err(conflict::other_space(&request.namespace, &namespace.space, given));
         }
-        Ok(request.records.iter().map(|record| namespace.store(record, now)).collect())
+        let mut stored: Vec<StoredRecord> = Vec::with_capacity(request.records.len());
+        for record in &request.records {
+            let first = stored.iter().find(|stored| stored.id == record.identity()).cloned();
+            stored.push(first.unwrap_or_else(|| namespace.store(record, now)));
+        }
+        Ok(stored)
     }
 
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
