@@ -114,7 +114,7 @@ fn every_message_that_is_refused_has_its_number() {
         json!({"role": "use", "content": "x"}),
         json!({"role": "user"}),
         json!({"role": "user", "content": "x", "id": "a\nb"}),
-        json!({"role": "user", "content": "x".repeat((1 << 20) + 1)}),
+        json!({"role": "user", "content": "x".repeat((16 << 20) + 1)}),
         json!("text"),
     ];
     let lines = wrong.iter().enumerate().map(|(at, wrong)| {
