@@ -96,6 +96,8 @@ async fn a_backend_of_one_facet_passes_what_is_about_it() {
         for (scenario, (name, verdict)) in scenarios().iter().zip(&report.verdicts) {
             let expected = match scenario.facet() {
                 Some(other) if other != facet => Verdict::Absent(other),
+                // What this harness has no means to try.
+                _ if matches!(verdict, Verdict::NotTried(_)) => continue,
                 _ => Verdict::Passed,
             };
             assert_eq!(*verdict, expected, "{name} with {facet} alone");

@@ -114,9 +114,12 @@ async fn applied(backend: &Backend) -> [Option<u64>; 3] {
     assert_eq!(records % 2, 0);
     let last_record = (records > 0).then(|| records / 2 * 3 - 1);
     if let Some(last) = last_record {
-        let find = TextSearch::new("n", format!("step{last}"), 5);
+        let word = format!("step{last}");
+        let find = TextSearch::new("n", &word, 5);
         let hits = vectors.search_text(&scope(), &find).await.unwrap().hits;
-        assert_eq!(hits.len(), 2, "the words of step {last}");
+        // The word's parts find the other steps as well, after those that have it whole.
+        let whole = |hit: &memquill_core::Hit| hit.record.content.split(' ').any(|w| w == word);
+        assert!(hits.len() >= 2 && hits[..2].iter().all(whole), "the words of step {last}");
     }
     let last_entry = entries.first().map(|entry| entry.value.as_u64().unwrap());
     [read.messages.last().map(number), last_entry, last_record]
