@@ -287,7 +287,10 @@ async fn e1_a_sliding_read_writes() {
 
 /// Keeps the user and the node of each call.
 #[derive(Debug, Clone, Default)]
-struct Callers(Arc<Mutex<Vec<(String, Option<String>)>>>);
+struct Callers(Arc<Mutex<Vec<Caller>>>);
+
+/// An operation, and the user it was called for.
+type Caller = (String, Option<String>);
 
 impl Policy for Callers {
     async fn around<T, F, N>(&self, call: Call<'_>, next: N) -> Result<T>

@@ -128,6 +128,7 @@ impl Broken {
     }
 
     /// The hits of a text search as a store ranks them that weighs words otherwise.
+    #[expect(clippy::cast_precision_loss, reason = "the counts are small")]
     fn rerank(&self, text: &str, result: &mut SearchResult) {
         let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
         for hit in &mut result.hits {

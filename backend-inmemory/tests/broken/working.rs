@@ -28,8 +28,9 @@ impl Broken {
             }
             Fault::RoundsLargeIntegers => round(&mut put.value),
             Fault::RoundsTtls => {
-                let whole =
-                    |ttl: Duration| Duration::from_secs(ttl.as_millis().div_ceil(1_000) as u64);
+                let whole = |ttl: Duration| {
+                    Duration::from_secs(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0))
+                };
                 put.ttl = put.ttl.map(whole);
             }
             Fault::PutsForgetCreatedAt if put.condition == PutCondition::Always => {

@@ -35,7 +35,7 @@ fn scattered_records(count: u32, config: VectorDatabaseConfig) -> VectorDatabase
     for part in all.chunks(250) {
         let documents: Vec<Value> = part.iter().map(|n| scattered(*n)).collect();
         ok(&database, "store", &json!({"documents": documents}));
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
     }
     let rare = json!({"id": "rare", "content": "common rare", "embedding": [-1, 0, 0, 0.1]});
     ok(&database, "store", &rare);
