@@ -315,7 +315,7 @@ async fn g14_a_build_that_fails_is_seen_in_health() {
     let backend = open(folder.path()).await.unwrap();
     store(&backend, 0).await.unwrap();
     let edge = Edge::open(folder.path()).unwrap();
-    let health = async || backend.control().health(Duration::from_secs(60)).await;
+    let health = async || backend.control().health(Duration::from_mins(1)).await;
     let (segments, aside) =
         (folder.path().join("memory.4/segments"), folder.path().join("memory.4/aside"));
     fs::rename(&segments, &aside).unwrap();
