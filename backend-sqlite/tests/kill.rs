@@ -137,7 +137,7 @@ async fn g6_a_killed_process_loses_nothing_acknowledged_and_leaves_nothing_half_
     let mut next = 0;
     let mut moments = moments();
     for round in 0..KILLS {
-        let life = Duration::from_micros(5_000 + moments.next().unwrap() % 60_000);
+        let life = Duration::from_micros(10_000 + moments.next().unwrap() % 120_000);
         let acknowledged = killed_after(&file, next, life).or(next.checked_sub(1));
         let backend = open(&file, round).await;
         let found = applied(&backend).await;
