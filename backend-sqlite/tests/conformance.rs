@@ -1,8 +1,10 @@
 //! The conformance suite on SQLite, with a file for every scenario: once quickly, with a clock of
 //! the test's, and once as the driver is used, waiting for the disk and for the system's clock.
+#![allow(clippy::expect_used, reason = "it is a test: it fails by panicking")]
 
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use memquill_conformance::{Harness, TestStore, async_trait, main_with};
@@ -32,12 +34,15 @@ impl Harness for Files {
             Some(clock) => memquill_sqlite::driver_with_clock(Arc::clone(clock) as _),
             None => memquill_sqlite::driver(),
         };
-        Ok(Arc::new(File { folder, options: self.options, clock, driver }))
+        let copies = Mutex::default();
+        Ok(Arc::new(File { folder, copies, options: self.options, clock, driver }))
     }
 }
 
 struct File {
     folder: TempDir,
+    /// What crashes left, as long as the scenario runs.
+    copies: Mutex<Vec<TempDir>>,
     options: &'static str,
     clock: Option<Arc<ManualClock>>,
     driver: Arc<dyn Driver>,
@@ -45,8 +50,24 @@ struct File {
 
 impl File {
     fn url(&self) -> Result<StoreUrl> {
-        let file = self.folder.path().join("memory.db");
-        format!("sqlite:{}{}", file.display(), self.options).parse()
+        self.url_in(self.folder.path())
+    }
+
+    fn url_in(&self, folder: &Path) -> Result<StoreUrl> {
+        format!("sqlite:{}{}", folder.join("memory.db").display(), self.options).parse()
+    }
+
+    /// Copies the database and its log, as a killed process leaves them; the log's index, which is
+    /// shared memory, is gone with the machine.
+    fn copy(&self) -> std::io::Result<TempDir> {
+        let copy = tempfile::tempdir()?;
+        for file in ["memory.db", "memory.db-wal"] {
+            let from = self.folder.path().join(file);
+            if from.exists() {
+                std::fs::copy(from, copy.path().join(file))?;
+            }
+        }
+        Ok(copy)
     }
 }
 
@@ -58,6 +79,16 @@ impl TestStore for File {
 
     async fn admin(&self) -> Result<Administrator> {
         self.driver.admin(&self.url()?).await
+    }
+
+    async fn after_crash(&self) -> Option<Result<Backend>> {
+        let copy = self.copy().expect("copying the database");
+        let url = self.url_in(copy.path());
+        self.copies.lock().expect("no panic").push(copy);
+        Some(match url {
+            Ok(url) => self.driver.connect(&url).await,
+            Err(error) => Err(error),
+        })
     }
 
     async fn pass(&self, by: Duration) {
