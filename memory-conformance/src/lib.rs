@@ -10,7 +10,7 @@
 //! use memquill_core::{Administrator, Backend, Result};
 //! # mod my_driver {
 //! #     pub async fn connect() -> memquill_core::Result<memquill_core::Backend> { unimplemented!() }
-//! #     pub async fn admin() -> memquill_core::Result<std::sync::Arc<dyn memquill_core::Admin>> { unimplemented!() }
+//! #     pub async fn admin() -> memquill_core::Result<memquill_core::Administrator> { unimplemented!() }
 //! # }
 //!
 //! struct MyHarness;
