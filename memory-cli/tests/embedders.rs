@@ -78,8 +78,8 @@ fn refused() {
     let place = Place::new();
     let url = server.url();
     let environment = [("OPENAI_BASE_URL", url.as_str()), ("OPENAI_API_KEY", "sk-CANARY")];
-    let arguments =
-        ["--embedder", "openai:text-embedding-3-small", "--log", "debug", "search", "x"];
+    let embedder = ["--embedder", "openai:text-embedding-3-small", "--store", "memory:"];
+    let arguments = embedder.into_iter().chain(["--log", "debug", "search", "x"]);
     let run = place.run_in(&environment, arguments, "");
     assert!(!format!("{}{}", run.stdout, run.stderr).contains("CANARY"), "{}", run.stderr);
     assert_eq!(run.json(1)["error"]["code"], "permission_denied");
