@@ -65,7 +65,7 @@ impl Test {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
             let message = message.unwrap_or_else(|| "a panic without a message".into());
-            format!("{message}\nMEMORY_FAULTS_SEED={seed}")
+            format!("{message}\nMEMQUILL_FAULTS_SEED={seed}")
         })
     }
 }

@@ -92,13 +92,18 @@ async fn two_schemas(seed: u64) {
     trial
         .run(async |running| {
             let mut newer = raw(&url).await;
-            let before: i64 =
-                sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut newer).await.unwrap();
-            newer.execute("PRAGMA busy_timeout = 10000; PRAGMA user_version = 999").await.unwrap();
+            let before: i64 = sqlx::query_scalar("SELECT version FROM memquill_schema")
+                .fetch_one(&mut newer)
+                .await
+                .unwrap();
+            newer
+                .execute("PRAGMA busy_timeout = 10000; UPDATE memquill_schema SET version = 999")
+                .await
+                .unwrap();
             running.ended(60).await;
             let error = registry().connect(&url.parse().unwrap()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-            let back = format!("PRAGMA user_version = {before}");
+            let back = format!("UPDATE memquill_schema SET version = {before}");
             newer.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(back))).await.unwrap();
         })
         .await;
