@@ -88,7 +88,7 @@ impl Broken {
         }
     }
 
-    /// Notes that so many records or entries were stored.
+    /// Adds to the number of records and entries that the user has stored.
     async fn note_stored(&self, scope: &Scope, count: usize) {
         let mut state = self.state.lock().await;
         *state.stored.entry(scope.user().to_owned()).or_default() += count as u64;
