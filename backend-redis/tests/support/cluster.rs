@@ -28,6 +28,9 @@ impl Cluster {
                     "1500",
                     "--cluster-port",
                     &bus,
+                    // Replicas get their primary's data at once, not after the usual five seconds.
+                    "--repl-diskless-sync-delay",
+                    "0",
                 ];
                 Server::start(binary, &[&clustered, arguments].concat())
             })
@@ -54,6 +57,8 @@ impl Cluster {
             until(|| server.try_command(&["CLUSTER", "REPLICATE", &primary]).is_ok());
         }
         until(|| self.servers.iter().all(|server| self.knows_all(server)));
+        // A replica that never had its primary's data is not elected when the primary dies.
+        until(|| self.servers[PRIMARIES..].iter().all(follows));
     }
 
     fn knows_all(&self, server: &Server) -> bool {
@@ -70,11 +75,17 @@ impl Cluster {
     }
 }
 
+/// Whether a replica has its primary's data and gets what is added.
+fn follows(replica: &Server) -> bool {
+    text(replica.command(&["INFO", "replication"])).contains("master_link_status:up")
+}
+
 /// Waits for something to come true.
+#[track_caller]
 pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_mins(1), "it does not come true");
+        assert!(start.elapsed() < Duration::from_mins(1), "it does not come true within a minute");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
