@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept, Limits,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, ConversationSize, Limits,
+    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
 };
 
@@ -49,7 +49,7 @@ struct Counted {
 
 #[derive(Debug)]
 struct Known {
-    numbered: Numbered,
+    numbered: MessagePosition,
     digest: String,
 }
 
@@ -95,8 +95,8 @@ impl Run {
         self.messages.back().map(|message| &message.stored)
     }
 
-    fn size(&self) -> Kept {
-        Kept { messages: self.messages.len() as u64, tokens: self.tokens }
+    fn size(&self) -> ConversationSize {
+        ConversationSize { messages: self.messages.len() as u64, tokens: self.tokens }
     }
 
     /// The messages between two numbers, newest first.
@@ -124,14 +124,14 @@ impl Conversation {
             .messages
             .iter()
             .zip(next..)
-            .map(|(message, seq)| self.push(message, Numbered { seq, created_at: now }))
+            .map(|(message, seq)| self.push(message, MessagePosition { seq, created_at: now }))
             .collect();
         let evicted = request.retention.map_or(0, |retention| self.retain(retention));
         self.forget_ids();
         Ok(self.appended(messages, false, evicted))
     }
 
-    fn appended(&self, messages: Vec<Numbered>, replayed: bool, evicted: u64) -> Appended {
+    fn appended(&self, messages: Vec<MessagePosition>, replayed: bool, evicted: u64) -> Appended {
         Appended {
             messages,
             replayed,
@@ -141,9 +141,9 @@ impl Conversation {
         }
     }
 
-    fn push(&mut self, message: &Message, numbered: Numbered) -> Numbered {
+    fn push(&mut self, message: &Message, numbered: MessagePosition) -> MessagePosition {
         let tokens = message.tokens();
-        let Numbered { seq, created_at } = numbered;
+        let MessagePosition { seq, created_at } = numbered;
         self.figures.last_seq = seq;
         self.figures.message_count += 1;
         self.figures.token_count += u64::from(tokens);
@@ -170,7 +170,7 @@ impl Conversation {
             return Err(request.id_taken(id));
         }
         for StoredMessage { seq, created_at, message } in missing {
-            self.push(message, Numbered { seq: *seq, created_at: *created_at });
+            self.push(message, MessagePosition { seq: *seq, created_at: *created_at });
         }
         self.figures.last_seq = self.figures.last_seq.max(request.last_seq);
         self.forget_ids();

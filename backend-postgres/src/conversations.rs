@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Limits, Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages,
+    Limits, Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages,
     Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict,
     operation as op,
 };
@@ -145,7 +145,7 @@ fn bind_retention(call: Call, retention: Option<Retention>) -> Call {
 }
 
 /// Where the messages of an append are, or why it was refused (C3).
-fn numbered(row: &PgRow, request: &Append) -> Result<(Vec<Numbered>, bool)> {
+fn numbered(row: &PgRow, request: &Append) -> Result<(Vec<MessagePosition>, bool)> {
     match get::<&str>(row, "outcome")? {
         "partly_known" => {
             let known = get::<&str>(row, "detail")?.parse();
@@ -169,8 +169,8 @@ fn numbered(row: &PgRow, request: &Append) -> Result<(Vec<Numbered>, bool)> {
     }
 }
 
-fn number(seq: i64, created_at: Timestamp) -> Result<Numbered> {
-    Ok(Numbered { seq: unsigned(seq, "seq")?, created_at })
+fn number(seq: i64, created_at: Timestamp) -> Result<MessagePosition> {
+    Ok(MessagePosition { seq: unsigned(seq, "seq")?, created_at })
 }
 
 /// Where the columns of `read_message` are. To look up their names took longer than to read them.

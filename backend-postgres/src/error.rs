@@ -2,7 +2,7 @@
 
 use std::io;
 
-use memquill_core::{Error, ErrorKind, Retry, conflict};
+use memquill_core::{Error, ErrorKind, RetryHint, conflict};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::config::CLIENT_CHECK_SETTING;
@@ -154,7 +154,7 @@ fn from_server(error: &PgDatabaseError) -> Error {
         NO_COUNTERPART => {
             Error::conflict(error.message().to_owned()).with_hint(conflict::COUNTERPARTS_HINT)
         }
-        CONCURRENT => Error::conflict(error.message().to_owned()).with_retry(Retry::Transient),
+        CONCURRENT => Error::conflict(error.message().to_owned()).with_retry(RetryHint::Transient),
         "28P01" | "28000" => Error::new(ErrorKind::PermissionDenied, text())
             .with_hint("check user and password of the URL, and the server's pg_hba.conf"),
         "3D000" => config("create the database, or correct its name in the URL"),

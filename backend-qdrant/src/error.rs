@@ -168,7 +168,7 @@ impl StdError for Cause {}
 
 #[cfg(test)]
 mod tests {
-    use memquill_core::Retry;
+    use memquill_core::RetryHint;
     use tonic::metadata::MetadataMap;
 
     use super::*;
@@ -182,7 +182,7 @@ mod tests {
         for code in [Code::Unauthenticated, Code::PermissionDenied] {
             let error = of(code, Effect::Write);
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-            assert_eq!((error.retry(), error.maybe_applied()), (Retry::Permanent, false));
+            assert_eq!((error.retry(), error.maybe_applied()), (RetryHint::Permanent, false));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memquill_core::{Error, Field, Filter, Result, Test, Timestamp};
+use memquill_core::{Error, Field, Filter, Result, Predicate, Timestamp};
 use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::{Condition, FieldCondition, Filter as Native, Match, Range};
@@ -169,7 +169,7 @@ fn not(truth: Truth) -> Truth {
 }
 
 /// A test on what facts are derived from.
-fn fact(path: Path, test: &Test, strict: bool) -> Result<Truth> {
+fn fact(path: Path, test: &Predicate, strict: bool) -> Result<Truth> {
     let has = |fact: String| Truth::Where(is(field::FACTS, fact));
     let one_of = |values: &[Value]| match values {
         [] => Truth::Never,
@@ -179,17 +179,17 @@ fn fact(path: Path, test: &Test, strict: bool) -> Result<Truth> {
         }
     };
     Ok(match test {
-        Test::Eq(value) => has(path.equals(value)),
-        Test::Ne(value) => not(has(path.equals(value))),
-        Test::In(values) => one_of(values),
-        Test::NotIn(values) => not(one_of(values)),
-        Test::Exists(true) => has(path.exists()),
-        Test::Exists(false) => not(has(path.exists())),
-        Test::Gt(value) => ordered(path, value, true, false)?,
-        Test::Gte(value) => ordered(path, value, true, true)?,
-        Test::Lt(value) => ordered(path, value, false, false)?,
-        Test::Lte(value) => ordered(path, value, false, true)?,
-        Test::Contains(value) => {
+        Predicate::Eq(value) => has(path.equals(value)),
+        Predicate::Ne(value) => not(has(path.equals(value))),
+        Predicate::In(values) => one_of(values),
+        Predicate::NotIn(values) => not(one_of(values)),
+        Predicate::Exists(true) => has(path.exists()),
+        Predicate::Exists(false) => not(has(path.exists())),
+        Predicate::Gt(value) => ordered(path, value, true, false)?,
+        Predicate::Gte(value) => ordered(path, value, true, true)?,
+        Predicate::Lt(value) => ordered(path, value, false, false)?,
+        Predicate::Lte(value) => ordered(path, value, false, true)?,
+        Predicate::Contains(value) => {
             let element = has(path.holds(value));
             match value.as_str() {
                 None => element,
@@ -242,7 +242,7 @@ fn ordered(path: Path, operand: &Value, greater: bool, or_equal: bool) -> Result
 }
 
 /// A test on the creation time, whose operands are all times (core checks it).
-fn created_at(test: &Test) -> Result<Truth> {
+fn created_at(test: &Predicate) -> Result<Truth> {
     let times = test
         .operands()
         .iter()
@@ -256,13 +256,13 @@ fn created_at(test: &Test) -> Result<Truth> {
         _ => Truth::Where(Condition::matches(field::CREATED, times)),
     };
     Ok(match test {
-        Test::Eq(_) | Test::In(_) => one_of(times),
-        Test::Ne(_) | Test::NotIn(_) => not(one_of(times)),
-        Test::Gt(_) => range(Range { gt: first, ..Range::default() }),
-        Test::Gte(_) => range(Range { gte: first, ..Range::default() }),
-        Test::Lt(_) => range(Range { lt: first, ..Range::default() }),
-        Test::Lte(_) => range(Range { lte: first, ..Range::default() }),
-        Test::Exists(true) => Truth::Always,
-        Test::Exists(false) | Test::Contains(_) => Truth::Never,
+        Predicate::Eq(_) | Predicate::In(_) => one_of(times),
+        Predicate::Ne(_) | Predicate::NotIn(_) => not(one_of(times)),
+        Predicate::Gt(_) => range(Range { gt: first, ..Range::default() }),
+        Predicate::Gte(_) => range(Range { gte: first, ..Range::default() }),
+        Predicate::Lt(_) => range(Range { lt: first, ..Range::default() }),
+        Predicate::Lte(_) => range(Range { lte: first, ..Range::default() }),
+        Predicate::Exists(true) => Truth::Always,
+        Predicate::Exists(false) | Predicate::Contains(_) => Truth::Never,
     })
 }

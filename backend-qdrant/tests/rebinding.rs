@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use memquill_core::{
     Administrator, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, NewRecord, Outcome,
-    PageRequest, Rebind, Result, Retry, ScanRecords, Scope, Selection, StoreRecords, StoredRecord,
+    PageRequest, Rebind, Result, RetryHint, ScanRecords, Scope, Selection, StoreRecords, StoredRecord,
     VectorSearch,
 };
 use memquill_qdrant::driver;
@@ -326,7 +326,7 @@ async fn v13_whoever_writes_meanwhile_loses_nothing() {
                         Ok(_) => stored.push(id),
                         Err(error) => {
                             assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-                            assert_eq!(error.retry(), Retry::Permanent, "of another space");
+                            assert_eq!(error.retry(), RetryHint::Permanent, "of another space");
                             return (stored, true);
                         }
                     }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use memquill_conformance::Faults as _;
 use memquill_core::{
     Backend, CountRecords, DeleteRecords, EmbeddingSpace, Error, ErrorKind, GetRecords, NewRecord,
-    Outcome, Result, Retry, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
+    Outcome, Result, RetryHint, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
 };
 use memquill_qdrant::driver;
 use memquill_qdrant::edge::Edge;
@@ -80,7 +80,7 @@ impl Moody {
     }
 }
 
-fn assert_error(error: &Error, kind: ErrorKind, retry: Retry, maybe_applied: bool) {
+fn assert_error(error: &Error, kind: ErrorKind, retry: RetryHint, maybe_applied: bool) {
     let seen = (error.kind(), error.retry(), error.maybe_applied());
     assert_eq!(seen, (kind, retry, maybe_applied), "{error:?}");
     assert!(error.hint().is_some() || kind == ErrorKind::RateLimited, "{error:?}");
@@ -92,13 +92,13 @@ async fn e2_what_a_server_says_is_what_the_caller_is_told() {
     let backend = connect(&server.url("")).await.unwrap();
     store(&backend, "a").await.unwrap();
     for (code, kind, retry) in [
-        (Code::Unavailable, ErrorKind::Unavailable, Retry::Transient),
-        (Code::DeadlineExceeded, ErrorKind::Timeout, Retry::Transient),
+        (Code::Unavailable, ErrorKind::Unavailable, RetryHint::Transient),
+        (Code::DeadlineExceeded, ErrorKind::Timeout, RetryHint::Transient),
         // A cluster says so while a node is away.
-        (Code::Internal, ErrorKind::Unavailable, Retry::Transient),
-        (Code::Unauthenticated, ErrorKind::PermissionDenied, Retry::Permanent),
-        (Code::PermissionDenied, ErrorKind::PermissionDenied, Retry::Permanent),
-        (Code::ResourceExhausted, ErrorKind::RateLimited, Retry::Transient),
+        (Code::Internal, ErrorKind::Unavailable, RetryHint::Transient),
+        (Code::Unauthenticated, ErrorKind::PermissionDenied, RetryHint::Permanent),
+        (Code::PermissionDenied, ErrorKind::PermissionDenied, RetryHint::Permanent),
+        (Code::ResourceExhausted, ErrorKind::RateLimited, RetryHint::Transient),
     ] {
         server.says(Some(Status::new(code, "as the test says")));
         let error = count(&backend).await.unwrap_err();
@@ -108,7 +108,7 @@ async fn e2_what_a_server_says_is_what_the_caller_is_told() {
     let full = "No space left on device: WAL buffer size exceeds available disk space";
     server.says(Some(Status::internal(format!("Service internal error: {full}"))));
     let error = count(&backend).await.unwrap_err();
-    assert_error(&error, ErrorKind::Unavailable, Retry::Transient, false);
+    assert_error(&error, ErrorKind::Unavailable, RetryHint::Transient, false);
     server.says(None);
     assert_eq!(count(&backend).await.unwrap(), 1);
 }
@@ -152,7 +152,7 @@ async fn e1_a_server_that_is_slow_is_a_timeout_that_may_have_been_applied() {
     // Storing reads twice and then writes.
     asked.store(3, Ordering::SeqCst);
     let error = store(&backend, "b").await.unwrap_err();
-    assert_error(&error, ErrorKind::Timeout, Retry::Transient, true);
+    assert_error(&error, ErrorKind::Timeout, RetryHint::Transient, true);
     asked.store(usize::MAX / 2, Ordering::SeqCst);
     assert!(matches!(
         store(&patient, "b").await.unwrap()[0].outcome,
@@ -169,7 +169,7 @@ async fn e1_a_connection_that_breaks_off_may_have_been_applied_and_comes_back() 
     gate.cut().await;
     for _ in 0..3 {
         let error = count(&backend).await.unwrap_err();
-        assert_error(&error, ErrorKind::Unavailable, Retry::Transient, false);
+        assert_error(&error, ErrorKind::Unavailable, RetryHint::Transient, false);
     }
     gate.repair().await;
     let start = std::time::Instant::now();
@@ -198,7 +198,7 @@ async fn tls_trusts_whom_the_url_names_and_nobody_else() {
     let wrong = trusting.replace("a-key", "CANARY");
     let error = connect(&wrong).await.unwrap_err();
     // The health check of an instance needs no key on a server; what follows does.
-    assert_error(&error, ErrorKind::PermissionDenied, Retry::Permanent, false);
+    assert_error(&error, ErrorKind::PermissionDenied, RetryHint::Permanent, false);
     assert!(!format!("{error:?} {error}").contains("CANARY"));
 }
 
@@ -284,7 +284,7 @@ async fn g13_a_collection_of_others_is_refused_and_left_alone() {
             Err(error) => error,
             Ok(backend) => store(&backend, "a").await.unwrap_err(),
         };
-        assert_error(&error, ErrorKind::Config, Retry::Permanent, error.maybe_applied());
+        assert_error(&error, ErrorKind::Config, RetryHint::Permanent, error.maybe_applied());
         assert!(error.message().contains("is not ours"), "{error:?}");
         assert!(error.hint().unwrap().contains("prefix"), "{error:?}");
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memquill_core::{Error, Lease, LookedUp, Result, Scope, SharedCache, SharedKey};
+use memquill_core::{Error, Lease, Lookup, Result, Scope, SharedCache, SharedKey};
 use redis::Value;
 
 use crate::codec::{self, Reply};
@@ -31,7 +31,7 @@ pub(crate) struct RedisCache(pub(crate) Arc<Store>);
 
 #[async_trait]
 impl SharedCache for RedisCache {
-    async fn look_up(&self, key: SharedKey<'_>) -> Result<LookedUp> {
+    async fn look_up(&self, key: SharedKey<'_>) -> Result<Lookup> {
         let names = self.names(key);
         let answer = self.0.run(&LOOK_UP, &names, |call| {
             call.arg(LEASE_DURATION.as_millis().to_string());
@@ -39,8 +39,8 @@ impl SharedCache for RedisCache {
         let mut reply = Reply::new(answer.await?)?;
         let found = reply.number::<u8>()? == 1;
         match reply.next()? {
-            Value::BulkString(value) if found => Ok(LookedUp::Found(value)),
-            lease => Ok(LookedUp::Missing(Lease(codec::text(lease)?))),
+            Value::BulkString(value) if found => Ok(Lookup::Found(value)),
+            lease => Ok(Lookup::Missing(Lease(codec::text(lease)?))),
         }
     }
 

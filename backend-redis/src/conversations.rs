@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use memquill_core::json::{self, Object};
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict, operation as op,
 };
 use redis::{Cmd, Value};
@@ -327,7 +327,7 @@ fn numbers(request: &ReadMessages) -> (u64, u64) {
 fn appended(reply: &mut Reply, count: usize) -> Result<Appended> {
     let (first, created_at) = (reply.number::<u64>()?, reply.time()?);
     Ok(Appended {
-        messages: (first..).take(count).map(|seq| Numbered { seq, created_at }).collect(),
+        messages: (first..).take(count).map(|seq| MessagePosition { seq, created_at }).collect(),
         replayed: false,
         evicted: reply.number()?,
         message_count: reply.number()?,
@@ -351,17 +351,17 @@ fn foreign() -> Error {
 }
 
 /// Reads `SEQ-CREATED`, a message's place in its stream, or the same with another mark between.
-fn numbered(place: &str, mark: char) -> Result<Numbered> {
+fn numbered(place: &str, mark: char) -> Result<MessagePosition> {
     let read = place.split_once(mark).and_then(|(seq, created)| {
         let created_at = Timestamp::from_millis(created.parse().ok()?).ok()?;
-        Some(Numbered { seq: seq.parse().ok()?, created_at })
+        Some(MessagePosition { seq: seq.parse().ok()?, created_at })
     });
     read.ok_or_else(|| unreadable("a message's place"))
 }
 
 /// Reads a message of a stream: its place, and its field as `lua/lib/message.lua` has it.
 fn stored(mut message: Reply) -> Result<StoredMessage> {
-    let Numbered { seq, created_at } = numbered(&message.text()?, '-')?;
+    let MessagePosition { seq, created_at } = numbered(&message.text()?, '-')?;
     let mut fields = message.list()?;
     let (_name, text) = (fields.next()?, fields.text()?);
     Ok(StoredMessage { seq, created_at, message: decoded(&text)? })

@@ -1,6 +1,6 @@
 //! The client's errors as ours (section E).
 
-use memquill_core::{Error, ErrorKind, Retry};
+use memquill_core::{Error, ErrorKind, RetryHint};
 use redis::RedisError;
 
 use crate::probe;
@@ -212,7 +212,7 @@ fn unanswered(failure: &Failure) -> Error {
 }
 
 fn denied(message: &'static str, hint: &'static str) -> Error {
-    Error::new(ErrorKind::PermissionDenied, message).with_hint(hint).with_retry(Retry::Permanent)
+    Error::new(ErrorKind::PermissionDenied, message).with_hint(hint).with_retry(RetryHint::Permanent)
 }
 
 /// Makes the error of a cluster's node that the URL names as the only server.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, ConversationSize,
+    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
 };
 use sqlx::sqlite::SqliteRow;
@@ -131,12 +131,12 @@ impl Counters {
         self.counts.iter().sum()
     }
 
-    fn all(&self) -> Kept {
-        Kept { messages: self.messages(), tokens: self.tokens }
+    fn all(&self) -> ConversationSize {
+        ConversationSize { messages: self.messages(), tokens: self.tokens }
     }
 
-    fn system(&self) -> Kept {
-        Kept { messages: self.counts[Role::System as usize], tokens: self.system_tokens }
+    fn system(&self) -> ConversationSize {
+        ConversationSize { messages: self.counts[Role::System as usize], tokens: self.system_tokens }
     }
 }
 
@@ -172,7 +172,7 @@ async fn add(
 async fn insert(
     connection: &mut SqliteConnection,
     conversation: i64,
-    numbered: &[Numbered],
+    numbered: &[MessagePosition],
     messages: &[&Message],
 ) -> Result<()> {
     for (messages, numbered) in messages.chunks(ROWS).zip(numbered.chunks(ROWS)) {
@@ -266,8 +266,8 @@ impl ConversationStore for Conversations {
             }
         }
         let first = counters.last_seq - added.last_seq + 1;
-        let numbered: Vec<Numbered> =
-            (first..=counters.last_seq).map(|seq| Numbered { seq, created_at: now }).collect();
+        let numbered: Vec<MessagePosition> =
+            (first..=counters.last_seq).map(|seq| MessagePosition { seq, created_at: now }).collect();
         insert(&mut transaction, conversation, &numbered, &messages).await?;
         ids::remember(&mut transaction, conversation, &numbered, &identified).await?;
         ids::forget_old(&mut transaction, conversation, first, counters.last_seq).await?;

@@ -3,7 +3,7 @@
 //! sqlx hands each row from SQLite's thread to the caller's, at some microseconds a row. With these
 //! functions a search looks at every record within SQLite and hands over its hits alone.
 
-use memquill_core::{Filter, Subject, Timestamp, cosine_similarity, json};
+use memquill_core::{Filter, FilterTarget, Timestamp, cosine_similarity, json};
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, Error, Result, ffi};
@@ -53,7 +53,7 @@ fn matches(context: &Context<'_>) -> Result<bool> {
             .map_err(FromSqlError::other)
     })?;
     let metadata = metadata(context.get_raw(1))?;
-    Ok(filter.matches(Subject {
+    Ok(filter.matches(FilterTarget {
         metadata: &metadata,
         document_type: context.get_raw(2).as_str()?,
         created_at: Timestamp::from_millis(context.get(3)?).map_err(failed)?,

@@ -1,7 +1,7 @@
 //! Any text is a filter or an error; a filter survives its own JSON form and can be evaluated.
 #![no_main]
 
-use memquill::{Filter, Subject, Timestamp, json};
+use memquill::{Filter, FilterTarget, Timestamp, json};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
         Value::Object(metadata) => metadata,
         other => [("a".to_owned(), other)].into_iter().collect(),
     };
-    let subject =
-        Subject { metadata: &metadata, document_type: "text", created_at: Timestamp::default() };
-    assert_ne!(filter.matches(subject), Filter::Not(Box::new(filter)).matches(subject));
+    let target =
+        FilterTarget { metadata: &metadata, document_type: "text", created_at: Timestamp::default() };
+    assert_ne!(filter.matches(target), Filter::Not(Box::new(filter)).matches(subject));
 });

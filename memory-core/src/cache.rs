@@ -44,7 +44,7 @@
 mod clocks;
 mod conversation;
 mod form;
-mod gates;
+mod generations;
 mod items;
 mod working;
 
@@ -100,7 +100,7 @@ pub struct Cache(Arc<Items>);
 impl Cache {
     /// An empty cache.
     pub fn new(options: CacheOptions) -> Self {
-        Self::with_clock(options, Arc::new(clocks::Steady::new()))
+        Self::with_clock(options, Arc::new(clocks::MonotonicClock::new()))
     }
 
     /// Makes an empty cache that uses `clock`, for tests.

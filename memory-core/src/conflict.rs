@@ -3,7 +3,7 @@
 //! The rules of restores have theirs on the requests: [`RestoreMessages`](crate::RestoreMessages),
 //! [`RestoreRecords`](crate::RestoreRecords), [`RestoreEntries`](crate::RestoreEntries).
 
-use crate::conversation::{Append, Numbered};
+use crate::conversation::{Append, MessagePosition};
 use crate::embed::EmbeddingSpace;
 use crate::error::{Error, Result};
 use crate::vector::Rebind;
@@ -88,8 +88,8 @@ impl Append {
     /// `Conflict` where an id belongs to another body, or only a part of the batch is known.
     pub fn replay<'a>(
         &self,
-        mut known: impl FnMut(&str) -> Option<(&'a str, Numbered)>,
-    ) -> Result<Option<Vec<Numbered>>> {
+        mut known: impl FnMut(&str) -> Option<(&'a str, MessagePosition)>,
+    ) -> Result<Option<Vec<MessagePosition>>> {
         let mut replayed = Vec::new();
         for message in &self.messages {
             let Some(id) = &message.id else { continue };
@@ -118,7 +118,7 @@ mod tests {
         let stored = Message::user("a").with_id("1");
         let (digest, at) = (stored.body_digest(), Timestamp::default());
         let known = |id: &str| {
-            (id == "1").then_some((digest.as_str(), Numbered { seq: 7, created_at: at }))
+            (id == "1").then_some((digest.as_str(), MessagePosition { seq: 7, created_at: at }))
         };
         let replay = |messages| Append::new("c", messages).replay(known);
         assert_eq!(replay(vec![Message::user("a")]).unwrap(), None);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-pub use self::retention::{Kept, Retention};
+pub use self::retention::{ConversationSize, Retention};
 pub(crate) use self::window::Plan;
 pub use self::window::Window;
 use crate::capability::{Feature, not_claimed};
@@ -223,7 +223,7 @@ impl Append {
 
 /// The number and time that the store gave to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Numbered {
+pub struct MessagePosition {
     /// Its number in the conversation.
     pub seq: u64,
     /// When it was stored.
@@ -235,7 +235,7 @@ pub struct Numbered {
 pub struct Appended {
     /// The number and time of each message, in the request's order. A replayed message may have
     /// been evicted since.
-    pub messages: Vec<Numbered>,
+    pub messages: Vec<MessagePosition>,
     /// Whether all messages were known already, so that nothing changed (C3).
     pub replayed: bool,
     /// The number of messages that retention removed.

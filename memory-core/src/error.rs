@@ -59,10 +59,10 @@ impl ErrorKind {
     }
 
     /// Returns whether a call that failed so is usually worth repeating.
-    const fn retry(self) -> Retry {
+    const fn retry(self) -> RetryHint {
         match self {
-            Self::Unavailable | Self::Timeout | Self::RateLimited => Retry::Transient,
-            _ => Retry::Permanent,
+            Self::Unavailable | Self::Timeout | Self::RateLimited => RetryHint::Transient,
+            _ => RetryHint::Permanent,
         }
     }
 }
@@ -76,7 +76,7 @@ impl fmt::Display for ErrorKind {
 /// The prospects of repeating a call (E1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Retry {
+pub enum RetryHint {
     /// The same call fails again until something is changed.
     Permanent,
     /// The cause may pass by itself.
@@ -97,7 +97,7 @@ struct Details {
     hint: Option<Cow<'static, str>>,
     backend: Option<Cow<'static, str>>,
     operation: Option<&'static str>,
-    retry: Retry,
+    retry: RetryHint,
     maybe_applied: bool,
     retry_after: Option<Duration>,
     current_version: Option<u64>,
@@ -188,7 +188,7 @@ impl Error {
     /// Makes an error for a call on a backend or administration handle that was closed (G15).
     pub fn closed() -> Self {
         Self::new(ErrorKind::Unavailable, "the store was closed")
-            .with_retry(Retry::Permanent)
+            .with_retry(RetryHint::Permanent)
             .with_maybe_applied(false)
             .with_hint("connect again, or close the store after its last call")
     }
@@ -238,7 +238,7 @@ impl Error {
 
     /// Sets whether repeating may succeed, where it differs from the kind's usual answer.
     #[must_use]
-    pub fn with_retry(mut self, retry: Retry) -> Self {
+    pub fn with_retry(mut self, retry: RetryHint) -> Self {
         self.0.retry = retry;
         self
     }
@@ -320,13 +320,13 @@ impl Error {
     }
 
     /// Returns whether repeating the call may succeed.
-    pub fn retry(&self) -> Retry {
+    pub fn retry(&self) -> RetryHint {
         self.0.retry
     }
 
     /// Returns whether the cause may pass by itself.
     pub fn is_transient(&self) -> bool {
-        self.0.retry == Retry::Transient
+        self.0.retry == RetryHint::Transient
     }
 
     /// Returns whether the effect may have been applied although the call failed.
@@ -398,7 +398,7 @@ impl fmt::Debug for Error {
         if let Some(version) = d.current_version {
             line("current version", &version)?;
         }
-        if d.retry == Retry::Transient {
+        if d.retry == RetryHint::Transient {
             line("retry", &"may succeed")?;
         }
         if d.maybe_applied {

@@ -40,7 +40,7 @@ pub enum Filter {
     /// It does not hold.
     Not(Box<Filter>),
     /// A field passes a test.
-    Field(Field, Test),
+    Field(Field, Predicate),
 }
 
 /// The field that a test reads.
@@ -60,7 +60,7 @@ pub enum Field {
 /// `Exists(false)` are the exact negation of their positive form. Numbers compare by value (`1`
 /// equals `1.0`), strings by code point; nothing else is greater or less than anything.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Test {
+pub enum Predicate {
     /// Equal to the value; `null` equals a present `null`.
     Eq(Value),
     /// Not equal to the value, or missing.
@@ -113,7 +113,7 @@ impl fmt::Display for Field {
 
 /// The parts of a record that filters look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct FilterTarget<'a> {
     /// The record's metadata.
     pub metadata: &'a Object,
     /// The record's document type.
@@ -137,7 +137,7 @@ impl Filter {
 
     /// The field equals the value.
     pub fn eq(field: Field, value: impl Into<Value>) -> Self {
-        Self::Field(field, Test::Eq(value.into()))
+        Self::Field(field, Predicate::Eq(value.into()))
     }
 
     /// Reads the JSON form.
@@ -151,17 +151,17 @@ impl Filter {
     }
 
     /// The reference evaluator: whether the record passes. Drivers agree with it on every input.
-    pub fn matches(&self, subject: Subject<'_>) -> bool {
+    pub fn matches(&self, target: FilterTarget<'_>) -> bool {
         match self {
-            Self::And(all) => all.iter().all(|filter| filter.matches(subject)),
-            Self::Or(any) => any.iter().any(|filter| filter.matches(subject)),
-            Self::Not(filter) => !filter.matches(subject),
-            Self::Field(Field::Metadata(path), test) => test.holds(lookup(subject.metadata, path)),
+            Self::And(all) => all.iter().all(|filter| filter.matches(target)),
+            Self::Or(any) => any.iter().any(|filter| filter.matches(target)),
+            Self::Not(filter) => !filter.matches(target),
+            Self::Field(Field::Metadata(path), test) => test.holds(lookup(target.metadata, path)),
             Self::Field(Field::DocumentType, test) => {
-                test.holds(Some(&Value::from(subject.document_type)))
+                test.holds(Some(&Value::from(target.document_type)))
             }
             Self::Field(Field::CreatedAt, test) => {
-                test.holds(Some(&Value::from(subject.created_at.to_string())))
+                test.holds(Some(&Value::from(target.created_at.to_string())))
             }
         }
     }
@@ -207,7 +207,7 @@ impl Field {
     }
 }
 
-impl Test {
+impl Predicate {
     fn holds(&self, value: Option<&Value>) -> bool {
         match self {
             Self::Ne(operand) => !value.is_some_and(|v| equal(v, operand)),
@@ -315,9 +315,9 @@ mod tests {
 
     fn matches(filter: Value, metadata: Value) -> bool {
         let Value::Object(metadata) = metadata else { unreachable!() };
-        let subject =
-            Subject { metadata: &metadata, document_type: "faq", created_at: Timestamp::default() };
-        Filter::from_json(&filter).unwrap().matches(subject)
+        let target =
+            FilterTarget { metadata: &metadata, document_type: "faq", created_at: Timestamp::default() };
+        Filter::from_json(&filter).unwrap().matches(target)
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use self::conversation_buffer::{
     ConversationWindow,
 };
 pub use self::vector_database::{
-    Document, DocumentContext, DocumentFormat, DocumentQuery, Found, Neighbours, SearchMode,
+    Document, DocumentContext, DocumentFormat, DocumentQuery, DocumentResults, Neighbours, SearchMode,
     VectorDatabase, VectorDatabaseConfig, VectorDatabaseStatistics,
 };
 pub use self::working_memory::{

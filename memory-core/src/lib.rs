@@ -43,22 +43,22 @@ pub use backend::{
 };
 pub use capability::{Capabilities, Durability, Facet, Feature, TimeSource, VectorQuality};
 pub use conversation::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Kept,
-    Message, Messages, Numbered, ReadMessages, Retention, Role, StoredMessage, Trim, Window, hex,
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, ConversationSize,
+    Message, Messages, MessagePosition, ReadMessages, Retention, Role, StoredMessage, Trim, Window, hex,
 };
 pub use embed::{
     Embedder, EmbedderLimits, EmbeddingSpace, check_batch, check_embedded, cosine_similarity,
     embed_documents, embed_query, normalize,
 };
-pub use error::{Error, ErrorKind, Result, Retry};
-pub use filter::{Field, Filter, Subject, Test};
+pub use error::{Error, ErrorKind, Result, RetryHint};
+pub use filter::{Field, Filter, FilterTarget, Predicate};
 pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MIN_TTL};
 pub use page::{Cursor, Page, PageRequest};
 pub use request::Request;
 pub use restore::{MAX_RESTORED, RestoreEntries, RestoreMessages, RestoreRecords, Restored};
 pub use scope::Scope;
 pub use secrecy::{ExposeSecret, SecretString};
-pub use shared_cache::{Lease, LookedUp, SharedCache, SharedKey};
+pub use shared_cache::{Lease, Lookup, SharedCache, SharedKey};
 pub use store_url::{ServerHost, ServerUrl, StoreUrl, UrlOptions};
 pub use suggest::did_you_mean;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -22,7 +22,7 @@ pub struct Lease(pub String);
 
 /// The result of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LookedUp {
+pub enum Lookup {
     /// The cached bytes.
     Found(Vec<u8>),
     /// Nothing; with the lease, what is now read from the store may be kept.
@@ -37,7 +37,7 @@ pub enum LookedUp {
 #[async_trait]
 pub trait SharedCache: Send + Sync + std::fmt::Debug {
     /// Returns the cached bytes, or a lease.
-    async fn look_up(&self, key: SharedKey<'_>) -> Result<LookedUp>;
+    async fn look_up(&self, key: SharedKey<'_>) -> Result<Lookup>;
 
     /// Keeps `value` for `ttl` (at least 1 ms), unless the lease is over; says whether it did.
     async fn keep(

@@ -11,7 +11,7 @@ use crate::capability::{Feature, not_claimed};
 use crate::conversation::hex;
 use crate::embed::EmbeddingSpace;
 use crate::error::Result;
-use crate::filter::{Filter, Subject};
+use crate::filter::{Filter, FilterTarget};
 use crate::json::{Object, canonical, identical_objects};
 use crate::page::{Page, PageRequest};
 use crate::restore::{RestoreRecords, Restored};
@@ -182,8 +182,8 @@ impl Record {
     }
 
     /// Returns the fields that filters read.
-    pub fn subject(&self) -> Subject<'_> {
-        Subject {
+    pub fn filter_target(&self) -> FilterTarget<'_> {
+        FilterTarget {
             metadata: &self.metadata,
             document_type: &self.document_type,
             created_at: self.created_at,

@@ -140,12 +140,12 @@ proptest! {
     #[test]
     fn v8_not_is_the_exact_negation(filter in filter(), metadata in value(), kind in ".{0,4}") {
         let metadata = match metadata { Value::Object(m) => m, other => [("a".to_owned(), other)].into_iter().collect() };
-        let subject = memquill_core::Subject {
+        let target = memquill_core::FilterTarget {
             metadata: &metadata,
             document_type: &kind,
             created_at: Timestamp::default(),
         };
-        let holds = |value: &Value| Filter::from_json(value).unwrap().matches(subject);
+        let holds = |value: &Value| Filter::from_json(value).unwrap().matches(target);
         prop_assert_eq!(holds(&json!({"not": filter.clone()})), !holds(&filter));
     }
 

@@ -13,7 +13,7 @@ use ::fastembed::{
 use async_trait::async_trait;
 use directories::ProjectDirs;
 use memquill_core::{
-    Embedder, EmbedderLimits, EmbeddingSpace, Error, Limits, Result, Retry, normalize,
+    Embedder, EmbedderLimits, EmbeddingSpace, Error, Limits, Result, RetryHint, normalize,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -285,7 +285,7 @@ fn fetching(error: ::fastembed::Error) -> Error {
                 cause = deeper.source();
             }
             Error::unavailable(format!("the model cannot be fetched: {why}"))
-                .with_retry(Retry::Transient)
+                .with_retry(RetryHint::Transient)
                 .with_hint("without a way to the hub, name a folder that holds the model")
         }
         _ => Error::config(format!("the model cannot be loaded: {error}")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use memquill_core::layer::Trace;
 use memquill_core::{
-    Backend, Embedder, Error, Facet, HeuristicCounter, Result, Retry, StoreUrl, TokenCounter,
+    Backend, Embedder, Error, Facet, HeuristicCounter, Result, RetryHint, StoreUrl, TokenCounter,
     did_you_mean, operation,
 };
 use memquill_layers::Layers;
@@ -420,7 +420,7 @@ pub(super) fn together(errors: Vec<Error>) -> Option<Error> {
     let first = errors.next()?;
     let first_operation = first.operation().unwrap_or(operation::CONNECT);
     Some(errors.fold(first, |all, error| {
-        let retry = if error.retry() == Retry::Transient { all.retry() } else { error.retry() };
+        let retry = if error.retry() == RetryHint::Transient { all.retry() } else { error.retry() };
         let hint = [all.hint(), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let message = format!("{}; {}", all.message(), error.message());
         Error::new(all.kind(), message)

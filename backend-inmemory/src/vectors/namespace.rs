@@ -29,7 +29,7 @@ pub(super) struct Namespace {
 }
 
 fn passes(filter: Option<&Filter>, record: &Record) -> bool {
-    filter.is_none_or(|filter| filter.matches(record.subject()))
+    filter.is_none_or(|filter| filter.matches(record.filter_target()))
 }
 
 impl Namespace {

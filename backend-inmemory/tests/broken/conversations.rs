@@ -3,7 +3,7 @@
 use memquill_conformance::async_trait;
 use memquill_core::{
     Append, Appended, Clock as _, ConversationStatistics, ConversationStore, ConversationSummary,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Scope, Timestamp, Trim,
 };
 
@@ -62,7 +62,7 @@ impl Broken {
         if before == now {
             return self.conversations().append(scope, request).await;
         }
-        let numbered = |seq| Numbered { seq, created_at: now.newest.unwrap_or_default() };
+        let numbered = |seq| MessagePosition { seq, created_at: now.newest.unwrap_or_default() };
         Ok(Appended {
             messages: (before.last_seq + 1..).map(numbered).take(request.messages.len()).collect(),
             replayed: false,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use memquill_conformance::{Family, Faults, Harness, Scenario, TestStore, async_trait, run};
 use memquill_core::{
     Administrator, Backend, BackendParts, Clock, ConversationStore, CountRecords, Durability,
-    Error, ErrorKind, ManualClock, Result, Retry, Scope, Timestamp, VectorStore, WorkingStore,
+    Error, ErrorKind, ManualClock, Result, RetryHint, Scope, Timestamp, VectorStore, WorkingStore,
 };
 use memquill_inmemory::InMemory;
 use tokio::sync::{Mutex, Semaphore};
@@ -83,7 +83,7 @@ impl Broken {
             (false, _) => Ok(true),
             (true, Fault::EmptyWithoutAStore) => Ok(false),
             (true, _) => Err(Error::new(ErrorKind::Unavailable, "the store is cut off")
-                .with_retry(Retry::Transient)
+                .with_retry(RetryHint::Transient)
                 .with_hint("wait until it is back")),
         }
     }

@@ -8,7 +8,7 @@ use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, IDENTIFIER_BYTES,
     NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
     Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
-    Test as Check, TextSearch, VectorSearch, VectorStore, normalize,
+    Predicate, TextSearch, VectorSearch, VectorStore, normalize,
 };
 use serde_json::Value;
 
@@ -202,8 +202,8 @@ impl Broken {
 /// SQL's NULL: what is missing is neither equal nor unequal, and its negation is no more true.
 fn as_sql(filter: &Filter) -> Filter {
     match filter {
-        Filter::Field(field, check @ (Check::Ne(_) | Check::NotIn(_))) => Filter::And(vec![
-            Filter::Field(field.clone(), Check::Exists(true)),
+        Filter::Field(field, check @ (Predicate::Ne(_) | Predicate::NotIn(_))) => Filter::And(vec![
+            Filter::Field(field.clone(), Predicate::Exists(true)),
             Filter::Field(field.clone(), check.clone()),
         ]),
         Filter::And(all) => Filter::And(all.iter().map(as_sql).collect()),
@@ -313,7 +313,7 @@ impl VectorStore for Broken {
         match self.fault {
             Fault::FiltersAfterLimit => {
                 let filter = asked.filter.as_ref();
-                let passes = |hit: &Hit| filter.is_none_or(|f| f.matches(hit.record.subject()));
+                let passes = |hit: &Hit| filter.is_none_or(|f| f.matches(hit.record.filter_target()));
                 result.hits.retain(passes);
             }
             Fault::TakesThresholdAsExclusive => {

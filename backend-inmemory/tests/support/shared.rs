@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use memquill_core::{Error, Lease, LookedUp, Result, Scope, SharedCache, SharedKey};
+use memquill_core::{Error, Lease, Lookup, Result, Scope, SharedCache, SharedKey};
 
 /// Keeps all it is given until it is forgotten, as if no `ttl` ever passed.
 #[derive(Debug, Default)]
@@ -45,15 +45,15 @@ fn owned(key: SharedKey<'_>) -> (Option<Scope>, String) {
 
 #[memquill_conformance::async_trait]
 impl SharedCache for Shared {
-    async fn look_up(&self, key: SharedKey<'_>) -> Result<LookedUp> {
+    async fn look_up(&self, key: SharedKey<'_>) -> Result<Lookup> {
         self.step(|state| match state.items.get(&owned(key)) {
-            Some(Item::Kept(bytes)) => LookedUp::Found(bytes.clone()),
-            Some(Item::Leased(lease)) => LookedUp::Missing(lease.clone()),
+            Some(Item::Kept(bytes)) => Lookup::Found(bytes.clone()),
+            Some(Item::Leased(lease)) => Lookup::Missing(lease.clone()),
             None => {
                 state.leases += 1;
                 let lease = Lease(state.leases.to_string());
                 state.items.insert(owned(key), Item::Leased(lease.clone()));
-                LookedUp::Missing(lease)
+                Lookup::Missing(lease)
             }
         })
     }

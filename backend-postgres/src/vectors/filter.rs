@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use memquill_core::{Field, Filter, Test};
+use memquill_core::{Field, Filter, Predicate};
 use serde_json::{Number, Value};
 
 /// A condition over a record `e` and the operands `$1`.
@@ -94,21 +94,21 @@ impl Condition {
     }
 
     /// Writes a test that is true or false, never unknown, so that its negation is exact.
-    fn test(&mut self, value: &str, test: &Test) {
+    fn test(&mut self, value: &str, test: &Predicate) {
         let sql = match test {
-            Test::Exists(true) => format!("{value} IS NOT NULL"),
-            Test::Exists(false) => format!("{value} IS NULL"),
-            Test::Eq(operand) => self.equal(value, std::slice::from_ref(operand)),
-            Test::Ne(operand) => {
+            Predicate::Exists(true) => format!("{value} IS NOT NULL"),
+            Predicate::Exists(false) => format!("{value} IS NULL"),
+            Predicate::Eq(operand) => self.equal(value, std::slice::from_ref(operand)),
+            Predicate::Ne(operand) => {
                 format!("NOT {}", self.equal(value, std::slice::from_ref(operand)))
             }
-            Test::In(operands) => self.equal(value, operands),
-            Test::NotIn(operands) => format!("NOT {}", self.equal(value, operands)),
-            Test::Gt(operand) => self.compare(value, ">", operand),
-            Test::Gte(operand) => self.compare(value, ">=", operand),
-            Test::Lt(operand) => self.compare(value, "<", operand),
-            Test::Lte(operand) => self.compare(value, "<=", operand),
-            Test::Contains(operand) => self.contains(value, operand),
+            Predicate::In(operands) => self.equal(value, operands),
+            Predicate::NotIn(operands) => format!("NOT {}", self.equal(value, operands)),
+            Predicate::Gt(operand) => self.compare(value, ">", operand),
+            Predicate::Gte(operand) => self.compare(value, ">=", operand),
+            Predicate::Lt(operand) => self.compare(value, "<", operand),
+            Predicate::Lte(operand) => self.compare(value, "<=", operand),
+            Predicate::Contains(operand) => self.contains(value, operand),
         };
         self.sql.push_str(&sql);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
-use memquill_core::{Backend, Facet, LookedUp, Scope, SharedCache, SharedKey};
+use memquill_core::{Backend, Facet, Lookup, Scope, SharedCache, SharedKey};
 
 use crate::support::cluster::Cluster;
 use crate::support::connect;
@@ -22,8 +22,8 @@ const LONG: Duration = Duration::from_mins(1);
 
 async fn missing(cache: &Arc<dyn SharedCache>, key: SharedKey<'_>) -> memquill_core::Lease {
     match cache.look_up(key).await.unwrap() {
-        LookedUp::Missing(lease) => lease,
-        LookedUp::Found(found) => panic!("{found:?} is there"),
+        Lookup::Missing(lease) => lease,
+        Lookup::Found(found) => panic!("{found:?} is there"),
     }
 }
 
@@ -42,13 +42,13 @@ async fn a_lease_holds_until_the_item_is_forgotten() {
         let lease = missing(cache, key).await;
         assert!(cache.keep(key, &lease, b"V\0\xff new", LONG).await.unwrap());
         assert!(!cache.keep(key, &lease, b"again", LONG).await.unwrap());
-        assert_eq!(cache.look_up(key).await.unwrap(), LookedUp::Found(b"V\0\xff new".to_vec()));
+        assert_eq!(cache.look_up(key).await.unwrap(), Lookup::Found(b"V\0\xff new".to_vec()));
         for other in [Some(Scope::new("alice", "bo").unwrap()), None] {
             let other = SharedKey { scope: other.as_ref(), name };
             let lease = missing(cache, other).await;
             assert!(cache.keep(other, &lease, b"theirs", Duration::from_millis(1)).await.unwrap());
         }
-        assert_eq!(cache.look_up(key).await.unwrap(), LookedUp::Found(b"V\0\xff new".to_vec()));
+        assert_eq!(cache.look_up(key).await.unwrap(), Lookup::Found(b"V\0\xff new".to_vec()));
     }
     // All of it expires by itself.
     let keys: Vec<String> =
@@ -76,7 +76,7 @@ async fn a_forgotten_user_takes_leases_and_values_along() {
     backend.control().erase("alice").await.unwrap();
     missing(cache, kept).await;
     assert!(!cache.keep(leased, &lease, b"old", LONG).await.unwrap());
-    assert_eq!(cache.look_up(bobs).await.unwrap(), LookedUp::Found(b"v".to_vec()));
+    assert_eq!(cache.look_up(bobs).await.unwrap(), Lookup::Found(b"v".to_vec()));
 }
 
 /// A process whose own first level holds nothing.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use memquill_core::{Message, Numbered, Result};
+use memquill_core::{Message, MessagePosition, Result};
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::retention::Range;
@@ -41,7 +41,7 @@ pub(super) struct Identified<'a> {
 
 /// An id that the conversation knows.
 pub(super) struct Known {
-    pub(super) numbered: Numbered,
+    pub(super) numbered: MessagePosition,
     pub(super) digest: String,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn known(
     let rows = query.fetch_all(connection).await.map_err(translate)?;
     rows.iter()
         .map(|row| {
-            let numbered = Numbered { seq: get(row, "seq")?, created_at: time(row, "created_at")? };
+            let numbered = MessagePosition { seq: get(row, "seq")?, created_at: time(row, "created_at")? };
             Ok((get(row, "id")?, Known { numbered, digest: get(row, "body_digest")? }))
         })
         .collect()
@@ -74,13 +74,13 @@ pub(super) async fn known(
 pub(super) async fn remember(
     connection: &mut SqliteConnection,
     conversation: i64,
-    numbered: &[Numbered],
+    numbered: &[MessagePosition],
     identified: &[Identified<'_>],
 ) -> Result<()> {
     for chunk in identified.chunks(ROWS) {
         let mut insert = QueryBuilder::new(REMEMBER);
         insert.push_values(chunk, |mut row, message| {
-            let Numbered { seq, created_at } = numbered[message.place];
+            let MessagePosition { seq, created_at } = numbered[message.place];
             row.push_bind(conversation)
                 .push_bind(message.id)
                 .push_bind(integer(seq))

@@ -1,6 +1,6 @@
 //! Putting messages back, within the caller's transaction (C11).
 
-use memquill_core::{Message, Numbered, RestoreMessages, Restored, Result, Scope, StoredMessage};
+use memquill_core::{Message, MessagePosition, RestoreMessages, Restored, Result, Scope, StoredMessage};
 use sqlx::SqliteConnection;
 
 use super::{Counters, add, find, ids, insert, stored_message};
@@ -23,9 +23,9 @@ pub(super) async fn restore(
     let last_seq = found.map_or(0, |counters| counters.last_seq);
     let missing = request.missing(last_seq, &held)?;
     let messages: Vec<&Message> = missing.iter().map(|stored| &stored.message).collect();
-    let numbered: Vec<Numbered> = missing
+    let numbered: Vec<MessagePosition> = missing
         .iter()
-        .map(|stored| Numbered { seq: stored.seq, created_at: stored.created_at })
+        .map(|stored| MessagePosition { seq: stored.seq, created_at: stored.created_at })
         .collect();
 
     let added =

@@ -3,7 +3,7 @@
 //! Messages are evicted from the oldest on until the rest is within the limits. The conversation's
 //! row counts the rest, so this reads only what it evicts.
 
-use memquill_core::{Kept, Result, Retention, Role};
+use memquill_core::{ConversationSize, Result, Retention, Role};
 use sqlx::SqliteConnection;
 
 use super::{Counters, ids};
@@ -93,18 +93,18 @@ pub(super) async fn apply(
 
 /// Computes by how much the messages that can be evicted exceed the rest of the budget; none if they
 /// fit.
-fn excess(counters: &Counters, rule: &Retention) -> Option<Kept> {
+fn excess(counters: &Counters, rule: &Retention) -> Option<ConversationSize> {
     let budget = rule.budget(counters.system());
     let mut held = counters.all();
     if rule.keep_system {
         held.messages -= counters.system().messages;
         held.tokens -= counters.system().tokens;
     }
-    let excess = Kept {
+    let excess = ConversationSize {
         messages: held.messages.saturating_sub(budget.messages),
         tokens: held.tokens.saturating_sub(budget.tokens),
     };
-    (excess != Kept::default()).then_some(excess)
+    (excess != ConversationSize::default()).then_some(excess)
 }
 
 impl Counters {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use memquill::kinds::{
-    DocumentQuery, Found, KindName, Neighbours, SearchMode, VectorDatabase, VectorDatabaseConfig,
+    DocumentQuery, DocumentResults, KindName, Neighbours, SearchMode, VectorDatabase, VectorDatabaseConfig,
 };
 use memquill::{Error, ErrorKind, Hit, Limits, Memory, Record, Result};
 use serde_json::{Value, json};
@@ -170,7 +170,7 @@ async fn search_groups(
     query: DocumentQuery,
     key: &str,
     wanted: usize,
-) -> Result<Found> {
+) -> Result<DocumentResults> {
     let most = Limits::CONTRACT.page_items;
     let first = wanted.saturating_mul(HITS_PER_GROUP).min(most);
     let mut limit = first;
@@ -276,7 +276,7 @@ fn text(record: &Record) -> String {
     printable(&shortened(&record.content, SHOWN))
 }
 
-fn ended(out: &mut dyn io::Write, none: bool, found: &Found, namespace: &str) -> io::Result<()> {
+fn ended(out: &mut dyn io::Write, none: bool, found: &DocumentResults, namespace: &str) -> io::Result<()> {
     if none {
         let hint = "`memquill ingest` stores passages";
         return writeln!(out, "nothing found in {namespace:?}; {hint}");

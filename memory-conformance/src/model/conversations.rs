@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary,
-    Message, Messages, Numbered, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Role, Scope, StoredMessage, Trim, conflict, operation,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Conversation {
     last_seq: u64,
     pub(super) messages: Vec<StoredMessage>,
     /// Every message that ever came with an id; the contract lets a store forget sooner.
-    known: Vec<(Message, Numbered)>,
+    known: Vec<(Message, MessagePosition)>,
 }
 
 impl Conversations {
@@ -54,7 +54,7 @@ impl Conversations {
 
 impl Conversation {
     fn append(&mut self, request: &Append, now: memquill_core::Timestamp) -> Result<Appended> {
-        let known: Vec<Option<&(Message, Numbered)>> = request
+        let known: Vec<Option<&(Message, MessagePosition)>> = request
             .messages
             .iter()
             .map(|new| self.known.iter().find(|(old, _)| new.id.is_some() && old.id == new.id))
@@ -76,7 +76,7 @@ impl Conversation {
         let mut messages = Vec::new();
         for message in &request.messages {
             self.last_seq += 1;
-            let numbered = Numbered { seq: self.last_seq, created_at: now };
+            let numbered = MessagePosition { seq: self.last_seq, created_at: now };
             if message.id.is_some() {
                 self.known.push((message.clone(), numbered));
             }
@@ -99,7 +99,7 @@ impl Conversation {
         }
         for stored in missing {
             if stored.message.id.is_some() {
-                let numbered = Numbered { seq: stored.seq, created_at: stored.created_at };
+                let numbered = MessagePosition { seq: stored.seq, created_at: stored.created_at };
                 self.known.push((stored.message.clone(), numbered));
             }
         }
@@ -108,7 +108,7 @@ impl Conversation {
         Ok(Restored::of(request.messages.len(), missing.len()))
     }
 
-    fn appended(&self, messages: Vec<Numbered>, replayed: bool, evicted: u64) -> Appended {
+    fn appended(&self, messages: Vec<MessagePosition>, replayed: bool, evicted: u64) -> Appended {
         let statistics = self.statistics();
         Appended {
             messages,

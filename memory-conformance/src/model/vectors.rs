@@ -66,7 +66,7 @@ impl Vectors {
 }
 
 fn passes(filter: Option<&Filter>, record: &Record) -> bool {
-    filter.is_none_or(|filter| filter.matches(record.subject()))
+    filter.is_none_or(|filter| filter.matches(record.filter_target()))
 }
 
 impl Namespace {
@@ -195,7 +195,7 @@ impl VectorStore for Vectors {
         let live = self.live_in(&state, scope, &request.namespace, None)?;
         let goes = |record: &Record| match &request.which {
             Selection::Ids(ids) => ids.contains(&record.id),
-            Selection::Matching(filter) => filter.matches(record.subject()),
+            Selection::Matching(filter) => filter.matches(record.filter_target()),
             Selection::Namespace => true,
         };
         let key = (scope.clone(), request.namespace.clone());

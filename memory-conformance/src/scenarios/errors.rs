@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use memquill_core::{
     Append, Backend, CountRecords, Delete, Error, ErrorKind, Feature, Get, GetMany, GetRecords,
     HealthStatus, ListEntries, Message, PageRequest, Put, PutCondition, ReadMessages, Rebind,
-    RestoreEntries, RestoreMessages, RestoreRecords, Result, Retry, Scope, TextSearch,
+    RestoreEntries, RestoreMessages, RestoreRecords, Result, RetryHint, Scope, TextSearch,
     VectorSearch, operation as op,
 };
 
@@ -104,7 +104,7 @@ async fn a_refusal_says_where_it_happened_and_what_to_do(test: Test) {
         let error = refused(answer, ErrorKind::InvalidInput);
         assert_eq!(error.operation(), Some(operation));
         assert_eq!(error.backend(), Some(test.backend().name()), "{operation}");
-        assert_eq!((error.retry(), error.maybe_applied()), (Retry::Permanent, false));
+        assert_eq!((error.retry(), error.maybe_applied()), (RetryHint::Permanent, false));
         assert!(error.hint().is_some_and(|hint| !hint.is_empty()), "{error}");
         let shown = error.to_string();
         for part in [error.code(), error.message(), operation, test.backend().name()] {
@@ -135,7 +135,7 @@ async fn a_conflict_says_where_it_happened_and_is_permanent(test: Test) {
     for (operation, error) in conflicts {
         assert_eq!(error.operation(), Some(operation));
         assert_eq!(error.backend(), Some(test.backend().name()), "{operation}");
-        assert_eq!((error.retry(), error.maybe_applied()), (Retry::Permanent, false));
+        assert_eq!((error.retry(), error.maybe_applied()), (RetryHint::Permanent, false));
         assert!(!error.message().is_empty());
     }
 }
@@ -181,7 +181,7 @@ async fn wrong_credentials_are_denied_for_good(test: Test) {
         test.not_tried("the harness has no credentials to get wrong")
     };
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
-    assert_eq!((error.retry(), error.maybe_applied()), (Retry::Permanent, false));
+    assert_eq!((error.retry(), error.maybe_applied()), (RetryHint::Permanent, false));
     assert!(error.hint().is_some(), "{error}");
 }
 

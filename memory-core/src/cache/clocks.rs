@@ -7,18 +7,18 @@ use crate::time::{Clock, SystemClock, Timestamp};
 
 /// A clock that nobody sets back.
 #[derive(Debug)]
-pub(super) struct Steady {
+pub(super) struct MonotonicClock {
     start: Timestamp,
     since: Instant,
 }
 
-impl Steady {
+impl MonotonicClock {
     pub(super) fn new() -> Self {
         Self { start: SystemClock.now(), since: Instant::now() }
     }
 }
 
-impl Clock for Steady {
+impl Clock for MonotonicClock {
     fn now(&self) -> Timestamp {
         let millis = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
         let now = self.start.as_millis().saturating_add(millis);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::form::{Kept, Window};
+use super::form::{CacheEntry, Window};
 use super::items::{Item, Items};
 use crate::capability::Facet;
 use crate::conversation::{
@@ -29,10 +29,10 @@ fn item<'a>(scope: &'a Scope, conversation: &'a str) -> Item<'a> {
     Item { facet: Facet::Conversations, scope, name: conversation }
 }
 
-fn window_of(kept: &Kept) -> Option<&Window> {
+fn window_of(kept: &CacheEntry) -> Option<&Window> {
     match kept {
-        Kept::Window(window) => Some(window),
-        Kept::Entry(_) => None,
+        CacheEntry::Window(window) => Some(window),
+        CacheEntry::Entry(_) => None,
     }
 }
 
@@ -95,12 +95,12 @@ impl ConversationStore for CachedConversations {
     async fn append(&self, scope: &Scope, request: &Append) -> Result<Appended> {
         let item = item(scope, &request.conversation);
         let before = self.items.now();
-        let ticket = self.items.ticket(item, before);
-        let held = ticket.and_then(|ticket| {
-            self.items.held(item, ticket, before, |kept, _| window_of(kept).cloned())
+        let token = self.items.token(item, before);
+        let held = token.and_then(|token| {
+            self.items.held(item, token, before, |kept, _| window_of(kept).cloned())
         });
         let writing = self.items.write(vec![item]);
-        let held = held.filter(|_| ticket.is_some_and(|ticket| writing.follows(ticket)));
+        let held = held.filter(|_| token.is_some_and(|token| writing.follows(token)));
         let result = self.inner.append(scope, request).await;
         let tickets = writing.finish(&result).await;
         let appended = result?;
@@ -108,8 +108,8 @@ impl ConversationStore for CachedConversations {
             self.items.time.told(first.created_at, before);
         }
         let window = held.and_then(|window| moved(window, request, &appended));
-        if let (Some(window), Some(Some(ticket))) = (window, tickets.first()) {
-            self.items.keep(item, *ticket, self.items.answer(before), Kept::Window(window));
+        if let (Some(window), Some(Some(token))) = (window, tickets.first()) {
+            self.items.keep(item, *token, self.items.answer(before), CacheEntry::Window(window));
         }
         Ok(appended)
     }
@@ -119,11 +119,11 @@ impl ConversationStore for CachedConversations {
         let now = self.items.now();
         let asked = newest(request)
             .filter(|_| request.check(&self.limits).is_ok())
-            .and_then(|asked| Some((asked, self.items.ticket(item, now)?)));
-        let Some((asked, ticket)) = asked else {
+            .and_then(|asked| Some((asked, self.items.token(item, now)?)));
+        let Some((asked, token)) = asked else {
             return self.inner.read(scope, request).await;
         };
-        let found = self.items.held(item, ticket, now, |kept, _| window_of(kept)?.newest(asked));
+        let found = self.items.held(item, token, now, |kept, _| window_of(kept)?.newest(asked));
         if let Some(messages) = found {
             return Ok(messages);
         }
@@ -132,14 +132,14 @@ impl ConversationStore for CachedConversations {
         if let Some(kept) = shared
             && let Some(messages) = window_of(&kept).and_then(|window| window.newest(asked))
         {
-            self.items.keep(item, ticket, answer, kept);
+            self.items.keep(item, token, answer, kept);
             return Ok(messages);
         }
         let read = self.inner.read(scope, request).await?;
         let window = Window { messages: read.messages.clone(), total: read.total, asked };
-        let kept = Kept::Window(window);
+        let kept = CacheEntry::Window(window);
         self.items.share(item, lease, &kept).await;
-        self.items.keep(item, ticket, answer, kept);
+        self.items.keep(item, token, answer, kept);
         Ok(read)
     }
 

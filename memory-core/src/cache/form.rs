@@ -10,7 +10,7 @@ use crate::working::Entry;
 
 /// What is kept of an item.
 #[derive(Debug, Clone)]
-pub(super) enum Kept {
+pub(super) enum CacheEntry {
     Entry(Entry),
     Window(Window),
 }
@@ -43,7 +43,7 @@ enum Form {
     Window { messages: Vec<(u64, Timestamp, Message)>, total: u64, asked: usize },
 }
 
-impl Kept {
+impl CacheEntry {
     pub(super) fn to_bytes(&self) -> Option<Vec<u8>> {
         let form = match self.clone() {
             Self::Entry(entry) => Form::Entry(entry),

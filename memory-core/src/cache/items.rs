@@ -8,27 +8,27 @@ use std::time::Duration;
 use moka::Equivalent;
 
 use super::clocks::StoreTime;
-use super::form::Kept;
-use super::gates::{At, Gates, Generation};
+use super::form::CacheEntry;
+use super::generations::{At, GenerationStripes, Generation};
 use super::{CacheOptions, SharedLevel};
 use crate::capability::Facet;
 use crate::error::{Error, Result};
 use crate::scope::Scope;
-use crate::shared_cache::{Lease, LookedUp, SharedKey};
+use crate::shared_cache::{Lease, Lookup, SharedKey};
 use crate::time::{Clock, Timestamp};
 
-/// More gates mean fewer items that a write ends without need; each takes some 40 bytes.
-const ITEM_GATES: usize = 4_096;
-const USER_GATES: usize = 1_024;
+/// More stripes mean fewer items that a write ends without need; each takes some 40 bytes.
+const ITEM_STRIPES: usize = 4_096;
+const USER_STRIPES: usize = 1_024;
 
-/// What is kept, the gates that writers pass, and time.
+/// What is kept, the stripes that writers pass, and time.
 #[derive(Debug)]
 pub(super) struct Items {
     local: moka::sync::Cache<Key, Arc<Held>>,
-    /// Gates of one item each, by hash.
-    gates: Gates,
-    /// Gates of all that a user has.
-    users: Gates,
+    /// GenerationStripes of one item each, by hash.
+    stripes: GenerationStripes,
+    /// GenerationStripes of all that a user has.
+    users: GenerationStripes,
     clock: Arc<dyn Clock>,
     pub(super) time: StoreTime,
     max_age: Duration,
@@ -72,18 +72,18 @@ impl Item<'_> {
     }
 }
 
-/// When an item was read, as far as writers go: what was read then holds while the ticket does.
+/// When an item was read, as far as writers go: what was read then holds while the token does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub(super) struct ReadToken {
     item: Generation,
     user: Generation,
 }
 
 #[derive(Debug)]
 struct Held {
-    ticket: Ticket,
+    token: ReadToken,
     answer: Answer,
-    kept: Kept,
+    kept: CacheEntry,
 }
 
 /// Which answer of the store something came with, and when that was asked for.
@@ -109,8 +109,8 @@ impl Items {
             .build();
         Self {
             local,
-            gates: Gates::new(ITEM_GATES),
-            users: Gates::new(USER_GATES),
+            stripes: GenerationStripes::new(ITEM_STRIPES),
+            users: GenerationStripes::new(USER_STRIPES),
             clock,
             time: StoreTime::default(),
             max_age,
@@ -134,14 +134,14 @@ impl Items {
         Answer { number: self.answers.fetch_add(1, Ordering::Relaxed), asked }
     }
 
-    /// With the ticket, what is read from the store from now on may be kept. None while a write is
+    /// With the token, what is read from the store from now on may be kept. None while a write is
     /// under way, or where the store was closed.
-    pub(super) fn ticket(&self, item: Item<'_>, now: Timestamp) -> Option<Ticket> {
+    pub(super) fn token(&self, item: Item<'_>, now: Timestamp) -> Option<ReadToken> {
         if self.closed.load(Ordering::Acquire) {
             return None;
         }
-        Some(Ticket {
-            item: self.gates.generation(self.gates.at(item), now)?,
+        Some(ReadToken {
+            item: self.stripes.generation(self.stripes.at(item), now)?,
             user: self.users.generation(self.users.at(item.scope.user()), now)?,
         })
     }
@@ -150,41 +150,41 @@ impl Items {
     pub(super) fn held<T>(
         &self,
         item: Item<'_>,
-        ticket: Ticket,
+        token: ReadToken,
         now: Timestamp,
-        take: impl FnOnce(&Kept, Answer) -> Option<T>,
+        take: impl FnOnce(&CacheEntry, Answer) -> Option<T>,
     ) -> Option<T> {
         let held = self.local.get(&item)?;
         let fresh = now < held.answer.asked.saturating_add(self.max_age);
-        if fresh && held.ticket == ticket && self.lives(&held.kept, now) {
+        if fresh && held.token == token && self.lives(&held.kept, now) {
             take(&held.kept, held.answer)
         } else {
             None
         }
     }
 
-    /// Keeps what was read after the ticket was given.
-    pub(super) fn keep(&self, item: Item<'_>, ticket: Ticket, answer: Answer, kept: Kept) {
+    /// Keeps what was read after the token was given.
+    pub(super) fn keep(&self, item: Item<'_>, token: ReadToken, answer: Answer, kept: CacheEntry) {
         let now = self.now();
         // What is over is not found again, but would take the place of what is not.
-        if self.ticket(item, now) == Some(ticket) {
+        if self.token(item, now) == Some(token) {
             let key =
                 Key { facet: item.facet, scope: item.scope.clone(), name: item.name.to_owned() };
-            self.local.insert(key, Arc::new(Held { ticket, answer, kept }));
+            self.local.insert(key, Arc::new(Held { token, answer, kept }));
         }
     }
 
     /// Asks the shared cache: what it keeps, or a lease.
-    pub(super) async fn look_up(&self, item: Item<'_>) -> (Option<Kept>, Option<Lease>) {
+    pub(super) async fn look_up(&self, item: Item<'_>) -> (Option<CacheEntry>, Option<Lease>) {
         let Some(shared) = &self.shared else { return (None, None) };
         let name = item.shared_name();
         let key = SharedKey { scope: Some(item.scope), name: &name };
         match shared.cache.look_up(key).await {
-            Ok(LookedUp::Found(bytes)) => {
+            Ok(Lookup::Found(bytes)) => {
                 let now = self.now();
-                (Kept::from_bytes(&bytes).filter(|kept| self.lives(kept, now)), None)
+                (CacheEntry::from_bytes(&bytes).filter(|kept| self.lives(kept, now)), None)
             }
-            Ok(LookedUp::Missing(lease)) => (None, Some(lease)),
+            Ok(Lookup::Missing(lease)) => (None, Some(lease)),
             Err(error) => {
                 unreachable(&error);
                 (None, None)
@@ -193,7 +193,7 @@ impl Items {
     }
 
     /// Gives the shared cache what was read after it gave the lease.
-    pub(super) async fn share(&self, item: Item<'_>, lease: Option<Lease>, kept: &Kept) {
+    pub(super) async fn share(&self, item: Item<'_>, lease: Option<Lease>, kept: &CacheEntry) {
         let (Some(shared), Some(lease)) = (&self.shared, lease) else { return };
         let Some(bytes) = kept.to_bytes() else { return };
         let name = item.shared_name();
@@ -210,8 +210,8 @@ impl Items {
             .first()
             .and_then(|item| self.users.generation(self.users.at(item.scope.user()), now));
         let entered = items.iter().map(|item| {
-            let at = self.gates.at(item);
-            (at, self.gates.enter(at))
+            let at = self.stripes.at(item);
+            (at, self.stripes.enter(at))
         });
         Writing { entered: entered.collect(), items, before, user: None, all: self, open: true }
     }
@@ -230,12 +230,12 @@ impl Items {
     }
 
     /// Whether an entry surely lives by the store's clock (W2).
-    fn lives(&self, kept: &Kept, now: Timestamp) -> bool {
+    fn lives(&self, kept: &CacheEntry, now: Timestamp) -> bool {
         match kept {
-            Kept::Entry(entry) => {
+            CacheEntry::Entry(entry) => {
                 entry.expires_at.is_none_or(|expiry| self.time.surely_before(expiry, now))
             }
-            Kept::Window(_) => true,
+            CacheEntry::Window(_) => true,
         }
     }
 }
@@ -254,9 +254,9 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Ends the write. Gives a ticket for each item that nobody else wrote meanwhile, with which
+    /// Ends the write. Gives a token for each item that nobody else wrote meanwhile, with which
     /// what was written may be kept.
-    pub(super) async fn finish<T>(self, result: &Result<T>) -> Vec<Option<Ticket>> {
+    pub(super) async fn finish<T>(self, result: &Result<T>) -> Vec<Option<ReadToken>> {
         let mut this = self;
         let forgotten =
             this.forget(!result.as_ref().is_err_and(|error| !error.maybe_applied())).await;
@@ -264,8 +264,8 @@ impl Writing<'_> {
         let now = this.all.now();
         let tickets = this.items.iter().zip(&this.entered).map(|(item, (_, entered))| {
             let alone =
-                |ticket: &Ticket| Some(ticket.item) == *entered && Some(ticket.user) == this.before;
-            this.all.ticket(*item, now).filter(alone)
+                |token: &ReadToken| Some(token.item) == *entered && Some(token.user) == this.before;
+            this.all.token(*item, now).filter(alone)
         });
         tickets.collect()
     }
@@ -278,9 +278,9 @@ impl Writing<'_> {
         forgotten
     }
 
-    /// Whether what held with `ticket` was the state directly before this write, of one item.
-    pub(super) fn follows(&self, ticket: Ticket) -> bool {
-        matches!(self.entered.as_slice(), [(_, Some(entered))] if entered.follows(ticket.item))
+    /// Whether what held with `token` was the state directly before this write, of one item.
+    pub(super) fn follows(&self, token: ReadToken) -> bool {
+        matches!(self.entered.as_slice(), [(_, Some(entered))] if entered.follows(token.item))
     }
 
     /// Has the shared cache forget, where something may have been written.
@@ -302,11 +302,11 @@ impl Writing<'_> {
 
     fn leave(&mut self, known: bool) {
         self.open = false;
-        let Items { gates, users, local, max_age, shared, .. } = self.all;
+        let Items { stripes, users, local, max_age, shared, .. } = self.all;
         let longest = *max_age + shared.as_ref().map_or(Duration::ZERO, |shared| shared.ttl);
         let closed_until = (!known).then(|| self.all.now().saturating_add(longest));
         for (at, _) in &self.entered {
-            gates.leave(*at, closed_until);
+            stripes.leave(*at, closed_until);
         }
         if let Some(user) = self.user {
             users.leave(users.at(user), closed_until);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::form::Kept;
+use super::form::CacheEntry;
 use super::items::{Item, Items};
 use crate::capability::Facet;
 use crate::error::Result;
@@ -29,15 +29,15 @@ fn item<'a>(scope: &'a Scope, key: &'a str) -> Item<'a> {
     Item { facet: Facet::Working, scope, name: key }
 }
 
-fn entry_of(kept: &Kept) -> Option<&Entry> {
+fn entry_of(kept: &CacheEntry) -> Option<&Entry> {
     match kept {
-        Kept::Entry(entry) => Some(entry),
-        Kept::Window(_) => None,
+        CacheEntry::Entry(entry) => Some(entry),
+        CacheEntry::Window(_) => None,
     }
 }
 
-fn entry(put: &Put, written: &Written) -> Kept {
-    Kept::Entry(Entry {
+fn entry(put: &Put, written: &Written) -> CacheEntry {
+    CacheEntry::Entry(Entry {
         key: put.key.clone(),
         value: put.value.clone(),
         metadata: put.metadata.clone(),
@@ -55,8 +55,8 @@ impl CachedWorking {
         let mut together = None;
         let entries = keys.iter().map(|key| {
             let item = item(scope, key);
-            let ticket = self.items.ticket(item, now)?;
-            self.items.held(item, ticket, now, |kept, answer| {
+            let token = self.items.token(item, now)?;
+            self.items.held(item, token, now, |kept, answer| {
                 let same = *together.get_or_insert(answer) == answer;
                 entry_of(kept).filter(|_| same).cloned()
             })
@@ -67,16 +67,16 @@ impl CachedWorking {
     async fn get_from_store(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
         let now = self.items.now();
         let tickets: Vec<_> =
-            request.keys.iter().map(|key| self.items.ticket(item(scope, key), now)).collect();
+            request.keys.iter().map(|key| self.items.token(item(scope, key), now)).collect();
         let found = self.inner.get_many(scope, request).await?;
         let answer = self.items.answer(now);
         let mut rest = found.iter();
         let mut next = rest.next();
-        for (key, ticket) in request.keys.iter().zip(tickets) {
+        for (key, token) in request.keys.iter().zip(tickets) {
             // What was found stands in the order of the keys.
             let Some(entry) = next.filter(|entry| entry.key == *key) else { continue };
-            if let Some(ticket) = ticket {
-                self.items.keep(item(scope, key), ticket, answer, Kept::Entry(entry.clone()));
+            if let Some(token) = token {
+                self.items.keep(item(scope, key), token, answer, CacheEntry::Entry(entry.clone()));
             }
             next = rest.next();
         }
@@ -99,9 +99,9 @@ impl CachedWorking {
             self.items.time.told(first.updated_at, before);
         }
         let answer = self.items.answer(before);
-        for ((put, written), ticket) in puts.iter().zip(&written).zip(tickets) {
-            if let Some(ticket) = ticket {
-                self.items.keep(item(scope, &put.key), ticket, answer, entry(put, written));
+        for ((put, written), token) in puts.iter().zip(&written).zip(tickets) {
+            if let Some(token) = token {
+                self.items.keep(item(scope, &put.key), token, answer, entry(put, written));
             }
         }
         Ok(written)
@@ -129,30 +129,30 @@ impl WorkingStore for CachedWorking {
             let result = self.inner.get(scope, request).await;
             let tickets = writing.finish(&result).await;
             let found = result?;
-            if let (Some(entry), Some(Some(ticket))) = (&found, tickets.first()) {
+            if let (Some(entry), Some(Some(token))) = (&found, tickets.first()) {
                 let answer = self.items.answer(now);
-                self.items.keep(item, *ticket, answer, Kept::Entry(entry.clone()));
+                self.items.keep(item, *token, answer, CacheEntry::Entry(entry.clone()));
             }
             return Ok(found);
         }
-        let Some(ticket) = self.items.ticket(item, now) else {
+        let Some(token) = self.items.token(item, now) else {
             return self.inner.get(scope, request).await;
         };
-        if let Some(entry) = self.items.held(item, ticket, now, |kept, _| entry_of(kept).cloned()) {
+        if let Some(entry) = self.items.held(item, token, now, |kept, _| entry_of(kept).cloned()) {
             return Ok(Some(entry));
         }
         let (shared, lease) = self.items.look_up(item).await;
         let answer = self.items.answer(now);
-        if let Some(kept @ Kept::Entry(_)) = shared {
+        if let Some(kept @ CacheEntry::Entry(_)) = shared {
             let entry = entry_of(&kept).cloned();
-            self.items.keep(item, ticket, answer, kept);
+            self.items.keep(item, token, answer, kept);
             return Ok(entry);
         }
         let found = self.inner.get(scope, request).await?;
         if let Some(entry) = &found {
-            let kept = Kept::Entry(entry.clone());
+            let kept = CacheEntry::Entry(entry.clone());
             self.items.share(item, lease, &kept).await;
-            self.items.keep(item, ticket, answer, kept);
+            self.items.keep(item, token, answer, kept);
         }
         Ok(found)
     }
@@ -195,7 +195,7 @@ impl WorkingStore for CachedWorking {
         result
     }
 
-    /// Ends what is kept of the user's other nodes too: a shared gate is cheaper than one for each.
+    /// Ends what is kept of the user's other nodes too: a shared stripe is cheaper than one for each.
     async fn clear(&self, scope: &Scope) -> Result<u64> {
         let writing = self.items.write_all_of(scope.user());
         let result = self.inner.clear(scope).await;

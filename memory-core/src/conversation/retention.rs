@@ -20,9 +20,9 @@ pub struct Retention {
     pub keep_system: bool,
 }
 
-/// Messages and tokens: a total, or a budget.
+/// A number of messages and their tokens: a total, a budget or an excess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kept {
+pub struct ConversationSize {
     /// Messages.
     pub messages: u64,
     /// Tokens.
@@ -48,10 +48,10 @@ impl Retention {
 
     /// What is left for the suffix, after the system messages where they are kept. `u64::MAX`
     /// means no limit.
-    pub fn budget(&self, system: Kept) -> Kept {
-        let system = if self.keep_system { system } else { Kept::default() };
+    pub fn budget(&self, system: ConversationSize) -> ConversationSize {
+        let system = if self.keep_system { system } else { ConversationSize::default() };
         let left = |max: Option<u64>, used| max.map_or(u64::MAX, |max| max.saturating_sub(used));
-        Kept {
+        ConversationSize {
             messages: left(self.max_messages, system.messages),
             tokens: left(self.max_tokens, system.tokens),
         }
@@ -61,8 +61,8 @@ impl Retention {
     pub fn keeps(&self, messages: &[(Role, u32)]) -> Vec<bool> {
         let pinned = |role: Role| self.keep_system && role == Role::System;
         let system = messages.iter().filter(|(role, _)| *role == Role::System).fold(
-            Kept::default(),
-            |sum, (_, tokens)| Kept {
+            ConversationSize::default(),
+            |sum, (_, tokens)| ConversationSize {
                 messages: sum.messages + 1,
                 tokens: sum.tokens + u64::from(*tokens),
             },

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Field, Filter, Test};
+use super::{Field, Filter, Predicate};
 use crate::error::{Error, Result};
 use crate::json::Object;
 use crate::suggest::did_you_mean;
@@ -85,7 +85,7 @@ pub(super) fn parse_field(text: &str) -> Result<Field> {
 
 fn parse_tests(field: &Field, value: &Value, parts: &mut Vec<Filter>) -> Result<()> {
     let Value::Object(tests) = value else {
-        parts.push(Filter::Field(field.clone(), Test::Eq(operand(field, value)?)));
+        parts.push(Filter::Field(field.clone(), Predicate::Eq(operand(field, value)?)));
         return Ok(());
     };
     if tests.is_empty() {
@@ -95,17 +95,17 @@ fn parse_tests(field: &Field, value: &Value, parts: &mut Vec<Filter>) -> Result<
     }
     for (name, value) in tests {
         let test = match name.as_str() {
-            "eq" => Test::Eq(operand(field, value)?),
-            "ne" => Test::Ne(operand(field, value)?),
-            "gt" => Test::Gt(operand(field, value)?),
-            "gte" => Test::Gte(operand(field, value)?),
-            "lt" => Test::Lt(operand(field, value)?),
-            "lte" => Test::Lte(operand(field, value)?),
-            "in" => Test::In(operands(field, name, value)?),
-            "not_in" => Test::NotIn(operands(field, name, value)?),
-            "contains" => Test::Contains(operand(field, value)?),
+            "eq" => Predicate::Eq(operand(field, value)?),
+            "ne" => Predicate::Ne(operand(field, value)?),
+            "gt" => Predicate::Gt(operand(field, value)?),
+            "gte" => Predicate::Gte(operand(field, value)?),
+            "lt" => Predicate::Lt(operand(field, value)?),
+            "lte" => Predicate::Lte(operand(field, value)?),
+            "in" => Predicate::In(operands(field, name, value)?),
+            "not_in" => Predicate::NotIn(operands(field, name, value)?),
+            "contains" => Predicate::Contains(operand(field, value)?),
             "exists" => match value {
-                Value::Bool(wanted) => Test::Exists(*wanted),
+                Value::Bool(wanted) => Predicate::Exists(*wanted),
                 other => {
                     return Err(Error::invalid_input(format!(
                         "\"exists\" takes true or false, not {}",
@@ -155,18 +155,18 @@ pub(super) fn write(filter: &Filter) -> Value {
     Value::Object(Object::from_iter([(key, value)]))
 }
 
-fn write_test(test: &Test) -> Value {
+fn write_test(test: &Predicate) -> Value {
     let (name, value) = match test {
-        Test::Eq(v) => ("eq", v.clone()),
-        Test::Ne(v) => ("ne", v.clone()),
-        Test::Gt(v) => ("gt", v.clone()),
-        Test::Gte(v) => ("gte", v.clone()),
-        Test::Lt(v) => ("lt", v.clone()),
-        Test::Lte(v) => ("lte", v.clone()),
-        Test::In(v) => ("in", Value::from(v.clone())),
-        Test::NotIn(v) => ("not_in", Value::from(v.clone())),
-        Test::Exists(wanted) => ("exists", Value::from(*wanted)),
-        Test::Contains(v) => ("contains", v.clone()),
+        Predicate::Eq(v) => ("eq", v.clone()),
+        Predicate::Ne(v) => ("ne", v.clone()),
+        Predicate::Gt(v) => ("gt", v.clone()),
+        Predicate::Gte(v) => ("gte", v.clone()),
+        Predicate::Lt(v) => ("lt", v.clone()),
+        Predicate::Lte(v) => ("lte", v.clone()),
+        Predicate::In(v) => ("in", Value::from(v.clone())),
+        Predicate::NotIn(v) => ("not_in", Value::from(v.clone())),
+        Predicate::Exists(wanted) => ("exists", Value::from(*wanted)),
+        Predicate::Contains(v) => ("contains", v.clone()),
     };
     Value::Object(Object::from_iter([(name.to_owned(), value)]))
 }

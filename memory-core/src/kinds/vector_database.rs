@@ -208,7 +208,7 @@ impl DocumentQuery {
 
 /// What a query found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct DocumentResults {
     /// The hits.
     pub result: SearchResult,
     /// How they were found.
@@ -223,7 +223,7 @@ pub struct DocumentContext {
     /// The text; its items are documents.
     pub context: Context,
     /// What was found, in the text or not.
-    pub found: Found,
+    pub found: DocumentResults,
 }
 
 /// A [`VectorDatabase`] in figures.
@@ -304,7 +304,7 @@ impl VectorDatabase {
     ///
     /// A hybrid search on a store without text search is `Unsupported`: it is never weakened to a
     /// search by meaning alone (G10).
-    pub async fn search(&self, query: DocumentQuery) -> Result<Found> {
+    pub async fn search(&self, query: DocumentQuery) -> Result<DocumentResults> {
         let search = self.mode(&query)?;
         let limit = query.limit.unwrap_or(self.config.max_results);
         // Refused here because fusing would hide it from the store's checks.
@@ -351,7 +351,7 @@ impl VectorDatabase {
                 beside
             }
         };
-        Ok(Found { result, search, neighbours })
+        Ok(DocumentResults { result, search, neighbours })
     }
 
     /// What a query asks for besides the best, or the configuration where it does not say.

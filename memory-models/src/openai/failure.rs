@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use async_openai::error::OpenAIError;
-use memquill_core::{Error, ErrorKind, ExposeSecret as _, Retry, SecretString};
+use memquill_core::{Error, ErrorKind, ExposeSecret as _, RetryHint, SecretString};
 use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -55,7 +55,7 @@ fn of_status(status: StatusCode, code: &str, text: &str) -> Error {
         .with_hint(KEY_HINT),
         StatusCode::TOO_MANY_REQUESTS if code == "insufficient_quota" => {
             Error::new(ErrorKind::RateLimited, said)
-                .with_retry(Retry::Permanent)
+                .with_retry(RetryHint::Permanent)
                 .with_hint("the account has no credit left")
         }
         StatusCode::TOO_MANY_REQUESTS => Error::new(ErrorKind::RateLimited, said)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use memquill::kinds::{Document, VectorDatabase};
 use memquill::{
-    Field, Filter, Limits, PageRequest, Record, Result, ScanRecords, Scope, Selection, Test,
+    Field, Filter, Limits, PageRequest, Record, Result, ScanRecords, Scope, Selection, Predicate,
     VectorStore, content_hash,
 };
 use serde_json::Value;
@@ -82,14 +82,14 @@ impl<'a> Sources<'a> {
 
     /// What may be gone: passages of the files, or of any where a folder was named.
     fn filters(&self) -> Vec<Filter> {
-        let there = |key: &str| Filter::Field(Field::metadata([key]), Test::Exists(true));
+        let there = |key: &str| Filter::Field(Field::metadata([key]), Predicate::Exists(true));
         if !self.folders.is_empty() {
             return vec![Filter::And(vec![there("source"), there("passage")])];
         }
         let mut files: Vec<Value> = self.files.iter().map(|file| file.as_str().into()).collect();
         files.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
         let of =
-            |files: &[Value]| Filter::Field(Field::metadata(["source"]), Test::In(files.to_vec()));
+            |files: &[Value]| Filter::Field(Field::metadata(["source"]), Predicate::In(files.to_vec()));
         files.chunks(FILES).map(|files| Filter::And(vec![of(files), there("passage")])).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use memquill_core::{
     EmbeddingSpace, Facet, Feature, Field, Filter, NewRecord, PageRequest, Selection,
-    Test as Check, text,
+    Predicate, text,
 };
 use serde_json::{Value, json};
 
@@ -135,15 +135,15 @@ async fn hostile_filter_values_are_data(test: Test) {
     let field = || Field::metadata(["text"]);
     for text in &strings {
         let value = || Value::from(text.as_str());
-        let eq = Filter::Field(field(), Check::Eq(value()));
+        let eq = Filter::Field(field(), Predicate::Eq(value()));
         assert_selects(&test, &notes, eq, &of(&strings, |s| s == text)).await;
-        let contains = Filter::Field(field(), Check::Contains(value()));
+        let contains = Filter::Field(field(), Predicate::Contains(value()));
         assert_finds(&notes, contains, &of(&strings, |s| s.contains(text))).await;
-        let in_list = Filter::Field(Field::metadata(["list"]), Check::Contains(value()));
+        let in_list = Filter::Field(Field::metadata(["list"]), Predicate::Contains(value()));
         assert_finds(&notes, in_list, &of(&strings, |s| s == text)).await;
-        let greater = Filter::Field(field(), Check::Gt(value()));
+        let greater = Filter::Field(field(), Predicate::Gt(value()));
         assert_finds(&notes, greater, &of(&strings, |s| s > text.as_str())).await;
-        let one_of = Filter::Field(field(), Check::In(vec![value(), json!("' OR 1=1 --")]));
+        let one_of = Filter::Field(field(), Predicate::In(vec![value(), json!("' OR 1=1 --")]));
         assert_finds(&notes, one_of, &of(&strings, |s| s == text)).await;
     }
 }
@@ -152,11 +152,11 @@ async fn hostile_filter_paths_are_data(test: Test) {
     let (notes, strings) = tagged_by_strings(&test).await;
     for text in &strings {
         let path = Field::metadata([text.as_str(), text.as_str()]);
-        let exists = Filter::Field(path.clone(), Check::Exists(true));
+        let exists = Filter::Field(path.clone(), Predicate::Exists(true));
         assert_finds(&notes, exists, &of(&strings, |s| s == text)).await;
-        let eq = Filter::Field(path, Check::Eq(text.as_str().into()));
+        let eq = Filter::Field(path, Predicate::Eq(text.as_str().into()));
         assert_selects(&test, &notes, eq, &of(&strings, |s| s == text)).await;
-        let lone = Filter::Field(Field::metadata([text.as_str()]), Check::Exists(true));
+        let lone = Filter::Field(Field::metadata([text.as_str()]), Predicate::Exists(true));
         assert_finds(&notes, lone, &of(&strings, |s| s == text)).await;
     }
 }
@@ -165,9 +165,9 @@ async fn hostile_document_types_are_data(test: Test) {
     let (notes, strings) = tagged_by_strings(&test).await;
     for text in &strings {
         let value = || Value::from(text.as_str());
-        let eq = Filter::Field(Field::DocumentType, Check::Eq(value()));
+        let eq = Filter::Field(Field::DocumentType, Predicate::Eq(value()));
         assert_selects(&test, &notes, eq, &of(&strings, |s| s == text)).await;
-        let contains = Filter::Field(Field::DocumentType, Check::Contains(value()));
+        let contains = Filter::Field(Field::DocumentType, Predicate::Contains(value()));
         assert_finds(&notes, contains, &of(&strings, |s| s.contains(text))).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Random filters on random records, compared with core's evaluator.
 
-use memquill_core::Test as Check;
+use memquill_core::Predicate;
 use memquill_core::json::Object;
 use memquill_core::{Facet, Feature, Field, Filter, NewRecord, Selection};
 use proptest::collection::{btree_map, vec};
@@ -51,18 +51,18 @@ pub(super) fn metadata() -> impl Strategy<Value = Object> {
     btree_map(name(), value(), 0..3).prop_map(|object| object.into_iter().collect())
 }
 
-fn check() -> impl Strategy<Value = Check> {
+fn check() -> impl Strategy<Value = Predicate> {
     prop_oneof![
-        value().prop_map(Check::Eq),
-        value().prop_map(Check::Ne),
-        scalar().prop_map(Check::Gt),
-        scalar().prop_map(Check::Gte),
-        scalar().prop_map(Check::Lt),
-        scalar().prop_map(Check::Lte),
-        vec(value(), 0..3).prop_map(Check::In),
-        vec(value(), 0..3).prop_map(Check::NotIn),
-        any::<bool>().prop_map(Check::Exists),
-        scalar().prop_map(Check::Contains),
+        value().prop_map(Predicate::Eq),
+        value().prop_map(Predicate::Ne),
+        scalar().prop_map(Predicate::Gt),
+        scalar().prop_map(Predicate::Gte),
+        scalar().prop_map(Predicate::Lt),
+        scalar().prop_map(Predicate::Lte),
+        vec(value(), 0..3).prop_map(Predicate::In),
+        vec(value(), 0..3).prop_map(Predicate::NotIn),
+        any::<bool>().prop_map(Predicate::Exists),
+        scalar().prop_map(Predicate::Contains),
     ]
 }
 
@@ -97,7 +97,7 @@ async fn compare(test: Test, (all, filters): (Vec<Object>, Vec<Filter>)) -> Resu
     for filter in &filters {
         let expected: Vec<String> = stored
             .iter()
-            .filter(|record| filter.matches(record.subject()))
+            .filter(|record| filter.matches(record.filter_target()))
             .map(|record| record.id.clone())
             .collect();
         let agree = |what: &str, selected: Vec<String>| {
@@ -125,7 +125,7 @@ async fn compare(test: Test, (all, filters): (Vec<Object>, Vec<Filter>)) -> Resu
         notes.delete(Selection::Matching(filter.clone())).await;
         let left = notes.scan(None, 100).await;
         let stays: Vec<_> =
-            stored.into_iter().filter(|record| !filter.matches(record.subject())).collect();
+            stored.into_iter().filter(|record| !filter.matches(record.filter_target())).collect();
         if left != stays {
             return Err(format!("deletion by {} leaves {left:?}", filter.to_json()));
         }

@@ -131,7 +131,7 @@ async fn assert_as_brute_force(notes: &Namespace, filter: Option<Filter>, limit:
     for query in noise_vectors(99, notes.space.dimensions, 5) {
         let mut exact: Vec<f64> = all
             .iter()
-            .filter(|record| filter.as_ref().is_none_or(|f| f.matches(record.subject())))
+            .filter(|record| filter.as_ref().is_none_or(|f| f.matches(record.filter_target())))
             .map(|record| cosine_similarity(record.embedding.as_ref().unwrap(), &query))
             .collect();
         exact.sort_by(|a, b| b.total_cmp(a));
@@ -147,7 +147,7 @@ async fn assert_as_brute_force(notes: &Namespace, filter: Option<Filter>, limit:
             assert!((found - exact).abs() < 2e-4, "{found} instead of {exact}");
         }
         let matching =
-            |record: &Record| filter.as_ref().is_none_or(|f| f.matches(record.subject()));
+            |record: &Record| filter.as_ref().is_none_or(|f| f.matches(record.filter_target()));
         assert!(result.hits.iter().all(|hit| matching(&hit.record)));
     }
 }

@@ -122,7 +122,7 @@ async fn stored(test: &Test, records: Vec<NewRecord>) -> Namespace {
 /// Whether scan, count, search and text search select what the evaluator does.
 async fn assert_agrees(test: &Test, notes: &Namespace, all: &[Record], filter: &Filter) {
     let expected: Vec<String> =
-        sorted(all.iter().filter(|r| filter.matches(r.subject())).map(|r| r.id.clone()).collect());
+        sorted(all.iter().filter(|r| filter.matches(r.filter_target())).map(|r| r.id.clone()).collect());
     let by = |what: &str| format!("{what} by {}", filter.to_json());
     let scanned = notes.scan(Some(filter.clone()), 1_000).await;
     assert_eq!(sorted(scanned.into_iter().map(|r| r.id).collect()), expected, "{}", by("scan"));
@@ -406,7 +406,7 @@ async fn deletion_by_filter_agrees_with_the_evaluator(test: Test) {
         let which = filter(which);
         let all = notes.scan(None, 1_000).await;
         let (go, stay): (Vec<Record>, Vec<Record>) =
-            all.into_iter().partition(|record| which.matches(record.subject()));
+            all.into_iter().partition(|record| which.matches(record.filter_target()));
         let deleted = notes.delete(Selection::Matching(which.clone())).await;
         assert_eq!(deleted, go.len() as u64, "{}", which.to_json());
         assert_eq!(notes.scan(None, 1_000).await, stay, "{}", which.to_json());

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Document, DocumentFormat, DocumentQuery, Found, SearchMode, VectorDatabase, neighbours,
+    Document, DocumentFormat, DocumentQuery, DocumentResults, SearchMode, VectorDatabase, neighbours,
 };
 use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};
@@ -328,7 +328,7 @@ fn summary(summary: &NamespaceSummary) -> Value {
     ]))
 }
 
-fn found(found: &Found) -> Object {
+fn found(found: &DocumentResults) -> Object {
     let mut hits: Vec<Object> = found.result.hits.iter().map(hit).collect();
     for (hit, beside) in hits.iter_mut().zip(&found.neighbours) {
         hit.insert("before".into(), neighbours::json(&beside.before));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::VectorDatabase;
 use crate::error::{Error, Result};
-use crate::filter::{Field, Filter, Test};
+use crate::filter::{Field, Filter, Predicate};
 use crate::limits::Limits;
 use crate::page::PageRequest;
 use crate::vector::{Hit, Record, ScanRecords};
@@ -28,13 +28,13 @@ pub struct Neighbours {
 
 /// Where a record stands, by its metadata.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Place<'a> {
+struct SourcePosition<'a> {
     sequence: (&'static str, &'static str),
     source: &'a str,
     position: u64,
 }
 
-impl<'a> Place<'a> {
+impl<'a> SourcePosition<'a> {
     fn of(record: &'a Record) -> Option<Self> {
         SEQUENCES.into_iter().find_map(|sequence| {
             let source = record.metadata.get(sequence.0)?.as_str()?;
@@ -53,8 +53,8 @@ impl<'a> Place<'a> {
         let (from, to) = self.range(reach).into_inner();
         Filter::And(vec![
             Filter::eq(Field::metadata([self.sequence.0]), self.source),
-            Filter::Field(at(), Test::Gte(from.into())),
-            Filter::Field(at(), Test::Lte(to.into())),
+            Filter::Field(at(), Predicate::Gte(from.into())),
+            Filter::Field(at(), Predicate::Lte(to.into())),
         ])
     }
 }
@@ -82,7 +82,7 @@ impl VectorDatabase {
         check(reach)?;
         let namespace = self.namespace(namespace);
         let reach = reach as u64;
-        let places: Vec<_> = records.iter().map(|record| Place::of(record)).collect();
+        let places: Vec<_> = records.iter().map(|record| SourcePosition::of(record)).collect();
         let mut found: BTreeMap<String, Record> = BTreeMap::new();
         // A part's filter stays below the limit of conditions.
         for part in places.chunks(Limits::CONTRACT.filter_conditions / 5) {
@@ -117,11 +117,11 @@ impl VectorDatabase {
     }
 }
 
-fn beside(place: Option<Place<'_>>, reach: u64, found: &BTreeMap<String, Record>) -> Neighbours {
+fn beside(place: Option<SourcePosition<'_>>, reach: u64, found: &BTreeMap<String, Record>) -> Neighbours {
     let Some(place) = place else { return Neighbours::default() };
     let mut near: Vec<(u64, &Record)> = found
         .values()
-        .filter_map(|record| Some((Place::of(record)?, record)))
+        .filter_map(|record| Some((SourcePosition::of(record)?, record)))
         .filter(|(other, _)| {
             (other.sequence, other.source) == (place.sequence, place.source)
                 && place.range(reach).contains(&other.position)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Neighbours};
+use super::{DocumentResults, Neighbours};
 use crate::kinds::context::{Context, fit, fold, indent, label, piped};
 use crate::tokens::TokenCounter;
 use crate::vector::Hit;
@@ -32,7 +32,7 @@ impl DocumentFormat {
 
 /// The best documents that fit, each with its neighbours, in the order of their source.
 pub(super) fn documents(
-    found: &Found,
+    found: &DocumentResults,
     format: DocumentFormat,
     max_tokens: u64,
     counter: &dyn TokenCounter,
@@ -90,9 +90,9 @@ mod tests {
         Hit { record, score: 1.0, similarity }
     }
 
-    fn found(hits: Vec<Hit>, neighbours: Vec<Neighbours>) -> Found {
+    fn found(hits: Vec<Hit>, neighbours: Vec<Neighbours>) -> DocumentResults {
         let result = SearchResult { hits, complete: true };
-        Found { result, search: SearchMode::Hybrid, neighbours }
+        DocumentResults { result, search: SearchMode::Hybrid, neighbours }
     }
 
     fn render(format: DocumentFormat, max_tokens: u64) -> Context {

@@ -5,16 +5,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::time::Timestamp;
 
-/// Gates that writers pass, each for many items by their hash. What was read while no writer was in
-/// a gate holds until the next one comes.
+/// GenerationStripes that writers pass, each for many items by their hash. What was read while no writer was in
+/// a stripe holds until the next one comes.
 #[derive(Debug)]
-pub(super) struct Gates {
-    gates: Box<[Mutex<Gate>]>,
+pub(super) struct GenerationStripes {
+    stripes: Box<[Mutex<Stripe>]>,
     hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct Gate {
+struct Stripe {
     /// How many writers have come.
     generation: u64,
     /// How many are inside.
@@ -23,7 +23,7 @@ struct Gate {
     closed_until: Option<Timestamp>,
 }
 
-/// One gate.
+/// One stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct At(usize);
 
@@ -38,45 +38,45 @@ impl Generation {
     }
 }
 
-impl Gates {
+impl GenerationStripes {
     pub(super) fn new(count: usize) -> Self {
         Self {
-            gates: (0..count.max(1)).map(|_| Mutex::default()).collect(),
+            stripes: (0..count.max(1)).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         }
     }
 
     pub(super) fn at(&self, item: impl Hash) -> At {
-        let count = self.gates.len() as u64;
+        let count = self.stripes.len() as u64;
         At(usize::try_from(self.hasher.hash_one(item) % count).unwrap_or_default())
     }
 
     /// The generation, unless a writer is inside or may be.
     pub(super) fn generation(&self, at: At, now: Timestamp) -> Option<Generation> {
-        let mut gate = self.lock(at);
-        if gate.closed_until.is_some_and(|until| now >= until) {
-            gate.closed_until = None;
+        let mut stripe = self.lock(at);
+        if stripe.closed_until.is_some_and(|until| now >= until) {
+            stripe.closed_until = None;
         }
-        (gate.writers == 0 && gate.closed_until.is_none()).then_some(Generation(gate.generation))
+        (stripe.writers == 0 && stripe.closed_until.is_none()).then_some(Generation(stripe.generation))
     }
 
     /// A writer comes: nothing holds any longer that was read before. Gives the generation that it
     /// begins, if no other writer is inside: while that stays, it is alone.
     pub(super) fn enter(&self, at: At) -> Option<Generation> {
-        let mut gate = self.lock(at);
-        gate.generation += 1;
-        gate.writers += 1;
-        (gate.writers == 1).then_some(Generation(gate.generation))
+        let mut stripe = self.lock(at);
+        stripe.generation += 1;
+        stripe.writers += 1;
+        (stripe.writers == 1).then_some(Generation(stripe.generation))
     }
 
     /// A writer leaves; with `closed_until` where nobody knows what it did.
     pub(super) fn leave(&self, at: At, closed_until: Option<Timestamp>) {
-        let mut gate = self.lock(at);
-        gate.writers = gate.writers.saturating_sub(1);
-        gate.closed_until = gate.closed_until.max(closed_until);
+        let mut stripe = self.lock(at);
+        stripe.writers = stripe.writers.saturating_sub(1);
+        stripe.closed_until = stripe.closed_until.max(closed_until);
     }
 
-    fn lock(&self, At(at): At) -> MutexGuard<'_, Gate> {
-        self.gates[at].lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, At(at): At) -> MutexGuard<'_, Stripe> {
+        self.stripes[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
