@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, ConversationSize, Limits,
-    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
-    Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
+    Append, Appended, ConversationSize, ConversationStatistics, ConversationStore,
+    ConversationSummary, Limits, Message, MessagePosition, Messages, Page, PageRequest,
+    ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage,
+    Timestamp, Trim, operation as op,
 };
 
 use crate::store::{Held, Memory, Part, Store};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Limits, Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages,
+    Limits, Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages,
     Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict,
     operation as op,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memquill_core::{Error, Field, Filter, Result, Predicate, Timestamp};
+use memquill_core::{Error, Field, Filter, Predicate, Result, Timestamp};
 use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::{Condition, FieldCondition, Filter as Native, Match, Range};

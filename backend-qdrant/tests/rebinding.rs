@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use memquill_core::{
     Administrator, Backend, DeleteRecords, EmbeddingSpace, ErrorKind, NewRecord, Outcome,
-    PageRequest, Rebind, Result, RetryHint, ScanRecords, Scope, Selection, StoreRecords, StoredRecord,
-    VectorSearch,
+    PageRequest, Rebind, Result, RetryHint, ScanRecords, Scope, Selection, StoreRecords,
+    StoredRecord, VectorSearch,
 };
 use memquill_qdrant::driver;
 use memquill_qdrant::edge::Edge;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use memquill_core::json::{self, Object};
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict, operation as op,
 };
 use redis::{Cmd, Value};

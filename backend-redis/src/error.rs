@@ -212,7 +212,9 @@ fn unanswered(failure: &Failure) -> Error {
 }
 
 fn denied(message: &'static str, hint: &'static str) -> Error {
-    Error::new(ErrorKind::PermissionDenied, message).with_hint(hint).with_retry(RetryHint::Permanent)
+    Error::new(ErrorKind::PermissionDenied, message)
+        .with_hint(hint)
+        .with_retry(RetryHint::Permanent)
 }
 
 /// Makes the error of a cluster's node that the URL names as the only server.

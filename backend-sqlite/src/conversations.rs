@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, ConversationSize,
-    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
-    Result, Role, Scope, StoredMessage, Timestamp, Trim, operation as op,
+    Append, Appended, ConversationSize, ConversationStatistics, ConversationStore,
+    ConversationSummary, Message, MessagePosition, Messages, Page, PageRequest, ReadMessages,
+    RestoreMessages, Restored, Result, Role, Scope, StoredMessage, Timestamp, Trim,
+    operation as op,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -136,7 +137,10 @@ impl Counters {
     }
 
     fn system(&self) -> ConversationSize {
-        ConversationSize { messages: self.counts[Role::System as usize], tokens: self.system_tokens }
+        ConversationSize {
+            messages: self.counts[Role::System as usize],
+            tokens: self.system_tokens,
+        }
     }
 }
 
@@ -266,8 +270,9 @@ impl ConversationStore for Conversations {
             }
         }
         let first = counters.last_seq - added.last_seq + 1;
-        let numbered: Vec<MessagePosition> =
-            (first..=counters.last_seq).map(|seq| MessagePosition { seq, created_at: now }).collect();
+        let numbered: Vec<MessagePosition> = (first..=counters.last_seq)
+            .map(|seq| MessagePosition { seq, created_at: now })
+            .collect();
         insert(&mut transaction, conversation, &numbered, &messages).await?;
         ids::remember(&mut transaction, conversation, &numbered, &identified).await?;
         ids::forget_old(&mut transaction, conversation, first, counters.last_seq).await?;

@@ -315,8 +315,11 @@ mod tests {
 
     fn matches(filter: Value, metadata: Value) -> bool {
         let Value::Object(metadata) = metadata else { unreachable!() };
-        let target =
-            FilterTarget { metadata: &metadata, document_type: "faq", created_at: Timestamp::default() };
+        let target = FilterTarget {
+            metadata: &metadata,
+            document_type: "faq",
+            created_at: Timestamp::default(),
+        };
         Filter::from_json(&filter).unwrap().matches(target)
     }
 

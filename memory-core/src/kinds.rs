@@ -31,8 +31,8 @@ pub use self::conversation_buffer::{
     ConversationWindow,
 };
 pub use self::vector_database::{
-    Document, DocumentContext, DocumentFormat, DocumentQuery, DocumentResults, Neighbours, SearchMode,
-    VectorDatabase, VectorDatabaseConfig, VectorDatabaseStatistics,
+    Document, DocumentContext, DocumentFormat, DocumentQuery, DocumentResults, Neighbours,
+    SearchMode, VectorDatabase, VectorDatabaseConfig, VectorDatabaseStatistics,
 };
 pub use self::working_memory::{
     EntryContext, EntryFormat, EntryWindow, NewEntry, StoredEntry, Ttl, WorkingMemory,

@@ -3,7 +3,7 @@
 use memquill_conformance::async_trait;
 use memquill_core::{
     Append, Appended, Clock as _, ConversationStatistics, ConversationStore, ConversationSummary,
-    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Scope, Timestamp, Trim,
 };
 

@@ -6,9 +6,9 @@ use memquill_conformance::async_trait;
 use memquill_core::json::Object;
 use memquill_core::{
     CountRecords, DeleteRecords, EmbeddingSpace, Filter, GetRecords, Hit, IDENTIFIER_BYTES,
-    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Rebind, Record, RestoreRecords,
-    Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredRecord,
-    Predicate, TextSearch, VectorSearch, VectorStore, normalize,
+    NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Predicate, Rebind, Record,
+    RestoreRecords, Restored, Result, ScanRecords, Scope, SearchResult, Selection, StoreRecords,
+    StoredRecord, TextSearch, VectorSearch, VectorStore, normalize,
 };
 use serde_json::Value;
 
@@ -202,10 +202,12 @@ impl Broken {
 /// SQL's NULL: what is missing is neither equal nor unequal, and its negation is no more true.
 fn as_sql(filter: &Filter) -> Filter {
     match filter {
-        Filter::Field(field, check @ (Predicate::Ne(_) | Predicate::NotIn(_))) => Filter::And(vec![
-            Filter::Field(field.clone(), Predicate::Exists(true)),
-            Filter::Field(field.clone(), check.clone()),
-        ]),
+        Filter::Field(field, check @ (Predicate::Ne(_) | Predicate::NotIn(_))) => {
+            Filter::And(vec![
+                Filter::Field(field.clone(), Predicate::Exists(true)),
+                Filter::Field(field.clone(), check.clone()),
+            ])
+        }
         Filter::And(all) => Filter::And(all.iter().map(as_sql).collect()),
         Filter::Or(any) => Filter::Or(any.iter().map(as_sql).collect()),
         Filter::Not(inner) => Filter::Not(Box::new(as_sql(inner))),
@@ -313,7 +315,8 @@ impl VectorStore for Broken {
         match self.fault {
             Fault::FiltersAfterLimit => {
                 let filter = asked.filter.as_ref();
-                let passes = |hit: &Hit| filter.is_none_or(|f| f.matches(hit.record.filter_target()));
+                let passes =
+                    |hit: &Hit| filter.is_none_or(|f| f.matches(hit.record.filter_target()));
                 result.hits.retain(passes);
             }
             Fault::TakesThresholdAsExclusive => {

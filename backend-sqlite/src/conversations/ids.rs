@@ -64,7 +64,8 @@ pub(super) async fn known(
     let rows = query.fetch_all(connection).await.map_err(translate)?;
     rows.iter()
         .map(|row| {
-            let numbered = MessagePosition { seq: get(row, "seq")?, created_at: time(row, "created_at")? };
+            let numbered =
+                MessagePosition { seq: get(row, "seq")?, created_at: time(row, "created_at")? };
             Ok((get(row, "id")?, Known { numbered, digest: get(row, "body_digest")? }))
         })
         .collect()

@@ -1,6 +1,8 @@
 //! Putting messages back, within the caller's transaction (C11).
 
-use memquill_core::{Message, MessagePosition, RestoreMessages, Restored, Result, Scope, StoredMessage};
+use memquill_core::{
+    Message, MessagePosition, RestoreMessages, Restored, Result, Scope, StoredMessage,
+};
 use sqlx::SqliteConnection;
 
 use super::{Counters, add, find, ids, insert, stored_message};

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use memquill::kinds::{
-    DocumentQuery, DocumentResults, KindName, Neighbours, SearchMode, VectorDatabase, VectorDatabaseConfig,
+    DocumentQuery, DocumentResults, KindName, Neighbours, SearchMode, VectorDatabase,
+    VectorDatabaseConfig,
 };
 use memquill::{Error, ErrorKind, Hit, Limits, Memory, Record, Result};
 use serde_json::{Value, json};
@@ -276,7 +277,12 @@ fn text(record: &Record) -> String {
     printable(&shortened(&record.content, SHOWN))
 }
 
-fn ended(out: &mut dyn io::Write, none: bool, found: &DocumentResults, namespace: &str) -> io::Result<()> {
+fn ended(
+    out: &mut dyn io::Write,
+    none: bool,
+    found: &DocumentResults,
+    namespace: &str,
+) -> io::Result<()> {
     if none {
         let hint = "`memquill ingest` stores passages";
         return writeln!(out, "nothing found in {namespace:?}; {hint}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary,
-    Message, Messages, MessagePosition, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
+    Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
     Result, Retention, Role, Scope, StoredMessage, Trim, conflict, operation,
 };
 

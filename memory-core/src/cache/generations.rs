@@ -57,7 +57,8 @@ impl GenerationStripes {
         if stripe.closed_until.is_some_and(|until| now >= until) {
             stripe.closed_until = None;
         }
-        (stripe.writers == 0 && stripe.closed_until.is_none()).then_some(Generation(stripe.generation))
+        (stripe.writers == 0 && stripe.closed_until.is_none())
+            .then_some(Generation(stripe.generation))
     }
 
     /// A writer comes: nothing holds any longer that was read before. Gives the generation that it

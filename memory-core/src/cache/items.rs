@@ -9,7 +9,7 @@ use moka::Equivalent;
 
 use super::clocks::StoreTime;
 use super::form::CacheEntry;
-use super::generations::{At, GenerationStripes, Generation};
+use super::generations::{At, Generation, GenerationStripes};
 use super::{CacheOptions, SharedLevel};
 use crate::capability::Facet;
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use memquill::kinds::{Document, VectorDatabase};
 use memquill::{
-    Field, Filter, Limits, PageRequest, Record, Result, ScanRecords, Scope, Selection, Predicate,
+    Field, Filter, Limits, PageRequest, Predicate, Record, Result, ScanRecords, Scope, Selection,
     VectorStore, content_hash,
 };
 use serde_json::Value;
@@ -88,8 +88,9 @@ impl<'a> Sources<'a> {
         }
         let mut files: Vec<Value> = self.files.iter().map(|file| file.as_str().into()).collect();
         files.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
-        let of =
-            |files: &[Value]| Filter::Field(Field::metadata(["source"]), Predicate::In(files.to_vec()));
+        let of = |files: &[Value]| {
+            Filter::Field(Field::metadata(["source"]), Predicate::In(files.to_vec()))
+        };
         files.chunks(FILES).map(|files| Filter::And(vec![of(files), there("passage")])).collect()
     }
 

@@ -1,8 +1,8 @@
 //! Hostile records, filters and queries.
 
 use memquill_core::{
-    EmbeddingSpace, Facet, Feature, Field, Filter, NewRecord, PageRequest, Selection,
-    Predicate, text,
+    EmbeddingSpace, Facet, Feature, Field, Filter, NewRecord, PageRequest, Predicate, Selection,
+    text,
 };
 use serde_json::{Value, json};
 

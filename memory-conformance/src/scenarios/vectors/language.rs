@@ -121,8 +121,9 @@ async fn stored(test: &Test, records: Vec<NewRecord>) -> Namespace {
 
 /// Whether scan, count, search and text search select what the evaluator does.
 async fn assert_agrees(test: &Test, notes: &Namespace, all: &[Record], filter: &Filter) {
-    let expected: Vec<String> =
-        sorted(all.iter().filter(|r| filter.matches(r.filter_target())).map(|r| r.id.clone()).collect());
+    let expected: Vec<String> = sorted(
+        all.iter().filter(|r| filter.matches(r.filter_target())).map(|r| r.id.clone()).collect(),
+    );
     let by = |what: &str| format!("{what} by {}", filter.to_json());
     let scanned = notes.scan(Some(filter.clone()), 1_000).await;
     assert_eq!(sorted(scanned.into_iter().map(|r| r.id).collect()), expected, "{}", by("scan"));

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Document, DocumentFormat, DocumentQuery, DocumentResults, SearchMode, VectorDatabase, neighbours,
+    Document, DocumentFormat, DocumentQuery, DocumentResults, SearchMode, VectorDatabase,
+    neighbours,
 };
 use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};

@@ -117,7 +117,11 @@ impl VectorDatabase {
     }
 }
 
-fn beside(place: Option<SourcePosition<'_>>, reach: u64, found: &BTreeMap<String, Record>) -> Neighbours {
+fn beside(
+    place: Option<SourcePosition<'_>>,
+    reach: u64,
+    found: &BTreeMap<String, Record>,
+) -> Neighbours {
     let Some(place) = place else { return Neighbours::default() };
     let mut near: Vec<(u64, &Record)> = found
         .values()
