@@ -38,6 +38,7 @@
 //! `cache` keeps caches around stores, `tiktoken` counts tokens as OpenAI's models do, `fastembed`
 //! embeds text with models that run in this process, and `openai` by a service, where otherwise only
 //! feature hashing is there, which is lexical.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod memory;

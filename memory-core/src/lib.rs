@@ -7,6 +7,7 @@
 //! `docs/semantics.md`.
 //!
 //! This crate has no driver, does no I/O and needs no async runtime.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 #[cfg(feature = "cache")]

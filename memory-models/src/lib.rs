@@ -4,6 +4,7 @@
 //! or a service stands behind a cargo feature of its own; [`HashingEmbedder`] needs neither and is
 //! always there. How an embedder is to work is plain data, there whatever the features:
 //! [`FastembedConfig`], [`OpenAiConfig`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "cache")]
 mod caching;
