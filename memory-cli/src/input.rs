@@ -1,6 +1,5 @@
-//! Files as people have them: read as text, and taken apart into items.
+//! Files as people have them, read as text.
 
-pub(crate) mod items;
 pub(crate) mod text;
 
 use std::path::Path;

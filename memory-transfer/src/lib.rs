@@ -13,6 +13,7 @@ mod batch;
 mod copy;
 mod file;
 mod import;
+pub mod items;
 mod left_out;
 mod messages;
 mod side;

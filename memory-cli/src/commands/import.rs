@@ -13,6 +13,7 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use memquill::kinds::KindName;
 use memquill::transfer::LeftOut;
+use memquill::transfer::items::{Item, Items};
 use memquill::{
     Append, ConversationStore, Error, ErrorKind, Limits, Message, Result, Scope, StoredMessage,
 };
@@ -24,7 +25,6 @@ pub(super) use self::transcript::is_derived;
 use super::search::{documents, of_space};
 use super::{chat, progress};
 use crate::args;
-use crate::input::items::{Item, Items};
 use crate::input::{self, concerns_the_item, leave_out, text};
 use crate::output::{BOLD, Output, failure_of, rounded, write_left_out};
 use crate::session::Session;
@@ -87,7 +87,7 @@ impl Import<'_> {
         bar: &ProgressBar,
     ) -> Result<()> {
         let mut no_json = None;
-        while let Some(Item { line, text }) =
+        while let Some(Item { line, text, .. }) =
             items.next().map_err(|error| input::at(self.file, None, error))?
         {
             if no_json.is_none() {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
+use memquill::transfer::items::{Item, Items};
 use memquill::transfer::{self, CopyOptions, Counts, Import, Moved, Side, Verification, Whose};
 use memquill::{Config, Error, Facet, Memory, Result, json};
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use tempfile::NamedTempFile;
 use super::import::forms;
 use super::progress;
 use crate::args::{Copy, Export, ImportExport, Secret, Sides, Verify, Which};
-use crate::input::items::{Item, Items};
 use crate::input::{self, text};
 use crate::output::{BOLD, GOOD, Output, failure_of, printable, rounded, table, write_left_out};
 use crate::session::{Session, configuration, existing};
@@ -183,7 +183,7 @@ pub(crate) async fn import(args: ImportExport, session: &Session, output: Output
 fn is_export(file: &Path, options: &str) -> Result<()> {
     let told = |error: Error| input::at(file, None, error);
     let (reader, _) = text::open(file).map_err(told)?;
-    let Some(Item { line, text }) = Items::new(reader).next().map_err(told)? else {
+    let Some(Item { line, text, .. }) = Items::new(reader).next().map_err(told)? else {
         return Err(told(
             Error::invalid_input("the file is empty")
                 .with_hint("export again: memquill export FILE"),

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use memquill::kinds::strict;
+use memquill::transfer::items;
 use memquill::{Error, Message, Result, content_hash};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::forms;
-use crate::input::items;
 
 /// Makes the id of a message without one of its own, so that importing it again is a replay (C3).
 /// It says the message's position in its conversation, and cannot be met by chance.

@@ -6,6 +6,7 @@ use std::path::Path;
 use memquill::json::Object;
 use memquill::kinds::{Document, strict};
 use memquill::text::Language;
+use memquill::transfer::items::{self, Item, Items};
 use memquill::{Error, Record, Result, content_hash};
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,7 +18,6 @@ use super::{html, plain, rows};
 use crate::commands::import::forms;
 use crate::commands::squad::Squad;
 use crate::commands::together::{HEADINGS, TITLE, embed_together};
-use crate::input::items::{self, Item, Items};
 use crate::input::text::{self, AtLine};
 
 /// How many equal passages of a file are told from one another once it is gone.
@@ -146,7 +146,7 @@ impl Passages<'_> {
         let (reader, _) = text::open(file)?;
         let mut items = Items::new(reader);
         let mut contents = Contents::default();
-        while let Some(Item { line, text }) = items.next()? {
+        while let Some(Item { line, text, .. }) = items.next()? {
             match text.and_then(|text| self.document(&text, line)) {
                 Ok(document) => contents.documents.push((Some(line), document)),
                 // The first item of a file in another form speaks for all.

@@ -2,29 +2,33 @@
 //! or one after the other. A damaged one costs itself alone.
 
 use std::collections::VecDeque;
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
-use memquill::{Error, Result, json};
+use memquill_core::{Error, Result, json};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::text::unreadable;
-
-/// The most bytes of one item.
+/// The most bytes of one item; a larger one is left out.
 const LARGEST: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 /// The most bytes that are looked at at once.
 const PART: usize = 1 << 20;
 const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// An item, and the line that it begins on.
+/// An item, and where it stands.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) line: u64,
-    pub(crate) text: Result<String>,
+pub struct Item {
+    /// The line that it begins on, from 1.
+    pub line: u64,
+    /// Which list of the input it stands in, from 1, and its index there; none outside of lists.
+    pub in_list: Option<(u64, u64)>,
+    /// Its text, or why it cannot be read.
+    pub text: Result<String>,
 }
 
-/// Takes a file apart. It needs memory for one item, whatever the length of file or line.
-pub(crate) struct Items<R> {
+/// A file taken apart into items. It needs memory for one item, of at most 64 MiB, whatever the
+/// length of file or line.
+#[derive(Debug)]
+pub struct Items<R> {
     input: R,
     /// Lines that have ended.
     lines: u64,
@@ -35,6 +39,9 @@ pub(crate) struct Items<R> {
     /// Parts that are looked at again, since an item that seemed to hold them is damaged.
     again: VecDeque<Part>,
     in_array: bool,
+    /// Lists that have begun, and the items of the last one.
+    lists: u64,
+    index: u64,
     open: Option<Open>,
     /// The indentation of a damaged item that spanned lines: the next item is the next object that
     /// begins a line and is indented no deeper.
@@ -131,7 +138,7 @@ impl Open {
                     .with_hint("convert the file, as in: iconv -f CP1252 -t UTF-8 FILE > NEW")
             })
         };
-        Item { line: self.line, text }
+        Item { line: self.line, in_list: None, text }
     }
 
     /// Whether a new item begins with this part: the one that is open was cut off before it.
@@ -144,7 +151,8 @@ impl Open {
 }
 
 impl<R: BufRead> Items<R> {
-    pub(crate) fn new(input: R) -> Self {
+    /// Reads items from `input`.
+    pub fn new(input: R) -> Self {
         Self {
             input,
             lines: 0,
@@ -153,18 +161,32 @@ impl<R: BufRead> Items<R> {
             part: None,
             again: VecDeque::new(),
             in_array: false,
+            lists: 0,
+            index: 0,
             open: None,
             lost: None,
         }
     }
 
-    /// Bytes that were read so far.
-    pub(crate) fn read(&self) -> u64 {
+    /// Returns the bytes that were read so far.
+    pub fn read(&self) -> u64 {
         self.read
     }
 
-    /// The next item; none at the end. An error says that the input cannot be read.
-    pub(crate) fn next(&mut self) -> Result<Option<Item>> {
+    /// Reads the next item; none at the end. An error says that the input cannot be read.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of results would end at none")]
+    pub fn next(&mut self) -> Result<Option<Item>> {
+        let mut item = self.next_item()?;
+        if let Some(item) = &mut item
+            && self.in_array
+        {
+            item.in_list = Some((self.lists, self.index));
+            self.index += 1;
+        }
+        Ok(item)
+    }
+
+    fn next_item(&mut self) -> Result<Option<Item>> {
         loop {
             let part = match self.part.take() {
                 Some(part) => part,
@@ -197,7 +219,7 @@ impl<R: BufRead> Items<R> {
             // Neither an object nor a list: what is left of the line is one wrong item.
             _ => {
                 let text = String::from_utf8_lossy(&part.bytes[part.at..]).trim_end().to_owned();
-                Some(Item { line: part.line, text: Ok(text) })
+                Some(Item { line: part.line, in_list: None, text: Ok(text) })
             }
         }
     }
@@ -222,6 +244,8 @@ impl<R: BufRead> Items<R> {
                 Some(_) if rest.starts_with(UTF8_MARK) => part.at += UTF8_MARK.len(),
                 Some(b'[') if !self.in_array => {
                     self.in_array = true;
+                    self.lists += 1;
+                    self.index = 0;
                     part.at += 1;
                 }
                 Some(b']') if self.in_array => {
@@ -269,7 +293,7 @@ impl<R: BufRead> Items<R> {
         }
         let error = Error::invalid_input("the item that begins here is cut off: it has no end")
             .with_hint("write it again, or take it out of the file");
-        Item { line: open.line, text: Err(error) }
+        Item { line: open.line, in_list: None, text: Err(error) }
     }
 
     fn next_part(&mut self) -> Result<Option<Part>> {
@@ -278,7 +302,7 @@ impl<R: BufRead> Items<R> {
         }
         let mut bytes = Vec::new();
         while bytes.len() < PART && bytes.last() != Some(&b'\n') {
-            let held = self.input.fill_buf().map_err(|error| unreadable(&error))?;
+            let held = self.input.fill_buf().map_err(unreadable)?;
             if held.is_empty() {
                 break;
             }
@@ -298,8 +322,14 @@ impl<R: BufRead> Items<R> {
     }
 }
 
-/// Reads an item; an error in its JSON says the line of the file and the column.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str, line: u64) -> Result<T> {
+fn unreadable(error: io::Error) -> Error {
+    Error::invalid_input(format!("cannot read it: {error}"))
+        .with_hint("check the path and the disk")
+}
+
+/// Reads the JSON of an item that begins on `line`; an error in it says the line of the file and
+/// the column.
+pub fn parse<T: DeserializeOwned>(text: &str, line: u64) -> Result<T> {
     json::parse(text).map_err(|error| {
         let Err(syntax) = serde_json::from_str::<Value>(text) else { return error };
         let said = syntax.to_string();
