@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
-use memquill_core::{Administrator, Backend, Error, Result};
+use memquill_core::{Administrator, Backend, Error, Result, StoreUrl};
 use memquill_postgres::driver;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
 use support::gate::Gate;
 use support::server::{self, Server};
 use support::{fresh_name, run_sql};
@@ -38,20 +40,21 @@ CREATE EXTENSION vector SCHEMA extensions;";
 /// Stores in one database, each in a schema of its own.
 struct Postgres {
     name: &'static str,
-    /// Host and port of the server, credentials for data work and for administration.
-    server: String,
+    server: Arc<Server>,
+    /// User and password for data work.
     data: String,
-    admin: String,
     database: String,
     role: &'static str,
 }
 
-/// A store, behind a gate.
+/// A store that is reached through a gate.
 struct Store {
     gate: Arc<Gate>,
+    server: Arc<Server>,
     data: String,
-    admin: String,
-    path: String,
+    database: String,
+    role: &'static str,
+    schema: String,
 }
 
 #[async_trait]
@@ -61,12 +64,13 @@ impl Harness for Postgres {
     }
 
     async fn store(&self) -> Result<Arc<dyn TestStore>> {
-        let (database, role) = (&self.database, self.role);
         let store = Store {
-            gate: Gate::before(&self.server).await,
+            gate: Gate::before(self.server.address()).await,
+            server: Arc::clone(&self.server),
             data: self.data.clone(),
-            admin: self.admin.clone(),
-            path: format!("{database}?role={role}&schema={}", fresh_name()),
+            database: self.database.clone(),
+            role: self.role,
+            schema: fresh_name(),
         };
         store.admin().await?.migrate().await?;
         Ok(Arc::new(store))
@@ -74,19 +78,57 @@ impl Harness for Postgres {
 }
 
 impl Store {
-    fn url(&self, credentials: &str) -> String {
-        format!("postgres://{credentials}@{}/{}", self.gate.address(), self.path)
+    fn url(&self, credentials: &str, schema: &str) -> StoreUrl {
+        self.url_at(&self.gate.address().to_string(), credentials, schema)
+    }
+
+    fn url_at(&self, address: &str, credentials: &str, schema: &str) -> StoreUrl {
+        let (database, role) = (&self.database, self.role);
+        let url = format!("postgres://{credentials}@{address}/{database}?role={role}");
+        format!("{url}&schema={schema}").parse().unwrap()
     }
 }
 
 #[async_trait]
 impl TestStore for Store {
     async fn connect(&self) -> Result<Backend> {
-        driver().connect(&self.url(&self.data).parse()?).await
+        driver().connect(&self.url(&self.data, &self.schema)).await
     }
 
     async fn admin(&self) -> Result<Administrator> {
-        driver().admin(&self.url(&self.admin).parse()?).await
+        driver().admin(&self.url(self.server.credentials(), &self.schema)).await
+    }
+
+    async fn connect_to_unmigrated(&self) -> Option<Result<Backend>> {
+        Some(driver().connect(&self.url(&self.data, &fresh_name())).await)
+    }
+
+    async fn connect_to_newer(&self) -> Option<Result<Backend>> {
+        let schema = fresh_name();
+        let admin = driver().admin(&self.url(self.server.credentials(), &schema)).await.unwrap();
+        admin.migrate().await.unwrap();
+        let newer = format!("COMMENT ON TABLE {schema}.conversations IS 'memquill schema 999'");
+        run_sql(&self.server.url(&self.database), &newer).await.unwrap();
+        Some(driver().connect(&self.url(&self.data, &schema)).await)
+    }
+
+    async fn after_crash(&self) -> Option<Result<Backend>> {
+        let server = Arc::clone(&self.server);
+        let copy = tokio::task::spawn_blocking(move || server.copy_after_crash());
+        let address = copy.await.unwrap()?;
+        Some(driver().connect(&self.url_at(&address, &self.data, &self.schema)).await)
+    }
+
+    async fn held(&self, user: &str) -> Option<u64> {
+        let Self { server, database, schema, .. } = self;
+        let count = format!(
+            "SELECT (SELECT count(*) FROM {schema}.embeddings WHERE user_id = $1)
+                + (SELECT count(*) FROM {schema}.memory_data WHERE user_id = $1)"
+        );
+        let mut connection = PgConnection::connect(&server.url(database)).await.unwrap();
+        let query = sqlx::query_scalar(AssertSqlSafe(count)).bind(user);
+        let held: i64 = query.fetch_one(&mut connection).await.unwrap();
+        Some(held.unsigned_abs())
     }
 
     async fn pass(&self, by: Duration) {
@@ -94,8 +136,7 @@ impl TestStore for Store {
     }
 
     async fn connect_with_wrong_credentials(&self, secret: &str) -> Option<Error> {
-        let url = self.url(&format!("postgres:{secret}"));
-        driver().connect(&url.parse().unwrap()).await.err()
+        driver().connect(&self.url(&format!("postgres:{secret}"), &self.schema)).await.err()
     }
 
     fn faults(&self) -> Option<Arc<dyn Faults>> {
@@ -104,37 +145,33 @@ impl TestStore for Store {
 }
 
 /// Runs the suite in a new database of the server.
-fn suite(server: &Server, mut harness: Postgres, prepare: &str) -> ExitCode {
+fn suite(harness: Postgres, prepare: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    harness.database = fresh_name();
     let create = format!("CREATE DATABASE {}", harness.database);
     runtime.block_on(async {
-        run_sql(&server.url("postgres"), &create).await.unwrap();
-        run_sql(&server.url(&harness.database), prepare).await.unwrap();
+        run_sql(&harness.server.url("postgres"), &create).await.unwrap();
+        run_sql(&harness.server.url(&harness.database), prepare).await.unwrap();
     });
     main_with(harness)
 }
 
 fn main() -> ExitCode {
     let server = match Server::any() {
-        Ok(server) => server,
+        Ok(server) => Arc::new(server),
         Err(why) => {
             return server::missing("postgres::general::a_server", why);
         }
     };
-    let credentials = server.credentials();
     let harness = |name, data: &str, role| Postgres {
         name,
-        server: server.address().to_owned(),
+        server: Arc::clone(&server),
         data: data.to_owned(),
-        admin: credentials.to_owned(),
-        database: String::new(),
+        database: fresh_name(),
         role,
     };
     let codes = [
-        suite(&server, harness("postgres", credentials, "memquill_data"), ""),
+        suite(harness("postgres", server.credentials(), "memquill_data"), ""),
         suite(
-            &server,
             harness("postgres (supabase)", "authenticator:secret", "authenticated"),
             SUPABASE,
         ),

@@ -11,6 +11,8 @@ use memquill_conformance::{Harness, TestStore, async_trait, main_with};
 use memquill_core::{
     Administrator, Backend, Driver, Error, ManualClock, Result, StoreUrl, Timestamp,
 };
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 struct Files {
@@ -34,15 +36,20 @@ impl Harness for Files {
             Some(clock) => memquill_sqlite::driver_with_clock(Arc::clone(clock) as _),
             None => memquill_sqlite::driver(),
         };
-        let copies = Mutex::default();
-        Ok(Arc::new(File { folder, copies, options: self.options, clock, driver }))
+        let others = Mutex::default();
+        Ok(Arc::new(File { folder, others, options: self.options, clock, driver }))
     }
 }
 
+/// Counts the records and entries of a user, expired ones included.
+const HELD: &str = "
+SELECT (SELECT count(*) FROM embeddings JOIN namespaces USING (namespace) WHERE user = ?1)
+    + (SELECT count(*) FROM memory_data WHERE user = ?1)";
+
 struct File {
     folder: TempDir,
-    /// What crashes left, as long as the scenario runs.
-    copies: Mutex<Vec<TempDir>>,
+    /// Folders of other stores, as long as the scenario runs.
+    others: Mutex<Vec<TempDir>>,
     options: &'static str,
     clock: Option<Arc<ManualClock>>,
     driver: Arc<dyn Driver>,
@@ -55,6 +62,13 @@ impl File {
 
     fn url_in(&self, folder: &Path) -> Result<StoreUrl> {
         format!("sqlite:{}{}", folder.join("memory.db").display(), self.options).parse()
+    }
+
+    /// Connects to the database in another folder, which it keeps.
+    async fn connect_in(&self, folder: TempDir) -> Result<Backend> {
+        let url = self.url_in(folder.path())?.existing();
+        self.others.lock().expect("no panic").push(folder);
+        self.driver.connect(&url).await
     }
 
     /// Copies the database and its log, as a killed process leaves them; the log's index, which is
@@ -71,6 +85,12 @@ impl File {
     }
 }
 
+/// Opens the database of a folder as another program would.
+async fn open(folder: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(folder.join("memory.db"));
+    options.create_if_missing(true).connect().await.expect("SQLite opens the file")
+}
+
 #[async_trait]
 impl TestStore for File {
     async fn connect(&self) -> Result<Backend> {
@@ -81,14 +101,32 @@ impl TestStore for File {
         self.driver.admin(&self.url()?).await
     }
 
+    /// A database without tables; connecting migrates it unless it must exist.
+    async fn connect_to_unmigrated(&self) -> Option<Result<Backend>> {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let mut connection = open(folder.path()).await;
+        sqlx::query("VACUUM").execute(&mut connection).await.expect("SQLite writes the file");
+        connection.close().await.expect("SQLite closes the file");
+        Some(self.connect_in(folder).await)
+    }
+
+    async fn connect_to_newer(&self) -> Option<Result<Backend>> {
+        let folder = self.copy().expect("copying the database");
+        let mut connection = open(folder.path()).await;
+        let update = sqlx::query("UPDATE memquill_schema SET version = version + 1");
+        update.execute(&mut connection).await.expect("the file has our schema");
+        connection.close().await.expect("SQLite closes the file");
+        Some(self.connect_in(folder).await)
+    }
+
     async fn after_crash(&self) -> Option<Result<Backend>> {
-        let copy = self.copy().expect("copying the database");
-        let url = self.url_in(copy.path());
-        self.copies.lock().expect("no panic").push(copy);
-        Some(match url {
-            Ok(url) => self.driver.connect(&url).await,
-            Err(error) => Err(error),
-        })
+        Some(self.connect_in(self.copy().expect("copying the database")).await)
+    }
+
+    async fn held(&self, user: &str) -> Option<u64> {
+        let mut connection = open(self.folder.path()).await;
+        let query = sqlx::query_scalar(HELD).bind(user);
+        Some(query.fetch_one(&mut connection).await.expect("the file has our schema"))
     }
 
     async fn pass(&self, by: Duration) {

@@ -29,6 +29,16 @@ if [ ! -e db ]; then
 fi
 exec postgres -D db -c listen_addresses='*' -c fsync=off \"$@\"";
 
+/// Copies the server's files and its log, and starts another server on the copy, which recovers from
+/// the log as after a crash.
+const COPY: &str = "cd /tmp
+if [ -e copy ]; then
+    pg_ctl -D copy -m immediate -w stop >/dev/null || true
+    rm -r copy
+fi
+pg_basebackup -U postgres -D copy -X stream -c fast
+pg_ctl -D copy -o \"-p 5433 -c listen_addresses='*' -c fsync=off\" -l copy.log -w start >/dev/null";
+
 /// A server that is there as long as this value.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -147,6 +157,14 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Starts a copy of the server as a crash would leave it, and returns its host and port. None
+    /// where the server has no container.
+    pub(crate) fn copy_after_crash(&self) -> Option<String> {
+        let container = self.container()?;
+        self.shell("postgres", COPY, "");
+        Some(format!("127.0.0.1:{}", container.get_host_port_ipv4(5433).unwrap()))
+    }
+
     /// The container; none where the server is somebody else's.
     pub(crate) fn container(&self) -> Option<&Container<GenericImage>> {
         self.container.as_ref()
@@ -163,7 +181,7 @@ impl Drop for Server {
 }
 
 fn image((name, tag): (&str, &str)) -> GenericImage {
-    GenericImage::new(name, tag).with_exposed_port(5432.tcp())
+    GenericImage::new(name, tag).with_exposed_port(5432.tcp()).with_exposed_port(5433.tcp())
 }
 
 /// Waits until the server takes connections. It may say so in a log of its own; and the official
