@@ -171,10 +171,7 @@ fn main() -> ExitCode {
     };
     let codes = [
         suite(harness("postgres", server.credentials(), "memquill_data"), ""),
-        suite(
-            harness("postgres (supabase)", "authenticator:secret", "authenticated"),
-            SUPABASE,
-        ),
+        suite(harness("postgres (supabase)", "authenticator:secret", "authenticated"), SUPABASE),
     ];
     if codes.iter().all(|code| *code == ExitCode::SUCCESS) {
         ExitCode::SUCCESS
