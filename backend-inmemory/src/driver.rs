@@ -17,7 +17,11 @@ use crate::conversations::Conversations;
 use crate::store::Store;
 use crate::vectors::Vectors;
 use crate::working::Working;
-use crate::{NAME, SCHEMES};
+
+const NAME: &str = "inmemory";
+
+/// The URL schemes that the driver answers to.
+pub const SCHEMES: &[&str] = &["memory", "inmemory"];
 
 /// A store in this process. Clones share it; it lives as long as one of them, or a backend of it.
 #[derive(Debug, Clone)]

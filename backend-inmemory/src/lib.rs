@@ -9,9 +9,4 @@ mod store;
 mod vectors;
 mod working;
 
-pub use self::driver::{InMemory, driver};
-
-const NAME: &str = "inmemory";
-
-/// The URL schemes that the driver answers to.
-pub const SCHEMES: &[&str] = &["memory", "inmemory"];
+pub use self::driver::{InMemory, SCHEMES, driver};

@@ -11,7 +11,6 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
 /// The name of the driver.
-pub(crate) const NAME: &str = "postgres";
 
 /// How to write a URL, for hints.
 const EXAMPLE: &str = "postgres://user:password@host:5432/database";
@@ -115,7 +114,7 @@ impl Config {
     pub(crate) fn from_url(url: &StoreUrl) -> Result<Self> {
         let server = url.server(EXAMPLE)?;
         let known: Vec<&'static str> = KNOWN.split_whitespace().collect();
-        let options = url.options(NAME, &known)?;
+        let options = url.options("postgres", &known)?;
         for (name, values, hint) in WITHOUT_EFFECT {
             if let Some(value) = options.text(name).filter(|value| !values.contains(value)) {
                 return Err(

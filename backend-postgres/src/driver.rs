@@ -9,7 +9,7 @@ use memquill_core::{
 };
 
 use crate::admin::Administration;
-use crate::config::{Config, NAME};
+use crate::config::Config;
 use crate::control::Controls;
 use crate::conversations::Conversations;
 use crate::indexing::EXACT_SEARCH_LIMIT;
@@ -17,7 +17,9 @@ use crate::store::Store;
 use crate::vectors::Vectors;
 use crate::working::Working;
 
-/// The URL schemes of the driver.
+const NAME: &str = "postgres";
+
+/// The URL schemes that the driver answers to.
 pub const SCHEMES: &[&str] = &["postgres", "postgresql"];
 
 /// Returns the driver for Postgres with pgvector.

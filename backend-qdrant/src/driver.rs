@@ -8,9 +8,8 @@ use memquill_core::{
     StoreUrl, TimeSource, VectorQuality,
 };
 
-use crate::SCHEMES;
 use crate::admin::Administration;
-use crate::config::{Config, Location, Server};
+use crate::config::{Config, EDGE_SCHEME, Location, Server};
 use crate::control::Controls;
 use crate::grpc::Grpc;
 use crate::layout;
@@ -19,6 +18,13 @@ use crate::transport::Transport;
 use crate::vectors::Vectors;
 
 const NAME: &str = "qdrant";
+
+/// The URL schemes that the driver answers to.
+pub const SCHEMES: &[&str] = if cfg!(feature = "edge") {
+    &["qdrant", "qdrants", EDGE_SCHEME]
+} else {
+    &["qdrant", "qdrants"]
+};
 
 #[derive(Debug)]
 struct QdrantDriver;

@@ -19,11 +19,4 @@ mod store;
 mod transport;
 mod vectors;
 
-pub use driver::driver;
-
-/// The URL schemes that the driver answers to.
-pub const SCHEMES: &[&str] = if cfg!(feature = "edge") {
-    &["qdrant", "qdrants", config::EDGE_SCHEME]
-} else {
-    &["qdrant", "qdrants"]
-};
+pub use self::driver::{SCHEMES, driver};

@@ -5,7 +5,6 @@ use std::time::Duration;
 use memquill_core::{Error, ExposeSecret as _, Result, SecretString, StoreUrl, UrlOptions};
 use redis::{ClientTlsConfig, TlsCertificates};
 
-const DRIVER: &str = "redis";
 const EXAMPLE: &str = "redis://user:password@host:6379/0, redis+cluster://host,host, or \
                        redis+unix:///run/redis.sock?db=0";
 
@@ -95,7 +94,7 @@ impl Config {
         let scheme = url.scheme();
         let server = url.server(EXAMPLE)?;
         refuse_foreign_options(url)?;
-        let options = url.options(DRIVER, OPTIONS)?;
+        let options = url.options("redis", OPTIONS)?;
         let cluster = scheme.ends_with("+cluster");
         let (addresses, path) = if scheme.contains("unix") || scheme.ends_with("socket") {
             (vec![socket(&server.hosts, &server.path)?], "")
@@ -164,7 +163,7 @@ fn refuse_foreign_options(url: &StoreUrl) -> Result<()> {
     let foreign = names.find_map(|name| FOREIGN_OPTIONS.iter().find(|(known, _)| *known == name));
     match foreign {
         Some((name, hint)) => {
-            Err(Error::config(format!("{DRIVER} has no URL option {name:?}")).with_hint(*hint))
+            Err(Error::config(format!("redis has no URL option {name:?}")).with_hint(*hint))
         }
         None => Ok(()),
     }

@@ -7,7 +7,7 @@ use redis::{Arg, Cmd, Value};
 
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::error::{Failure, error};
+use crate::error::{Failure, translate};
 use crate::keys;
 use crate::node::{Node, Request, Wait};
 
@@ -80,7 +80,7 @@ impl Connection {
             }
             _ => Cluster::connect(config).await.map(Servers::Cluster),
         };
-        Ok(Self { servers: servers.map_err(|failure| error(failure, false))?, replicas })
+        Ok(Self { servers: servers.map_err(|failure| translate(failure, false))?, replicas })
     }
 
     /// Returns how many replicas must have a write before it is acknowledged.
@@ -94,7 +94,7 @@ impl Connection {
 
     /// Runs a command that changes nothing, where `key` lives.
     pub(crate) async fn read(&self, key: &str, command: &Cmd) -> Result<Value> {
-        self.send(key, Request::new(command)).await.map_err(|failure| error(failure, false))
+        self.send(key, Request::new(command)).await.map_err(|failure| translate(failure, false))
     }
 
     /// Runs a script in one round trip; in two where the server does not know it (SCRIPT FLUSH, a
@@ -120,7 +120,7 @@ impl Connection {
             }
             answer => answer,
         };
-        answer.map_err(|failure| error(failure, script.writes))
+        answer.map_err(|failure| translate(failure, script.writes))
     }
 
     /// The server, or every primary of the cluster.
@@ -133,7 +133,7 @@ impl Connection {
 
     /// Runs a command that changes nothing on one of [`Connection::nodes`].
     pub(crate) async fn ask(&self, node: &Node, command: &Cmd) -> Result<Value> {
-        node.send(Request::new(command)).await.map_err(|failure| error(failure, false))
+        node.send(Request::new(command)).await.map_err(|failure| translate(failure, false))
     }
 
     /// Runs a command that changes nothing on the server, or on every primary of the cluster.

@@ -22,7 +22,7 @@ use crate::working::Working;
 
 const NAME: &str = "redis";
 
-/// The URL schemes of the driver.
+/// The URL schemes that the driver answers to.
 pub const SCHEMES: &[&str] =
     &["redis", "rediss", "redis+cluster", "rediss+cluster", "redis+unix", "redis-socket", "unix"];
 

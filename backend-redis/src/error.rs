@@ -64,7 +64,7 @@ pub(crate) fn server_code(error: &RedisError) -> Option<&str> {
 }
 
 /// Translates the client's error. `writes` says whether the command has an effect.
-pub(crate) fn error(failure: Failure, writes: bool) -> Error {
+pub(crate) fn translate(failure: Failure, writes: bool) -> Error {
     let maybe_applied = failure.maybe_run && writes;
     let error = match failure.code() {
         Some(code) => answered(code, &failure.error),

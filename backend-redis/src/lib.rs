@@ -21,4 +21,4 @@ mod server;
 mod store;
 mod working;
 
-pub use driver::{SCHEMES, driver};
+pub use self::driver::{SCHEMES, driver};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::{
     Administrator, Backend, BackendParts, Capabilities, Clock, Driver, Feature, Result, StoreUrl,
+    SystemClock,
 };
 
 use crate::admin::Administration;
@@ -15,7 +16,11 @@ use crate::schema;
 use crate::store::Store;
 use crate::vectors::Vectors;
 use crate::working::Working;
-use crate::{NAME, SCHEMES};
+
+const NAME: &str = "sqlite";
+
+/// The URL schemes that the driver answers to.
+pub const SCHEMES: &[&str] = &["sqlite"];
 
 /// Everything but isolation enforced by the store itself: SQLite knows no users.
 const FEATURES: [Feature; 11] = [
@@ -32,10 +37,20 @@ const FEATURES: [Feature; 11] = [
     Feature::Restoring,
 ];
 
+/// Returns the driver, to be given to a registry.
+pub fn driver() -> Arc<dyn Driver> {
+    driver_with_clock(Arc::new(SystemClock))
+}
+
+/// Returns a driver whose stores take their time from `clock`, as a test may want.
+pub fn driver_with_clock(clock: Arc<dyn Clock>) -> Arc<dyn Driver> {
+    Arc::new(SqliteDriver { clock })
+}
+
 /// Connects to SQLite files.
 #[derive(Debug)]
-pub(crate) struct SqliteDriver {
-    pub(crate) clock: Arc<dyn Clock>,
+struct SqliteDriver {
+    clock: Arc<dyn Clock>,
 }
 
 impl SqliteDriver {

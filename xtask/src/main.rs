@@ -3,6 +3,7 @@
 
 mod docs;
 mod images;
+mod layout;
 mod models;
 mod mutants;
 mod soak;
@@ -52,6 +53,8 @@ enum Chore {
     Docs,
     /// Fails where memquill-core depends on a runtime, a store client or a driver.
     Tree,
+    /// Fails where a driver is not laid out as the others are, or a source file is too long.
+    Layout,
     /// Runs every fuzz target for a while (needs `cargo install cargo-fuzz` and a nightly
     /// toolchain).
     Fuzz {
@@ -87,6 +90,7 @@ fn main() -> Result<()> {
         Chore::Mutants => mutants::run(&sh),
         Chore::Docs => docs::run(&sh),
         Chore::Tree => tree::run(&sh),
+        Chore::Layout => layout::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),
         Chore::Soak { minutes, seed } => soak::run(&sh, minutes, seed),
         Chore::Bench { filter } => {

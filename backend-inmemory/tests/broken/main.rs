@@ -16,7 +16,8 @@ use std::time::Duration;
 use memquill_conformance::{Family, Faults, Harness, Scenario, TestStore, async_trait, run};
 use memquill_core::{
     Administrator, Backend, BackendParts, Clock, ConversationStore, CountRecords, Durability,
-    Error, ErrorKind, ManualClock, Result, RetryHint, Scope, Timestamp, VectorStore, WorkingStore,
+    Error, ErrorKind, Facet, ManualClock, Result, RetryHint, Scope, Timestamp, VectorStore,
+    WorkingStore,
 };
 use memquill_inmemory::InMemory;
 use tokio::sync::{Mutex, Semaphore};
@@ -136,8 +137,8 @@ impl Broken {
         &**self.stale.working().expect("the in-memory driver has it")
     }
 
-    /// The error as the fault has it.
-    fn told<T>(&self, result: Result<T>) -> Result<T> {
+    /// Returns the error as the fault has it.
+    fn report<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match (self.fault, error.kind()) {
             (Fault::CallsConflictsInternal, ErrorKind::Conflict) => Error::internal("it failed"),
             (Fault::ConflictsWithoutVersions, ErrorKind::Conflict) => {
@@ -218,10 +219,10 @@ impl TestStore for Store {
     }
 
     async fn connect_with_wrong_credentials(&self, secret: &str) -> Option<Error> {
-        let told = if self.0.is(Fault::RevealsSecrets) { secret } else { "***" };
+        let shown = if self.0.is(Fault::RevealsSecrets) { secret } else { "***" };
         let denied = Error::new(
             ErrorKind::PermissionDenied,
-            format!("the store refused user:{told}@localhost"),
+            format!("the store refused user:{shown}@localhost"),
         );
         let denied = denied.with_hint("check the credentials").with_backend("inmemory");
         Some(denied.with_operation(memquill_core::operation::CONNECT))
@@ -260,12 +261,12 @@ enum Fate {
 
 /// Runs the guard, and where it misses the fault, every scenario of the facet. Hostile input is left
 /// out, which takes the longest and guards against none of the faults alone.
-async fn fate(case: &Case) -> Fate {
+async fn fate(facet: Option<Facet>, case: &Case) -> Fate {
     if !caught_by(case.fault, |scenario| scenario.name() == case.guard).await.is_empty() {
         return Fate::Guarded;
     }
     let caught = caught_by(case.fault, |scenario| {
-        scenario.facet() == case.facet && scenario.family() != Family::Hostile
+        scenario.facet() == facet && scenario.family() != Family::Hostile
     });
     match caught.await {
         caught if caught.is_empty() => Fate::Survived,
@@ -284,21 +285,22 @@ fn every_broken_driver_is_caught_by_the_scenario_that_guards_what_it_breaks() {
     let runtime = runtime();
     // No more at once than there are processors, so that slowness is not taken for a hang.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let places = Arc::new(Semaphore::new(processors));
-    let running: Vec<_> = FAULTS
-        .iter()
-        .map(|case| {
-            let places = Arc::clone(&places);
+    let permits = Arc::new(Semaphore::new(processors));
+    let cases = FAULTS.iter().flat_map(|(facet, cases)| cases.iter().map(|case| (*facet, case)));
+    let running: Vec<_> = cases
+        .map(|(facet, case)| {
+            let permits = Arc::clone(&permits);
             let fate = async move {
-                let _place = places.acquire().await;
-                fate(case).await
+                let _permit = permits.acquire().await;
+                fate(facet, case).await
             };
             (case, runtime.spawn(fate))
         })
         .collect();
+    let count = running.len();
     let (mut escaped, mut survived) = (Vec::new(), 0);
     for (case, fate) in running {
-        let told = match runtime.block_on(fate).expect("the suite's task") {
+        let outcome = match runtime.block_on(fate).expect("the suite's task") {
             Fate::Guarded => format!("caught by {}", case.guard),
             Fate::Caught(others) => {
                 escaped.push(format!("{:?} is not caught by {}", case.fault, case.guard));
@@ -310,9 +312,9 @@ fn every_broken_driver_is_caught_by_the_scenario_that_guards_what_it_breaks() {
                 "SURVIVES".to_owned()
             }
         };
-        println!("mutant {:?} ({}): {told}", case.fault, case.what);
+        println!("mutant {:?} ({}): {outcome}", case.fault, case.what);
     }
-    println!("mutants: {} broken drivers, {survived} survive", FAULTS.len());
+    println!("mutants: {count} broken drivers, {survived} survive");
     let _ = std::panic::take_hook();
     assert!(escaped.is_empty(), "{}", escaped.join("\n"));
 }

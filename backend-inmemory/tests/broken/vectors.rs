@@ -253,7 +253,7 @@ impl VectorStore for Broken {
         let mut request = request;
         self.over_what_is_there(&scope, &mut request).await?;
         self.note_stored(&scope, request.records.len()).await;
-        let mut stored = self.told(self.vectors().store(&scope, &request).await)?;
+        let mut stored = self.report(self.vectors().store(&scope, &request).await)?;
         self.store_stale(&scope, &request).await?;
         if self.is(Fault::CallsEverythingUpdated) {
             for record in stored.iter_mut().filter(|r| r.outcome == Outcome::Unchanged) {
@@ -310,7 +310,7 @@ impl VectorStore for Broken {
             | Fault::LetsExpiredTakePlaces
             | Fault::SearchesAllNamespaces
             | Fault::IndexesLate => self.search_stale(&scope, &request).await?,
-            _ => self.told(self.vectors().search(&scope, &request).await)?,
+            _ => self.report(self.vectors().search(&scope, &request).await)?,
         };
         match self.fault {
             Fault::FiltersAfterLimit => {
@@ -384,7 +384,7 @@ impl VectorStore for Broken {
         if self.is(Fault::FindsOldTexts) {
             return self.stale_vectors().search_text(&scope, &request).await;
         }
-        let mut result = self.told(self.vectors().search_text(&scope, &request).await)?;
+        let mut result = self.report(self.vectors().search_text(&scope, &request).await)?;
         match self.fault {
             Fault::WeighsAllWordsAlike | Fault::IgnoresLengths => {
                 self.rerank(&asked.text, &mut result);
@@ -461,7 +461,7 @@ impl VectorStore for Broken {
                 self.vectors().delete(&scope, &from).await?;
                 Ok(stored)
             }
-            _ => self.told(self.vectors().rebind(&scope, &request).await),
+            _ => self.report(self.vectors().rebind(&scope, &request).await),
         }
     }
 
@@ -472,7 +472,7 @@ impl VectorStore for Broken {
             overwrite: request.overwrite || self.is(Fault::OverwritesByRestoring),
             ..request.clone()
         };
-        self.told(self.vectors().restore(&self.scope(scope), &request).await)
+        self.report(self.vectors().restore(&self.scope(scope), &request).await)
     }
 
     async fn namespaces(

@@ -156,7 +156,7 @@ fn like(text: &[char], pattern: &[char]) -> bool {
 impl WorkingStore for Broken {
     async fn put(&self, scope: &Scope, request: &Put) -> Result<Written> {
         let written = self.put_one(&self.scope(scope), request).await;
-        self.told(written)
+        self.report(written)
     }
 
     async fn put_many(&self, scope: &Scope, request: &PutMany) -> Result<Vec<Written>> {
@@ -179,7 +179,7 @@ impl WorkingStore for Broken {
                 self.put_stale(&scope, put).await?;
             }
         }
-        self.told(written)
+        self.report(written)
     }
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
@@ -240,7 +240,7 @@ impl WorkingStore for Broken {
             _ => request,
         };
         self.stale_working().delete(&scope, &Delete::new(request.key.clone())).await?;
-        self.told(self.working().delete(&scope, &request).await)
+        self.report(self.working().delete(&scope, &request).await)
     }
 
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
@@ -297,7 +297,7 @@ impl WorkingStore for Broken {
         if let Ok(counted) = &counted {
             self.after_increment(&scope, before, counted.value).await?;
         }
-        self.told(counted)
+        self.report(counted)
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
@@ -316,7 +316,7 @@ impl WorkingStore for Broken {
             }
             return Ok(Restored::of(request.entries.len(), request.entries.len()));
         }
-        self.told(self.working().restore(&scope, request).await)
+        self.report(self.working().restore(&scope, request).await)
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
