@@ -16,14 +16,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Address, Config};
 use crate::error::Failure;
-use crate::node::{Node, Request};
+use crate::node::{FIRST_PAUSE, MAX_PAUSE, Node, Request};
 
 const SLOTS: u16 = 16_384;
 static HASH: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
-
-/// Pauses between attempts while a slot has no server.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest time that one node has to answer CLUSTER SLOTS.
 const ASKING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,7 +101,7 @@ impl Cluster {
                 }
                 Some(Again::Wait) => {
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_PAUSE);
                     if timeout_at(deadline, self.learning(started, None)).await.is_err() {
                         return Err(failure);
                     }

@@ -13,7 +13,6 @@ mod error;
 mod keys;
 mod node;
 mod probe;
-mod pump;
 mod registry;
 mod rights;
 mod schema;

@@ -8,23 +8,21 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, IntoConnectionInfo as _, Pipeline,
+    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, Value,
 };
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::config::{Address, Config};
 use crate::error::{Failure, server_code};
 use crate::probe;
-use crate::pump::Pump;
 
-/// The first pause after a failed attempt to connect; it doubles up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// The first pause after a failed attempt; it doubles up to [`MAX_PAUSE`].
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// The time after which a first TLS handshake counts as unanswered: then the driver checks whether
 /// the port speaks TLS at all.
@@ -74,8 +72,6 @@ impl<'a> Request<'a> {
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
-    /// None where the client library moves requests and answers by itself.
-    pump: Option<Arc<Pump>>,
     lost: Arc<AtomicBool>,
 }
 
@@ -103,7 +99,7 @@ impl Node {
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Value, Failure> {
         let mut live = self.live().await.map_err(Failure::unsent)?;
         if !request.asking && request.wait.is_none() {
-            let answer = live.ask(request.command).await;
+            let answer = live.connection.send_packed_command(request.command).await;
             return live.check(answer.and_then(Value::extract_error));
         }
         let mut pipeline = redis::pipe();
@@ -210,31 +206,12 @@ impl Node {
                 }
                 Ok::<(), RedisError>(())
             });
-        let info = self.client.get_connection_info();
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-            return Ok(Live { connection: connecting.await?, pump: None, lost });
-        };
-        let connecting = async {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await
-        };
-        let (connection, io) =
-            timeout(self.connect_timeout, connecting).await.map_err(std::io::Error::from)??;
-        Ok(Live { connection, pump: Some(Arc::new(Pump::start(io))), lost })
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        Ok(Live { connection: connecting.await?, lost })
     }
 }
 
 impl Live {
-    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
-        let call = self.connection.send_packed_command(command);
-        match &self.pump {
-            Some(pump) => pump.call(call).await,
-            None => call.await,
-        }
-    }
-
     /// Gives the connection up after it broke, after a timeout (its answers would be to earlier calls),
     /// and when the server became a replica: its name may lead to the new primary by now.
     fn check<T>(&self, answer: RedisResult<T>) -> Result<T, Failure> {
@@ -287,26 +264,35 @@ fn client(config: &Config, address: &Address) -> RedisResult<Client> {
         settings = settings.set_password(password);
     }
     let Address { host, port } = address.clone();
-    if address.is_socket() {
-        let socket = ConnectionAddr::Unix(host.into()).into_connection_info()?;
-        return Client::open(socket.set_redis_settings(settings));
-    }
-    let at = |addr: ConnectionAddr| -> RedisResult<ConnectionInfo> {
-        Ok(addr.into_connection_info()?.set_redis_settings(settings))
+    let addr = match &config.tls {
+        Some(tls) => {
+            ConnectionAddr::TcpTls { host, port, insecure: tls.unverified, tls_params: None }
+        }
+        None if address.is_socket() => ConnectionAddr::Unix(host.into()),
+        None => ConnectionAddr::Tcp(host, port),
     };
-    let Some(tls) = &config.tls else {
-        return Client::open(at(ConnectionAddr::Tcp(host, port))?);
-    };
+    // A request is small and waited for: it must not wait for the answer to the one before.
+    let tcp = TcpSettings::default().set_nodelay(true);
+    let info = addr.into_connection_info()?.set_redis_settings(settings).set_tcp_settings(tcp);
+    let Some(tls) = &config.tls else { return Client::open(info) };
     // Where the program's crates bring two providers, rustls does not choose; where the program
     // has chosen, that holds.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let address = ConnectionAddr::TcpTls { host, port, insecure: tls.unverified, tls_params: None };
-    Client::build_with_tls(at(address)?, tls.certificates.clone())
+    Client::build_with_tls(info, tls.certificates.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_connection_holds_requests_back() {
+        for url in ["redis://h", "rediss://h", "rediss://h?ssl_cert_reqs=none"] {
+            let config = Config::from_url(&url.parse().unwrap()).unwrap();
+            let client = client(&config, &config.addresses[0]).unwrap();
+            assert!(client.get_connection_info().tcp_settings().nodelay(), "{url}");
+        }
+    }
 
     #[test]
     fn wait_never_waits_for_ever() {
