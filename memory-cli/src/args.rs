@@ -6,10 +6,12 @@ mod transfer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use memquill::Filter;
 use memquill::text::Language;
+use memquill::transfer::transcript::Form;
 
 use crate::input::text::read_text;
 
@@ -198,10 +200,9 @@ pub(crate) use self::transfer::{Copy, Export, ImportExport, Sides, Verify, Which
 /// Conversations.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Chat {
-    /// Import transcripts, a conversation a line: {"conversation_id": "…", "messages": […]}
+    /// Import transcripts: chat logs, dumps of APIs, exports of ChatGPT and Claude, sessions
     ///
-    /// Messages are in the common chat form, tool calls included. Importing a file again changes
-    /// nothing; importing one that has grown adds what is new.
+    /// Importing a file again changes nothing; importing one that has grown adds what is new.
     Import(Import),
     /// Print a conversation, or a window of it
     Show(Show),
@@ -217,8 +218,11 @@ pub(crate) enum Chat {
 /// Imports conversations.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The objects may stand one on a line, pretty-printed, or in a list. A conversation without a
-\"conversation_id\" gets one made from its messages.
+The forms, each told by itself: {\"conversation_id\": \"…\", \"messages\": […]} and messages in the
+common chat form; requests and answers of OpenAI's and Anthropic's APIs, fine-tuning files; dumps of
+LangChain; ShareGPT; conversations.json of ChatGPT's and Claude's account exports; sessions of Claude
+Code. The objects may stand one on a line, pretty-printed, or in a list. A conversation without an
+id gets one made from its messages, or, where its messages stand alone, the file's name.
 
 A conversation that cannot be imported is left out: the command lists it with its line and ends with
 exit code 1. With --strict the first one stops the import.
@@ -228,12 +232,16 @@ metadata \"conversation_id\", \"seq\", \"turn\", \"role\" and \"date\": the \"da
 conversation, else the time of the message, else the time when it was stored.
 
 Examples:
+  memquill chat import conversations.json
   memquill chat import transcripts.jsonl --index
   memquill search \"a table for four\" --namespace turns --group-by conversation_id")]
 pub(crate) struct Import {
-    /// The file, or - for stdin
-    #[arg(value_name = "FILE.jsonl|-")]
-    pub(crate) file: PathBuf,
+    /// The files, or - for stdin
+    #[arg(value_name = "FILE|-", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The form that everything in them has [default: told by itself]
+    #[arg(long, value_name = "FORM", value_parser = form())]
+    pub(crate) from: Option<Form>,
     /// Stop at the first conversation that cannot be imported, instead of leaving it out
     #[arg(long)]
     pub(crate) strict: bool,
@@ -256,7 +264,8 @@ pub(crate) struct Import {
 #[command(after_help = "\
 Examples:
   memquill chat show dlg-42 --max-tokens 2000
-  memquill chat show dlg-42 --format json > dlg-42.jsonl")]
+  memquill chat show dlg-42 --format json > dlg-42.jsonl
+  memquill chat show dlg-42 --format anthropic --max-tokens 8000 > messages.json")]
 pub(crate) struct Show {
     /// The conversation
     #[arg(value_name = "ID")]
@@ -281,6 +290,10 @@ pub(crate) struct Show {
 pub(crate) enum Format {
     /// The common chat form, as `chat import` reads it
     Json,
+    /// The messages as OpenAI's Chat Completions API takes them
+    Openai,
+    /// Instructions and messages as Anthropic's Messages API takes them
+    Anthropic,
     /// A line for each message
     Conversation,
     /// One line
@@ -330,6 +343,10 @@ pub(crate) struct Search {
     /// best 10,000 hits at most
     #[arg(long, value_name = "KEY")]
     pub(crate) group_by: Option<String>,
+}
+
+fn form() -> impl TypedValueParser<Value = Form> {
+    PossibleValuesParser::new(Form::ALL.map(Form::as_str)).try_map(|name| name.parse::<Form>())
 }
 
 /// What a search goes by.

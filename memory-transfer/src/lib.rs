@@ -17,6 +17,7 @@ pub mod items;
 mod left_out;
 mod messages;
 mod side;
+pub mod transcript;
 mod verify;
 mod walk;
 

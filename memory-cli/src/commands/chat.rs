@@ -5,13 +5,13 @@ use std::io::IsTerminal as _;
 use memquill::kinds::{
     ConversationBuffer, ConversationBufferConfig, ConversationFormat, ConversationWindow, KindName,
 };
+use memquill::transfer::transcript::{self, is_derived_id};
 use memquill::{
     ConversationStore, ConversationSummary, Limits, Memory, PageRequest, ReadMessages, Result,
     Scope, StoredMessage, Window,
 };
 use serde_json::{Value, json};
 
-use super::import::is_derived;
 use crate::args::{Format, Show};
 use crate::output::{self, Output, printable, table};
 use crate::session::Session;
@@ -23,7 +23,9 @@ pub(crate) async fn show(args: Show, session: &Session, output: Output) -> Done 
     let people = std::io::stdout().is_terminal() && !output.is_json();
     let format = args.format.unwrap_or(if people { Format::Conversation } else { Format::Json });
     let text = match format {
-        Format::Json => return transcript(&args, &memory, &scope).await,
+        Format::Json | Format::Openai | Format::Anthropic => {
+            return transcript(format, &args, &memory, &scope).await;
+        }
         Format::Conversation => {
             words(ConversationFormat::Conversation, &args, &memory, &scope).await?
         }
@@ -81,23 +83,36 @@ fn window(args: &Show) -> Option<Window> {
     args.max_tokens.map(|max| Window { max_tokens: Some(max.into()), ..Window::default() })
 }
 
-/// The chat form, as it was imported: a line that can be imported again.
-async fn transcript(args: &Show, memory: &Memory, scope: &Scope) -> Done {
+/// The chat form, as it was imported, or that of an API: a line that can be imported again.
+async fn transcript(format: Format, args: &Show, memory: &Memory, scope: &Scope) -> Done {
     let messages = asked(args, memory, scope).await?;
     let tokens = |m: &StoredMessage| u64::from(memory.counter().count_message(&m.message));
     let shown = match window(args) {
         Some(window) => window.cut(&messages, tokens),
         None => messages.iter().collect(),
     };
-    let shown: Vec<Value> = shown.into_iter().map(|message| chat(message, args)).collect();
-    output::value(&json!({"conversation_id": args.conversation, "messages": shown}))?;
+    let form = match format {
+        Format::Openai => transcript::Form::OpenAi,
+        Format::Anthropic => transcript::Form::Anthropic,
+        _ => {
+            let shown: Vec<Value> = shown.into_iter().map(|message| chat(message, args)).collect();
+            output::value(&json!({"conversation_id": args.conversation, "messages": shown}))?;
+            return Ok(());
+        }
+    };
+    let shown: Vec<_> = shown.into_iter().map(|stored| stored.message.clone()).collect();
+    let written = transcript::write(form, &shown)?;
+    for left_out in &written.left_out {
+        tracing::warn!("{form} does not take it: {left_out}");
+    }
+    output::value(&Value::Object(written.transcript))?;
     Ok(())
 }
 
 fn chat(stored: &StoredMessage, args: &Show) -> Value {
     let mut message = stored.message.to_chat();
     let id = stored.message.id.as_deref();
-    if !args.with_ids && id.is_some_and(|id| is_derived(&args.conversation, id)) {
+    if !args.with_ids && id.is_some_and(|id| is_derived_id(&args.conversation, id)) {
         message.shift_remove("id");
     }
     Value::Object(message)

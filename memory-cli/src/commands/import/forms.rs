@@ -1,6 +1,7 @@
-//! Forms that conversations have elsewhere, told by their keys.
+//! Files that are no transcripts, told by their keys, and what to type for them.
 
 use memquill::Error;
+use memquill::transfer::transcript::{self, Unknown};
 use serde_json::Value;
 
 const NO_TRANSCRIPT: &str = ", no transcript";
@@ -39,7 +40,7 @@ impl Form {
     }
 }
 
-/// Tells the form of an item that is no transcript; none where it may be one.
+/// Tells the form of an item that is no transcript that can be read; none where it may be one.
 pub(in crate::commands) fn of(value: &Value) -> Option<Form> {
     let object = value.as_object()?;
     let has = |key: &str| object.contains_key(key);
@@ -47,38 +48,8 @@ pub(in crate::commands) fn of(value: &Value) -> Option<Form> {
     if has("memquill_export") {
         return form("an export", Hint::Command("import"));
     }
-    if let Some(messages) = object.get("messages").and_then(Value::as_array) {
-        let first = messages.first().and_then(Value::as_object)?;
-        if first.contains_key("role") {
-            return None;
-        }
-        if first.contains_key("type")
-            && (first.contains_key("data") || first.contains_key("content"))
-        {
-            return form("in LangChain's form", Hint::Rewrite);
-        }
-        return None;
-    }
-    if has("mapping") {
-        form("ChatGPT's account export", Hint::Rewrite)
-    } else if has("chat_messages") {
-        form("Claude's account export", Hint::Rewrite)
-    } else if has("message") && (has("sessionId") || has("uuid")) {
-        form("a transcript of Claude Code", Hint::Rewrite)
-    } else if has("conversations") {
-        form("in ShareGPT's form", Hint::Rewrite)
-    } else if object.get("contents").is_some_and(Value::is_array) {
+    if object.get("contents").is_some_and(Value::is_array) {
         form("in Gemini's form", Hint::Rewrite)
-    } else if has("custom_id") && (has("body") || has("response")) {
-        form(
-            "a batch of requests",
-            Hint::Jq("{conversation_id: .custom_id, messages: .body.messages}"),
-        )
-    } else if has("role") && has("content") {
-        form(
-            "a list of messages",
-            Hint::Jq(r#"[., inputs] | {conversation_id: "chat-1", messages: flatten}"#),
-        )
     } else if has("prompt") && has("completion") {
         form(
             "in the older fine-tuning form",
@@ -107,7 +78,7 @@ pub(in crate::commands) fn instead_of_export(first: &Value) -> Option<Error> {
         Error::invalid_input(format!("this is {name}, no export"))
             .with_hint(format!("type: memquillOPTIONS {command} FILE"))
     };
-    if first.get("messages").is_some() {
+    if transcript::detect(first).is_some() {
         return Some(named("a transcript", "chat import"));
     }
     match of(first) {
@@ -129,7 +100,7 @@ pub(in crate::commands) fn instead_of_document(value: &Value) -> Option<Error> {
     };
     if object.contains_key("memquill_export") {
         Some(named("an export", "import"))
-    } else if object.contains_key("messages") {
+    } else if transcript::detect(value).is_some() {
         Some(named("a transcript", "chat import --index"))
     } else {
         let form = of(value).filter(|form| !matches!(form.hint, Hint::Command("ingest")))?;
@@ -140,16 +111,32 @@ pub(in crate::commands) fn instead_of_document(value: &Value) -> Option<Error> {
     }
 }
 
-/// Whether an item is no object or list of JSON.
-pub(in crate::commands) fn is_no_json(text: &str) -> bool {
-    !text.starts_with(['{', '['])
+/// The beginning of the error for an item that is no JSON.
+const NO_JSON: &str = "this is no JSON";
+
+/// The error for an item that is in no form of transcripts.
+pub(super) fn no_transcript(item: &Unknown<'_>) -> Error {
+    match item {
+        Unknown::Text(text) => {
+            let text: String = text.chars().take(40).collect();
+            Error::invalid_input(format!("{NO_JSON}: it begins with {text:?}{NO_TRANSCRIPT}"))
+                .with_hint("to store it as a document, type: memquillOPTIONS ingest FILE")
+        }
+        Unknown::Json(value) => of(value).map_or_else(
+            || {
+                let forms = transcript::Form::ALL.map(transcript::Form::as_str).join(", ");
+                Error::invalid_input("this is in no form of transcripts that is known")
+                    .with_hint(format!("if it has one of these, name it by --from: {forms}"))
+            },
+            |form| form.error(),
+        ),
+        _ => Error::invalid_input("this is no transcript"),
+    }
 }
 
-/// The error for a file that is no JSON, by the text that it begins with.
-pub(in crate::commands) fn no_json(text: &str) -> Error {
-    let text: String = text.chars().take(40).collect();
-    Error::invalid_input(format!("this is no JSON: it begins with {text:?}{NO_TRANSCRIPT}"))
-        .with_hint("to store it as a document, type: memquillOPTIONS ingest FILE")
+/// Whether an error is that of an item that is no JSON.
+pub(super) fn is_no_json(error: &Error) -> bool {
+    error.message().starts_with(NO_JSON)
 }
 
 /// Fills the file and the options of the session into a hint of a form.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use memquill::json::Object;
 use memquill::kinds::{Document, VectorDatabase};
 use memquill::text::Language;
+use memquill::transfer::transcript::Conversation;
 use memquill::{Message, Result, Role, StoredMessage, Timestamp, content_hash};
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ use crate::commands::together::embed_together;
 const BATCH: usize = 256;
 
 /// The keys of a message, or of its metadata, that say when it was said.
-const SAID_AT: [&str; 3] = ["timestamp", "created_at", "create_time"];
+const SAID_AT: [&str; 4] = ["sent_at", "timestamp", "created_at", "create_time"];
 
 /// The time when a message was said, as a field of it or its metadata has it: a text, or seconds or milliseconds
 /// since 1970.
@@ -62,15 +63,14 @@ impl Index {
         &self.namespace
     }
 
-    /// Adds the turns of a conversation: what its user and its assistant said. `messages` is all of
-    /// it, each with its id, and `stored` what the store holds, which gives the numbers.
+    /// Adds the turns of a conversation: what its user and its assistant said. `stored` is what the
+    /// store holds of it, which gives the numbers.
     pub(super) async fn add(
         &mut self,
-        conversation: &str,
-        date: Option<&str>,
-        messages: &[Message],
+        read: &Conversation,
         stored: &[StoredMessage],
     ) -> Result<()> {
+        let Conversation { id: conversation, messages, .. } = read;
         let by_id: HashMap<&str, &StoredMessage> = stored
             .iter()
             .filter_map(|stored| Some((stored.message.id.as_deref()?, stored)))
@@ -86,14 +86,17 @@ impl Index {
             kept.push(stored.is_some());
             let seq = stored.map_or(0, |stored| stored.seq);
             let created_at = stored.map(|stored| stored.created_at.to_string());
-            let date = date.map(str::to_owned).or_else(|| said_at(message)).or(created_at);
-            let metadata = Object::from_iter([
-                ("conversation_id".to_owned(), Value::from(conversation)),
+            let date = read.date.clone().or_else(|| said_at(message)).or(created_at);
+            let mut metadata = Object::from_iter([
+                ("conversation_id".to_owned(), Value::from(conversation.as_str())),
                 ("seq".to_owned(), seq.into()),
                 ("turn".to_owned(), turn.into()),
                 ("role".to_owned(), message.role.as_str().into()),
                 ("date".to_owned(), date.unwrap_or_default().into()),
             ]);
+            if let Some(title) = &read.title {
+                metadata.insert("title".into(), title.as_str().into());
+            }
             turns.push(Document {
                 id: Some(content_hash(&format!("{conversation}\0{seq}"))),
                 document_type: "turn".to_owned(),
