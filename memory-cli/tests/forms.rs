@@ -136,14 +136,9 @@ fn each_command_points_at_the_one_that_reads_the_file() {
 fn an_unknown_form_is_named() {
     let place = Place::new();
     for (text, name) in [
-        (json!([{"title": "t", "mapping": {}}]), "ChatGPT"),
-        (json!([{"uuid": "u", "chat_messages": []}]), "Claude's account export"),
-        (json!({"type": "user", "message": {}, "sessionId": "s"}), "Claude Code"),
-        (json!({"conversations": [{"from": "human", "value": "x"}]}), "ShareGPT"),
-        (json!({"messages": [{"type": "human", "data": {"content": "x"}}]}), "LangChain"),
-        (json!([{"role": "user", "content": "x"}]), "list of messages"),
-        (json!({"custom_id": "1", "body": {"messages": []}}), "batch"),
+        (json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}), "Gemini"),
         (json!({"prompt": "x", "completion": "y"}), "fine-tuning"),
+        (json!({"memquill_export": {"version": 1}}), "an export"),
     ] {
         place.file("t.json", &text.to_string());
         let answer = place.run([STORE, "chat", "import", "t.json"]).json(1);
@@ -151,6 +146,119 @@ fn an_unknown_form_is_named() {
         assert!(message.starts_with("t.json:1: ") && message.contains(name), "{message}");
         assert!(answer["error"]["hint"].is_string(), "{answer}");
     }
+    place.file("t.json", "{\"something\": 1}");
+    let answer = place.run([STORE, "chat", "import", "t.json"]).json(1);
+    assert!(answer["error"]["hint"].as_str().unwrap().contains("--from"), "{answer}");
+}
+
+#[test]
+fn each_form_of_transcripts_is_told_by_itself() {
+    let place = Place::new();
+    let node = |parent: Option<&str>, message: Value| json!({"parent": parent, "children": [], "message": message});
+    let said =
+        json!({"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["x"]}});
+    for (text, form) in [
+        (
+            json!([{"conversation_id": "g", "title": "t", "current_node": "a", "mapping": {
+            "r": node(None, Value::Null), "a": node(Some("r"), said.clone()), "b": node(Some("r"), said)}}]),
+            "chatgpt",
+        ),
+        (
+            json!([{"uuid": "u", "chat_messages": [{"uuid": "m", "sender": "human", "text": "x"}]}]),
+            "claude",
+        ),
+        (
+            json!({"type": "user", "uuid": "a", "sessionId": "s", "message": {"role": "user", "content": "x"}}),
+            "claude-code",
+        ),
+        (json!({"conversations": [{"from": "human", "value": "x"}]}), "sharegpt"),
+        (json!({"messages": [{"type": "human", "data": {"content": "x"}}]}), "langchain"),
+        (json!([{"role": "user", "content": "x"}]), "chat"),
+        (
+            json!({"custom_id": "1", "body": {"model": "m", "messages": [{"role": "user", "content": "x"}]}}),
+            "openai",
+        ),
+        (json!({"system": "s", "messages": [{"role": "user", "content": "x"}]}), "anthropic"),
+        (json!({"model": "m", "input": "x"}), "responses"),
+    ] {
+        let name = format!("{form}.json");
+        place.file(&name, &text.to_string());
+        let answer = place.run([STORE, "chat", "import", &name]).json(0);
+        assert_eq!(answer["conversations"], 1, "{form}: {answer}");
+        assert_eq!(answer["set_aside"]["count"], u64::from(form == "chatgpt"), "{answer}");
+        let again = place.run([STORE, "chat", "import", &name, "--from", form]).json(0);
+        assert_eq!((&again["messages"], &again["conversations"]), (&json!(0), &json!(1)), "{form}");
+        // A transcript given to the wrong command.
+        let wrong = place.run([STORE, "import", &name]).json(1);
+        assert!(wrong["error"]["hint"].as_str().unwrap().contains(" chat import "), "{wrong}");
+    }
+    // Several files: one that cannot be read holds no other.
+    place.file("no.md", "text");
+    let answer = place
+        .run([
+            STORE,
+            "--user=eve",
+            "chat",
+            "import",
+            "no.md",
+            "gone.json",
+            "chat.json",
+            "claude.json",
+        ])
+        .json(1);
+    assert_eq!(
+        (&answer["conversations"], &answer["left_out"]["count"]),
+        (&json!(2), &json!(2)),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_conversation_is_shown_as_an_api_takes_it() {
+    let place = Place::new();
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let messages = json!([
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "x"},
+            {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]},
+        {"role": "assistant", "content": null, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "y"}]);
+    place.file("t.json", &json!({"conversation_id": "t", "messages": messages}).to_string());
+    place.run([STORE, "chat", "import", "t.json"]).json(0);
+    let shown = |format: &str| place.run([STORE, "chat", "show", "t", "--format", format]).json(0);
+    assert_eq!(shown("openai")["messages"], messages);
+    let anthropic = shown("anthropic");
+    assert_eq!(anthropic["system"], "Be brief.");
+    assert_eq!(anthropic["messages"][2]["content"][0]["type"], "tool_result");
+    place.file("a.json", &anthropic.to_string());
+    place.run([STORE, "chat", "import", "a.json"]).json(0);
+    let listed = place.run([STORE, "chat", "list"]).json(0);
+    let ids = listed["conversations"].as_array().unwrap().iter();
+    let id = ids.map(|c| c["conversation"].as_str().unwrap()).find(|id| *id != "t").unwrap();
+    assert_eq!(place.run([STORE, "chat", "show", id, "--format=anthropic"]).json(0), anthropic);
+}
+
+#[test]
+fn an_export_in_which_another_branch_was_taken_is_not_mixed_with_the_first() {
+    let place = Place::new();
+    let export = |current: &str, leaf: &str| {
+        let said = |text: &str| json!({"author": {"role": "user"}, "content": {"content_type": "text", "parts": [text]}});
+        json!([{"conversation_id": "g", "current_node": current, "mapping": {
+            "q": {"parent": null, "message": said("q")},
+            "a": {"parent": "q", "message": said("a")},
+            leaf: {"parent": if leaf == "b" { "q" } else { "a" }, "message": said("leaf")}}}])
+    };
+    let import = |export: &Value, code| {
+        place.file("c.json", &export.to_string());
+        place.run([STORE, "chat", "import", "c.json"]).json(code)
+    };
+    assert_eq!(import(&export("a", "z"), 0)["messages"], 2);
+    assert_eq!(import(&export("z", "z"), 0)["messages"], 1, "it went on");
+    let answer = import(&export("b", "b"), 1);
+    assert!(
+        answer["left_out"]["items"][0]["reason"].as_str().unwrap().contains("another branch"),
+        "{answer}"
+    );
 }
 
 #[test]

@@ -167,12 +167,12 @@ impl Lines {
 
     /// The conversation; none where every item was refused, which is reported already.
     pub(super) fn finish(self) -> Option<Found> {
-        let mut reader = self.reader.filter(|_| self.any)?;
+        let read = self.reader.filter(|_| self.any)?.finish();
         // Claude Code also leaves files that hold no more than a summary of another session.
-        if self.form == Form::ClaudeCode && reader.draft().is_empty() {
+        if self.form == Form::ClaudeCode && read.as_ref().is_ok_and(Draft::is_empty) {
             return None;
         }
-        let conversation = reader.finish().and_then(|draft| draft.finish(self.form));
+        let conversation = read.and_then(|draft| draft.finish(self.form));
         Some(Found { line: self.line, conversation })
     }
 }
