@@ -69,5 +69,7 @@ pub fn detect(item: &Value) -> Option<Form> {
     if responses::is_item(item) {
         return Some(Form::Responses);
     }
-    (has("role") && !has("subtype")).then_some(Form::Chat)
+    // A conversation whose messages are misspelt is one all the same.
+    let is_chat = has("role") || (has("conversation_id") && !has("content"));
+    (is_chat && !has("subtype")).then_some(Form::Chat)
 }
