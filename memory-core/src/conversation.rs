@@ -1,5 +1,6 @@
 //! Conversations: messages in order (contract, section C).
 
+pub(crate) mod calls;
 mod chat;
 pub(crate) mod parts;
 mod retention;

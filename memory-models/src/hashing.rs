@@ -10,7 +10,7 @@ use memquill_core::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The name of this way of hashing. Whatever would change a vector is another model.
-const MODEL: &str = "hashing-v1";
+const MODEL: &str = "hashing-v2";
 
 /// Few enough to be cheap, enough that a text's features seldom meet in one number.
 const DIMENSIONS: usize = 512;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::calls::{is_call, is_result, result_content};
 use super::{Message, Role};
 use crate::error::{Error, Result};
 use crate::json::{self, Object};
@@ -35,27 +36,6 @@ impl Message {
             Some(Value::Array(parts)) => Some(parts),
             _ => None,
         }
-    }
-
-    /// The ids of the tool calls that the message makes: in `tool_calls`, and in parts that are
-    /// calls, as Anthropic's `tool_use`.
-    pub fn calls(&self) -> impl Iterator<Item = &str> {
-        let listed = self.tool_calls.iter().filter_map(|call| call.get("id")?.as_str());
-        let parts = self.parts().unwrap_or_default().iter().filter(|part| {
-            matches!(kind(part), "tool_use" | "tool_call" | "tool-call" | "function_call")
-        });
-        listed.chain(parts.filter_map(|part| field(part, &["call_id", "toolCallId", "id"])))
-    }
-
-    /// The ids of the tool calls that the message answers: `tool_call_id`, and parts that are
-    /// results, as Anthropic's `tool_result`.
-    pub fn answers(&self) -> impl Iterator<Item = &str> {
-        let parts = self.parts().unwrap_or_default().iter().filter(|part| {
-            matches!(kind(part), "tool_result" | "tool-result" | "function_call_output")
-        });
-        self.tool_call_id.as_deref().into_iter().chain(parts.filter_map(|part| {
-            field(part, &["tool_use_id", "tool_call_id", "toolCallId", "call_id"])
-        }))
     }
 }
 
@@ -93,20 +73,16 @@ fn part_tokens(part: &Value, counter: &(impl TokenCounter + ?Sized)) -> u32 {
     }
     match kind(part) {
         // What a model reads as text: calls with their arguments, results, refusals, thoughts.
-        "tool_use" | "tool_call" | "tool-call" | "function_call" | "refusal" => {
-            counter.count(&part.to_string())
-        }
-        "tool_result" | "tool-result" | "function_call_output" => {
-            let content = ["content", "output", "result"].iter().find_map(|key| part.get(key));
-            match content {
-                Some(Value::String(text)) => counter.count(text),
-                Some(Value::Array(inner)) => counter
-                    .count(&text(inner).unwrap_or_default())
-                    .saturating_add(tokens(inner, counter)),
-                Some(other) => counter.count(&other.to_string()),
-                None => 0,
-            }
-        }
+        "refusal" => counter.count(&part.to_string()),
+        _ if is_call(part) => counter.count(&part.to_string()),
+        _ if is_result(part) => match result_content(part) {
+            Some(Value::String(text)) => counter.count(text),
+            Some(Value::Array(inner)) => counter
+                .count(&text(inner).unwrap_or_default())
+                .saturating_add(tokens(inner, counter)),
+            Some(other) => counter.count(&other.to_string()),
+            None => 0,
+        },
         "thinking" | "reasoning" => {
             counter.count(field(part, &["thinking", "text", "reasoning"]).unwrap_or_default())
         }
@@ -114,15 +90,15 @@ fn part_tokens(part: &Value, counter: &(impl TokenCounter + ?Sized)) -> u32 {
     }
 }
 
-fn part_text(part: &Value) -> Option<&str> {
+pub(crate) fn part_text(part: &Value) -> Option<&str> {
     if TEXT.contains(&kind(part)) { part.get("text")?.as_str() } else { None }
 }
 
-fn kind(part: &Value) -> &str {
+pub(crate) fn kind(part: &Value) -> &str {
     part.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn field<'a>(part: &'a Value, names: &[&str]) -> Option<&'a str> {
+pub(crate) fn field<'a>(part: &'a Value, names: &[&str]) -> Option<&'a str> {
     names.iter().find_map(|name| part.get(name)?.as_str())
 }
 

@@ -97,20 +97,21 @@ pub(super) fn indent(text: &str) -> String {
 
 /// Writes a line as an item of a list that `|` separates: a backslash before every `|` of its own.
 pub(super) fn piped(line: &str) -> String {
-    escape(line, "|")
+    escape(line, &["|"])
 }
 
-/// Puts a backslash before every `mark` in a text, and doubles those that are directly before one,
-/// so that both can be told apart. All other backslashes stay as they are: code is readable.
-pub(super) fn escape(text: &str, mark: &str) -> String {
+/// Puts a backslash before every one of `marks` in a text, and doubles those that are directly
+/// before one, so that both can be told apart. All other backslashes stay as they are: code is
+/// readable. No mark begins inside another.
+pub(super) fn escape(text: &str, marks: &[&str]) -> String {
     let mut out = String::with_capacity(text.len());
-    for (at, part) in text.split(mark).enumerate() {
-        if at > 0 {
-            let backslashes = out.len() - out.trim_end_matches('\\').len();
+    let mut backslashes = 0;
+    for (at, c) in text.char_indices() {
+        if marks.iter().any(|mark| text[at..].starts_with(mark)) {
             out.extend(std::iter::repeat_n('\\', backslashes + 1));
-            out.push_str(mark);
         }
-        out.push_str(part);
+        backslashes = if c == '\\' { backslashes + 1 } else { 0 };
+        out.push(c);
     }
     out
 }

@@ -27,17 +27,28 @@ scenarios! {
 enum Turn {
     System,
     User,
-    /// An assistant who calls so many tools, how many of them answer, and how many turns later the
-    /// last answer comes.
-    Calls(usize, usize, usize),
+    /// An assistant who calls tools.
+    Calls {
+        calls: usize,
+        answers: usize,
+        /// How many turns later the last answer comes.
+        delay: usize,
+        /// Whether calls and results are parts, the results in the user's name.
+        in_parts: bool,
+    },
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
         1 => any::<()>().prop_map(|()| Turn::System),
         3 => any::<()>().prop_map(|()| Turn::User),
-        2 => (1..4_usize, 0..4_usize, prop_oneof![4 => Just(0), 1 => 1..9_usize])
-            .prop_map(|(calls, answers, late)| Turn::Calls(calls, answers, late)),
+        2 => (1..4_usize, 0..4_usize, prop_oneof![4 => Just(0), 1 => 1..9_usize], any::<bool>())
+            .prop_map(|(calls, answers, delay, in_parts)| Turn::Calls {
+                calls,
+                answers,
+                delay,
+                in_parts,
+            }),
     ]
 }
 
@@ -52,6 +63,23 @@ fn window() -> impl Strategy<Value = Window> {
     )
 }
 
+fn call(ids: &[String], in_parts: bool) -> Message {
+    if in_parts {
+        let part = |id: &String| json!({"type": "tool_use", "id": id, "name": "f", "input": {}});
+        return Message::from_parts(Role::Assistant, ids.iter().map(part).collect()).unwrap();
+    }
+    let tool_calls = ids.iter().map(|id| json!({"id": id})).collect();
+    Message { content: None, tool_calls, ..Message::assistant("") }
+}
+
+fn result(id: &str, in_parts: bool) -> Message {
+    if in_parts {
+        let part = json!({"type": "tool_result", "tool_use_id": id, "content": "a result"});
+        return Message::from_parts(Role::User, vec![part]).unwrap();
+    }
+    Message { tool_call_id: Some(id.to_owned()), ..Message::new(Role::Tool, "a result") }
+}
+
 fn transcript(turns: &[Turn]) -> Vec<Message> {
     let mut messages = Vec::new();
     let mut late: Vec<(usize, Message)> = Vec::new();
@@ -59,19 +87,11 @@ fn transcript(turns: &[Turn]) -> Vec<Message> {
         match *turn {
             Turn::System => messages.push(Message::system(format!("rule {n}"))),
             Turn::User => messages.push(Message::user(format!("question {n}"))),
-            Turn::Calls(calls, answers, delay) => {
-                let id = |call: usize| format!("call {n} {call}");
-                messages.push(Message {
-                    content: None,
-                    tool_calls: (0..calls).map(|call| json!({"id": id(call)})).collect(),
-                    ..Message::assistant("")
-                });
-                let mut results: Vec<Message> = (0..answers.min(calls))
-                    .map(|call| Message {
-                        tool_call_id: Some(id(call)),
-                        ..Message::new(Role::Tool, "a result")
-                    })
-                    .collect();
+            Turn::Calls { calls, answers, delay, in_parts } => {
+                let ids: Vec<String> = (0..calls).map(|call| format!("call {n} {call}")).collect();
+                messages.push(call(&ids, in_parts));
+                let answered = ids.iter().take(answers);
+                let mut results: Vec<Message> = answered.map(|id| result(id, in_parts)).collect();
                 if delay > 0 {
                     late.extend(results.pop().map(|result| (n + delay, result)));
                 }
@@ -156,11 +176,10 @@ fn check(window: &Window, messages: &[StoredMessage]) -> Result<(), String> {
     if !shown.is_sorted_by(|a, b| a.seq < b.seq) {
         return fail("is out of order");
     }
-    for result in shown.iter().filter(|shown| shown.message.role == Role::Tool) {
-        let call = result.message.tool_call_id.as_deref();
-        let called = shown.iter().any(|earlier| {
-            earlier.seq < result.seq
-                && earlier.message.tool_calls.iter().any(|c| c["id"].as_str() == call)
+    for result in &shown {
+        let called = result.message.answers().all(|id| {
+            let mut earlier = shown.iter().filter(|m| m.seq < result.seq);
+            earlier.any(|m| m.message.calls().any(|call| call == id))
         });
         if !called {
             return fail("holds a result without its call");
@@ -168,9 +187,9 @@ fn check(window: &Window, messages: &[StoredMessage]) -> Result<(), String> {
     }
     for caller in &shown {
         let pending = Some(caller.seq) == messages.last().map(|newest| newest.seq);
-        let answered = caller.message.tool_calls.iter().all(|call| {
-            let id = call["id"].as_str();
-            shown.iter().any(|m| m.seq > caller.seq && m.message.tool_call_id.as_deref() == id)
+        let answered = caller.message.calls().all(|id| {
+            let mut later = shown.iter().filter(|m| m.seq > caller.seq);
+            later.any(|m| m.message.answers().any(|answer| answer == id))
         });
         if !(answered || pending) && window.include_system {
             return fail("holds a call without all of its results");

@@ -1,6 +1,8 @@
 //! Windows of conversations that are written as words: `s`, `u` and `a` are messages of system, user
 //! and assistant, `c:1,2` is an assistant that makes the calls 1 and 2, `t:1` the result of call 1,
-//! `c:` a call without an id, and `t:` a result that names no call. `9u` is a message of 9 tokens,
+//! `c:` a call without an id, and `t:` a result that names no call. `p:1` makes the call 1 in a part
+//! and `r:1,2` has the results 1 and 2 in the parts of a user's message, as Anthropic's chats have
+//! them; `q:1` says something beside the result. `9u` is a message of 9 tokens,
 //! others are of one.
 
 use proptest::prelude::*;
@@ -29,6 +31,16 @@ fn message(word: &str) -> Message {
             tool_call_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
             ..Message::new(Role::Tool, "t")
         },
+        ("p", Some(ids)) => {
+            let part = |id: &str| json!({"type": "tool_use", "id": id, "name": "f", "input": {}});
+            Message::from_parts(Role::Assistant, ids.split(',').map(part).collect()).unwrap()
+        }
+        ("r" | "q", Some(ids)) => {
+            let part = |id| json!({"type": "tool_result", "tool_use_id": id, "content": "r"});
+            let text = (kind == "q").then(|| json!({"type": "text", "text": "q"}));
+            let parts = ids.split(',').map(part).chain(text).collect();
+            Message::from_parts(Role::User, parts).unwrap()
+        }
         _ => panic!("{word}"),
     };
     message.with_token_count(tokens)
@@ -81,6 +93,85 @@ fn c7_a_call_is_shown_with_all_its_results_or_not_at_all() {
     assert_eq!(cut("u t:1 a u", all()), [1, 3, 4], "the call is missing");
     assert_eq!(cut("u t:1 c:1 u a", all()), [1, 4, 5], "the result is before its call");
     assert_eq!(cut("u c:1 t:2 t:1 a", all()), [1, 2, 4, 5], "one result without a call");
+}
+
+#[test]
+fn c7_calls_and_results_in_parts_are_calls_and_results() {
+    assert_eq!(cut("u p:1,2 r:1,2 a", messages(3)), [1, 4]);
+    assert_eq!(cut("u p:1,2 r:1,2 a", messages(4)), [1, 2, 3, 4]);
+    assert_eq!(cut("u p:1,2 r:1 u a", all()), [1, 4, 5], "a result is missing");
+    assert_eq!(cut("u r:1 a u", all()), [1, 3, 4], "the call is missing");
+    assert_eq!(cut("u p:1 r:1,2 a u", all()), [1, 4, 5], "one of two calls is missing");
+    assert_eq!(cut("u p:1 t:1 c:2 r:2 a", all()), [1, 2, 3, 4, 5, 6], "forms may mix");
+    assert_eq!(cut("u a u p:1", all()), [1, 2, 3, 4], "its results may be on their way");
+    assert_eq!(cut("u a p:1 r:1 a p:2 r:2", messages(3)), [1, 6, 7], "results ask for nothing");
+    assert_eq!(cut("u a p:1 q:1 a p:2 r:2", messages(4)), [3, 4, 6, 7], "a user speaks beside one");
+}
+
+#[test]
+fn c7_a_message_with_results_of_two_calls_makes_them_one_unit() {
+    assert_eq!(cut("u p:1 a p:2 r:1,2 a", all()), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(cut("u p:1 a p:2 r:1,2 a", messages(4)), [1, 3, 6]);
+    assert_eq!(cut("u p:1,3 a p:2 r:1,2 a", all()), [1, 3, 6], "a result is missing");
+    assert_eq!(cut("u p:1,3 a p:2 r:1,2 r:3 a", all()), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn c7_the_forms_of_the_chat_apis_are_one() {
+    let read = |chat: serde_json::Value| Message::from_chat(&chat).unwrap();
+    let forms = [
+        // The Responses API's, LangChain's, the AI SDK's, and OpenAI's of 2023.
+        [
+            json!({"role": "assistant", "content": [
+                {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"}]}),
+            json!({"role": "tool", "content": [
+                {"type": "function_call_output", "call_id": "1", "output": "42"}]}),
+        ],
+        [
+            json!({"role": "assistant", "content": [{"type": "tool_use", "id": "1"}],
+                   "tool_calls": [{"id": "1", "name": "f", "args": {}}]}),
+            json!({"role": "tool", "content": "42", "tool_call_id": "1"}),
+        ],
+        [
+            json!({"role": "assistant", "content": [
+                {"type": "tool-call", "toolCallId": "1", "toolName": "f", "input": {}}]}),
+            json!({"role": "tool", "content": [
+                {"type": "tool-result", "toolCallId": "1", "output": {"type": "text"}}]}),
+        ],
+        [
+            json!({"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}),
+            json!({"role": "function", "name": "f", "content": "42"}),
+        ],
+    ];
+    for [call, result] in forms {
+        let all = [Message::user("u"), read(call), read(result), Message::user("u")];
+        let shown = |which: &[usize], max: u64| {
+            let messages: Vec<StoredMessage> = (1..)
+                .zip(which)
+                .map(|(seq, &at)| StoredMessage {
+                    seq,
+                    created_at: Timestamp::default(),
+                    message: all[at].clone(),
+                })
+                .collect();
+            let window = Window { max_messages: Some(max), ..Window::default() };
+            window.cut(&messages, tokens).iter().map(|m| m.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&[0, 1, 2, 3], 4), [1, 2, 3, 4]);
+        assert_eq!(shown(&[0, 1, 2, 3], 2), [4]);
+        assert_eq!(shown(&[0, 1, 3], 4), [1, 3]);
+        assert_eq!(shown(&[0, 2, 3], 4), [1, 3]);
+    }
+    // What a service runs itself is answered in the same message.
+    let searched = read(json!({"role": "assistant", "content": [
+        {"type": "server_tool_use", "id": "1", "name": "web_search", "input": {}},
+        {"type": "web_search_tool_result", "tool_use_id": "1", "content": []},
+        {"type": "text", "text": "42"}]}));
+    let messages: Vec<StoredMessage> = (1..)
+        .zip([Message::user("u"), searched, Message::user("u")])
+        .map(|(seq, message)| StoredMessage { seq, created_at: Timestamp::default(), message })
+        .collect();
+    assert_eq!(Window::default().cut(&messages, tokens).len(), 3);
 }
 
 #[test]

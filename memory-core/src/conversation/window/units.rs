@@ -1,9 +1,6 @@
 //! The units that a window takes whole or not at all.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-
-use serde_json::Value;
 
 use crate::conversation::{Message, Role, StoredMessage};
 
@@ -12,25 +9,13 @@ use crate::conversation::{Message, Role, StoredMessage};
 struct Unit<'a> {
     role: Role,
     is_call: bool,
-    /// The indices of its messages, ascending; the first is the call.
+    /// The indices of its messages, ascending; the first is the call. Empty once it is a part of
+    /// another unit.
     members: Vec<usize>,
     /// The ids of the calls that have no result yet; none for a call without an id.
     unanswered: HashSet<Option<&'a str>>,
     /// The unit of the user's message that it serves: its own, or the nearest before it.
     request: Option<usize>,
-}
-
-impl<'a> Unit<'a> {
-    /// Adds a result, which answers all calls where it names none.
-    fn answer(&mut self, at: usize, id: Option<&'a str>) {
-        self.members.push(at);
-        match id {
-            Some(_) => {
-                self.unanswered.remove(&id);
-            }
-            None => self.unanswered.clear(),
-        }
-    }
 }
 
 /// The units of a conversation, ascending by their first message.
@@ -51,17 +36,130 @@ struct Awaited {
     results: usize,
 }
 
+/// The units of the messages seen so far.
+#[derive(Default)]
+struct Builder<'a> {
+    all: Vec<Unit<'a>>,
+    /// The unit that each unit became a part of; its own index where it stands for itself.
+    part_of: Vec<usize>,
+    awaited: HashMap<&'a str, Awaited>,
+    /// The unit of the newest message with calls.
+    last_call: Option<usize>,
+    /// The unit of the newest message of a user.
+    request: Option<usize>,
+}
+
+impl<'a> Builder<'a> {
+    /// Adds a message and returns its unit; none for one with a result whose call is not there.
+    fn add(&mut self, at: usize, message: &'a Message) -> Option<usize> {
+        let mut own: HashMap<Option<&str>, usize> = HashMap::new();
+        for call in message.tool_calls() {
+            *own.entry(call.id).or_default() += 1;
+        }
+        let results = message.results();
+        let answered = self.answered(results.iter().filter(|&result| !own.contains_key(result)))?;
+        let unit = match answered.iter().copied().min() {
+            Some(first) => {
+                answered.into_iter().for_each(|unit| self.merge(first, unit));
+                self.all[first].members.push(at);
+                first
+            }
+            None => self.begin(at, message.role),
+        };
+        if message.is_from_user() {
+            self.request = Some(unit);
+            if self.all[unit].members.len() == 1 {
+                self.all[unit].request = Some(unit);
+            }
+        }
+        if !own.is_empty() {
+            self.all[unit].is_call = true;
+            self.last_call = Some(unit);
+        }
+        for (id, count) in own {
+            self.all[unit].unanswered.insert(id);
+            if let Some(id) = id {
+                self.awaited.insert(id, Awaited { unit, results: count });
+            }
+        }
+        for id in results {
+            if let Some(call) = id.and_then(|id| self.awaited.get_mut(id)) {
+                call.results = call.results.saturating_sub(1);
+            }
+            let unanswered = &mut self.all[unit].unanswered;
+            match id {
+                Some(_) => {
+                    unanswered.remove(&id);
+                }
+                // A result that names no call answers all.
+                None => unanswered.clear(),
+            }
+        }
+        Some(unit)
+    }
+
+    /// Finds the units whose calls are answered; none where one of the results has no call.
+    fn answered<'r>(
+        &self,
+        mut results: impl Iterator<Item = &'r Option<&'a str>>,
+    ) -> Option<Vec<usize>>
+    where
+        'a: 'r,
+    {
+        results.try_fold(Vec::new(), |mut units, result| {
+            let unit = match result {
+                Some(id) => self.awaited.get(id).filter(|call| call.results > 0)?.unit,
+                None => self.last_call?,
+            };
+            units.push(self.whole(unit));
+            Some(units)
+        })
+    }
+
+    fn begin(&mut self, at: usize, role: Role) -> usize {
+        let unit = self.all.len();
+        self.all.push(Unit {
+            role,
+            is_call: false,
+            members: vec![at],
+            unanswered: HashSet::new(),
+            request: self.request,
+        });
+        self.part_of.push(unit);
+        unit
+    }
+
+    /// Makes one unit of two, since a message has results for the calls of both.
+    fn merge(&mut self, into: usize, from: usize) {
+        if into != from && self.part_of[from] == from {
+            self.part_of[from] = into;
+            let members = std::mem::take(&mut self.all[from].members);
+            self.all[into].members.extend(members);
+            self.all[into].members.sort_unstable();
+            let unanswered = std::mem::take(&mut self.all[from].unanswered);
+            self.all[into].unanswered.extend(unanswered);
+        }
+    }
+
+    /// Returns the unit that `unit` is, or became a part of.
+    fn whole(&self, mut unit: usize) -> usize {
+        while self.part_of[unit] != unit {
+            unit = self.part_of[unit];
+        }
+        unit
+    }
+}
+
 impl<'a> Units<'a> {
     /// Divides `messages`; without `include_system`, system messages are not looked at.
     ///
     /// A result that names a call belongs to the nearest message before it that makes a call of that
     /// id, unless that has its results already. A result that names none answers all calls of the
-    /// nearest message before it that makes any.
+    /// nearest message before it that makes any. A message may hold several results.
     pub(super) fn of(messages: &'a [StoredMessage], include_system: bool) -> Self {
-        let mut units: Vec<Unit<'_>> = Vec::new();
+        let mut builder = Builder::default();
         let mut of_message = Vec::with_capacity(messages.len());
-        let mut awaited: HashMap<&str, Awaited> = HashMap::new();
-        let (mut newest, mut orphan, mut request, mut last_call) = (None, None, None, None);
+        let (mut newest, mut orphan) = (None, None);
         for (at, stored) in messages.iter().enumerate() {
             let message = &stored.message;
             if message.role == Role::System && !include_system {
@@ -69,54 +167,26 @@ impl<'a> Units<'a> {
                 continue;
             }
             newest = Some(at);
-            if message.role == Role::Tool {
-                let id = message.tool_call_id.as_deref();
-                let unit = match id {
-                    Some(id) => awaited.get_mut(id).filter(|call| call.results > 0).map(|call| {
-                        call.results -= 1;
-                        call.unit
-                    }),
-                    None => last_call,
-                };
-                match unit {
-                    Some(unit) => units[unit].answer(at, id),
-                    None => orphan = Some(at),
-                }
-                of_message.push(unit);
-                continue;
+            let unit = builder.add(at, message);
+            if unit.is_none() {
+                orphan = Some(at);
             }
-            let unit = units.len();
-            if message.role == Role::User {
-                request = Some(unit);
-            }
-            let calls = calls(message);
-            for id in calls.iter().copied().flatten() {
-                match awaited.entry(id) {
-                    Entry::Occupied(mut call) if call.get().unit == unit => {
-                        call.get_mut().results += 1;
-                    }
-                    call => {
-                        call.insert_entry(Awaited { unit, results: 1 });
-                    }
-                }
-            }
-            if !calls.is_empty() {
-                last_call = Some(unit);
-            }
-            units.push(Unit {
-                role: message.role,
-                is_call: !calls.is_empty(),
-                members: vec![at],
-                unanswered: calls.into_iter().collect(),
-                request,
-            });
-            of_message.push(Some(unit));
+            of_message.push(unit);
         }
+        for unit in of_message.iter_mut().flatten() {
+            *unit = builder.whole(*unit);
+        }
+        for unit in 0..builder.all.len() {
+            builder.all[unit].request = builder.all[unit].request.map(|of| builder.whole(of));
+        }
+        let Builder { all: mut units, .. } = builder;
         // The results of the newest message may be on their way.
-        if let Some(unit) = newest.and_then(|newest| of_message[newest])
-            && units[unit].members.len() == 1
+        if let Some(at) = newest
+            && let Some(unit) = of_message[at]
         {
-            units[unit].unanswered.clear();
+            for call in messages[at].message.tool_calls() {
+                units[unit].unanswered.remove(&call.id);
+            }
         }
         Self { all: units, of_message, newest, orphan }
     }
@@ -146,9 +216,9 @@ impl<'a> Units<'a> {
         self.all[unit].is_call
     }
 
-    /// Whether every call of the unit has its result.
+    /// Returns whether every call of the unit has its result. A part of another unit is none.
     pub(super) fn is_complete(&self, unit: usize) -> bool {
-        self.all[unit].unanswered.is_empty()
+        self.all[unit].unanswered.is_empty() && !self.all[unit].members.is_empty()
     }
 
     /// The unit of the user's message that a unit serves, which may be itself.
@@ -164,12 +234,4 @@ impl<'a> Units<'a> {
     pub(super) fn has_orphan_after(&self, unit: usize) -> bool {
         self.orphan.as_ref() > self.members(unit).last()
     }
-}
-
-/// The ids of a message's tool calls; instructions call nothing.
-fn calls(message: &Message) -> Vec<Option<&str>> {
-    if message.role == Role::System {
-        return Vec::new();
-    }
-    message.tool_calls.iter().map(|call| call.get("id").and_then(Value::as_str)).collect()
 }

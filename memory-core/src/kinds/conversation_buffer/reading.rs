@@ -80,7 +80,7 @@ impl ConversationBuffer {
         let all = messages.len() as u64 >= total;
         if let Some(first) = messages.first().map(|first| first.seq)
             && !all
-            && !messages.iter().any(|m| m.message.role == Role::User)
+            && !messages.iter().any(|m| m.message.is_from_user())
         {
             merge(&mut messages, self.user_before(first).await?);
         }
@@ -95,15 +95,28 @@ impl ConversationBuffer {
         self.store.read(&self.scope, &self.read_newest(limit)).await
     }
 
-    /// Reads the nearest user message among the 10,000 numbers before `seq`.
-    async fn user_before(&self, seq: u64) -> Result<Vec<StoredMessage>> {
-        let request = ReadMessages {
-            roles: vec![Role::User],
-            after_seq: Some(seq.saturating_sub(1 + Limits::CONTRACT.page_items as u64)),
-            before_seq: Some(seq),
-            ..self.read_newest(1)
-        };
-        Ok(self.store.read(&self.scope, &request).await?.messages)
+    /// Reads the nearest message among the 10,000 numbers before `seq` in which a user says
+    /// something, past those that only bring the results of calls.
+    async fn user_before(&self, seq: u64) -> Result<Option<StoredMessage>> {
+        let page = Limits::CONTRACT.page_items;
+        let after_seq = Some(seq.saturating_sub(1 + page as u64));
+        let (mut before, mut limit) = (seq, 1);
+        loop {
+            let request = ReadMessages {
+                roles: vec![Role::User],
+                after_seq,
+                before_seq: Some(before),
+                ..self.read_newest(limit)
+            };
+            let mut read = self.store.read(&self.scope, &request).await?.messages;
+            let (first, ended) = (read.first().map(|m| m.seq), read.len() < limit);
+            if let Some(at) = read.iter().rposition(|m| m.message.is_from_user()) {
+                return Ok(Some(read.swap_remove(at)));
+            }
+            let Some(first) = first.filter(|_| !ended) else { return Ok(None) };
+            before = first;
+            limit = (4 * limit).min(LOOK_BACK);
+        }
     }
 
     /// Reads the newest `limit` system messages before `seq`; `outside` messages are before it, and
@@ -152,7 +165,7 @@ impl ConversationBuffer {
 }
 
 /// Adds messages that were read apart, each once.
-fn merge(messages: &mut Vec<StoredMessage>, others: Vec<StoredMessage>) {
+fn merge(messages: &mut Vec<StoredMessage>, others: impl IntoIterator<Item = StoredMessage>) {
     messages.extend(others);
     messages.sort_by_key(|message| message.seq);
     messages.dedup_by_key(|message| message.seq);

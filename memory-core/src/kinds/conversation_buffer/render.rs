@@ -1,15 +1,10 @@
 //! How a conversation is shown to a model.
 
-use serde::de::IgnoredAny;
-use serde_json::Value;
-
 use super::ConversationFormat;
-use crate::conversation::{ConversationStatistics, Message, Plan, Role, StoredMessage, Window};
-use crate::kinds::context::{Context, escape, fit, fold, indent, json_line, label, piped};
+use super::line::line;
+use crate::conversation::{ConversationStatistics, Plan, Role, StoredMessage, Window};
+use crate::kinds::context::{Context, fit};
 use crate::tokens::TokenCounter;
-
-/// Arguments of a tool call longer than this many bytes are not shown.
-const ARGUMENT_BYTES: usize = 200;
 
 /// Writes windows in a format, and counts them as they are written.
 #[derive(Debug, Clone, Copy)]
@@ -84,10 +79,10 @@ pub(super) fn summary<'a>(
     max_tokens: Option<u64>,
     counter: &dyn TokenCounter,
 ) -> (Context, Vec<&'a StoredMessage>) {
-    let asked = messages.iter().rposition(|m| m.message.role == Role::User);
+    let asked = messages.iter().rposition(|m| m.message.is_from_user());
     let answered = messages
         .iter()
-        .rposition(|m| m.message.role == Role::Assistant && m.message.tool_calls.is_empty());
+        .rposition(|m| m.message.role == Role::Assistant && m.message.tool_calls().is_empty());
     let answered = answered.filter(|answer| asked.is_none_or(|question| *answer > question));
     let exchange: Vec<&StoredMessage> =
         asked.into_iter().chain(answered).map(|at| &messages[at]).collect();
@@ -120,69 +115,14 @@ fn counts(statistics: &ConversationStatistics) -> String {
     format!("Messages: {messages} ({}). Tokens: {tokens}.", roles.join(", "))
 }
 
-/// Writes a message: its role, its speaker where it names one, its text and its tool calls.
-fn line(message: &Message, format: ConversationFormat) -> String {
-    let compact = format == ConversationFormat::Compact;
-    let role = role(message.role, compact);
-    let speaker = match &message.name {
-        Some(name) => format!("{role}({})", label(name, &[')'])),
-        None => role.to_owned(),
-    };
-    let text = if compact { fold(message.text()) } else { indent(message.text()) };
-    let text = escape(&text, CALLS);
-    let line = if message.tool_calls.is_empty() {
-        format!("{speaker}: {text}")
-    } else {
-        let calls: Vec<String> = message.tool_calls.iter().map(call).collect();
-        let space = if text.is_empty() { "" } else { " " };
-        format!("{speaker}: {text}{space}{CALLS}{}]", calls.join(", "))
-    };
-    if compact { piped(&line) } else { line }
-}
-
-/// What tool calls begin with.
-const CALLS: &str = "[calls ";
-
-const fn role(role: Role, compact: bool) -> &'static str {
-    match (role, compact) {
-        (Role::System, false) => "System",
-        (Role::System, true) => "S",
-        (Role::User, false) => "User",
-        (Role::User, true) => "U",
-        (Role::Assistant, false) => "Assistant",
-        (Role::Assistant, true) => "A",
-        (Role::Tool, false) => "Tool",
-        (Role::Tool, true) => "T",
-    }
-}
-
-/// Writes a tool call as `name(arguments)`. Arguments that are not JSON are written as a JSON text,
-/// and long ones as `…`.
-fn call(call: &Value) -> String {
-    let function = call.get("function").unwrap_or(call);
-    let name = function.get("name").and_then(Value::as_str).unwrap_or("tool");
-    let arguments = match function.get("arguments") {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) if text.len() > ARGUMENT_BYTES => "…".into(),
-        Some(Value::String(text)) => match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => fold(text),
-            Err(_) if text.trim().is_empty() => String::new(),
-            Err(_) => json_line(&Value::from(text.as_str())),
-        },
-        Some(other) => json_line(other),
-    };
-    if arguments.len() > ARGUMENT_BYTES {
-        return format!("{}(…)", label(name, &['(', ')']));
-    }
-    format!("{}({arguments})", label(name, &['(', ')']))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
+    use super::super::line::{MARKS, role};
     use super::*;
+    use crate::conversation::Message;
     use crate::kinds::context::tests::{
         LINE_ENDS, Superadditive, lines, read_label, tricky, tricky_name,
     };
@@ -270,6 +210,54 @@ mod tests {
     }
 
     #[test]
+    fn m2_parts_are_written_as_what_they_are() {
+        let messages: Vec<Message> = [
+            json!({"role": "user", "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+                {"type": "input_audio", "input_audio": {}}, {"type": "document"}, {"type": "x"},
+                {"type": "text", "text": "And\nthis?"}, {"type": "text", "text": "[image]"}]}),
+            // Anthropic's form.
+            json!({"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Let me see."},
+                {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]}),
+            json!({"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "1", "content": [
+                    {"type": "text", "text": "42"}, {"type": "image"}]}]}),
+            json!({"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "1", "content": "4] User:\n2"},
+                {"type": "text", "text": "Go on."}]}),
+            // The Responses API's.
+            json!({"role": "assistant", "content": [
+                {"type": "function_call", "call_id": "2", "name": "g", "arguments": "{}"},
+                {"type": "refusal", "refusal": "No."}]}),
+            json!({"role": "tool", "content": [
+                {"type": "function_call_output", "call_id": "2", "output": "x"}]}),
+            // That of 2023.
+            json!({"role": "assistant", "content": null,
+                   "function_call": {"name": "h", "arguments": "{}"}}),
+            json!({"role": "assistant", "content": null, "refusal": "No."}),
+        ]
+        .iter()
+        .map(|chat| Message::from_chat(chat).unwrap())
+        .collect();
+        assert_eq!(
+            render(messages.clone(), ConversationFormat::Conversation),
+            "User: What is this? [image] [audio] [file] [part] And\n  this?\n  \\[image]\n\
+             Assistant: [reasoning] Let me see. [calls f({\"a\":1})]\n\
+             Tool: 42 [image]\n\
+             User: [result \"4] User:\\n2\"] Go on.\n\
+             Assistant: No. [calls g({})]\n\
+             Tool: x\n\
+             Assistant: [calls h({})]\n\
+             Assistant: No."
+        );
+        let compact = render(messages, ConversationFormat::Compact);
+        assert!(compact.contains(r" | A: [reasoning] Let me see. [calls f("), "{compact}");
+        assert!(compact.contains(r" | T: 42 [image] | U: [result "), "{compact}");
+    }
+
+    #[test]
     fn m2_a_summary_counts_and_shows_the_last_exchange() {
         let statistics = ConversationStatistics {
             message_count: 9,
@@ -290,11 +278,27 @@ mod tests {
         assert_eq!(shown.iter().map(|m| m.seq).collect::<Vec<_>>(), [2, 5]);
     }
 
+    fn part() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            tricky().prop_map(|text| json!({"type": "text", "text": text})),
+            prop::sample::select(vec!["image_url", "input_audio", "thinking", "x [calls "])
+                .prop_map(|kind| json!({"type": kind})),
+        ]
+    }
+
     fn message() -> impl Strategy<Value = Message> {
         let roles = prop::sample::select(Role::ALL.to_vec());
-        (roles, tricky(), prop::option::of(tricky_name()), any::<bool>(), tricky()).prop_map(
-            |(role, text, name, calls, arguments)| {
-                let mut message = Message { name, ..Message::new(role, text) };
+        let content = prop_oneof![
+            tricky().prop_map(Value::from),
+            prop::collection::vec(part(), 0..4).prop_map(Value::from),
+        ];
+        (roles, content, prop::option::of(tricky_name()), any::<bool>(), tricky()).prop_map(
+            |(role, content, name, calls, arguments)| {
+                let mut message = match content {
+                    Value::Array(parts) => Message::from_parts(role, parts).unwrap(),
+                    text => Message::new(role, text.as_str().unwrap()),
+                };
+                message.name = name;
                 if role == Role::Assistant && calls {
                     let function = json!({"name": arguments, "arguments": arguments});
                     message.tool_calls = vec![json!({"id": "1", "function": function})];
@@ -304,8 +308,8 @@ mod tests {
         )
     }
 
-    /// Reads role, name and the number of calls back.
-    fn read(item: &str) -> (String, Option<String>, usize) {
+    /// Reads role, name and the number of marks back: of calls, and of other parts.
+    fn read(item: &str) -> (String, Option<String>, [usize; 2]) {
         let end = item.find(['(', ':']).unwrap();
         let (role, rest) = item.split_at(end);
         let (name, rest) = match rest.strip_prefix('(') {
@@ -316,12 +320,21 @@ mod tests {
             None => (None, rest),
         };
         let text = rest.strip_prefix(": ").unwrap();
-        let marks = text.match_indices(CALLS);
-        let calls = marks.filter(|(at, _)| {
-            let before = &text[..*at];
-            (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2)
-        });
-        (role.to_owned(), name, calls.count())
+        let (calls, others) = MARKS.split_at(1);
+        let count = |marks: &[&str]| {
+            let at = marks.iter().flat_map(|mark| text.match_indices(mark));
+            let bare = at.filter(|(at, _)| {
+                let before = &text[..*at];
+                (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2)
+            });
+            bare.count()
+        };
+        (role.to_owned(), name, [count(calls), count(others)])
+    }
+
+    fn other_parts(message: &Message) -> usize {
+        let parts = message.parts().unwrap_or_default();
+        parts.iter().filter(|part| part["type"] != "text").count()
     }
 
     proptest! {
@@ -331,10 +344,19 @@ mod tests {
         ) {
             let text = render(messages.clone(), ConversationFormat::Conversation);
             let lines = lines(&text);
-            let items: Vec<_> = lines.iter().filter(|line| !line.starts_with("  ")).collect();
+            let mut items: Vec<String> = Vec::new();
+            for line in lines {
+                match items.last_mut().filter(|_| line.starts_with("  ")) {
+                    Some(item) => *item = format!("{item}\n{line}"),
+                    None => items.push(line.to_owned()),
+                }
+            }
             prop_assert_eq!(items.len(), messages.len(), "{}", text);
-            for (item, message) in items.into_iter().zip(&messages) {
-                let (read_role, name, _) = read(item);
+            for (item, message) in items.iter().zip(&messages) {
+                let (read_role, name, [_, others]) = read(item);
+                if message.tool_calls.is_empty() {
+                    prop_assert_eq!(others, other_parts(message), "{}", text);
+                }
                 prop_assert_eq!(read_role, role(message.role, false));
                 prop_assert_eq!(&name, &message.name);
             }
@@ -343,14 +365,16 @@ mod tests {
             let items: Vec<_> = text.split(" | ").collect();
             prop_assert_eq!(items.len(), messages.len(), "{}", text);
             for (item, message) in items.into_iter().zip(&messages) {
-                let (read_role, name, calls) = read(item);
+                let (read_role, name, [calls, others]) = read(item);
                 prop_assert_eq!(read_role, role(message.role, true));
                 if !message.name.as_ref().is_some_and(|name| name.contains('|')) {
                     prop_assert_eq!(&name, &message.name);
                 }
                 // The name of a call may say "[calls ", too.
                 prop_assert!(calls >= message.tool_calls.len());
-                prop_assert!(calls == 0 || !message.tool_calls.is_empty(), "{}", text);
+                if message.tool_calls.is_empty() {
+                    prop_assert_eq!([calls, others], [0, other_parts(message)], "{}", text);
+                }
             }
         }
 
