@@ -47,14 +47,13 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
 /// assert_eq!(said, r#"found text "x", expected a whole number from 0"#);
 /// ```
 pub fn in_plain_words(serde: &str) -> String {
-    const WORDS: [(&str, &str); 22] = [
+    const WORDS: [(&str, &str); 21] = [
         ("usize", "a whole number from 0"),
         ("u128", "a whole number from 0"),
         ("u64", "a whole number from 0"),
         ("u32", "a whole number from 0 to 4294967295"),
         ("u16", "a whole number from 0 to 65535"),
         ("u8", "a whole number from 0 to 255"),
-        ("nonzero usize", "a whole number from 1"),
         ("isize", "a whole number"),
         ("i128", "a whole number"),
         ("i64", "a whole number"),
@@ -83,6 +82,9 @@ pub fn in_plain_words(serde: &str) -> String {
         ("map", "an object"),
         ("null", "null"),
     ];
+    if serde.starts_with("data did not match any variant of ") {
+        return "none of the forms that the documentation names".into();
+    }
     let (found, expected) = match serde.split_once("expected ") {
         Some((found, expected)) => (found, Some(expected)),
         None => (serde, None),
@@ -98,7 +100,7 @@ pub fn in_plain_words(serde: &str) -> String {
             said.push_str("found ");
             said.push_str(shown.as_deref().unwrap_or(found));
         }
-        None => said.push_str(found),
+        None => said.push_str(&found.replace("unknown variant ", "unknown name ")),
     }
     let Some(expected) = expected else { return said };
     // The place follows what is expected, if there is one: ` at line 1 column 5`.
@@ -108,11 +110,16 @@ pub fn in_plain_words(serde: &str) -> String {
     };
     let plain = match WORDS.iter().find(|(word, _)| *word == expected) {
         Some((_, plain)) => plain,
-        None if expected.starts_with("struct ") => "an object",
-        None if expected.contains("tagged enum ") || expected.starts_with("enum ") => {
+        None if expected.contains("nonzero u") => "a whole number from 1",
+        None if expected.contains("nonzero ") => "a whole number, and not 0",
+        None if expected.starts_with("tuple ") || expected.starts_with("unit ") => "a list",
+        None if expected.contains("struct ") => "an object",
+        None if ["enum ", "variant "].iter().any(|word| expected.contains(word)) => {
             "one of the forms that the documentation names"
         }
-        None if expected.starts_with("tuple ") || expected.starts_with("an array of ") => "a list",
+        None if expected.starts_with("an array of ") || expected.starts_with("a tuple ") => {
+            "a list"
+        }
         None if expected == "variant identifier" || expected == "field identifier" => "a name",
         None => expected,
     };
@@ -547,6 +554,72 @@ mod tests {
                 assert!(!said(text).contains(rust), "{}", said(text));
             }
         }
+    }
+
+    #[test]
+    fn e1_no_type_of_rust_is_in_an_error() {
+        use std::num::{NonZeroI32, NonZeroU16, NonZeroUsize};
+
+        #[derive(Debug, serde::Deserialize)]
+        struct Point {
+            #[expect(dead_code)]
+            x: i8,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code)]
+        struct Pair(i8, i8);
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(untagged)]
+        #[expect(dead_code)]
+        enum Either {
+            Number(u8),
+            Point(Point),
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code)]
+        enum Named {
+            One,
+            Two(u8),
+            Three { x: u8 },
+        }
+        fn said<T: serde::de::DeserializeOwned + std::fmt::Debug>(text: &str) -> String {
+            parse::<T>(text).unwrap_err().message().to_owned()
+        }
+        let values = ["0", "-5", "1.5", "1e300", "true", "null", "\"x\"", "[]", "{}", "[[]]"];
+        let mut all = Vec::new();
+        for value in values {
+            let either = format!(r#"{{"Two": {value}}}"#);
+            let three = format!(r#"{{"Three": {value}}}"#);
+            all.extend(
+                [
+                    parse::<NonZeroU16>(value).map(drop),
+                    parse::<NonZeroUsize>(value).map(drop),
+                    parse::<NonZeroI32>(value).map(drop),
+                    parse::<Point>(value).map(drop),
+                    parse::<Pair>(value).map(drop),
+                    parse::<Either>(value).map(drop),
+                    parse::<Named>(value).map(drop),
+                    parse::<Named>(&either).map(drop),
+                    parse::<Named>(&three).map(drop),
+                    parse::<[u8; 2]>(value).map(drop),
+                    parse::<(f32, char)>(value).map(drop),
+                    parse::<std::collections::BTreeMap<String, i128>>(value).map(drop),
+                ]
+                .into_iter()
+                .filter_map(|read| read.err().map(|error| error.message().to_owned())),
+            );
+        }
+        for said in all {
+            let words: Vec<&str> = said.split(|c: char| !c.is_alphanumeric()).collect();
+            for rust in [
+                "usize", "u8", "u16", "i8", "i32", "f32", "i128", "nonzero", "struct", "enum",
+                "variant", "sequence", "map", "tuple", "newtype", "unit", "Point", "Pair",
+                "Either", "Named",
+            ] {
+                assert!(!words.contains(&rust), "{said}");
+            }
+        }
+        assert!(said::<NonZeroUsize>("0").contains("expected a whole number from 1"));
     }
 
     #[test]

@@ -10,7 +10,8 @@ mod vectors;
 mod working;
 
 pub(crate) use self::control::{BuildIndexes, ListUsers, Migrate, PurgeExpired};
-pub(crate) use self::vectors::{query, without_embeddings};
+pub(crate) use self::vectors::{check_record, query, without_embeddings};
+pub(crate) use self::working::check_entry;
 use crate::capability::{Facet, Feature};
 use crate::error::Result;
 use crate::limits::Limits;

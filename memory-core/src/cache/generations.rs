@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::time::Timestamp;
 
-/// GenerationStripes that writers pass, each for many items by their hash. What was read while no writer was in
-/// a stripe holds until the next one comes.
+/// Counters of writers, each shared by many items by their hash. What was read while no writer was at
+/// work on a stripe is valid until the next one begins.
 #[derive(Debug)]
 pub(super) struct GenerationStripes {
     stripes: Box<[Mutex<Stripe>]>,

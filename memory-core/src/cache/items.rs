@@ -25,9 +25,9 @@ const USER_STRIPES: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Items {
     local: moka::sync::Cache<Key, Arc<Held>>,
-    /// GenerationStripes of one item each, by hash.
+    /// The writers of each item, by its hash.
     stripes: GenerationStripes,
-    /// GenerationStripes of all that a user has.
+    /// The writers of all that a user has.
     users: GenerationStripes,
     clock: Arc<dyn Clock>,
     pub(super) time: StoreTime,

@@ -31,7 +31,7 @@ impl<'a> ToolCall<'a> {
 }
 
 /// Returns whether a part is a call that waits for a result: OpenAI's Responses API, Anthropic,
-/// LangChain and the AI SDK each have their own name for it. What a service does by itself and
+/// `LangChain` and the AI SDK each have their own name for it. What a service does by itself and
 /// answers in the same part (`web_search_call`) is none.
 pub(crate) fn is_call(part: &Value) -> bool {
     let kind = kind(part);
@@ -63,7 +63,7 @@ pub(crate) fn result_content(part: &Value) -> Option<&Value> {
 impl Message {
     /// Lists the tool calls that the message makes, in every form: `tool_calls`, parts that are
     /// calls, such as Anthropic's `tool_use`, and the `function_call` of 2023. A call that is both
-    /// listed and a part, as LangChain dumps it, is one. Instructions make no calls.
+    /// listed and a part, as `LangChain` dumps it, is one. Instructions make no calls.
     pub(crate) fn tool_calls(&self) -> Vec<ToolCall<'_>> {
         if self.role == Role::System {
             return Vec::new();

@@ -247,6 +247,18 @@ pub(super) mod tests {
         text.split(super::ends_line).collect()
     }
 
+    /// The items of a format of lines, each with the indented lines after it.
+    pub(in super::super) fn items(text: &str) -> Vec<String> {
+        let mut items: Vec<String> = Vec::new();
+        for line in lines(text) {
+            match items.last_mut().filter(|_| line.starts_with("  ")) {
+                Some(item) => *item = format!("{item}\n{line}"),
+                None => items.push(line.to_owned()),
+            }
+        }
+        items
+    }
+
     /// Undoes [`super::label`] up to the first of `marks` that has no backslash; gives the rest too.
     pub(in super::super) fn read_label<'a>(text: &'a str, marks: &[char]) -> (String, &'a str) {
         let mut name = String::new();

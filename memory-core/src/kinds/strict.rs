@@ -52,6 +52,17 @@ pub fn from_object<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T
     })
 }
 
+/// Reads the items of a list that the input has under `key`; an error names the item, as in
+/// `messages[3]: …`.
+pub(super) fn each<T, U>(
+    key: &str,
+    items: impl IntoIterator<Item = T>,
+    read: impl Fn(T) -> Result<U>,
+) -> Result<Vec<U>> {
+    let placed = |(at, item)| read(item).map_err(|error| error.at(format_args!("{key}[{at}]")));
+    items.into_iter().enumerate().map(placed).collect()
+}
+
 /// The keys of a struct, as serde knows them.
 fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut keys: &'static [&'static str] = &[];

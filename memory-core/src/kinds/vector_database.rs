@@ -16,7 +16,7 @@ use self::ranking::Reranking;
 pub use self::render::DocumentFormat;
 use super::Context;
 use super::strict::{at_least_one, seconds};
-use crate::check::identifier;
+use crate::check::{each, identifier};
 use crate::embed::{Embedder, EmbeddingSpace, embed_documents, embed_query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
@@ -166,6 +166,24 @@ impl Document {
             embedded_text: None,
         }
     }
+
+    /// Refuses a document that no store could keep or that says nothing.
+    fn check(&self) -> Result<()> {
+        let Self { id, document_type, content, metadata, ttl, .. } = self;
+        let limits = &Limits::CONTRACT;
+        request::check_record(id.as_deref(), document_type, content, metadata, *ttl, limits)?;
+        match &self.embedded_text {
+            Some(_) if self.embedding.is_some() => {
+                Err(Error::invalid_input("embedding and embedded_text are both given")
+                    .with_hint("give the embedding, or the text to embed"))
+            }
+            Some(text) if text.trim().is_empty() => {
+                Err(Error::invalid_input("embedded_text is empty")
+                    .with_hint("leave it out to embed the content"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// What to find: a text, an embedding, or a text whose embedding is known.
@@ -266,17 +284,11 @@ impl VectorDatabase {
         namespace: Option<&str>,
         documents: Vec<Document>,
     ) -> Result<Vec<StoredRecord>> {
+        each("document", &documents, Document::check)?;
         let (mut texts, mut records) = (Vec::new(), Vec::with_capacity(documents.len()));
         for document in documents {
-            let text = match (&document.embedding, document.embedded_text) {
-                (None, text) => Some(text.unwrap_or_else(|| document.content.clone())),
-                (Some(_), None) => None,
-                (Some(_), Some(_)) => {
-                    return Err(Error::invalid_input("embedding and embedded_text are both given")
-                        .with_hint("give the embedding, or the text to embed"));
-                }
-            };
-            texts.push(text);
+            let text = document.embedded_text.unwrap_or_else(|| document.content.clone());
+            texts.push(document.embedding.is_none().then_some(text));
             records.push(NewRecord {
                 id: document.id,
                 content: document.content,

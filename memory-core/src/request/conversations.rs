@@ -21,10 +21,10 @@ fn retention(retention: &Retention) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a message that says nothing: without text, parts, tool calls, other fields and metadata. A tool's empty
-/// result says that there was none.
+/// Refuses a message that says nothing: without text, parts, tool calls, other fields and metadata.
+/// White space is no text. A tool's empty result says that there was none.
 fn says_something(message: &Message) -> Result<()> {
-    let silent = message.text().is_empty()
+    let silent = message.text().trim().is_empty()
         && message.tool_calls.is_empty()
         && message.metadata.is_empty()
         && !message.says_more()

@@ -1,6 +1,7 @@
 //! The requests of vectors (contract, section V).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{Request, when};
 use crate::capability::{Facet, Feature};
@@ -11,6 +12,7 @@ use crate::check::{
 use crate::embed::EmbeddingSpace;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
+use crate::json::Object;
 use crate::limits::Limits;
 use crate::operation as op;
 use crate::page::PageRequest;
@@ -57,17 +59,30 @@ fn embedding(embedding: &[f32], space: &EmbeddingSpace) -> Result<()> {
 
 /// Refuses a record that no store could keep or that says nothing, its embedding aside.
 fn record(record: &NewRecord, limits: &Limits) -> Result<()> {
-    if let Some(id) = &record.id {
+    let NewRecord { id, content, document_type, metadata, ttl, .. } = record;
+    check_record(id.as_deref(), document_type, content, metadata, *ttl, limits)
+}
+
+/// Checks the fields of a record, as [`record`] does.
+pub(crate) fn check_record(
+    id: Option<&str>,
+    document_type: &str,
+    text: &str,
+    fields: &Object,
+    lives: Option<Duration>,
+    limits: &Limits,
+) -> Result<()> {
+    if let Some(id) = id {
         identifier("record id", id)?;
     }
-    identifier("document type", &record.document_type)?;
-    if record.content.trim().is_empty() {
+    identifier("document type", document_type)?;
+    if text.trim().is_empty() {
         return Err(Error::invalid_input("the content is empty")
             .with_hint("leave the record out, or give it a text"));
     }
-    content(&record.content, limits)?;
-    metadata(&record.metadata, limits)?;
-    ttl(record.ttl)
+    content(text, limits)?;
+    metadata(fields, limits)?;
+    ttl(lives)
 }
 
 /// Checks a batch, its embeddings aside.

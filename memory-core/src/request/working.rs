@@ -18,7 +18,12 @@ use crate::working::{
 
 const FACET: Option<Facet> = Some(Facet::Working);
 
-fn keyed(key: &str, value: &Value, kept_with_it: &Object, limits: &Limits) -> Result<()> {
+pub(crate) fn check_entry(
+    key: &str,
+    value: &Value,
+    kept_with_it: &Object,
+    limits: &Limits,
+) -> Result<()> {
     identifier("key", key)?;
     json::check("the value", value)?;
     within("the value", json::size(value), limits.value_bytes, "bytes")?;
@@ -26,7 +31,7 @@ fn keyed(key: &str, value: &Value, kept_with_it: &Object, limits: &Limits) -> Re
 }
 
 fn put(request: &Put, limits: &Limits) -> Result<()> {
-    keyed(&request.key, &request.value, &request.metadata, limits)?;
+    check_entry(&request.key, &request.value, &request.metadata, limits)?;
     ttl(request.ttl)
 }
 
@@ -173,7 +178,7 @@ impl Request for Increment {
 }
 
 fn restored_entry(entry: &Entry, limits: &Limits) -> Result<()> {
-    keyed(&entry.key, &entry.value, &entry.metadata, limits)?;
+    check_entry(&entry.key, &entry.value, &entry.metadata, limits)?;
     times(entry.created_at, entry.updated_at, entry.expires_at)?;
     if (1..=MAX_RESTORED).contains(&entry.version) {
         return Ok(());

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fastembed::{InitOptionsUserDefined, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
+use memquill_core::json::in_plain_words;
 use memquill_core::{Error, Result};
 use serde_json::Value;
 
@@ -122,7 +123,9 @@ fn json(path: &Path) -> Result<Option<Value>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(problem(path, &error.to_string())),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| problem(path, &error.to_string()))
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| problem(path, &in_plain_words(&error.to_string())))
 }
 
 fn problem(path: &Path, what: &str) -> Error {

@@ -57,10 +57,13 @@ impl<'a> Builder<'a> {
             *own.entry(call.id).or_default() += 1;
         }
         let results = message.results();
-        let answered = self.answered(results.iter().filter(|&result| !own.contains_key(result)))?;
+        let others = results.iter().copied().filter(|result| !own.contains_key(result));
+        let answered = self.answered(others)?;
         let unit = match answered.iter().copied().min() {
             Some(first) => {
-                answered.into_iter().for_each(|unit| self.merge(first, unit));
+                for other in answered {
+                    self.merge(first, other);
+                }
                 self.all[first].members.push(at);
                 first
             }
@@ -99,13 +102,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Finds the units whose calls are answered; none where one of the results has no call.
-    fn answered<'r>(
-        &self,
-        mut results: impl Iterator<Item = &'r Option<&'a str>>,
-    ) -> Option<Vec<usize>>
-    where
-        'a: 'r,
-    {
+    fn answered(&self, mut results: impl Iterator<Item = Option<&'a str>>) -> Option<Vec<usize>> {
         results.try_fold(Vec::new(), |mut units, result| {
             let unit = match result {
                 Some(id) => self.awaited.get(id).filter(|call| call.results > 0)?.unit,

@@ -46,7 +46,11 @@ impl StoreInput {
                     )
                     .with_hint("give each of messages its own"));
                 }
-                messages.iter().map(Message::from_chat).collect()
+                strict::each("messages", &messages, |message| {
+                    let message = Message::from_chat(message)?;
+                    message.check()?;
+                    Ok(message)
+                })
             }
             (Some(_), Some(_)) => Err(Error::invalid_input("store takes message or messages")
                 .with_hint("give one of the two")),

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::conversation::Message;
     use crate::kinds::context::tests::{
-        LINE_ENDS, Superadditive, lines, read_label, tricky, tricky_name,
+        LINE_ENDS, Superadditive, items, lines, read_label, tricky, tricky_name,
     };
     use crate::time::Timestamp;
     use crate::tokens::HeuristicCounter;
@@ -343,14 +343,7 @@ mod tests {
             messages in prop::collection::vec(message(), 1..8),
         ) {
             let text = render(messages.clone(), ConversationFormat::Conversation);
-            let lines = lines(&text);
-            let mut items: Vec<String> = Vec::new();
-            for line in lines {
-                match items.last_mut().filter(|_| line.starts_with("  ")) {
-                    Some(item) => *item = format!("{item}\n{line}"),
-                    None => items.push(line.to_owned()),
-                }
-            }
+            let items = items(&text);
             prop_assert_eq!(items.len(), messages.len(), "{}", text);
             for (item, message) in items.iter().zip(&messages) {
                 let (read_role, name, [_, others]) = read(item);

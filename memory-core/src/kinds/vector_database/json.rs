@@ -90,14 +90,14 @@ impl StoreInput {
                 };
                 Ok(vec![input.into_document()?])
             }
-            (Some(documents), None) if !single => documents
-                .iter()
-                .enumerate()
-                .map(|(at, document)| {
-                    from_object::<DocumentInput>(&format!("documents[{at}]"), document)?
-                        .into_document()
+            (Some(documents), None) if !single => {
+                strict::each("documents", &documents, |document| {
+                    let input: DocumentInput = from_object("the document", document)?;
+                    let document = input.into_document()?;
+                    document.check()?;
+                    Ok(document)
                 })
-                .collect(),
+            }
             (Some(_), _) => {
                 Err(Error::invalid_input("store takes a document's fields or documents")
                     .with_hint("give each of documents its own fields; only namespace is shared"))

@@ -67,9 +67,12 @@ fn item(rank: usize, hit: &Hit, beside: &Neighbours, format: DocumentFormat) -> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::json::Object;
     use crate::kinds::SearchMode;
+    use crate::kinds::context::tests::{items, lines, read_label, tricky, tricky_name};
     use crate::time::Timestamp;
     use crate::tokens::HeuristicCounter;
     use crate::vector::{Record, SearchResult};
@@ -117,6 +120,47 @@ mod tests {
         let found = found(vec![hit("One.", None), hit("Nine.", None)], vec![beside]);
         let text = documents(&found, DocumentFormat::List, 100, &HeuristicCounter).text;
         assert_eq!(text, "- Zero.\n  One.\n  Two.\n- Nine.");
+    }
+
+    proptest! {
+        #[test]
+        fn m5_what_was_written_reads_back_as_as_many_documents(
+            documents in prop::collection::vec(
+                (tricky(), tricky_name(), prop::option::of(-1.0_f32..=1.0)),
+                1..6,
+            ),
+            beside in prop::collection::vec(tricky(), 0..3),
+        ) {
+            let hits: Vec<Hit> = documents
+                .iter()
+                .map(|(content, document_type, similarity)| {
+                    let mut hit = hit(content, *similarity);
+                    hit.record.document_type.clone_from(document_type);
+                    hit
+                })
+                .collect();
+            let after: Vec<Record> = beside.iter().map(|text| hit(text, None).record).collect();
+            let found = found(hits, vec![Neighbours { before: after.clone(), after }]);
+            let write = |format| {
+                self::documents(&found, format, u64::MAX, &HeuristicCounter).text
+            };
+            let text = write(DocumentFormat::Detailed);
+            let read = items(&text);
+            prop_assert_eq!(read.len(), documents.len(), "{}", text);
+            for ((rank, item), (_, document_type, _)) in (1..).zip(read).zip(&documents) {
+                let item = item.strip_prefix(&format!("{rank}. [")).unwrap();
+                let (name, rest) = read_label(item, &[']', ',']);
+                prop_assert_eq!(&name, document_type);
+                prop_assert!(rest.starts_with("] ") || rest.starts_with(", similarity "));
+            }
+            let text = write(DocumentFormat::List);
+            let read = items(&text);
+            prop_assert_eq!(read.len(), documents.len(), "{}", text);
+            prop_assert!(read.iter().all(|item| item.starts_with("- ")), "{}", text);
+            let text = write(DocumentFormat::Compact);
+            prop_assert_eq!(lines(&text).len(), 1, "{}", text);
+            prop_assert_eq!(text.split(" | ").count(), documents.len(), "{}", text);
+        }
     }
 
     #[test]

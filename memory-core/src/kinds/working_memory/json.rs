@@ -11,7 +11,9 @@ use crate::error::{Error, Result};
 use crate::json::Object;
 use crate::kinds::strict::{self, from_object, in_seconds};
 use crate::kinds::{KindName, MemoryKind, Operation, moment, object};
+use crate::limits::Limits;
 use crate::page::{Cursor, PageRequest};
+use crate::request::check_entry;
 use crate::working::{Entry, PutCondition};
 
 /// How many entries `retrieve` lists that states no `limit`.
@@ -127,14 +129,12 @@ impl WorkingMemory {
         }
         let wrong = || Error::invalid_input("store: entries is a list of objects");
         let entries = entries.as_array().ok_or_else(wrong)?;
-        let entries = entries
-            .iter()
-            .enumerate()
-            .map(|(at, entry)| {
-                let entry = entry.as_object().ok_or_else(wrong)?;
-                EntryInput::read(&format!("entries[{at}]"), entry)
-            })
-            .collect::<Result<_>>()?;
+        let entries = strict::each("entries", entries, |entry| {
+            let input = entry.as_object().ok_or_else(|| Error::invalid_input("not an object"))?;
+            let entry = EntryInput::read("the entry", input)?;
+            check_entry(&entry.key, &entry.value, &entry.metadata, &Limits::CONTRACT)?;
+            Ok(entry)
+        })?;
         let written = self.store_many(entries).await?;
         Ok(object([("entries", written.iter().map(|e| Value::Object(stored(e))).collect())]))
     }

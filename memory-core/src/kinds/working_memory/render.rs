@@ -65,10 +65,12 @@ fn key(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
     use crate::json::Object;
+    use crate::kinds::context::tests::{items, lines, read_label, tricky, tricky_name};
     use crate::time::Timestamp;
     use crate::tokens::HeuristicCounter;
 
@@ -81,6 +83,52 @@ mod tests {
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
             expires_at: None,
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            tricky().prop_map(Value::from),
+            (tricky(), tricky()).prop_map(|(key, text)| json!({key: [text, null]})),
+        ]
+    }
+
+    /// Reads the key of an item back.
+    fn read_key(item: &str) -> String {
+        let colons = item.match_indices(": ").map(|(at, _)| at);
+        let bare = |at: &usize| {
+            let before = &item[..*at];
+            (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2)
+        };
+        let end = colons.into_iter().find(bare).unwrap();
+        read_label(&item[..end], &[]).0
+    }
+
+    proptest! {
+        #[test]
+        fn m5_what_was_written_reads_back_as_as_many_entries(
+            all in prop::collection::vec((tricky_name(), value()), 1..6),
+        ) {
+            let written: Vec<Entry> =
+                all.iter().map(|(key, value)| entry(key, value.clone())).collect();
+            let write = |format| entries(&written, format, None, &HeuristicCounter).text;
+            for (format, bullet) in [(EntryFormat::Structured, ""), (EntryFormat::List, "- ")] {
+                let text = write(format);
+                let read = items(&text);
+                prop_assert_eq!(read.len(), all.len(), "{}", text);
+                for (item, (key, _)) in read.iter().zip(&all) {
+                    prop_assert_eq!(&read_key(item.strip_prefix(bullet).unwrap()), key);
+                }
+            }
+            let text = write(EntryFormat::Compact);
+            prop_assert_eq!(lines(&text).len(), 1, "{}", text);
+            let read: Vec<_> = text.split(" | ").collect();
+            prop_assert_eq!(read.len(), all.len(), "{}", text);
+            for (item, (key, _)) in read.iter().zip(&all) {
+                if !key.contains('|') {
+                    prop_assert_eq!(&read_key(item), key);
+                }
+            }
         }
     }
 
