@@ -114,7 +114,7 @@ END;
 
 -- Which records a word occurs in. What ranking needs of the record is stored here too, so that it
 -- reads nothing else.
-CREATE TABLE postings (
+CREATE TABLE embedding_words (
     namespace  INTEGER NOT NULL,
     word       TEXT    NOT NULL,
     record     INTEGER NOT NULL REFERENCES embeddings ON DELETE CASCADE,
@@ -124,7 +124,7 @@ CREATE TABLE postings (
     PRIMARY KEY (namespace, word, record)
 ) WITHOUT ROWID, STRICT;
 
-CREATE INDEX postings_of_record ON postings (record);
+CREATE INDEX embedding_words_of_record ON embedding_words (record);
 
 -- The entries of working memory.
 CREATE TABLE memory_data (
@@ -143,17 +143,17 @@ CREATE TABLE memory_data (
 CREATE INDEX memory_data_expiring ON memory_data (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The last version that any entry was given. It only grows, so no version comes back (W3).
-CREATE TABLE versions (last INTEGER NOT NULL) STRICT;
-INSERT INTO versions VALUES (0);
+CREATE TABLE entry_versions (last INTEGER NOT NULL) STRICT;
+INSERT INTO entry_versions VALUES (0);
 
 -- A restored entry brings its version along, which may be lower than the last one given; `last`
 -- only grows all the same (W3, W9).
 CREATE TRIGGER entry_added AFTER INSERT ON memory_data BEGIN
-    UPDATE versions SET last = max(last, NEW.version);
+    UPDATE entry_versions SET last = max(last, NEW.version);
 END;
 
 CREATE TRIGGER entry_changed AFTER UPDATE OF version ON memory_data BEGIN
-    UPDATE versions SET last = max(last, NEW.version);
+    UPDATE entry_versions SET last = max(last, NEW.version);
 END;
 
 -- "MEMQ", for tools that tell files apart.

@@ -12,15 +12,15 @@ use crate::codec::{get, text};
 use crate::error::translate;
 
 const ADD: &str = "
-INSERT INTO postings (namespace, word, record, frequency, length, expires_at)
+INSERT INTO embedding_words (namespace, word, record, frequency, length, expires_at)
 SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
 FROM json_each(?2)";
 
 const REMOVE: &str = "
-DELETE FROM postings WHERE record IN (SELECT value FROM json_each(?1))";
+DELETE FROM embedding_words WHERE record IN (SELECT value FROM json_each(?1))";
 
 const OCCURRENCES: &str = "
-SELECT record, frequency, length FROM postings
+SELECT record, frequency, length FROM embedding_words
 WHERE namespace = ?1 AND word = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
 
 /// Rows in one INSERT: a batch of long texts has more words than one parameter holds.

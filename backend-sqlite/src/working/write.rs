@@ -16,8 +16,8 @@ const UPSERT: &str = "
 INSERT INTO memory_data (user, node, key, version, created_at, updated_at, expires_at, metadata, value) ";
 
 /// One version for all rows of the statement: it grows for each of their keys. The triggers on
-/// `entries` keep it in `versions`.
-const NEXT_VERSION: &str = "(SELECT last + 1 FROM versions)";
+/// `memory_data` keep it in `entry_versions`.
+const NEXT_VERSION: &str = "(SELECT last + 1 FROM entry_versions)";
 
 /// An expired entry is absent: its key starts over.
 const ON_CONFLICT: &str = "
@@ -41,7 +41,7 @@ ON CONFLICT (user, node, key) DO UPDATE SET
     value      = excluded.value";
 
 const SET_VALUE: &str = "
-UPDATE memory_data SET version = (SELECT last + 1 FROM versions), updated_at = ?4, value = ?5
+UPDATE memory_data SET version = (SELECT last + 1 FROM entry_versions), updated_at = ?4, value = ?5
 WHERE user = ?1 AND node = ?2 AND key = ?3
 RETURNING key, version, created_at, updated_at, expires_at";
 
