@@ -115,23 +115,15 @@ BEGIN
     RETURN head;
 END $$;
 
--- Writes back a head that the caller has locked.
+-- Writes back what `evict` changed in a head that the caller has locked.
 CREATE FUNCTION {schema}.write_head(head {schema}.conversations) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE {schema}.conversations AS c
-    SET last_seq = head.last_seq,
-        first_seq = head.first_seq,
-        others_from = head.others_from,
-        system_count = head.system_count,
-        user_count = head.user_count,
-        assistant_count = head.assistant_count,
-        tool_count = head.tool_count,
-        system_tokens = head.system_tokens,
-        other_tokens = head.other_tokens,
-        ever_system_count = head.ever_system_count,
-        ever_system_tokens = head.ever_system_tokens,
-        ever_other_tokens = head.ever_other_tokens
+    SET (first_seq, others_from, system_count, user_count, assistant_count, tool_count,
+            system_tokens, other_tokens)
+        = (head.first_seq, head.others_from, head.system_count, head.user_count,
+            head.assistant_count, head.tool_count, head.system_tokens, head.other_tokens)
     WHERE c.user_id = head.user_id AND c.node_id = head.node_id
         AND c.conversation_id = head.conversation_id;
 END $$;

@@ -143,21 +143,13 @@ BEGIN
             attributes, language, digest, scaled, words, word_count, at)
     WHERE g.outcome <> 'unchanged'
     ON CONFLICT (user_id, namespace_number, id) DO UPDATE
-    SET record_number = excluded.record_number,
-        content = excluded.content,
-        document_type = excluded.document_type,
-        metadata = excluded.metadata,
-        attributes = excluded.attributes,
-        language = excluded.language,
-        digest = excluded.digest,
-        created_at = excluded.created_at,
-        updated_at = excluded.updated_at,
-        expires_at = excluded.expires_at,
-        embedding = excluded.embedding,
-        original = excluded.original,
-        words = excluded.words,
-        word_count = excluded.word_count,
-        index_dimensions = excluded.index_dimensions;
+    SET (record_number, content, document_type, metadata, attributes, language, digest,
+            created_at, updated_at, expires_at, embedding, original, words, word_count,
+            index_dimensions)
+        = (excluded.record_number, excluded.content, excluded.document_type, excluded.metadata,
+            excluded.attributes, excluded.language, excluded.digest, excluded.created_at,
+            excluded.updated_at, excluded.expires_at, excluded.embedding, excluded.original,
+            excluded.words, excluded.word_count, excluded.index_dimensions);
 
     -- An updated record has a new number, so that its old words and its new ones do not meet.
     SELECT array_agg(o.old_number), array_agg(word) INTO gone_numbers, gone_words

@@ -370,12 +370,9 @@ BEGIN
     FROM unnest(places) AS at
     ORDER BY p_keys[at] COLLATE "C"
     ON CONFLICT (user_id, node_id, key) DO UPDATE
-    SET value = excluded.value,
-        metadata = excluded.metadata,
-        version = excluded.version,
-        created_at = excluded.created_at,
-        updated_at = excluded.updated_at,
-        expires_at = excluded.expires_at
+    SET (value, metadata, version, created_at, updated_at, expires_at)
+        = (excluded.value, excluded.metadata, excluded.version, excluded.created_at,
+            excluded.updated_at, excluded.expires_at)
     -- What was there at the look is locked; what was not may have come since.
     WHERE d.key = ANY (known);
     GET DIAGNOSTICS written = ROW_COUNT;

@@ -2,47 +2,21 @@
 
 use std::fmt;
 
+use jiff_sqlx::ToSqlx as _;
 use memquill_core::json::{Object, parse};
 use memquill_core::{Error, Result, Timestamp};
 use serde::de::DeserializeOwned;
-use sqlx::encode::IsNull;
-use sqlx::error::BoxDynError;
-use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueRef};
-use sqlx::{ColumnIndex, Decode, Encode, Postgres, Row as _, Type};
+use sqlx::postgres::PgRow;
+use sqlx::{ColumnIndex, Decode, Postgres, Row as _, Type};
 
-/// From 1970 to Postgres' own epoch, 2000.
-const EPOCH_MILLIS: i64 = 946_684_800_000;
-
-/// A `timestamptz`: on the wire, microseconds since 2000.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment(pub(crate) Timestamp);
-
-impl Type<Postgres> for Moment {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(1184))
-    }
+/// A time as Postgres' `timestamptz`.
+pub(crate) fn moment(time: Timestamp) -> jiff_sqlx::Timestamp {
+    // Every time of ours is one of jiff's.
+    jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or_default().to_sqlx()
 }
 
-impl PgHasArrayType for Moment {
-    fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(1185))
-    }
-}
-
-impl Encode<'_, Postgres> for Moment {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        // The years 0000 to 9999 are far within range.
-        let micros = (self.0.as_millis() - EPOCH_MILLIS) * 1_000;
-        <i64 as Encode<'_, Postgres>>::encode(micros, buffer)
-    }
-}
-
-impl<'r> Decode<'r, Postgres> for Moment {
-    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        let micros = <i64 as Decode<'r, Postgres>>::decode(value)?;
-        Ok(Self(Timestamp::from_millis(micros.div_euclid(1_000) + EPOCH_MILLIS)?))
-    }
+pub(crate) fn timestamp(moment: jiff_sqlx::Timestamp) -> Result<Timestamp> {
+    Timestamp::from_millis(moment.to_jiff().as_millisecond())
 }
 
 /// A column by its name, or by its place, which is found sooner.
@@ -83,12 +57,12 @@ pub(crate) fn unsigned(number: i64, what: impl fmt::Debug) -> Result<u64> {
 
 /// A time, or none.
 pub(crate) fn get_time(row: &PgRow, column: impl Column) -> Result<Option<Timestamp>> {
-    Ok(get::<Option<Moment>>(row, column)?.map(|moment| moment.0))
+    get::<Option<jiff_sqlx::Timestamp>>(row, column)?.map(timestamp).transpose()
 }
 
 /// A time that is always there.
 pub(crate) fn get_moment(row: &PgRow, column: impl Column) -> Result<Timestamp> {
-    Ok(get::<Moment>(row, column)?.0)
+    timestamp(get(row, column)?)
 }
 
 /// JSON that was kept as text, none for the empty value.
@@ -139,8 +113,10 @@ mod tests {
 
     #[test]
     fn g8_times_keep_their_milliseconds() {
-        let start = Timestamp::default();
-        assert_eq!(start.as_millis() - EPOCH_MILLIS, -946_684_800_000);
+        let odd = Timestamp::from_millis(-1).unwrap();
+        for time in [Timestamp::MIN, odd, Timestamp::default(), Timestamp::MAX] {
+            assert_eq!(timestamp(moment(time)).unwrap(), time);
+        }
         assert_eq!(millis(std::time::Duration::from_micros(1_001)), 2);
     }
 }

@@ -1,6 +1,5 @@
 //! Health, erasure and listing of scopes.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -9,23 +8,13 @@ use memquill_core::{
 };
 
 use crate::codec::{get, get_count, one, size};
-use crate::store::{Statement, Store, statements};
+use crate::store::facet;
 
-statements! {
-    erase: "SELECT * FROM {schema}.erase($1, $2)",
-    list_nodes: "SELECT * FROM {schema}.list_nodes($1, $2, $3, $4)",
-}
-
-/// Control of a store.
-#[derive(Debug)]
-pub(crate) struct Controls {
-    store: Arc<Store>,
-    sql: Statements,
-}
-
-impl Controls {
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
-        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+facet! {
+    /// Control of a store.
+    Controls {
+        erase(2),
+        list_nodes(4),
     }
 }
 
@@ -47,7 +36,7 @@ impl Control for Controls {
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        let rows = self.store.call(&self.sql.erase, user, |call| call).await?;
+        let rows = self.store.call(&self.erase, user, |call| call).await?;
         let row = one(&rows)?;
         Ok(ErasureReceipt {
             messages: get_count(row, "messages")?,
@@ -60,7 +49,7 @@ impl Control for Controls {
         let after = page.position(op::LIST_SCOPES)?.unwrap_or_default();
         let rows = self
             .store
-            .call(&self.sql.list_nodes, user, |call| {
+            .call(&self.list_nodes, user, |call| {
                 call.bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;

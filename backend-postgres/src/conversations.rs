@@ -1,7 +1,5 @@
 //! Conversations. The SQL is in `migrations/0003_conversations.sql`.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
@@ -12,33 +10,21 @@ use memquill_core::{
 use sqlx::postgres::PgRow;
 
 use crate::codec::{
-    Moment, bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata, one,
-    size, unsigned,
+    bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata, moment, one,
+    size, timestamp, unsigned,
 };
 use crate::pool::Call;
-use crate::store::{Statement, Store, statements};
+use crate::store::facet;
 
-statements! {
-    append: "SELECT * FROM {schema}.append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                      $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
-    read: "SELECT * FROM {schema}.newest_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    trim: "SELECT * FROM {schema}.trim_conversation($1, $2, $3, $4, $5, $6, $7)",
-    clear: "SELECT * FROM {schema}.clear_conversation($1, $2, $3, $4)",
-    restore: "SELECT * FROM {schema}.restore_messages($1, $2, $3, $4, $5, $6, $7, $8, \
-                       $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
-    statistics: "SELECT * FROM {schema}.conversation_statistics($1, $2, $3, $4, $5, $6)",
-}
-
-/// Conversations of a store.
-#[derive(Debug)]
-pub(crate) struct Conversations {
-    store: Arc<Store>,
-    sql: Statements,
-}
-
-impl Conversations {
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
-        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+facet! {
+    /// Conversations of a store.
+    Conversations {
+        append_messages(22),
+        newest_messages(10),
+        trim_conversation(7),
+        clear_conversation(4),
+        restore_messages(18),
+        conversation_statistics(6),
     }
 }
 
@@ -155,16 +141,17 @@ fn numbered(row: &PgRow, request: &Append) -> Result<(Vec<MessagePosition>, bool
         "another_body" => Err(conflict::message_id_taken(get(row, "detail")?)),
         outcome => {
             let seqs: Vec<i64> = get(row, "seqs")?;
-            let times: Vec<Moment> = get(row, "times")?;
+            let times: Vec<jiff_sqlx::Timestamp> = get(row, "times")?;
             let (Some(&first), Some(&now)) = (seqs.first(), times.first()) else {
                 return Err(Error::corrupted("an append without numbers"));
             };
             if outcome == "replayed" {
-                let known = seqs.into_iter().zip(times).map(|(seq, at)| number(seq, at.0));
+                let known =
+                    seqs.into_iter().zip(times).map(|(seq, at)| number(seq, timestamp(at)?));
                 return Ok((known.collect::<Result<_>>()?, true));
             }
-            let seqs = (first..).take(request.messages.len());
-            Ok((seqs.map(|seq| number(seq, now.0)).collect::<Result<_>>()?, false))
+            let (seqs, now) = ((first..).take(request.messages.len()), timestamp(now)?);
+            Ok((seqs.map(|seq| number(seq, now)).collect::<Result<_>>()?, false))
         }
     }
 }
@@ -237,7 +224,7 @@ impl ConversationStore for Conversations {
         let totals = Totals::of(&request.messages, &columns.tokens);
         let rows = self
             .store
-            .call_in(&self.sql.append, scope, |call| {
+            .call_in(&self.append_messages, scope, |call| {
                 let call = columns.bind(call.bind(request.conversation.as_str()));
                 bind_retention(totals.bind(call), request.retention)
             })
@@ -258,14 +245,14 @@ impl ConversationStore for Conversations {
         let roles: Vec<&str> = request.roles.iter().map(|role| role.as_str()).collect();
         let rows = self
             .store
-            .call_in(&self.sql.read, scope, |call| {
+            .call_in(&self.newest_messages, scope, |call| {
                 call.bind(request.conversation.as_str())
                     .bind(size(limit))
                     .bind((!roles.is_empty()).then_some(&roles))
                     .bind(request.after_seq.map_or(0, bigint))
                     .bind(request.before_seq.map_or(i64::MAX, bigint))
-                    .bind(request.since.map(Moment))
-                    .bind(request.until.map(Moment))
+                    .bind(request.since.map(moment))
+                    .bind(request.until.map(moment))
             })
             .await?;
         let total = rows.first().map_or(Ok(0), |row| get_count(row, at::TOTAL))?;
@@ -281,7 +268,7 @@ impl ConversationStore for Conversations {
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let rows = self
             .store
-            .call_in(&self.sql.trim, scope, |call| {
+            .call_in(&self.trim_conversation, scope, |call| {
                 bind_retention(call.bind(request.conversation.as_str()), Some(request.retention))
             })
             .await?;
@@ -289,8 +276,10 @@ impl ConversationStore for Conversations {
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
-        let rows =
-            self.store.call_in(&self.sql.clear, scope, |call| call.bind(conversation)).await?;
+        let rows = self
+            .store
+            .call_in(&self.clear_conversation, scope, |call| call.bind(conversation))
+            .await?;
         get_count(one(&rows)?, "cleared")
     }
 
@@ -298,10 +287,11 @@ impl ConversationStore for Conversations {
         let stored = &request.messages;
         let columns = Columns::of(stored.iter().map(|stored| &stored.message))?;
         let seqs: Vec<i64> = stored.iter().map(|stored| bigint(stored.seq)).collect();
-        let times: Vec<Moment> = stored.iter().map(|stored| Moment(stored.created_at)).collect();
+        let times: Vec<jiff_sqlx::Timestamp> =
+            stored.iter().map(|stored| moment(stored.created_at)).collect();
         let rows = self
             .store
-            .call_in(&self.sql.restore, scope, |call| {
+            .call_in(&self.restore_messages, scope, |call| {
                 let call = call.bind(request.conversation.as_str()).bind(bigint(request.last_seq));
                 columns.bind(call.bind(&seqs).bind(&times))
             })
@@ -323,7 +313,7 @@ impl ConversationStore for Conversations {
     ) -> Result<ConversationStatistics> {
         let rows = self
             .store
-            .call_in(&self.sql.statistics, scope, |call| {
+            .call_in(&self.conversation_statistics, scope, |call| {
                 call.bind(conversation).bind("").bind(1_i64)
             })
             .await?;
@@ -334,7 +324,7 @@ impl ConversationStore for Conversations {
         let after = page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default();
         let rows = self
             .store
-            .call_in(&self.sql.statistics, scope, |call| {
+            .call_in(&self.conversation_statistics, scope, |call| {
                 call.bind(None::<&str>).bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;

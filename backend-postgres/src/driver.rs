@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::{
     Administrator, Backend, BackendParts, Capabilities, Driver, Feature, Result, StoreUrl,
-    VectorQuality, operation as op,
+    VectorQuality,
 };
 
 use crate::admin::Administration;
@@ -41,9 +41,7 @@ impl Driver for Postgres {
     }
 
     async fn connect(&self, url: &StoreUrl) -> Result<Backend> {
-        let located =
-            |error: memquill_core::Error| error.with_backend(NAME).with_operation(op::CONNECT);
-        let (store, server) = Store::connect(url).await.map_err(located)?;
+        let (store, server) = Store::connect(url).await?;
         let store = Arc::new(store);
         let quality =
             VectorQuality { exact_up_to: Some(EXACT_SEARCH_LIMIT), similarity_tolerance: 1e-4 };
@@ -61,7 +59,7 @@ impl Driver for Postgres {
     }
 
     async fn admin(&self, url: &StoreUrl) -> Result<Administrator> {
-        let config = Config::from_url(url).map_err(|error| error.with_backend(NAME))?;
+        let config = Config::from_url(url)?;
         Ok(Administrator::new(NAME, Arc::new(Administration::new(config)) as _))
     }
 }

@@ -13,22 +13,28 @@ use crate::server::{SERVER, Server};
 /// A statement with the schema's name in it.
 pub(crate) type Statement = Arc<str>;
 
-/// Declares the statements of a facet, which are filled with the schema's name once.
-macro_rules! statements {
-    ($($name:ident: $sql:expr),* $(,)?) => {
+/// Declares a facet and the functions of the schema that it calls, each with the number of its
+/// parameters. The statements are written once, at connect.
+macro_rules! facet {
+    ($(#[$doc:meta])* $facet:ident { $($function:ident($parameters:literal),)* }) => {
+        $(#[$doc])*
         #[derive(Debug)]
-        struct Statements {
-            $($name: Statement,)*
+        pub(crate) struct $facet {
+            store: std::sync::Arc<crate::store::Store>,
+            $($function: crate::store::Statement,)*
         }
 
-        impl Statements {
-            fn new(schema: &crate::config::Schema) -> Self {
-                Self { $($name: schema.fill($sql).into(),)* }
+        impl $facet {
+            pub(crate) fn new(store: &std::sync::Arc<crate::store::Store>) -> Self {
+                Self {
+                    store: std::sync::Arc::clone(store),
+                    $($function: store.statement(stringify!($function), $parameters),)*
+                }
             }
         }
     };
 }
-pub(crate) use statements;
+pub(crate) use facet;
 
 /// A data connection: every call through it states a user, and row level security binds it.
 #[derive(Debug)]
@@ -69,8 +75,11 @@ impl Store {
         self.pool.close().await;
     }
 
-    pub(crate) fn schema(&self) -> &Schema {
-        &self.schema
+    /// Writes the statement that calls a function of the schema.
+    pub(crate) fn statement(&self, function: &str, parameters: usize) -> Statement {
+        let parameters: Vec<_> = (1..=parameters).map(|number| format!("${number}")).collect();
+        let call = format!("SELECT * FROM {{schema}}.{function}({})", parameters.join(", "));
+        self.schema.fill(&call).into()
     }
 
     /// Calls a function for a user. Its first two parameters are the user and the role; `bind`

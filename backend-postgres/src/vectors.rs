@@ -4,8 +4,6 @@
 mod columns;
 mod filter;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use memquill_core::text::{Language, bm25, query_words};
 use memquill_core::{
@@ -18,36 +16,23 @@ use sqlx::postgres::PgRow;
 
 use self::columns::Columns;
 use self::filter::Condition;
-use crate::codec::{Moment, get, get_count, get_json, get_moment, get_size, get_time, one, size};
+use crate::codec::{get, get_count, get_json, get_moment, get_size, get_time, moment, one, size};
 use crate::pool::Call;
-use crate::store::{Statement, Store, statements};
+use crate::store::facet;
 
-statements! {
-    store: "SELECT * FROM {schema}.store_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                     $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
-    get: "SELECT * FROM {schema}.get_records($1, $2, $3, $4, $5, $6)",
-    delete: "SELECT * FROM {schema}.delete_records($1, $2, $3, $4, $5, $6, $7)",
-    search: "SELECT * FROM {schema}.search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    search_text: "SELECT * FROM {schema}.search_text($1, $2, $3, $4, $5, $6, $7, $8, \
-                           $9, $10, $11, $12, $13, $14)",
-    scan: "SELECT * FROM {schema}.scan_records($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    count: "SELECT * FROM {schema}.count_records($1, $2, $3, $4, $5, $6)",
-    rebind: "SELECT * FROM {schema}.rebind_namespace($1, $2, $3, $4, $5)",
-    restore: "SELECT * FROM {schema}.restore_records($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                       $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
-    list: "SELECT * FROM {schema}.list_namespaces($1, $2, $3, $4, $5)",
-}
-
-/// Vectors of a store.
-#[derive(Debug)]
-pub(crate) struct Vectors {
-    store: Arc<Store>,
-    sql: Statements,
-}
-
-impl Vectors {
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
-        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+facet! {
+    /// Vectors of a store.
+    Vectors {
+        store_records(20),
+        get_records(6),
+        delete_records(7),
+        search(11),
+        search_text(14),
+        scan_records(9),
+        count_records(6),
+        rebind_namespace(5),
+        restore_records(23),
+        list_namespaces(5),
     }
 }
 
@@ -131,7 +116,7 @@ impl VectorStore for Vectors {
         let columns = Columns::of(&request.records)?;
         let rows = self
             .store
-            .call_in(&self.sql.store, scope, |call| {
+            .call_in(&self.store_records, scope, |call| {
                 let call = bind_space(call, &request.namespace, &request.space);
                 columns.bind_numbers(columns.bind_texts(call).bind(columns.ttls()))
             })
@@ -146,7 +131,7 @@ impl VectorStore for Vectors {
     async fn get(&self, scope: &Scope, request: &GetRecords) -> Result<Vec<Record>> {
         let rows = self
             .store
-            .call_in(&self.sql.get, scope, |call| {
+            .call_in(&self.get_records, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(&request.ids)
                     .bind(request.with_embeddings)
@@ -163,7 +148,7 @@ impl VectorStore for Vectors {
         };
         let rows = self
             .store
-            .call_in(&self.sql.delete, scope, |call| {
+            .call_in(&self.delete_records, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(ids)
                     .bind(condition.as_ref().map(Condition::sql))
@@ -178,7 +163,7 @@ impl VectorStore for Vectors {
         let query = normalize(request.embedding.clone());
         let rows = self
             .store
-            .call_in(&self.sql.search, scope, |call| {
+            .call_in(&self.search, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(request.space.model.as_str())
                     .bind(dimensions(&request.space))
@@ -205,7 +190,7 @@ impl VectorStore for Vectors {
         let embedding = to.map(|to| normalize(to.embedding.clone()));
         let rows = self
             .store
-            .call_in(&self.sql.search_text, scope, |call| {
+            .call_in(&self.search_text, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(&query)
                     .bind(bm25::K1)
@@ -229,7 +214,7 @@ impl VectorStore for Vectors {
         let after = page.position(op::SCAN_RECORDS)?.unwrap_or_default();
         let rows = self
             .store
-            .call_in(&self.sql.scan, scope, |call| {
+            .call_in(&self.scan_records, scope, |call| {
                 call.bind(namespace.as_str())
                     .bind(condition.sql())
                     .bind(condition.operands())
@@ -246,7 +231,7 @@ impl VectorStore for Vectors {
         let condition = Condition::of(request.filter.as_ref());
         let rows = self
             .store
-            .call_in(&self.sql.count, scope, |call| {
+            .call_in(&self.count_records, scope, |call| {
                 call.bind(request.namespace.as_str())
                     .bind(condition.sql())
                     .bind(condition.operands())
@@ -258,7 +243,7 @@ impl VectorStore for Vectors {
     async fn rebind(&self, scope: &Scope, request: &Rebind) -> Result<u64> {
         let rows = self
             .store
-            .call_in(&self.sql.rebind, scope, |call| {
+            .call_in(&self.rebind_namespace, scope, |call| {
                 call.bind(request.namespace.as_str()).bind(request.from.as_str())
             })
             .await?;
@@ -268,15 +253,16 @@ impl VectorStore for Vectors {
     async fn restore(&self, scope: &Scope, request: &RestoreRecords) -> Result<Restored> {
         let records: Vec<NewRecord> = request.records.iter().map(new_record).collect();
         let columns = Columns::of(&records)?;
-        let moments = |time: fn(&Record) -> Option<Timestamp>| -> Vec<Option<Moment>> {
-            request.records.iter().map(|record| time(record).map(Moment)).collect()
-        };
+        let moments =
+            |time: fn(&Record) -> Option<Timestamp>| -> Vec<Option<jiff_sqlx::Timestamp>> {
+                request.records.iter().map(|record| time(record).map(moment)).collect()
+            };
         let created = moments(|record| Some(record.created_at));
         let updated = moments(|record| Some(record.updated_at));
         let expires = moments(|record| record.expires_at);
         let rows = self
             .store
-            .call_in(&self.sql.restore, scope, |call| {
+            .call_in(&self.restore_records, scope, |call| {
                 let call = bind_space(call, &request.namespace, &request.space);
                 columns
                     .bind_numbers(columns.bind_texts(call))
@@ -301,7 +287,7 @@ impl VectorStore for Vectors {
         let after = page.position(op::LIST_NAMESPACES)?.unwrap_or_default();
         let rows = self
             .store
-            .call_in(&self.sql.list, scope, |call| {
+            .call_in(&self.list_namespaces, scope, |call| {
                 call.bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use memquill_core::{
     Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
@@ -14,35 +12,24 @@ use memquill_core::{
 use sqlx::postgres::PgRow;
 
 use crate::codec::{
-    Moment, bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata,
-    millis, one, size, unsigned,
+    bigint, get, get_count, get_json, get_moment, get_size, get_time, json, metadata, millis,
+    moment, one, size, unsigned,
 };
 use crate::pool::Call;
-use crate::store::{Statement, Store, statements};
+use crate::store::facet;
 
-statements! {
-    put: "SELECT * FROM {schema}.put_entries($1, $2, $3, $4, $5, $6, $7, $8)",
-    get_one: "SELECT * FROM {schema}.get_entry($1, $2, $3, $4)",
-    get: "SELECT * FROM {schema}.get_entries($1, $2, $3, $4, $5)",
-    delete: "SELECT * FROM {schema}.delete_entry($1, $2, $3, $4, $5)",
-    list: "SELECT * FROM {schema}.list_entries($1, $2, $3, $4, $5, $6)",
-    increment: "SELECT * FROM {schema}.increment_entry($1, $2, $3, $4, $5, $6)",
-    clear: "SELECT * FROM {schema}.clear_entries($1, $2, $3)",
-    restore: "SELECT * FROM {schema}.restore_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                       $10, $11)",
-    statistics: "SELECT * FROM {schema}.entry_statistics($1, $2, $3)",
-}
-
-/// Working memory of a store.
-#[derive(Debug)]
-pub(crate) struct Working {
-    store: Arc<Store>,
-    sql: Statements,
-}
-
-impl Working {
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
-        Self { sql: Statements::new(store.schema()), store: Arc::clone(store) }
+facet! {
+    /// Working memory of a store.
+    Working {
+        put_entries(8),
+        get_entry(4),
+        get_entries(5),
+        delete_entry(5),
+        list_entries(6),
+        increment_entry(6),
+        clear_entries(3),
+        restore_entries(11),
+        entry_statistics(3),
     }
 }
 
@@ -118,7 +105,7 @@ fn entry(row: &PgRow) -> Result<Entry> {
 impl Working {
     async fn put_all(&self, scope: &Scope, puts: &[Put]) -> Result<Vec<Written>> {
         let columns = Columns::of(puts)?;
-        let rows = self.store.call_in(&self.sql.put, scope, |call| columns.bind(call)).await?;
+        let rows = self.store.call_in(&self.put_entries, scope, |call| columns.bind(call)).await?;
         let first = one(&rows)?;
         if get(first, "failed")? {
             let current = get_count(first, "version")?;
@@ -141,7 +128,7 @@ impl Working {
     ) -> Result<Vec<Entry>> {
         let rows = self
             .store
-            .call_in(&self.sql.get, scope, |call| call.bind(keys).bind(extend.map(millis)))
+            .call_in(&self.get_entries, scope, |call| call.bind(keys).bind(extend.map(millis)))
             .await?;
         rows.iter().map(entry).collect()
     }
@@ -165,7 +152,7 @@ impl WorkingStore for Working {
         }
         let rows = self
             .store
-            .call_in(&self.sql.get_one, scope, |call| call.bind(request.key.as_str()))
+            .call_in(&self.get_entry, scope, |call| call.bind(request.key.as_str()))
             .await?;
         rows.first().map(entry).transpose()
     }
@@ -177,7 +164,7 @@ impl WorkingStore for Working {
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
         let rows = self
             .store
-            .call_in(&self.sql.delete, scope, |call| {
+            .call_in(&self.delete_entry, scope, |call| {
                 call.bind(request.key.as_str()).bind(request.if_version.map(version))
             })
             .await?;
@@ -195,7 +182,7 @@ impl WorkingStore for Working {
         let after = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
         let rows = self
             .store
-            .call_in(&self.sql.list, scope, |call| {
+            .call_in(&self.list_entries, scope, |call| {
                 call.bind(prefix.as_str()).bind(after.as_str()).bind(size(page.limit + 1))
             })
             .await?;
@@ -207,7 +194,7 @@ impl WorkingStore for Working {
         let key = request.key.as_str();
         let rows = self
             .store
-            .call_in(&self.sql.increment, scope, |call| {
+            .call_in(&self.increment_entry, scope, |call| {
                 call.bind(key).bind(request.by).bind(request.initial_ttl.map(millis))
             })
             .await?;
@@ -220,7 +207,7 @@ impl WorkingStore for Working {
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64> {
-        let rows = self.store.call_in(&self.sql.clear, scope, |call| call).await?;
+        let rows = self.store.call_in(&self.clear_entries, scope, |call| call).await?;
         get_count(one(&rows)?, "cleared")
     }
 
@@ -232,15 +219,15 @@ impl WorkingStore for Working {
         let metadata =
             entries.iter().map(|entry| metadata(&entry.metadata)).collect::<Result<Vec<_>>>()?;
         let versions: Vec<i64> = entries.iter().map(|entry| bigint(entry.version)).collect();
-        let moments = |time: fn(&Entry) -> Option<Timestamp>| -> Vec<Option<Moment>> {
-            entries.iter().map(|entry| time(entry).map(Moment)).collect()
+        let moments = |time: fn(&Entry) -> Option<Timestamp>| -> Vec<Option<jiff_sqlx::Timestamp>> {
+            entries.iter().map(|entry| time(entry).map(moment)).collect()
         };
         let created = moments(|entry| Some(entry.created_at));
         let updated = moments(|entry| Some(entry.updated_at));
         let expires = moments(|entry| entry.expires_at);
         let rows = self
             .store
-            .call_in(&self.sql.restore, scope, |call| {
+            .call_in(&self.restore_entries, scope, |call| {
                 call.bind(&keys)
                     .bind(&values)
                     .bind(&metadata)
@@ -264,7 +251,7 @@ impl WorkingStore for Working {
     }
 
     async fn statistics(&self, scope: &Scope) -> Result<WorkingStatistics> {
-        let rows = self.store.call_in(&self.sql.statistics, scope, |call| call).await?;
+        let rows = self.store.call_in(&self.entry_statistics, scope, |call| call).await?;
         let row = one(&rows)?;
         Ok(WorkingStatistics {
             entries: get_count(row, "entries")?,

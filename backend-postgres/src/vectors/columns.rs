@@ -60,7 +60,7 @@ impl<'a> Columns<'a> {
 
     fn push(&mut self, id: String, record: &'a NewRecord) -> Result<()> {
         let text = metadata(&record.metadata)?;
-        let attributes = comparable(&Value::Object(record.metadata.clone()));
+        let attributes = comparable(Value::Object(record.metadata.clone()));
         self.attributes.push(text.as_ref().filter(|text| **text != attributes).map(|_| attributes));
         self.metadata.push(text);
         self.digests.push(record.digest().to_vec());

@@ -89,7 +89,7 @@ impl Condition {
     }
 
     fn json(&mut self, value: &Value) -> String {
-        let operand = self.operand(comparable(value));
+        let operand = self.operand(comparable(value.clone()));
         format!("{operand}::jsonb")
     }
 
@@ -123,7 +123,7 @@ impl Condition {
     fn compare(&mut self, value: &str, operator: &str, operand: &Value) -> String {
         let (kind, left, right) = match operand {
             Value::Number(_) => {
-                let operand = self.operand(comparable(operand));
+                let operand = self.operand(comparable(operand.clone()));
                 ("number", format!("{value}::numeric"), format!("{operand}::numeric"))
             }
             Value::String(text) => {
@@ -155,56 +155,43 @@ impl Condition {
     }
 }
 
-/// JSON text whose numbers, read as decimals, compare as the values do.
+/// Writes JSON whose numbers, read as decimals, compare as the values do.
 ///
 /// `serde_json` writes a float with as few digits as tell it from other floats. As a decimal that is
-/// not its exact value, which matters only where floats meet integers: between 2^53, below which
-/// the two are the same for whole numbers, and 2^64, above which there are no integers.
-pub(super) fn comparable(value: &Value) -> String {
-    let mut out = String::new();
-    write_comparable(value, &mut out);
-    out
-}
-
-fn write_comparable(value: &Value, out: &mut String) {
-    match value {
-        Value::Number(number) => write_number(number, out),
-        Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
+/// not its exact value, which matters only where floats meet integers: from 2^53 on, below which the
+/// two are the same for whole numbers, as far as there are integers.
+pub(super) fn comparable(mut value: Value) -> String {
+    fn make_exact(value: &mut Value) {
+        match value {
+            Value::Number(number) if number.is_f64() => {
+                if let Some(integer) = number.as_f64().and_then(large_integer) {
+                    *number = integer;
                 }
-                write_comparable(item, out);
             }
-            out.push(']');
+            Value::Array(items) => items.iter_mut().for_each(make_exact),
+            Value::Object(fields) => fields.values_mut().for_each(make_exact),
+            _ => {}
         }
-        Value::Object(fields) => {
-            out.push('{');
-            for (at, (key, item)) in fields.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
-                write_comparable(item, out);
-            }
-            out.push('}');
-        }
-        scalar => out.push_str(&scalar.to_string()),
     }
+
+    make_exact(&mut value);
+    value.to_string()
 }
 
-fn write_number(number: &Number, out: &mut String) {
+/// The float as an integer, where it is one of at least 2^53 that JSON's integers reach.
+#[expect(clippy::cast_possible_truncation, reason = "the ranges are those of the types")]
+#[expect(clippy::cast_sign_loss, reason = "the ranges are those of the types")]
+fn large_integer(float: f64) -> Option<Number> {
     const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
-    const NO_INTEGERS_ABOVE: f64 = 18_446_744_073_709_551_616.0;
-    let float = number.as_f64().filter(|_| number.is_f64());
-    let between = float.filter(|x| (EXACT_BELOW..=NO_INTEGERS_ABOVE).contains(&x.abs()));
-    let _ = match between {
-        // With a precision, all digits are written.
-        Some(whole) => write!(out, "{whole:.0}"),
-        None => write!(out, "{number}"),
-    };
+    const U64_END: f64 = 18_446_744_073_709_551_616.0;
+    const I64_START: f64 = -9_223_372_036_854_775_808.0;
+    if (EXACT_BELOW..U64_END).contains(&float) {
+        Some((float as u64).into())
+    } else if (I64_START..=-EXACT_BELOW).contains(&float) {
+        Some((float as i64).into())
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -234,13 +221,13 @@ mod tests {
         for (value, text) in [
             (json!(9_223_372_036_854_775_808.0), "9223372036854775808"),
             (json!(-9_223_372_036_854_775_808.0), "-9223372036854775808"),
-            (json!(18_446_744_073_709_551_616.0), "18446744073709551616"),
+            (json!([{"a": 9_007_199_254_740_994.0}]), r#"[{"a":9007199254740994}]"#),
             (json!(u64::MAX), "18446744073709551615"),
         ] {
-            assert_eq!(comparable(&value), text);
+            assert_eq!(comparable(value), text);
         }
         for as_it_is in [json!(0.1), json!(1e300), json!({"a\"": [1, {"b": 1.5}], "c": null})] {
-            assert_eq!(comparable(&as_it_is), as_it_is.to_string());
+            assert_eq!(comparable(as_it_is.clone()), as_it_is.to_string());
         }
     }
 
