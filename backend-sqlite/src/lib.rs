@@ -6,6 +6,8 @@ mod config;
 mod control;
 mod conversations;
 mod driver;
+#[cfg(feature = "entities")]
+pub mod entities;
 mod error;
 mod functions;
 mod location;

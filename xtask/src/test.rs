@@ -13,6 +13,7 @@ use crate::stores::{self, STORES};
 
 /// What is tried although it is not there by default.
 pub(crate) const FEATURES: &str = "memquill-cli/fastembed,memquill-cli/openai,memquill-cli/postgres,\
+                                   memquill-postgres/entities,memquill-sqlite/entities,\
                                    memquill-qdrant/edge,memquill-faults/edge";
 
 /// How many tests ended how.

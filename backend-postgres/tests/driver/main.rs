@@ -7,6 +7,8 @@ mod administering;
 mod broken_servers;
 mod connecting;
 mod dropped;
+#[cfg(feature = "entities")]
+mod entities;
 mod faults;
 mod foreign;
 mod growth;
@@ -102,6 +104,15 @@ const TESTS: &[Test] = &tests![
     waiting::w8_a_purge_waits_for_those_who_hold_what_has_expired,
 ];
 
+#[cfg(feature = "entities")]
+const ENTITIES: &[Test] = &tests![
+    entities::g1_entities_are_the_tables_and_show_the_rows_of_one_user,
+    entities::g1_an_application_joins_messages_under_its_own_tenancy,
+    entities::g1_a_role_that_sees_all_rows_is_refused,
+];
+#[cfg(not(feature = "entities"))]
+const ENTITIES: &[Test] = &[];
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(4);
@@ -112,7 +123,7 @@ fn main() -> ExitCode {
     let runtime = Arc::new(
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"),
     );
-    let trials = TESTS.iter().map(|(name, test)| {
+    let trials = TESTS.iter().chain(ENTITIES).map(|(name, test)| {
         let (server, runtime) = (Arc::clone(&server), Arc::clone(&runtime));
         Trial::test(*name, move || {
             let running = runtime.spawn(test(server));

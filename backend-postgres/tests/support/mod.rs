@@ -91,7 +91,7 @@ pub(crate) async fn make_many(fixture: &Fixture, count: u32) {
 }
 
 /// Puts something in every table.
-async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
+pub(crate) async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
     let message = Message::user("hello").with_id("m1");
     backend.conversations()?.append(scope, &Append::new("talk", vec![message])).await?;
     let request = StoreRecords {
