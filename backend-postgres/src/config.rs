@@ -10,8 +10,6 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-/// The name of the driver.
-
 /// How to write a URL, for hints.
 const EXAMPLE: &str = "postgres://user:password@host:5432/database";
 

@@ -1,7 +1,12 @@
 //! What is Postgres' own: that row level security and the driver's conditions each keep users
 //! apart alone, that an operation is one round trip, that a schema is migrated by many at once, and
 //! what each fault of a server becomes.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
 mod administering;
 mod broken_servers;
