@@ -2,6 +2,7 @@
 //!
 //! `cargo run -p memquill-postgres --features entities --example join -- URL`, where URL is a
 //! superuser's of a database for the example.
+#![allow(clippy::print_stdout, reason = "an example shows what it finds")]
 
 use memquill_core::{Append, Message, Scope};
 use memquill_postgres::entities::{conversation_buffers as messages, joined, set_user};
@@ -74,6 +75,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for Line { subject, role, content } in lines {
         println!("{subject}: {role}: {}", content.unwrap_or_default());
     }
-    transaction.commit().await?;
-    Ok(())
+    Ok(transaction.commit().await?)
 }
