@@ -297,13 +297,13 @@ fn whole(form: Form, value: Value) -> Result<Draft> {
         _ => return Err(Error::invalid_input("a conversation is a JSON object")),
     };
     match form {
-        Form::Chat | Form::OpenAi | Form::Anthropic if exchange::is_one(&object) => {
+        Form::Chat | Form::OpenAi | Form::Anthropic | Form::Responses
+            if exchange::is_one(&object) =>
+        {
             exchange::read(object)
         }
-        Form::Responses if exchange::is_one(&object) => exchange::read(object),
-        Form::Chat | Form::Anthropic => chat::conversation(object),
         Form::OpenAi if object.contains_key("choices") => exchange::completion(object),
-        Form::OpenAi => chat::conversation(object),
+        Form::Chat | Form::OpenAi | Form::Anthropic => chat::conversation(object),
         Form::Responses => responses::conversation(object),
         Form::LangChain => langchain::conversation(object),
         Form::ShareGpt => sharegpt::conversation(object),

@@ -55,7 +55,7 @@ pub(super) fn conversation(mut object: Object) -> Result<Draft> {
             None | Some(Value::Null) => continue,
             Some(Value::Array(items)) => turns.all(items)?,
             Some(text @ Value::String(_)) => {
-                turns.all(vec![json!({"role": "user", "content": text})])?
+                turns.all(vec![json!({"role": "user", "content": text})])?;
             }
             Some(_) => {
                 return Err(Error::invalid_input(format!("{key} is neither text nor a list")));

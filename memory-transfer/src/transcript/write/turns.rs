@@ -161,7 +161,7 @@ fn split(message: &Message, at: usize) -> (Option<Turn>, Vec<Raw>) {
         }
         None if message.text().is_empty() => {}
         None => {
-            pieces.push(Piece::Part(serde_json::json!({"type": "text", "text": message.text()})))
+            pieces.push(Piece::Part(serde_json::json!({"type": "text", "text": message.text()})));
         }
     }
     // LangChain's dumps have the calls of Anthropic's models in both places.
