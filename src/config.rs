@@ -1,9 +1,10 @@
 //! The configuration file.
 
+mod document;
 mod embedder;
+mod form;
 mod layers;
-mod reader;
-mod tree;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,9 +12,12 @@ use std::time::Duration;
 
 use memquill_core::{Error, Facet, Result, StoreUrl, did_you_mean};
 use memquill_layers::Layers;
+use serde::Deserialize;
+use serde_json::Value;
 
+use self::document::Document;
 pub use self::embedder::EmbedderConfig;
-use self::reader::{Fields, Reader};
+use self::form::{Binding, File, Store, TextOr};
 use crate::node::Node;
 
 /// Which stores there are, what is kept in which, and how text is embedded and counted.
@@ -100,33 +104,19 @@ impl Default for CacheConfig {
 }
 
 /// What counts tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum Tokens {
     /// An estimate that needs no vocabulary.
     #[default]
+    #[serde(rename = "heuristic")]
     Heuristic,
     /// The counts of OpenAI's newer models; needs the cargo feature `tiktoken`.
+    #[serde(rename = "o200k_base")]
     O200kBase,
     /// The counts of OpenAI's older models; needs the cargo feature `tiktoken`.
+    #[serde(rename = "cl100k_base")]
     Cl100kBase,
 }
-
-const KEYS: [&str; 9] = [
-    "stores",
-    "default",
-    "conversations",
-    "vectors",
-    "working",
-    "embedder",
-    "tokens",
-    "trace",
-    "nodes",
-];
-const STORES: &str = "as in stores: {main: \"sqlite:agent.db\"}";
-const STORE: &str = "write NAME: URL, or NAME: {url: URL, layers: {timeout_ms: 5000}}";
-const BINDING: &str = "write FACET: STORE, or FACET: {store: STORE, cache: {max_age_ms: 1000}}";
-const CACHE: &str = "as in cache: {capacity_mib: 64, max_age_ms: 1000}";
-const NODES: &str = "as in nodes: {buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER}}";
 
 impl Config {
     /// Reads a YAML or JSON file; `${NAME}` stands for the environment variables of this process.
@@ -142,20 +132,23 @@ impl Config {
 
     /// Reads YAML or JSON. `file` names it in errors, and `env` gives the environment variables.
     pub fn from_text(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        // Some editors begin a file with a byte order mark.
-        let tree = tree::parse(file, text.strip_prefix('\u{FEFF}').unwrap_or(text))?;
-        let fields = Reader::new(file, env, &tree).fields(&KEYS, STORES)?;
-        let (stores, layers) = stores(&fields)?;
-        let store = |key: &str| fields.get(key).map(|r| store_name(&r, &stores)).transpose();
-        let default = match store("default")? {
-            Some(named) => Some(named),
+        let document = Document::parse(file, text, env)?;
+        let file: File = document.read(&[])?;
+        let (stores, layers) = stores(file.stores, &document)?;
+        let reader = Reader { document: &document, stores: &stores };
+        let default = match file.default {
+            Some(named) => Some(reader.store(&["default"], named)?),
             None if stores.len() == 1 => stores.keys().next().cloned(),
             None => None,
         };
         let (mut facets, mut caches) = (BTreeMap::new(), BTreeMap::new());
-        for facet in Facet::ALL {
-            let Some(reader) = fields.get(facet.as_str()) else { continue };
-            let (store, cache) = binding(reader, facet, &stores)?;
+        for (facet, given) in [
+            (Facet::Conversations, file.conversations),
+            (Facet::Vectors, file.vectors),
+            (Facet::Working, file.working),
+        ] {
+            let Some(given) = given else { continue };
+            let (store, cache) = reader.binding(facet, given)?;
             facets.extend(store.map(|store| (facet, store)));
             caches.extend(cache.map(|cache| (facet, cache)));
         }
@@ -163,12 +156,13 @@ impl Config {
             default,
             facets,
             caches,
-            embedder: fields
-                .get("embedder")
-                .map_or(Ok(EmbedderConfig::default()), |r| EmbedderConfig::read(&r))?,
-            tokens: fields.get("tokens").map_or(Ok(Tokens::default()), |r| tokens(&r))?,
-            trace: fields.get("trace").map_or(Ok(false), |r| r.boolean())?,
-            nodes: fields.get("nodes").map_or(Ok(BTreeMap::new()), |r| nodes(&r))?,
+            embedder: match file.embedder {
+                Some(_) => EmbedderConfig::read(&document)?,
+                None => EmbedderConfig::default(),
+            },
+            tokens: reader.tokens(file.tokens.unwrap_or_default())?,
+            trace: file.trace.unwrap_or_default(),
+            nodes: reader.nodes(file.nodes.unwrap_or_default().into_keys())?,
             layers,
             stores,
         })
@@ -198,112 +192,115 @@ impl Config {
 
 type Stores = (BTreeMap<String, StoreUrl>, BTreeMap<String, Layers>);
 
-fn stores(fields: &Fields<'_>) -> Result<Stores> {
-    let all = fields.need("stores")?;
+fn stores(given: BTreeMap<String, TextOr<Store>>, document: &Document<'_>) -> Result<Stores> {
     let (mut stores, mut layers) = (BTreeMap::new(), BTreeMap::new());
-    for (name, reader) in all.entries(STORES)? {
-        let url = if reader.is_text() {
-            reader
-        } else {
-            let fields = reader.fields(&["url", "layers"], STORE)?;
-            if let Some(reader) = fields.get("layers") {
-                layers.insert(name.to_owned(), layers::read(&reader)?);
-            }
-            fields.need("url")?
-        };
-        let parsed = url.text()?.parse().map_err(|error| url.located(&error))?;
-        stores.insert(name.to_owned(), parsed);
+    if given.is_empty() {
+        return Err(document
+            .problem(&["stores"], "there is no store")
+            .with_hint("name one, as in stores: {main: \"sqlite:agent.db\"}"));
     }
-    if stores.is_empty() {
-        return Err(all.problem("there is no store").with_hint(STORES));
+    for (name, store) in given {
+        let (url, path) = match store {
+            TextOr::Text(url) => (url, &["stores", name.as_str()] as &[_]),
+            TextOr::Object(store) => {
+                layers.extend(store.layers.map(|form| (name.clone(), form.into())));
+                (store.url, &["stores", name.as_str(), "url"] as &[_])
+            }
+        };
+        let url = url.parse().map_err(|error| document.located(path, &error))?;
+        stores.insert(name, url);
     }
     Ok((stores, layers))
 }
 
-fn store_name(reader: &Reader<'_>, stores: &BTreeMap<String, StoreUrl>) -> Result<String> {
-    let name = reader.text()?.into_owned();
-    if stores.contains_key(&name) {
-        return Ok(name);
-    }
-    let known = || stores.keys().map(String::as_str);
-    let hint = did_you_mean(&name, known())
-        .unwrap_or_else(|| format!("the stores are {}", known().collect::<Vec<_>>().join(", ")));
-    Err(reader.problem("there is no store of this name").with_hint(hint))
+/// Checks what the file says of its stores, features and nodes.
+struct Reader<'a> {
+    document: &'a Document<'a>,
+    stores: &'a BTreeMap<String, StoreUrl>,
 }
 
-/// A facet's store and cache, as far as they are given.
-fn binding(
-    reader: Reader<'_>,
-    facet: Facet,
-    stores: &BTreeMap<String, StoreUrl>,
-) -> Result<(Option<String>, Option<CacheConfig>)> {
-    if reader.is_text() {
-        return Ok((Some(store_name(&reader, stores)?), None));
+impl Reader<'_> {
+    /// Refuses a name that is not a store's.
+    fn store(&self, path: &[&str], name: String) -> Result<String> {
+        if self.stores.contains_key(&name) {
+            return Ok(name);
+        }
+        let known = || self.stores.keys().map(String::as_str);
+        let hint = did_you_mean(&name, known()).unwrap_or_else(|| {
+            format!("the stores are {}", known().collect::<Vec<_>>().join(", "))
+        });
+        Err(self.document.problem(path, "there is no store of this name").with_hint(hint))
     }
-    let fields = reader.fields(&["store", "cache"], BINDING)?;
-    let store = fields.get("store").map(|r| store_name(&r, stores)).transpose()?;
-    let cache = fields.get("cache").map(|r| cache(&r, facet, stores)).transpose()?;
-    Ok((store, cache))
-}
 
-fn cache(
-    reader: &Reader<'_>,
-    facet: Facet,
-    stores: &BTreeMap<String, StoreUrl>,
-) -> Result<CacheConfig> {
-    if facet == Facet::Vectors {
-        return Err(reader
-            .problem("vectors have no cache")
-            .with_hint("conversations and working may have one"));
+    /// Reads a facet's store and cache, as far as they are given.
+    fn binding(
+        &self,
+        facet: Facet,
+        given: TextOr<Binding>,
+    ) -> Result<(Option<String>, Option<CacheConfig>)> {
+        let facet_key = facet.as_str();
+        match given {
+            TextOr::Text(store) => Ok((Some(self.store(&[facet_key], store)?), None)),
+            TextOr::Object(Binding { store, cache }) => Ok((
+                store.map(|name| self.store(&[facet_key, "store"], name)).transpose()?,
+                cache.map(|cache| self.cache(facet, cache)).transpose()?,
+            )),
+        }
     }
-    if cfg!(not(feature = "cache")) {
-        return Err(reader
-            .problem("caches are not compiled in")
-            .with_hint("build with the cargo feature \"cache\", or leave the cache out"));
-    }
-    let fields =
-        reader.fields(&["capacity_mib", "max_age_ms", "shared", "shared_ttl_ms"], CACHE)?;
-    let mut cache = CacheConfig::default();
-    let within = |name: &str, most: usize| {
-        let number = fields.get(name).map(|reader| reader.between(1, most)).transpose()?;
-        Ok::<_, Error>(number.map(|number| number as u64))
-    };
-    if let Some(mebibytes) = within("capacity_mib", 1 << 20)? {
-        cache.capacity_bytes = mebibytes << 20;
-    }
-    if let Some(millis) = within("max_age_ms", 86_400_000)? {
-        cache.max_age = Duration::from_millis(millis);
-    }
-    if let Some(millis) = within("shared_ttl_ms", 86_400_000)? {
-        cache.shared_ttl = Duration::from_millis(millis);
-    }
-    cache.shared = fields.get("shared").map(|r| store_name(&r, stores)).transpose()?;
-    Ok(cache)
-}
 
-fn tokens(reader: &Reader<'_>) -> Result<Tokens> {
-    let tokens = reader.one_of(
-        "token counter",
-        &[
-            ("heuristic", Tokens::Heuristic),
-            ("o200k_base", Tokens::O200kBase),
-            ("cl100k_base", Tokens::Cl100kBase),
-        ],
-    )?;
-    if tokens != Tokens::Heuristic && cfg!(not(feature = "tiktoken")) {
-        return Err(reader
-            .problem("this token counter is not compiled in")
-            .with_hint("build with the cargo feature \"tiktoken\", or use heuristic"));
+    fn cache(&self, facet: Facet, given: form::Cache) -> Result<CacheConfig> {
+        let path = [facet.as_str(), "cache"];
+        if facet == Facet::Vectors {
+            return Err(self
+                .document
+                .problem(&path, "vectors have no cache")
+                .with_hint("cache conversations or working"));
+        }
+        if cfg!(not(feature = "cache")) {
+            return Err(self
+                .document
+                .problem(&path, "caches are not compiled in")
+                .with_hint("build with the cargo feature \"cache\", or leave the cache out"));
+        }
+        let default = CacheConfig::default();
+        let shared = given.shared.map(|name| self.store(&[path[0], path[1], "shared"], name));
+        Ok(CacheConfig {
+            capacity_bytes: given
+                .capacity_mib
+                .map_or(default.capacity_bytes, |mib| u64::from(mib.get()) << 20),
+            max_age: given.max_age_ms.map_or(default.max_age, Into::into),
+            shared: shared.transpose()?,
+            shared_ttl: given.shared_ttl_ms.map_or(default.shared_ttl, Into::into),
+        })
     }
-    Ok(tokens)
-}
 
-fn nodes(reader: &Reader<'_>) -> Result<BTreeMap<String, Node>> {
-    let mut nodes = BTreeMap::new();
-    for (name, reader) in reader.entries(NODES)? {
-        let mut node = reader.json_as(Node::from_json)?;
-        node.id.get_or_insert_with(|| name.to_owned());
-        nodes.insert(name.to_owned(), node);
+    fn tokens(&self, tokens: Tokens) -> Result<Tokens> {
+        if tokens != Tokens::Heuristic && cfg!(not(feature = "tiktoken")) {
+            return Err(self
+                .document
+                .problem(&["tokens"], "this token counter is not compiled in")
+                .with_hint("build with the cargo feature \"tiktoken\", or use heuristic"));
+        }
+        Ok(tokens)
     }
-    Ok(nodes)
+
+    fn nodes(&self, names: impl Iterator<Item = String>) -> Result<BTreeMap<String, Node>> {
+        names
+            .map(|name| {
+                let path = ["nodes", name.as_str()];
+                let configurations = &self.document.raw(&path)["configurations"];
+                let untyped = configurations
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, value)| value.as_str().is_some_and(variables::is_variable))
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                let read = |value: &Value| Node::from_untyped(value, &untyped);
+                let mut node = self.document.read_by(&path, read)?;
+                node.id.get_or_insert_with(|| name.clone());
+                Ok((name, node))
+            })
+            .collect()
+    }
 }

@@ -1,5 +1,6 @@
 //! Memory nodes as workflows write them, and the executions that they run in.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use memquill_core::json::{self, Object};
@@ -8,14 +9,15 @@ use memquill_core::kinds::{
     WorkingMemoryConfig, strict,
 };
 use memquill_core::{Error, Facet, Feature, Result, Scope, did_you_mean};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// The subtype that is a working memory whose entries live for ever by default.
 const KEY_VALUE_STORE: &str = "KEY_VALUE_STORE";
-const KEYS: [&str; 5] = ["type", "subtype", "configurations", "id", "name"];
-/// The configurations that every subtype has.
-const COMMON: [&str; 5] =
-    ["operation", "use_persistent_storage", "user_id", "node_id", "use_advanced"];
+const TYPE: &str = "MEMORY";
+const SUBTYPES: &str =
+    "the subtypes are CONVERSATION_BUFFER, VECTOR_DATABASE, WORKING_MEMORY and KEY_VALUE_STORE";
 /// The user of a node that keeps nothing and is told no user (M6).
 const ANONYMOUS: &str = "anonymous";
 
@@ -116,60 +118,53 @@ impl Node {
 
     /// Reads the JSON form.
     pub fn from_json(value: &Value) -> Result<Self> {
+        Self::from_untyped(value, &BTreeSet::new())
+    }
+
+    /// Reads the JSON form, in which the configurations in `untyped` are texts of environment
+    /// variables.
+    pub(crate) fn from_untyped(value: &Value, untyped: &BTreeSet<String>) -> Result<Self> {
         let Value::Object(object) = value else {
             return Err(Error::invalid_input("a node is a JSON object")
                 .with_hint(r#"write it as {"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#));
         };
-        if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let hint = did_you_mean(unknown, KEYS)
-                .unwrap_or_else(|| format!("settings stand in {:?}", "configurations"));
-            return Err(
-                Error::invalid_input(format!("a node has no key {unknown:?}")).with_hint(hint)
-            );
-        }
-        match text(object, "type")?.as_deref() {
-            Some("MEMORY") => {}
+        let form: Form = strict::from_object("a node", object)?;
+        match form.r#type.as_deref() {
+            Some(TYPE) => {}
             Some(other) => {
-                return Err(Error::invalid_input(format!("a node of type {other:?} is no memory"))
-                    .with_hint(r#"the type of a memory node is "MEMORY""#));
+                return Err(Error::invalid_input(format!(
+                    "a node of type {other:?} is not a memory node"
+                ))
+                .with_hint(r#"set "type" to "MEMORY""#));
             }
             None => {
                 return Err(Error::invalid_input("the node has no type")
                     .with_hint(r#"add "type": "MEMORY""#));
             }
         }
-        let subtype = text(object, "subtype")?.ok_or_else(|| {
-            Error::invalid_input("the node has no subtype").with_hint(
-                "the subtypes are CONVERSATION_BUFFER, VECTOR_DATABASE, WORKING_MEMORY and \
-                 KEY_VALUE_STORE",
-            )
-        })?;
-        let mut configurations = match object.get("configurations") {
-            None | Some(Value::Null) => Object::new(),
-            Some(Value::Object(configurations)) => configurations.clone(),
-            Some(_) => return Err(Error::invalid_input("configurations is an object")),
-        };
-        let kind = subtype.parse()?;
+        let subtype = form
+            .subtype
+            .ok_or_else(|| Error::invalid_input("the node has no subtype").with_hint(SUBTYPES))?;
+        let kind: KindName = subtype.parse()?;
+        let of_every_subtype = strict::keys::<Common>();
+        let (common, mut settings): (Object, Object) = form
+            .configurations
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|(key, _)| of_every_subtype.contains(&key.as_str()));
         if subtype.eq_ignore_ascii_case(KEY_VALUE_STORE) {
             // Its values stay until they are removed; those of a working memory expire (M4).
-            configurations.entry("default_ttl").or_insert_with(|| 0.into());
+            settings.entry("default_ttl").or_insert_with(|| 0.into());
         }
-        let common: Object =
-            COMMON.iter().filter_map(|key| configurations.remove_entry(*key)).collect();
+        let common: Common = strict::from_untyped(kind.as_str(), &common, untyped)?;
         Ok(Self {
-            id: text(object, "id")?,
-            name: text(object, "name")?,
-            operation: text(&common, "operation")?.as_deref().map(str::parse).transpose()?,
-            persistent: match common.get("use_persistent_storage") {
-                None | Some(Value::Null) => true,
-                Some(Value::Bool(persistent)) => *persistent,
-                Some(_) => {
-                    return Err(Error::invalid_input("use_persistent_storage is true or false"));
-                }
-            },
-            user_id: text(&common, "user_id")?,
-            node_id: text(&common, "node_id")?,
-            settings: Settings::read(kind, &configurations)?,
+            id: form.id,
+            name: form.name,
+            operation: common.operation.as_deref().map(str::parse).transpose()?,
+            persistent: common.use_persistent_storage.unwrap_or(true),
+            user_id: common.user_id,
+            node_id: common.node_id,
+            settings: Settings::read(kind, &settings, untyped)?,
         })
     }
 
@@ -253,22 +248,23 @@ impl FromStr for Node {
 }
 
 impl Settings {
-    fn read(kind: KindName, configurations: &Object) -> Result<Self> {
+    fn read(kind: KindName, object: &Object, untyped: &BTreeSet<String>) -> Result<Self> {
         let what = kind.as_str();
         let settings = match kind {
             KindName::ConversationBuffer => {
-                strict::from_object(what, configurations).map(Self::ConversationBuffer)
+                strict::from_untyped(what, object, untyped).map(Self::ConversationBuffer)
             }
             KindName::VectorDatabase => {
-                strict::from_object(what, configurations).map(Self::VectorDatabase)
+                strict::from_untyped(what, object, untyped).map(Self::VectorDatabase)
             }
             KindName::WorkingMemory => {
-                strict::from_object(what, configurations).map(Self::WorkingMemory)
+                strict::from_untyped(what, object, untyped).map(Self::WorkingMemory)
             }
         };
         // The subtype's reader does not know the keys that every subtype has.
         settings.map_err(|error| {
-            let misspelt = configurations.keys().find_map(|key| did_you_mean(key, COMMON));
+            let common = strict::keys::<Common>();
+            let misspelt = object.keys().find_map(|key| did_you_mean(key, common.iter().copied()));
             match misspelt {
                 Some(hint) if !error.hint().unwrap_or_default().starts_with("did you mean") => {
                     error.with_hint(hint)
@@ -277,6 +273,27 @@ impl Settings {
             }
         })
     }
+}
+
+/// A node as it is written.
+#[derive(Deserialize)]
+struct Form {
+    r#type: Option<String>,
+    subtype: Option<String>,
+    configurations: Option<Object>,
+    id: Option<String>,
+    name: Option<String>,
+}
+
+/// The configurations that every subtype has.
+#[derive(Deserialize)]
+struct Common {
+    operation: Option<String>,
+    use_persistent_storage: Option<bool>,
+    user_id: Option<String>,
+    node_id: Option<String>,
+    #[serde(rename = "use_advanced")]
+    _use_advanced: Option<IgnoredAny>,
 }
 
 fn text(object: &Object, key: &str) -> Result<Option<String>> {

@@ -88,7 +88,11 @@ fn what_is_wrong_with_layers_is_told_with_its_place() {
         &place("", 42, "there is no key \"retries\" here"),
         "did you mean \"retry\"?",
     );
-    refused(&wrong("timeout_ms: 0"), &place(".timeout_ms", 54, "expected 1 to 86400000"), "");
+    refused(
+        &wrong("timeout_ms: 0"),
+        &place(".timeout_ms", 54, "found number `0`, expected a whole number from 1 to 86400000"),
+        "",
+    );
     refused(
         &wrong("retry: {pause_ms: 1}"),
         &place(".retry", 49, "the key \"attempts\" is missing"),
@@ -147,12 +151,13 @@ fn an_error_says_line_column_path_and_the_nearest_name() {
     );
     refused(
         "stores: {main: 'memory:'}\nembedder: {type: hashign}",
-        "a.yaml:2:18: embedder.type: there is no such embedder",
+        "a.yaml:2:18: embedder.type: \"hashign\" is not known here",
         "did you mean \"hashing\"?",
     );
     refused(
         "stores: {main: 'memory:'}\nembedder: {type: hashing, dimensions: many}",
-        "a.yaml:2:39: embedder.dimensions: expected a whole number",
+        "a.yaml:2:39: embedder.dimensions: found text \"many\", expected a whole number \
+         from 0",
         "",
     );
     let error = read(
@@ -238,6 +243,137 @@ fn a_variable_of_a_node_is_a_number_or_a_truth_where_one_is_wanted() {
 }
 
 #[test]
+fn any_number_of_variables_of_a_node_are_numbers_where_these_are_wanted() {
+    let numbers = ["0.5", "7", "0.25", "0.75", "3600", "2", "11", "12", "13", "14", "15"];
+    let env = |name: &str| match name.strip_prefix('N') {
+        Some(number) => numbers.get(number.parse::<usize>().ok()?).map(|&text| text.to_owned()),
+        None => (name == "TRUE").then(|| "true".to_owned()),
+    };
+    let text = "
+stores: {main: 'memory:'}
+nodes:
+  facts:
+    type: MEMORY
+    subtype: VECTOR_DATABASE
+    id: ${N6}
+    name: ${N7}
+    configurations:
+      similarity_threshold: ${N0}
+      max_results: ${N1}
+      dense_weight: ${N2}
+      diversity: ${N3}
+      recency_half_life: ${N4}
+      neighbours: ${N5}
+      namespace: ${N8}
+      user_id: ${N9}
+      node_id: ${N10}
+      use_persistent_storage: ${TRUE}
+";
+    let config = Config::from_text("a.yaml", text, &env).unwrap();
+    let node = &config.nodes["facts"];
+    let names = [&node.id, &node.name, &node.user_id, &node.node_id].map(Option::as_deref);
+    assert_eq!(names, ["11", "12", "14", "15"].map(Some));
+    let Settings::VectorDatabase(facts) = &node.settings else { panic!("not vectors") };
+    assert_eq!((facts.max_results, facts.neighbours, facts.namespace.as_str()), (7, 2, "13"));
+    assert_eq!(format!("{:?}", (facts.similarity_threshold, facts.diversity)), "(0.5, 0.75)");
+    assert!(node.persistent);
+}
+
+#[test]
+fn what_a_variable_holds_stays_the_text_that_it_is_where_text_is_wanted() {
+    for held in ["00123", "1e5", "yes", "null", "true", "~", "0x10", "", " padded "] {
+        let env = |_: &str| Some(held.to_owned());
+        let text = "
+stores: {main: 'memory:', other: 'memory:${V}'}
+default: main
+nodes:
+  b: {type: MEMORY, subtype: CONVERSATION_BUFFER, id: '${V}', configurations: {user_id: '${V}'}}
+";
+        let config = Config::from_text("a.yaml", text, &env).unwrap();
+        assert_eq!(config.stores["other"].expose(), format!("memory:{held}"));
+        assert_eq!(config.nodes["b"].id.as_deref(), Some(held));
+        assert_eq!(config.nodes["b"].user_id.as_deref(), Some(held));
+    }
+}
+
+#[test]
+fn what_a_variable_holds_is_data_and_adds_nothing_to_the_file() {
+    for held in [
+        "main}, trace: true, tokens: {",
+        "main\ntrace: true",
+        "main: x",
+        "'\"",
+        "${SECRET}",
+        "# no comment",
+        "*alias",
+    ] {
+        let env = |name: &str| (name == "V").then(|| held.to_owned());
+        for yaml in ["${V}", "'${V}'", "\"${V}\""] {
+            let text = format!(
+                "stores: {{main: 'memory:'}}\nnodes: {{b: {{type: MEMORY, subtype: KEY_VALUE_STORE, id: {yaml}}}}}"
+            );
+            let Ok(config) = Config::from_text("a.yaml", &text, &env) else {
+                // `{` begins an object where nothing quotes it.
+                assert_eq!(yaml, "${V}");
+                continue;
+            };
+            assert_eq!(config.nodes["b"].id.as_deref(), Some(held), "{yaml}");
+            assert!(!config.trace);
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_number_is_refused_without_saying_what_it_holds() {
+    for (text, message) in [
+        (
+            "stores: {m: {url: 'memory:', layers: {timeout_ms: '${SECRET}'}}}",
+            "a.yaml:1:51: stores.m.layers.timeout_ms: found the text of an environment variable, \
+             expected a whole number from 0",
+        ),
+        (
+            "stores: {m: 'memory:'}\ntokens: '${SECRET}'",
+            "a.yaml:2:9: tokens: found the text of an environment variable, expected one of \
+             heuristic, o200k_base, cl100k_base",
+        ),
+        (
+            "stores: {m: 'memory:'}\nnodes: {b: {type: MEMORY, subtype: CONVERSATION_BUFFER, \
+             configurations: {max_messages: '${SECRET}'}}}",
+            "a.yaml:2:12: nodes.b: the environment variables here hold what is not accepted",
+        ),
+    ] {
+        assert_eq!(read(text).unwrap_err().message(), message);
+    }
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_refused() {
+    for text in [
+        "stores: {m: 'memory:'}\ntrace: true\ntrace: false",
+        "{\"stores\": {\"m\": \"memory:\"},\n\"trace\": true,\n\"trace\": false}",
+    ] {
+        refused(text, "a.yaml:3:1: the key \"trace\" is given twice", "the file is YAML, or JSON");
+    }
+}
+
+#[test]
+fn no_error_shows_a_name_of_the_program() {
+    for (text, said) in [
+        ("stores: 5", "stores: found number `5`, expected an object"),
+        ("stores: {m: 5}", "stores.m: found number `5`, expected a URL, or an object"),
+        ("stores: {m: 'memory:'}\nworking: [a]", "working: found a list, expected the name of a"),
+        ("stores: {m: 'memory:'}\ntrace: maybe", "trace: found text \"maybe\", expected true or"),
+        ("stores: {m: 'memory:'}\ntokens: 7", "tokens: found number `7`, expected one of"),
+        ("stores: {m: 'memory:'}\nembedder: 7", "embedder: found number `7`, expected an object"),
+        ("[]", "found a list, expected an object"),
+        ("stores: {m: {url: ~}}", "stores.m.url: found nothing, expected text"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.message().contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
 fn an_exact_token_counter_needs_its_feature() {
     let config = read("stores: {main: 'memory:'}\ntokens: o200k_base");
     if cfg!(feature = "tiktoken") {
@@ -292,7 +428,7 @@ working: {store: main, cache: {capacity_mib: 2, max_age_ms: 50, shared: other, s
     refused(
         "stores: {main: \"memory:\"}\nvectors: {cache: {}}",
         "a.yaml:2:18: vectors.cache: vectors have no cache",
-        "conversations and working may have one",
+        "cache conversations or working",
     );
     refused(
         "stores: {main: \"memory:\"}\nworking: {cache: {max_age: 1}}",
@@ -301,7 +437,8 @@ working: {store: main, cache: {capacity_mib: 2, max_age_ms: 50, shared: other, s
     );
     refused(
         "stores: {main: \"memory:\"}\nworking: {cache: {max_age_ms: 0}}",
-        "a.yaml:2:31: working.cache.max_age_ms: expected 1 to 86400000",
+        "a.yaml:2:31: working.cache.max_age_ms: found number `0`, expected a whole number from 1 \
+         to 86400000",
         "",
     );
 }
@@ -333,7 +470,7 @@ fn an_embedder_is_text_or_an_object() {
         (
             "{type: hashing, modell: x}",
             "a.yaml:2:27: embedder: there is no key \"modell\"",
-            "model",
+            "type, dimensions",
         ),
         (
             "{type: hashing, model: x}",
@@ -342,7 +479,7 @@ fn an_embedder_is_text_or_an_object() {
         ),
         (
             "{type: openai, model: m, concurrency: 0}",
-            "a.yaml:2:49: embedder.concurrency: at least 1",
+            "a.yaml:2:49: embedder.concurrency: found number `0`, expected a whole number from 1",
             "",
         ),
     ] {

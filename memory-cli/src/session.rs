@@ -8,8 +8,8 @@ use std::sync::Arc;
 use directories::ProjectDirs;
 use memquill::kinds::KindName;
 use memquill::{
-    Administrator, Backend, Config, Error, ExecutionContext, Memory, Registry, Result, Scope,
-    StoreUrl,
+    Administrator, Backend, Config, Error, ErrorKind, ExecutionContext, Memory, Registry, Result,
+    Scope, StoreUrl,
 };
 
 use crate::args::{Global, Secret};
@@ -32,8 +32,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Reads the configuration; connects to nothing yet.
-    pub(crate) fn new(global: &Global) -> Result<Self> {
-        let registry = Registry::with_compiled_drivers();
+    pub(crate) fn new(global: &Global, registry: Registry) -> Result<Self> {
         let mut config = match (&global.config, &global.store) {
             (Some(file), _) => configuration(file)?,
             (None, Some(Secret(url))) => Config::of_store(url.parse()?),
@@ -72,6 +71,27 @@ impl Session {
     /// Connects to the stores to read from them: each must exist.
     pub(crate) async fn existing_memory(&self) -> Result<Memory> {
         self.memory_of(&existing(&self.config)).await
+    }
+
+    /// Connects to the stores to write to them. A file that does not exist is created only if there
+    /// is something to store; otherwise the memory is of this process alone.
+    pub(crate) async fn memory_for(&self, has_work: impl AsyncFnOnce() -> bool) -> Result<Memory> {
+        match self.existing_memory().await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if has_work().await { self.memory().await } else { self.transient_memory().await }
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens a memory that ends with this process, with the embedder and the token counter of the
+    /// configuration.
+    pub(crate) async fn transient_memory(&self) -> Result<Memory> {
+        let mut config = Config::of_store("memory:".parse()?);
+        config.embedder = self.config.embedder.clone();
+        config.tokens = self.config.tokens;
+        config.trace = self.config.trace;
+        self.memory_of(&config).await
     }
 
     /// Connects to the stores of another configuration.

@@ -444,15 +444,15 @@ pub fn check(input: &mut (dyn BufRead + Send)) -> Result<Counts> {
     }
 }
 
-/// Reads a whole export and puts nothing anywhere. It passes over lines that are damaged and refuses
-/// a file of which lines are missing or stand elsewhere: their items could be taken for those of
-/// another container.
-pub fn check_order(input: &mut (dyn BufRead + Send)) -> Result<()> {
+/// Reads a whole export without importing it, and counts the items that can be read. It passes over
+/// damaged lines, and refuses a file with missing or moved lines: their items could be taken for
+/// those of another container.
+pub fn check_order(input: &mut (dyn BufRead + Send)) -> Result<Counts> {
     let mut lines = Lines::new(input);
     loop {
         match lines.next() {
             Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(lines.counts),
             Err(error) if lines.damaged == 1 && lines.ended && !lines.text.is_empty() => {
                 return Err(error.at(format_args!("line {}", lines.number())));
             }
@@ -461,7 +461,7 @@ pub fn check_order(input: &mut (dyn BufRead + Send)) -> Result<()> {
             }
             Err(_) => {
                 if lines.ended {
-                    return Ok(());
+                    return Ok(lines.counts);
                 }
             }
         }

@@ -1,14 +1,18 @@
-//! Which embedder is meant.
+//! The embedder of a configuration.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_core::{Embedder, Error, Limits, Result, SecretString, did_you_mean};
 use memquill_models::{FastembedConfig, HashingEmbedder, OpenAiConfig, Pooling};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::reader::{Fields, Reader};
+use super::document::Document;
+use super::form::Within;
 
 /// What turns text into vectors.
 ///
@@ -37,47 +41,7 @@ pub enum EmbedderConfig {
     OpenAi(OpenAiConfig),
 }
 
-/// The types, and what a configuration may say of each.
-const TYPES: [(&str, &[&str]); 3] = [
-    ("hashing", &["type", "dimensions"]),
-    (
-        "fastembed",
-        &[
-            "type",
-            "model",
-            "name",
-            "runtime",
-            "threads",
-            "max_tokens",
-            "pooling",
-            "query_prefix",
-            "document_prefix",
-            "cache_mib",
-        ],
-    ),
-    (
-        "openai",
-        &[
-            "type",
-            "model",
-            "base_url",
-            "api_key",
-            "dimensions",
-            "send_dimensions",
-            "max_tokens",
-            "query_prefix",
-            "document_prefix",
-            "batch_texts",
-            "batch_tokens",
-            "concurrency",
-            "timeout_seconds",
-            "retries",
-            "ca",
-            "cache_mib",
-        ],
-    ),
-];
-const EXAMPLE: &str = "as in embedder: {type: fastembed, model: all-MiniLM-L6-v2}";
+const TYPES: [&str; 3] = ["hashing", "fastembed", "openai"];
 const HASHING_DIMENSIONS: usize = 512;
 
 impl Default for EmbedderConfig {
@@ -95,7 +59,6 @@ impl FromStr for EmbedderConfig {
             Some((kind, _)) => (kind, None),
             None => (text, None),
         };
-        let types = || TYPES.iter().map(|(name, _)| *name);
         match (kind, model) {
             ("hashing", None) => Ok(Self::default()),
             ("hashing", Some(dimensions)) => {
@@ -111,9 +74,8 @@ impl FromStr for EmbedderConfig {
             ("fastembed", None) => Err(Error::config("fastembed needs a model")
                 .with_hint("name one, or its folder, as in fastembed:all-MiniLM-L6-v2")),
             _ => Err(Error::config(format!("there is no embedder {kind:?}")).with_hint(
-                did_you_mean(kind, types()).unwrap_or_else(|| {
-                    format!("the embedders are {}", types().collect::<Vec<_>>().join(", "))
-                }),
+                did_you_mean(kind, TYPES)
+                    .unwrap_or_else(|| format!("the embedders are {}", TYPES.join(", "))),
             )),
         }
     }
@@ -165,90 +127,131 @@ impl EmbedderConfig {
         if there { Ok(self) } else { Err(self.missing()) }
     }
 
-    /// Reads text as [`FromStr`], or an object with a `type`.
-    pub(super) fn read(reader: &Reader<'_>) -> Result<Self> {
-        if reader.is_text() {
-            return reader.text()?.parse().map_err(|error| reader.shown(&error, None));
+    /// Reads the embedder of a file: text as [`FromStr`], or an object with a `type`.
+    pub(super) fn read(document: &Document<'_>) -> Result<Self> {
+        const PATH: [&str; 1] = ["embedder"];
+        if document.raw(&PATH).is_string() {
+            return document.read_by(&PATH, |text| text.as_str().unwrap_or_default().parse());
         }
-        Self::read_object(reader)?.map_err(|error| reader.located(&error))
-    }
-
-    /// Errors within are of the place they name, those of the result want one.
-    fn read_object(reader: &Reader<'_>) -> Result<Result<Self>> {
-        let all: Vec<&str> = TYPES.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
-        let types = TYPES.map(|kind| (kind.0, kind));
-        let of_any = reader.fields(&all, EXAMPLE)?;
-        let (kind, keys) = of_any.need("type")?.one_of("embedder", &types)?;
-        let keys = Keys(reader.fields(keys, EXAMPLE)?);
-        match kind {
-            "fastembed" => Ok(Self::Fastembed(fastembed(&keys)?).compiled()),
-            "openai" => Ok(Self::OpenAi(openai(&keys)?).compiled()),
-            _ => match keys.0.get("dimensions") {
-                Some(reader) => {
-                    hashing(reader.whole()?).map(Ok).map_err(|error| reader.located(&error))
-                }
-                None => Ok(Ok(Self::default())),
+        let Tagged { kind } = document.read(&PATH)?;
+        let config = match kind {
+            Kind::Hashing => match document.read::<Hashing>(&PATH)?.dimensions {
+                Some(dimensions) => hashing(dimensions),
+                None => Ok(Self::default()),
             },
+            Kind::Fastembed => Self::Fastembed(document.read::<Fastembed>(&PATH)?.into()).compiled(),
+            Kind::Openai => Self::OpenAi(document.read::<OpenAi>(&PATH)?.into()).compiled(),
+        };
+        config.map_err(|error| document.located(&PATH, &error))
+    }
+}
+
+/// What the keys of an embedder depend on.
+#[derive(Deserialize)]
+struct Tagged {
+    #[serde(rename = "type")]
+    kind: Kind,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Hashing,
+    Fastembed,
+    Openai,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hashing {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    dimensions: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fastembed {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    model: String,
+    name: Option<String>,
+    runtime: Option<PathBuf>,
+    threads: Option<NonZeroUsize>,
+    max_tokens: Option<NonZeroUsize>,
+    pooling: Option<PoolingName>,
+    query_prefix: Option<String>,
+    document_prefix: Option<String>,
+    cache_mib: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PoolingName {
+    Mean,
+    Cls,
+}
+
+impl From<Fastembed> for FastembedConfig {
+    fn from(given: Fastembed) -> Self {
+        let mut config = Self::new(given.model);
+        config.name = given.name;
+        config.runtime = given.runtime;
+        config.threads = given.threads;
+        config.max_tokens = given.max_tokens;
+        config.pooling = given.pooling.map(|pooling| match pooling {
+            PoolingName::Mean => Pooling::Mean,
+            PoolingName::Cls => Pooling::Cls,
+        });
+        config.query_prefix = given.query_prefix;
+        config.document_prefix = given.document_prefix;
+        config.cache_mib = given.cache_mib.unwrap_or(config.cache_mib);
+        config
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenAi {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    model: String,
+    base_url: Option<String>,
+    api_key: Option<String>,
+    dimensions: Option<NonZeroUsize>,
+    send_dimensions: Option<bool>,
+    max_tokens: Option<NonZeroUsize>,
+    query_prefix: Option<String>,
+    document_prefix: Option<String>,
+    batch_texts: Option<NonZeroUsize>,
+    batch_tokens: Option<NonZeroUsize>,
+    concurrency: Option<NonZeroUsize>,
+    timeout_seconds: Option<Within<1, 86_400>>,
+    retries: Option<u32>,
+    ca: Option<PathBuf>,
+    cache_mib: Option<u32>,
+}
+
+impl From<OpenAi> for OpenAiConfig {
+    fn from(given: OpenAi) -> Self {
+        let mut config = Self::new(given.model);
+        config.base_url = given.base_url;
+        config.api_key = given.api_key.map(SecretString::from);
+        config.dimensions = given.dimensions.map(NonZeroUsize::get);
+        config.send_dimensions = given.send_dimensions;
+        config.max_tokens = given.max_tokens;
+        config.query_prefix = given.query_prefix;
+        config.document_prefix = given.document_prefix;
+        config.batch_texts = given.batch_texts.unwrap_or(config.batch_texts);
+        config.batch_tokens = given.batch_tokens.unwrap_or(config.batch_tokens);
+        config.concurrency = given.concurrency.unwrap_or(config.concurrency);
+        if let Some(seconds) = given.timeout_seconds {
+            config.timeout = Duration::from_secs(seconds.get().into());
         }
-    }
-}
-
-fn fastembed(keys: &Keys<'_>) -> Result<FastembedConfig> {
-    let mut config = FastembedConfig::new(keys.0.need("model")?.text()?);
-    config.name = keys.text("name")?;
-    config.runtime = keys.text("runtime")?.map(Into::into);
-    config.threads = keys.number("threads")?;
-    config.max_tokens = keys.number("max_tokens")?;
-    let poolings = [("mean", Pooling::Mean), ("cls", Pooling::Cls)];
-    let pooling = keys.0.get("pooling").map(|reader| reader.one_of("pooling", &poolings));
-    config.pooling = pooling.transpose()?;
-    config.query_prefix = keys.text("query_prefix")?;
-    config.document_prefix = keys.text("document_prefix")?;
-    config.cache_mib = keys.count("cache_mib")?.unwrap_or(config.cache_mib);
-    Ok(config)
-}
-
-fn openai(keys: &Keys<'_>) -> Result<OpenAiConfig> {
-    let mut config = OpenAiConfig::new(keys.0.need("model")?.text()?);
-    config.base_url = keys.text("base_url")?;
-    config.api_key = keys.text("api_key")?.map(SecretString::from);
-    config.dimensions = keys.number("dimensions")?.map(usize::from);
-    config.send_dimensions = keys.0.get("send_dimensions").map(|r| r.boolean()).transpose()?;
-    config.max_tokens = keys.number("max_tokens")?;
-    config.query_prefix = keys.text("query_prefix")?;
-    config.document_prefix = keys.text("document_prefix")?;
-    config.batch_texts = keys.number("batch_texts")?.unwrap_or(config.batch_texts);
-    config.batch_tokens = keys.number("batch_tokens")?.unwrap_or(config.batch_tokens);
-    config.concurrency = keys.number("concurrency")?.unwrap_or(config.concurrency);
-    if let Some(seconds) = keys.number("timeout_seconds")? {
-        config.timeout = Duration::from_secs(u64::try_from(seconds.get()).unwrap_or(u64::MAX));
-    }
-    config.retries = keys.count("retries")?.unwrap_or(config.retries);
-    config.ca = keys.text("ca")?.map(Into::into);
-    config.cache_mib = keys.count("cache_mib")?.unwrap_or(config.cache_mib);
-    Ok(config)
-}
-
-/// The keys of an embedder, by what stands in them.
-struct Keys<'a>(Fields<'a>);
-
-impl Keys<'_> {
-    fn text(&self, key: &str) -> Result<Option<String>> {
-        self.0.get(key).map(|reader| Ok(reader.text()?.into_owned())).transpose()
-    }
-
-    fn number(&self, key: &str) -> Result<Option<NonZeroUsize>> {
-        let whole = |reader: Reader<'_>| {
-            NonZeroUsize::new(reader.whole()?).ok_or_else(|| reader.problem("at least 1"))
-        };
-        self.0.get(key).map(whole).transpose()
-    }
-
-    fn count(&self, key: &str) -> Result<Option<u32>> {
-        let whole = |reader: Reader<'_>| {
-            u32::try_from(reader.whole()?).map_err(|_| reader.problem("too large"))
-        };
-        self.0.get(key).map(whole).transpose()
+        config.retries = given.retries.unwrap_or(config.retries);
+        config.ca = given.ca;
+        config.cache_mib = given.cache_mib.unwrap_or(config.cache_mib);
+        config
     }
 }
 

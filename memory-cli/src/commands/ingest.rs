@@ -57,7 +57,6 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
     if files.is_empty() && unread.is_empty() {
         return Err(files::none().into());
     }
-    let memory = session.memory().await?;
     let folder = Folder::current()?;
     let passages = Passages {
         folder: &folder,
@@ -65,6 +64,8 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
         language: args.language,
         embed_with: args.embed_with,
     };
+    let has_passages = |file| passages.read(file).is_ok_and(|read| !read.documents.is_empty());
+    let memory = session.memory_for(async || files.iter().any(has_passages)).await?;
     let mut sources = Sources::new(&folder, &args.paths);
     let mut ingestion = Ingestion {
         store: memory.vectors()?.clone(),

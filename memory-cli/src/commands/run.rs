@@ -12,7 +12,7 @@ use crate::output;
 use crate::session::Session;
 use crate::{Done, Failure};
 
-/// Whatever goes wrong is told as an answer of section M.
+/// Executes the node. An error of any kind is an answer of section M, too.
 pub(crate) async fn run(args: Run, session: &Session) -> Done {
     let answer = execute(&args, session).await.unwrap_or_else(|error| kinds::failure(&error));
     output::value(&answer)?;
@@ -25,18 +25,28 @@ async fn execute(args: &Run, session: &Session) -> Result<Value> {
         Some(path) => parse(path)?,
         None => json!({}),
     };
-    let memory = if only_reads(&node, &input) {
-        session.existing_memory().await?
+    let context = session.execution();
+    // Before a store is opened for a user that nobody named.
+    node.scope(&context)?;
+    let memory = if !node.persistent {
+        session.transient_memory().await?
+    } else if stores(&node, &input) {
+        // What is refused creates no store.
+        let accepted = async || {
+            let Ok(memory) = session.transient_memory().await else { return true };
+            memory.execute(&node, &context, &input).await["success"] == true
+        };
+        session.memory_for(accepted).await?
     } else {
-        session.memory().await?
+        session.existing_memory().await?
     };
-    Ok(memory.execute(&node, &session.execution(), &input).await)
+    Ok(memory.execute(&node, &context, &input).await)
 }
 
-/// Whether the node's stores must exist: only what stores makes one.
-fn only_reads(node: &Node, input: &Value) -> bool {
+/// Returns whether the operation is `store`: only that creates a store.
+fn stores(node: &Node, input: &Value) -> bool {
     let named = input["operation"].as_str().and_then(|name| name.parse().ok());
-    node.persistent && named.or(node.operation).is_some_and(|named| named != Operation::Store)
+    named.or(node.operation) == Some(Operation::Store)
 }
 
 /// The node of the configuration that has this name, else the one in the file.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use memquill::{Error, Result};
+use memquill::{Error, Result, json};
 use serde::Deserialize;
 
 use crate::input::text::read_text;
@@ -39,12 +39,12 @@ impl Squad {
 
     /// Reads a file of this form; none where it has another.
     pub(super) fn of(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        json::parse(text).ok()
     }
 
     fn parse(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map_err(|error| {
-            Error::invalid_input(format!("this is not in the form of SQuAD: {error}"))
+        json::parse(text).map_err(|error| {
+            Error::invalid_input(format!("this is not in the form of SQuAD: {}", error.message()))
                 .with_hint(r#"as in {"data": [{"title": "…", "paragraphs": [{"context": "…", "qas": [{"question": "…"}]}]}]}"#)
         })
     }

@@ -27,12 +27,7 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// The stores that the command line names for every command.
-    async fn usual(session: &'a Session) -> Result<Self> {
-        Ok(Self { session, config: session.config.clone(), memory: session.memory().await? })
-    }
-
-    /// The same, which must exist: they are read.
+    /// The stores that the command line names for every command, which must exist: they are read.
     async fn usual_source(session: &'a Session) -> Result<Self> {
         let memory = session.existing_memory().await?;
         Ok(Self { session, config: existing(&session.config), memory })
@@ -154,17 +149,16 @@ pub(crate) async fn import(args: ImportExport, session: &Session, output: Output
     let told = |error: Error| input::at(file, None, error);
     let (mut reader, bytes) = text::open(file).map_err(told)?;
     let is_file = file.as_os_str() != "-";
+    let mut has_items = true;
     if is_file {
         is_export(file, session.flags())?;
         // Before anything is written.
         let (mut reader, _) = text::open(file).map_err(told)?;
-        if args.strict {
-            transfer::check(&mut reader).map_err(told)?;
-        } else {
-            transfer::check_order(&mut reader).map_err(told)?;
-        }
+        let check = if args.strict { transfer::check } else { transfer::check_order };
+        has_items = check(&mut reader).map_err(told)?.total() > 0;
     }
-    let place = Place::usual(session).await?;
+    let memory = session.memory_for(async || has_items).await?;
+    let place = Place { session, config: session.config.clone(), memory };
     let side = place.side(&args.facets)?;
     let user = session.named_user().map(str::to_owned);
     let options =

@@ -1,5 +1,6 @@
 //! Reads JSON objects that people and workflow engines write: nothing is ignored (G10).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::de::value::MapDeserializer;
@@ -8,7 +9,7 @@ use serde::{Serializer, forward_to_deserialize_any};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::json::{Object, in_plain_words};
+use crate::json::{Object, in_plain_words, parse};
 use crate::limits::MIN_TTL;
 use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
@@ -29,6 +30,28 @@ use crate::time::Timestamp;
 /// assert_eq!(error.hint(), Some(r#"did you mean "max_messages"?"#));
 /// ```
 pub fn from_object<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T> {
+    from_untyped(what, object, &BTreeSet::new())
+}
+
+/// Reads as [`from_object`] does, and takes the text under each key in `untyped` for the number,
+/// `true` or `false` that it spells where the struct wants one: an environment variable holds text
+/// alone.
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use memquill_core::kinds::{ConversationBufferConfig, strict};
+/// let object = serde_json::json!({"max_messages": "50", "conversation_id": "50"});
+/// let untyped = BTreeSet::from(["max_messages".to_owned(), "conversation_id".to_owned()]);
+/// let config: ConversationBufferConfig =
+///     strict::from_untyped("config", object.as_object().unwrap(), &untyped)?;
+/// assert_eq!((config.max_messages, config.conversation_id.as_str()), (50, "50"));
+/// # Ok::<(), memquill_core::Error>(())
+/// ```
+pub fn from_untyped<T: DeserializeOwned>(
+    what: &str,
+    object: &Object,
+    untyped: &BTreeSet<String>,
+) -> Result<T> {
     let known = keys::<T>();
     if let Some(unknown) = object.keys().find(|key| !known.contains(&key.as_str())) {
         let keys = if known.is_empty() { "none".into() } else { known.join(", ") };
@@ -39,7 +62,9 @@ pub fn from_object<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T
         });
     }
     let given = object.iter().filter(|(_, value)| !value.is_null());
-    let given = MapDeserializer::new(given.map(|(key, value)| (key.as_str(), Given(value))));
+    let given = MapDeserializer::new(
+        given.map(|(key, value)| (key.as_str(), Given { value, untyped: untyped.contains(key) })),
+    );
     serde_path_to_error::deserialize(given).map_err(|error: serde_path_to_error::Error<_>| {
         let whole = error.path().iter().next().is_none();
         let path = error.path().to_string();
@@ -63,8 +88,8 @@ pub(super) fn each<T, U>(
     items.into_iter().enumerate().map(placed).collect()
 }
 
-/// The keys of a struct, as serde knows them.
-fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+/// Returns the keys of a struct, as serde knows them.
+pub fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut keys: &'static [&'static str] = &[];
     // It fails always: what is wanted is only what it asks for first.
     let _ = T::deserialize(Keys(&mut keys));
@@ -96,13 +121,23 @@ impl<'de> Deserializer<'de> for Keys<'_> {
     }
 }
 
-/// A value of the object, of which a whole number may be asked though a float was written.
-struct Given<'a>(&'a Value);
+/// A value of the object, of which a whole number may be asked though a float was written, and any
+/// scalar though an untyped text spells it.
+struct Given<'a> {
+    value: &'a Value,
+    untyped: bool,
+}
 
 impl Given<'_> {
+    /// The number, `true` or `false` that an untyped text spells, if it spells one.
+    fn spelt(&self) -> Option<Value> {
+        let text = self.value.as_str().filter(|_| self.untyped)?;
+        parse(text).ok().filter(|value: &Value| value.is_number() || value.is_boolean())
+    }
+
     /// The float as the integer that it is, if it is one.
     fn whole(&self) -> Option<Whole> {
-        let float = self.0.as_f64().filter(|x| self.0.is_f64() && x.fract() == 0.0)?;
+        let float = self.value.as_f64().filter(|x| self.value.is_f64() && x.fract() == 0.0)?;
         #[expect(clippy::cast_possible_truncation, reason = "whole, and within the bounds")]
         #[expect(clippy::cast_sign_loss, reason = "not negative where unsigned")]
         if (0.0..18_446_744_073_709_551_616.0).contains(&float) {
@@ -120,13 +155,25 @@ enum Whole {
     Signed(i64),
 }
 
+macro_rules! scalars {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+            match self.spelt() {
+                Some(value) => value.$method(visitor),
+                None => self.value.$method(visitor),
+            }
+        }
+    )*};
+}
+
 macro_rules! whole_numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            match self.whole() {
-                Some(Whole::Unsigned(n)) => visitor.visit_u64(n),
-                Some(Whole::Signed(n)) => visitor.visit_i64(n),
-                None => self.0.$method(visitor),
+            match (self.whole(), self.spelt()) {
+                (Some(Whole::Unsigned(n)), _) => visitor.visit_u64(n),
+                (Some(Whole::Signed(n)), _) => visitor.visit_i64(n),
+                (None, Some(value)) => value.$method(visitor),
+                (None, None) => self.value.$method(visitor),
             }
         }
     )*};
@@ -139,6 +186,8 @@ impl<'de> Deserializer<'de> for Given<'de> {
         deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
+
+    scalars! { deserialize_bool deserialize_f32 deserialize_f64 }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         visitor.visit_some(self) // null does not get here
@@ -158,16 +207,16 @@ impl<'de> Deserializer<'de> for Given<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_enum(name, variants, visitor)
+        self.value.deserialize_enum(name, variants, visitor)
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_any(visitor)
+        self.value.deserialize_any(visitor)
     }
 
     forward_to_deserialize_any! {
-        bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        identifier ignored_any
     }
 }
 
