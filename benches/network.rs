@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use memquill::transfer::{CopyOptions, Side, Whose, copy};
+use memquill::transfer::{CopyOptions, Endpoint, UserSelection, copy};
 use memquill::{
     Append, Backend, CircuitBreaker, ConcurrencyLimit, EmbeddingSpace, Get, Layers, Message,
     NewRecord, PageRequest, Put, ReadMessages, Registry, Retries, ScanRecords, Scope, StoreRecords,
@@ -239,10 +239,11 @@ async fn moving() {
         writing += seconds(by_hand.store(&batch)).await;
     }
     let before = peak();
-    let whose = Whose::User(scope.user().to_owned());
+    let whose = UserSelection::User(scope.user().to_owned());
     let moving = async {
         let options = CopyOptions { overwrite: false, strict: true };
-        let moved = copy(&Side::of(&from), &Side::of(&to), &whose, options, &|_| {}).await.unwrap();
+        let moved =
+            copy(&Endpoint::of(&from), &Endpoint::of(&to), &whose, options, &|_| {}).await.unwrap();
         assert_eq!(moved.written, RECORDS as u64);
     };
     let moving = seconds(moving).await;

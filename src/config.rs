@@ -8,9 +8,10 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use memquill_core::{Error, Facet, Result, StoreUrl, did_you_mean};
+use memquill_core::{Error, Facet, Result, StoreUrl, TokenCounter, did_you_mean};
 use memquill_layers::Layers;
 use serde::Deserialize;
 use serde_json::Value;
@@ -52,7 +53,7 @@ use crate::node::Node;
 /// In every text value, `${NAME}` stands for an environment variable, `${NAME:-default}` for one
 /// with a default, and `$$` for a dollar sign. An error says file, line, column, and the path of
 /// keys; it never shows what a variable held.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Config {
     /// The stores, by name.
@@ -118,6 +119,29 @@ pub enum Tokens {
     Cl100kBase,
 }
 
+impl Tokens {
+    /// Returns the counter; none for core's own.
+    #[cfg(feature = "tiktoken")]
+    pub(crate) fn counter(self) -> Result<Option<Arc<dyn TokenCounter>>> {
+        let vocabulary = match self {
+            Self::Heuristic => return Ok(None),
+            Self::O200kBase => "o200k_base",
+            Self::Cl100kBase => "cl100k_base",
+        };
+        Ok(Some(Arc::new(memquill_core::TiktokenCounter::new(vocabulary)?)))
+    }
+
+    /// Returns the counter; none for core's own.
+    #[cfg(not(feature = "tiktoken"))]
+    pub(crate) fn counter(self) -> Result<Option<Arc<dyn TokenCounter>>> {
+        if self == Self::Heuristic {
+            return Ok(None);
+        }
+        Err(Error::config("this token counter is not compiled in")
+            .with_hint("build with the cargo feature \"tiktoken\""))
+    }
+}
+
 impl Config {
     /// Reads a YAML or JSON file; `${NAME}` stands for the environment variables of this process.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
@@ -174,13 +198,7 @@ impl Config {
         Self {
             stores: BTreeMap::from([(main.clone(), url)]),
             default: Some(main),
-            facets: BTreeMap::new(),
-            caches: BTreeMap::new(),
-            embedder: EmbedderConfig::default(),
-            tokens: Tokens::default(),
-            layers: BTreeMap::new(),
-            trace: false,
-            nodes: BTreeMap::new(),
+            ..Self::default()
         }
     }
 

@@ -2,18 +2,19 @@
 
 mod builder;
 mod counting;
+mod requirements;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use memquill_core::kinds::{self, ConversationBuffer, MemoryKind, VectorDatabase, WorkingMemory};
 use memquill_core::{
-    Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Result,
+    Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Result, RetryHint,
     TokenCounter, VectorStore, WorkingStore,
 };
-use memquill_transfer::Side;
+use memquill_transfer::Endpoint;
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -45,7 +46,7 @@ impl Memory {
     ///
     /// Fails with `Config` naming every gap at once where a store lacks what a facet or node needs.
     pub async fn open(config: &Config, registry: Registry) -> Result<Self> {
-        MemoryBuilder::from_config(config, registry)?.build().await
+        MemoryBuilder::from_config(config, registry).build().await
     }
 
     /// Connects to one store, which keeps everything, with the defaults: feature hashing, the heuristic
@@ -94,10 +95,10 @@ impl Memory {
         })
     }
 
-    /// The facets that are bound, each on its store: one side of a [`transfer`](crate::transfer).
-    pub fn side(&self) -> Side {
+    /// The facets that are bound, each on its store: an endpoint of a [`transfer`](crate::transfer).
+    pub fn endpoint(&self) -> Endpoint {
         let bound = Facet::ALL.into_iter().filter_map(|f| Some((f, self.backend(f).ok()?)));
-        bound.fold(Side::new(), |side, (facet, backend)| side.with(facet, backend.clone()))
+        bound.fold(Endpoint::new(), |side, (facet, backend)| side.with(facet, backend.clone()))
     }
 
     /// The name of the store that a facet is bound to.
@@ -215,10 +216,10 @@ impl Memory {
         let stores = self.0.stores.iter().map(|(name, backend)| (name.as_str(), backend));
         let transient = self.0.transient.iter().map(|backend| ("transient", backend));
         let closing = stores.chain(transient).map(|(name, backend)| async move {
-            backend.close().await.map_err(|error| error.at(format_args!("the store {name:?}")))
+            backend.close().await.map_err(|error| error.with_context("store", name))
         });
         let failures = join_all(closing).await.into_iter().filter_map(Result::err).collect();
-        builder::together(failures).map_or(Ok(()), Err)
+        merge_errors("cannot close the stores", failures)
     }
 
     fn transient(&self) -> Result<&Backend> {
@@ -227,4 +228,31 @@ impl Memory {
                 .with_hint("build with the cargo feature \"inmemory\"")
         })
     }
+}
+
+/// Fails with the one error, or with one for all, of which each is a fact in the context. It is worth
+/// a retry only where each is.
+fn merge_errors(message: &'static str, mut errors: Vec<Error>) -> Result<()> {
+    let Some(first) = errors.first() else { return Ok(()) };
+    if errors.len() == 1 {
+        return errors.pop().map_or(Ok(()), Err);
+    }
+    let transient = errors.iter().all(Error::is_transient);
+    let retry = if transient { RetryHint::Transient } else { RetryHint::Permanent };
+    let mut hints: Vec<&str> = errors.iter().filter_map(Error::hint).collect();
+    let mut seen = BTreeSet::new();
+    hints.retain(|hint| seen.insert(*hint));
+    let mut merged = Error::new(first.kind(), message).with_retry(retry);
+    if let Some(operation) = first.operation() {
+        merged = merged.with_operation(operation);
+    }
+    if !hints.is_empty() {
+        merged = merged.with_hint(hints.join("; "));
+    }
+    for error in &errors {
+        let place: String =
+            error.context().iter().map(|(key, value)| format!("{key} {value}: ")).collect();
+        merged = merged.with_context("problem", format!("{place}{}", error.message()));
+    }
+    Err(merged)
 }

@@ -21,11 +21,13 @@ async fn memory() -> Memory {
     Memory::connect("memory:").await.unwrap()
 }
 
-/// Builds, which must fail as a configuration error, and gives message and hint.
+/// Builds, which must fail as a configuration error, and gives message, with its context, and hint.
 async fn refused(builder: MemoryBuilder) -> (String, String) {
     let error = builder.build().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    (error.message().to_owned(), error.hint().unwrap_or_default().to_owned())
+    let context = error.context().iter().map(|(key, value)| format!("; {key} {value}"));
+    let message = format!("{}{}", error.message(), context.collect::<String>());
+    (message, error.hint().unwrap_or_default().to_owned())
 }
 
 #[tokio::test]
@@ -56,8 +58,8 @@ async fn g10_names_that_are_empty_or_given_twice_are_refused_at_build() {
     let builder = || Memory::builder().store("main", "memory:");
     let plan = || node("WORKING_MEMORY", &json!({}));
     for (builder, says) in [
-        (builder().store("main", "memory:b"), "two stores are named \"main\""),
-        (builder().backend("main", InMemory::new().backend()), "two stores are named \"main\""),
+        (builder().store("main", "memory:b"), "the store \"main\" is given twice"),
+        (builder().backend("main", InMemory::new().backend()), "the store \"main\" is given twice"),
         (Memory::builder().store("", "memory:"), "a store's name is empty"),
         (Memory::builder().store(" \n", "memory:"), "a store's name is empty"),
         (builder().node("", plan()), "a node's name is empty"),
@@ -68,7 +70,7 @@ async fn g10_names_that_are_empty_or_given_twice_are_refused_at_build() {
         ),
         (
             builder().layers("main", Layers::new()).layers("main", Layers::default()),
-            "the layers of \"main\" is given twice",
+            "the set of layers of \"main\" is given twice",
         ),
         (builder().default_store("main").default_store("main"), "the default store is given twice"),
     ] {
@@ -109,9 +111,12 @@ async fn everything_that_is_wrong_is_in_one_error_and_no_store_is_made() {
         .layers("mian", Layers::new())
         .bind(Facet::Vectors, "vektors");
     let (message, _) = refused(builder).await;
-    for part in
-        ["\"unreadable\": a store URL needs a scheme", "named \"main\"", "\"mian\"", "\"vektors\""]
-    {
+    for part in [
+        "problem store unreadable: a store URL needs a scheme",
+        "problem the store \"main\" is given twice",
+        "problem layers: there is no store \"mian\"",
+        "problem vectors: there is no store \"vektors\"",
+    ] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
     assert!(!file.exists());

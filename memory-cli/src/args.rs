@@ -25,7 +25,7 @@ Examples:
   memquill --store postgres://localhost/agents health
 
 Answers go to stdout: tables at a terminal, JSON with --json or in a pipe. Logs go to stderr.
-Exit codes: 0 done, 1 the operation failed, 2 the command line is wrong.";
+Exit codes: 0 success, 1 the operation failed, 2 the command line is wrong.";
 
 /// Memory for LLM agents, in the store of your choice.
 #[derive(Debug, Parser)]
@@ -40,11 +40,11 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The configuration, in YAML or JSON: stores, facets, embedder, nodes
+    /// Configuration file in YAML or JSON: stores, facets, embedder, nodes
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
-    /// The one store of all facets; or set MEMQUILL_STORE, which keeps a password off the
-    /// command line [default: the Postgres of DATABASE_URL or SUPABASE_DB_URL where that is
+    /// URL of the store for all facets. Set MEMQUILL_STORE instead to keep a password off the
+    /// command line [default: the Postgres of DATABASE_URL or SUPABASE_DB_URL if its driver is
     /// compiled in, else a file in your data directory]
     #[arg(
         long,
@@ -54,13 +54,13 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) store: Option<Secret>,
-    /// What turns text into vectors: hashing, fastembed:MODEL (a model's name or folder) or
-    /// openai:MODEL (with OPENAI_API_KEY, and OPENAI_BASE_URL where it is not OpenAI's)
-    /// [default: hashing, which finds like wording, not like meaning; or what the configuration
-    /// says; or, without one, MEMQUILL_EMBEDDER]
+    /// Embedder: hashing, fastembed:MODEL (a model's name or folder) or openai:MODEL (set
+    /// OPENAI_API_KEY, and OPENAI_BASE_URL for another service) [default: the configuration's;
+    /// without a configuration MEMQUILL_EMBEDDER; else hashing, which matches wording rather than
+    /// meaning]
     #[arg(long, global = true, value_name = "EMBEDDER", help_heading = "Global options")]
     pub(crate) embedder: Option<String>,
-    /// Whose memory [default: local; `run` and `erase` have no default]
+    /// User whose memory to work on [default: local; `run` and `erase` have no default]
     #[arg(
         long,
         global = true,
@@ -69,10 +69,10 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) user: Option<String>,
-    /// Which memory node [default: the one that nodes without an id share]
+    /// Id of the memory node [default: the one that nodes without an id share]
     #[arg(long, global = true, value_name = "ID", help_heading = "Global options")]
     pub(crate) node: Option<String>,
-    /// What to log: error, warn, info, debug, trace, or a filter such as memquill_core=debug
+    /// Log level (error, warn, info, debug or trace), or a filter such as memquill=debug
     #[arg(
         long,
         global = true,
@@ -83,7 +83,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) log: String,
-    /// Print JSON at a terminal too
+    /// Print JSON even at a terminal
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
 }
@@ -115,58 +115,58 @@ pub(crate) enum Command {
     )]
     #[command(subcommand)]
     Chat(Chat),
-    /// Find passages by meaning and by words
+    /// Search passages by meaning and by words
     Search(Search),
-    /// Store text, Markdown or JSON documents, in passages, to be found
+    /// Split text, Markdown, HTML, CSV and JSON documents into passages and store them for `search`
     Ingest(Ingest),
-    /// Move a namespace to the space of another embedder, readable all the while
+    /// Embed a namespace again with another embedder; it stays readable meanwhile
     Reembed(Reembed),
-    /// Measure how well questions find what answers them
+    /// Measure the quality of retrieval with questions and passages
     #[command(after_help = "Example:\n  memquill --store memory: eval retrieval questions.json")]
     #[command(subcommand)]
     Eval(Eval),
-    /// Write memory to a file, to be imported into any store
+    /// Export memory to a file that any store can import
     Export(Export),
-    /// Put what `export` wrote into the store
+    /// Import a file that `export` wrote
     Import(ImportExport),
     /// Copy memory from one store to another
     Copy(Copy),
-    /// Compare what two stores hold, to the bit
+    /// Compare the contents of two stores exactly
     Verify(Verify),
-    /// Ask every store whether it can do its work
+    /// Check that every store is reachable and ready
     #[command(
         after_help = "Example:\n  memquill --store postgres://localhost/agents health --deadline 2"
     )]
     Health {
-        /// How many seconds a store has to answer
+        /// Seconds to wait for the answer of a store
         #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
         deadline: u64,
     },
-    /// Show what the stores can do
+    /// Show the capabilities of the stores
     #[command(after_help = "Example:\n  memquill --store sqlite:agent.db capabilities")]
     Capabilities,
-    /// Bring every store to this version's schema
+    /// Migrate every store to the schema of this version
     #[command(after_help = "Example:\n  memquill --store postgres://localhost/agents migrate")]
     Migrate,
-    /// Remove everything that --user has, in every store
+    /// Erase all memory of --user in every store
     #[command(after_help = "Example:\n  memquill erase --user ada")]
     Erase {
-        /// Do not ask
+        /// Erase without asking for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Remove what has expired, of every user
+    /// Delete the expired records and entries of all users
     #[command(after_help = "Example:\n  memquill --store sqlite:agent.db purge")]
     Purge,
-    /// Build the indexes that searches need once a namespace has outgrown exact search
+    /// Build the search indexes that large namespaces need
     ///
-    /// Data work goes on meanwhile. Where nothing is to build, it builds nothing: run it regularly.
+    /// Reads and writes continue meanwhile. Run it regularly: it does nothing if no index is missing.
     #[command(after_help = "Example:\n  memquill --store qdrant://localhost:6334 index")]
     Index,
-    /// See all kinds of memory at work
+    /// Try every kind of memory in a short demonstration
     #[command(after_help = "Example:\n  memquill --store memory: quickstart")]
     Quickstart,
-    /// Print completions for a shell
+    /// Print the completion script for a shell
     #[command(
         after_help = "Example:\n  memquill completions bash > ~/.local/share/bash-completion/completions/memquill"
     )]
@@ -185,17 +185,17 @@ Example:
   END
   memquill run node.json --user ada --input - <<< '{\"key\": \"plan\", \"value\": {\"step\": 1}}'
 
-The exit code is 1 where the answer says \"success\": false.")]
+The exit code is 1 if the answer says \"success\": false.")]
 pub(crate) struct Run {
-    /// The node, a JSON file; or the name of a node of the configuration
+    /// JSON file of the node, or the name of a node in the configuration
     #[arg(value_name = "NODE.json")]
     pub(crate) node_file: PathBuf,
-    /// The input, a JSON file, or - for stdin [default: {}]
+    /// JSON file of the input, or - for stdin [default: {}]
     #[arg(long, value_name = "FILE|-")]
     pub(crate) input: Option<PathBuf>,
 }
 
-pub(crate) use self::transfer::{Copy, Export, ImportExport, Sides, Verify, Which};
+pub(crate) use self::transfer::{Copy, Endpoints, Export, ImportExport, Selection, Verify};
 
 /// Conversations.
 #[derive(Debug, Subcommand)]
@@ -309,12 +309,12 @@ Example:
   memquill search \"retry after a timeout\" --limit 3 \\
     --filter '{\"metadata.source\": {\"contains\": \"operations\"}}'")]
 pub(crate) struct Search {
-    /// What to look for
+    /// Text to search for
     pub(crate) text: String,
-    /// Where
+    /// Namespace to search
     #[arg(long, default_value = "default")]
     pub(crate) namespace: String,
-    /// The most hits
+    /// Maximum number of hits
     #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     pub(crate) limit: usize,
     /// Only hits of at least this cosine similarity, from -1 to 1
@@ -323,24 +323,24 @@ pub(crate) struct Search {
     /// Only records that match, as in {"metadata.year": {"gte": 2024}}, or @FILE to read it from one
     #[arg(long, value_name = "JSON|@FILE", value_parser = filter)]
     pub(crate) filter: Option<Filter>,
-    /// By meaning and words, by meaning, or by words
+    /// Search by meaning and words, by meaning only, or by words only
     #[arg(long = "search", value_enum, default_value = "hybrid")]
     pub(crate) mode: Mode,
     /// The language of the text, an ISO 639-1 code, for word stems and stop words; as when it was
     /// ingested
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,
-    /// Show this many passages before and after each hit, too
+    /// Also show this many passages before and after each hit
     #[arg(long, value_name = "N", default_value = "0", value_parser = few)]
     pub(crate) neighbours: usize,
-    /// How much likeness to the hits before it counts against a hit, from 0 to 1
+    /// Penalty of a hit for its similarity to better hits, from 0 (none) to 1
     #[arg(long, value_name = "X", default_value = "0")]
     pub(crate) diversity: f64,
-    /// After what time a record is worth half, as in 30d, 12h, 15m or 90s
+    /// Age at which the score of a record is halved, as in 30d, 12h, 15m or 90s
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) recency_half_life: Option<Duration>,
-    /// Show what has this in its metadata together, best first; --limit then counts groups, of the
-    /// best 10,000 hits at most
+    /// Group hits by this key of their metadata, best group first; --limit then counts groups, out
+    /// of the best 10,000 hits
     #[arg(long, value_name = "KEY")]
     pub(crate) group_by: Option<String>,
 }
@@ -349,14 +349,14 @@ fn form() -> impl TypedValueParser<Value = Form> {
     PossibleValuesParser::new(Form::ALL.map(Form::as_str)).try_map(|name| name.parse::<Form>())
 }
 
-/// What a search goes by.
+/// How a search ranks records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Both, fused
+    /// By meaning and words, with fused scores
     Hybrid,
-    /// Embeddings
+    /// By the similarity of embeddings
     Vector,
-    /// Words
+    /// By words
     Text,
 }
 
@@ -378,16 +378,17 @@ file), \"passage\" (its number), \"offset\" (in bytes of the text), \"headings\"
 in Markdown and HTML), \"title\" (of an HTML page) and \"ingested_in\" (the folders that this
 command was run in, where the file's name begins). Headings and title are embedded with the passage.
 
-Ingesting a file again changes only what changed and removes what is gone; ingesting a folder again
-removes what its files had that are gone. What was ingested in another folder stays.
+Ingesting a file again updates the passages that changed and removes those that are gone; ingesting a
+folder again also removes the passages of deleted files. Passages of other folders stay.
 
-HTML is read as text. A table, CSV or TSV that is cut has its header in each passage. JSONL holds a
-document a line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\", \"metadata\": {…}},
-all but the content optional; documents are not cut. A .json file, where it is named, holds such
-documents, or paragraphs in the form of SQuAD. PDF, DOCX and other formats are refused by name.
+HTML is read as text. If a table, CSV or TSV is split, each passage has its header. JSONL holds one
+document per line: {\"content\": \"…\", \"id\": \"…\", \"document_type\": \"…\", \"metadata\": {…}},
+where only the content is required; documents are not split. A .json file that you name holds such
+documents, or paragraphs in the form of SQuAD. PDF, DOCX and other formats are refused, with the
+command that converts them.
 
-A file, line or document that cannot be ingested is left out: the command lists it with its place
-and ends with exit code 1. With --strict the first one stops the command.
+A file, line or document that cannot be ingested is skipped: the command lists it with its place and
+ends with exit code 1. With --strict the first one stops the command.
 
 Examples:
   memquill ingest docs/ README.md
@@ -396,16 +397,16 @@ pub(crate) struct Ingest {
     /// A file, or a folder of .txt, .md, .html, .csv, .tsv and .jsonl files
     #[arg(value_name = "FILE|DIR", required = true)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Where to store the passages
+    /// Namespace to store the passages in
     #[arg(long, default_value = "default")]
     pub(crate) namespace: String,
-    /// The most characters in a passage, from 50 to 100000
+    /// Maximum number of characters in a passage, from 50 to 100000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = passage_size)]
     pub(crate) passage: usize,
     /// The language of the text, an ISO 639-1 code, for word stems and stop words
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,
-    /// Stop at the first file, line or document that cannot be ingested, instead of leaving it out
+    /// Stop at the first file, line or document that cannot be ingested, instead of skipping it
     #[arg(long)]
     pub(crate) strict: bool,
     /// Embed a passage together with this many passages before and after it
@@ -416,14 +417,14 @@ pub(crate) struct Ingest {
 /// Embeds with another embedder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every record is embedded again into a second namespace, which takes the place of the first in one
-step at the end. Until then the namespace answers as before; afterwards it answers to the new
-embedder alone. A run that was interrupted goes on where it stopped when it is repeated.
+Every record is embedded again into a second namespace, which replaces the first in one step at the
+end. Until then the namespace answers as before; afterwards it accepts only the new embedder. Repeat
+an interrupted run to continue where it stopped.
 
 Example:
   memquill reembed --namespace default --embedder fastembed:all-MiniLM-L6-v2")]
 pub(crate) struct Reembed {
-    /// The namespace
+    /// Namespace to embed again
     #[arg(long)]
     pub(crate) namespace: String,
 }
@@ -431,30 +432,29 @@ pub(crate) struct Reembed {
 /// Measurements.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Eval {
-    /// By meaning, by words and by both: recall@1, @5, @10, MRR@10 and nDCG@10
+    /// Measure search by meaning, by words and by both: recall@1, @5, @10, MRR@10 and nDCG@10
     Retrieval(Retrieval),
 }
 
 /// Measures retrieval.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is in the form of SQuAD 1.1, as XQuAD is: paragraphs, and questions that each answer. The
-paragraphs are stored in a namespace of their own, which is removed at the end, in the store that
-the command line names.
+The file has the format of SQuAD 1.1 and XQuAD: paragraphs with the questions that each answers. The
+command stores the paragraphs in a namespace of its own and removes it at the end.
 
 Example:
   memquill --store memory: eval retrieval xquad.en.json --language en --plot recall.svg")]
 pub(crate) struct Retrieval {
-    /// Questions and passages
+    /// File with questions and passages
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// The language of both, an ISO 639-1 code, for word stems and stop words
     #[arg(long, value_name = "CODE", value_parser = language)]
     pub(crate) language: Option<Language>,
-    /// Measure another embedder, too; may be given several times
+    /// Also measure this embedder; may be given several times
     #[arg(long, value_name = "EMBEDDER")]
     pub(crate) compare: Vec<String>,
-    /// Draw the results
+    /// Plot the results to this file
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) plot: Option<PathBuf>,
 }
@@ -506,7 +506,7 @@ fn filter(text: &str) -> Result<Filter, String> {
 fn language(code: &str) -> Result<Language, String> {
     Language::from_code(code).ok_or_else(|| {
         let codes: Vec<_> = Language::ALL.iter().map(|(_, code)| *code).collect();
-        format!("languages with word stems are {}; give none for others", codes.join(", "))
+        format!("expected one of {}; leave it out for other languages", codes.join(", "))
     })
 }
 

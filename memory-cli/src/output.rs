@@ -51,6 +51,9 @@ impl Output {
         }
         let mut out = anstream::AutoStream::auto(io::stderr().lock());
         writeln!(out, "{BAD}error{BAD:#}: {}", error.message())?;
+        for (key, value) in error.context() {
+            writeln!(out, "  {key}: {}", printable(value))?;
+        }
         if let Some(hint) = error.hint() {
             writeln!(out, "{GOOD}hint{GOOD:#}: {hint}")?;
         }

@@ -20,7 +20,7 @@ use crate::{Done, Failure};
 /// The user of commands that have a default one.
 const LOCAL_USER: &str = "local";
 
-/// The stores and whose memory is meant.
+/// The stores, and the user and node to work on.
 pub(crate) struct Session {
     pub(crate) config: Config,
     pub(crate) registry: Registry,
@@ -78,7 +78,11 @@ impl Session {
     pub(crate) async fn memory_for(&self, has_work: impl AsyncFnOnce() -> bool) -> Result<Memory> {
         match self.existing_memory().await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if has_work().await { self.memory().await } else { self.transient_memory().await }
+                if has_work().await {
+                    self.memory().await
+                } else {
+                    self.transient_memory().await
+                }
             }
             opened => opened,
         }
@@ -128,8 +132,10 @@ impl Session {
     pub(crate) fn of_all_nodes(&self) -> Done {
         match &self.node {
             Some(node) => Err(Failure::Usage(
-                Error::invalid_input(format!("the node {node:?} is named, but this is about all"))
-                    .with_hint("leave out --node: this command knows whole users only"),
+                Error::invalid_input(format!(
+                    "this command works on all nodes, but --node names {node:?}"
+                ))
+                .with_hint("leave out --node"),
             )),
             None => Ok(()),
         }

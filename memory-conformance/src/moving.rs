@@ -9,7 +9,7 @@ use memquill_core::{
     Append, Backend, DeleteRecords, EmbeddingSpace, Facet, Feature, Message, NewRecord, Put,
     Result, Retention, Role, Scope, Selection, StoreRecords, Trim,
 };
-use memquill_transfer::{CopyOptions, Side, Whose, copy, count, verify};
+use memquill_transfer::{CopyOptions, Endpoint, UserSelection, copy, count, verify};
 use serde_json::json;
 
 use crate::support::{batch_with_ids, object};
@@ -31,9 +31,9 @@ pub async fn moves(from: &Backend, to: &Backend) {
     for node in ["bot", "it's \"{node}\" %_*:/"] {
         fill(from, &Scope::new(user.as_str(), node).unwrap()).await.unwrap();
     }
-    let side = |backend| Side::of(backend).only(&shared).unwrap();
+    let side = |backend| Endpoint::of(backend).only(&shared).unwrap();
     let (source, target) = (side(from), side(to));
-    let whose = Whose::User(user.clone());
+    let whose = UserSelection::User(user.clone());
     let held = count(&source, &whose).await.unwrap();
     assert!(held.total() > 0, "there is something to move");
 

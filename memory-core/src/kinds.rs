@@ -198,11 +198,22 @@ pub fn failure(error: &Error) -> Value {
         fields.insert("retry_after_ms".into(), millis.into());
     }
     if !error.context().is_empty() {
-        let context =
-            error.context().iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into()));
-        fields.insert("context".into(), Value::Object(context.collect()));
+        fields.insert("context".into(), context(error).into());
     }
     Value::Object(object([("success", false.into()), ("error", fields.into())]))
+}
+
+/// The facts of an error; one that it has several times is a list.
+fn context(error: &Error) -> Object {
+    let mut context = Object::new();
+    for (key, value) in error.context() {
+        match context.get_mut(*key) {
+            Some(Value::Array(values)) => values.push(value.as_str().into()),
+            Some(first) => *first = Value::Array(vec![first.take(), value.as_str().into()]),
+            None => drop(context.insert((*key).to_owned(), value.as_str().into())),
+        }
+    }
+    context
 }
 
 /// An object of the fields, in their order.

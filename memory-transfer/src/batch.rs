@@ -8,8 +8,8 @@ use memquill_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Endpoint;
 use crate::left_out::LeftOut;
-use crate::side::Side;
 
 /// So many bytes are held at once, about: more where single items are larger.
 const BATCH_BYTES: usize = 4 << 20;
@@ -45,7 +45,7 @@ impl Batch {
     }
 
     /// Restores it into its facet's store; an error says of whom and where.
-    pub(crate) async fn restore(&self, scope: &Scope, to: &Side) -> Result<Restored> {
+    pub(crate) async fn restore(&self, scope: &Scope, to: &Endpoint) -> Result<Restored> {
         let backend = to.backend(self.facet())?;
         let restored = match self {
             Self::Messages(request) => backend.conversations()?.restore(scope, request).await,
@@ -97,7 +97,7 @@ fn kept(error: Error) -> Error {
 impl Batch {
     /// Restores every item that can be: where one is refused, the others are taken without it. The
     /// messages of a conversation follow one another, so one that is refused ends them.
-    pub(crate) async fn restore_what_can(&self, scope: &Scope, to: &Side) -> Result<Taken> {
+    pub(crate) async fn restore_what_can(&self, scope: &Scope, to: &Endpoint) -> Result<Taken> {
         let refused = match self.restore(scope, to).await {
             Ok(restored) => return Ok(restored.into()),
             Err(error) if concerns_items(&error) => error,

@@ -7,8 +7,8 @@ use memquill_core::{Error, Facet, Result, Scope};
 use tokio::sync::mpsc;
 
 use crate::batch::{Batch, Moved, Progress, Taken};
+use crate::endpoint::{Endpoint, UserSelection};
 use crate::left_out::Omission;
-use crate::side::{Side, Whose};
 use crate::walk::{Container, Visitor, walk};
 
 /// Batches that are read ahead while one is written.
@@ -35,9 +35,9 @@ pub struct CopyOptions {
 /// overwritten; a conversation that went on in the target is always `Conflict`. Such an item is
 /// left out, and the others are taken, unless the copy is strict.
 pub async fn copy(
-    from: &Side,
-    to: &Side,
-    whose: &Whose,
+    from: &Endpoint,
+    to: &Endpoint,
+    whose: &UserSelection,
     options: CopyOptions,
     progress: Progress<'_>,
 ) -> Result<Moved> {

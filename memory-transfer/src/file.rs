@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::batch::{Batch, Counts, Progress};
-use crate::side::{Side, Whose};
+use crate::endpoint::{Endpoint, UserSelection};
 use crate::walk::{Container, Visitor, walk};
 
 /// The version of the format that this crate writes, and the highest that it reads.
@@ -187,8 +187,8 @@ fn damaged(why: &str) -> Error {
 
 /// Writes what `whose` users hold in `from`, and says how much it was.
 pub async fn export(
-    from: &Side,
-    whose: &Whose,
+    from: &Endpoint,
+    whose: &UserSelection,
     out: &mut (dyn Write + Send),
     progress: Progress<'_>,
 ) -> Result<Counts> {

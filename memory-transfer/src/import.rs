@@ -9,9 +9,9 @@ use memquill_core::{
 
 use crate::batch::{Batch, Moved, Progress, entry_bytes, is_full, message_bytes, record_bytes};
 use crate::copy::set_overwrite;
+use crate::endpoint::Endpoint;
 use crate::file::{Line, Lines};
 use crate::left_out::Omission;
-use crate::side::Side;
 
 /// How to import.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,7 @@ pub struct Import {
 /// `to` does not offer is `Unsupported`.
 pub async fn import(
     input: &mut (dyn BufRead + Send),
-    to: &Side,
+    to: &Endpoint,
     options: &Import,
     progress: Progress<'_>,
 ) -> Result<Moved> {
@@ -82,7 +82,7 @@ struct Open {
 }
 
 struct Restoring<'a> {
-    to: &'a Side,
+    to: &'a Endpoint,
     options: &'a Import,
     open: Container,
     moved: Moved,

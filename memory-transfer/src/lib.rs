@@ -1,8 +1,9 @@
 //! Moving memory between stores: every field of every facet, numbers, times, versions, expiry and
 //! embeddings included (contract: C11, V14, W9).
 //!
-//! A [`Side`] is where data is read or put, each facet on a backend of its own; [`Whose`] says of
-//! which users. [`copy`] moves from side to side, [`verify`] compares two, [`export`] writes a file
+//! An [`Endpoint`] is where data is read or written, each facet on a backend of its own, and a
+//! [`UserSelection`] says of
+//! which users. [`copy`] moves from one to another, [`verify`] compares two, [`export`] writes a file
 //! that [`import`] reads. All of them work batch by batch, so that their need of memory does not
 //! grow with what is moved, and all can be repeated: what is there already and identical stays as
 //! it is.
@@ -11,21 +12,21 @@
 
 mod batch;
 mod copy;
+mod endpoint;
 mod file;
 mod import;
 pub mod items;
 mod left_out;
 mod messages;
-mod side;
 pub mod transcript;
 mod verify;
 mod walk;
 
 pub use self::batch::{Counts, Moved, Progress};
 pub use self::copy::{CopyOptions, copy};
+pub use self::endpoint::{Endpoint, UserSelection};
 pub use self::file::{FORMAT_VERSION, check, check_order, export};
 pub use self::import::{Import, import};
 pub use self::left_out::{LeftOut, Omission};
-pub use self::side::{Side, Whose};
 pub use self::verify::{Difference, Verification, verify};
 pub use self::walk::count;

@@ -10,7 +10,7 @@ use memquill_core::{
 use serde::Serialize;
 
 use crate::batch::{Batch, Counts, Progress};
-use crate::side::{Side, Whose};
+use crate::endpoint::{Endpoint, UserSelection};
 use crate::walk::{Container, Visitor, walk};
 
 /// So many differences are told one by one; the others are counted.
@@ -61,10 +61,10 @@ impl Verification {
 /// What differs is read once more on both sides before it is told, so that what expires meanwhile
 /// is no difference.
 pub async fn verify(
-    from: &Side,
-    to: &Side,
-    whose: &Whose,
-    whose_in_target: &Whose,
+    from: &Endpoint,
+    to: &Endpoint,
+    whose: &UserSelection,
+    whose_in_target: &UserSelection,
     progress: Progress<'_>,
 ) -> Result<Verification> {
     let (namespaces, found) = (Namespaces::new(to), Verification::default());
@@ -77,8 +77,8 @@ pub async fn verify(
 }
 
 struct Comparing<'a> {
-    from: &'a Side,
-    to: &'a Side,
+    from: &'a Endpoint,
+    to: &'a Endpoint,
     /// The target's.
     namespaces: Namespaces<'a>,
     found: Verification,
@@ -241,7 +241,7 @@ impl Comparing<'_> {
 
 /// Looks for containers that only the target holds.
 struct Besides<'a> {
-    from: &'a Side,
+    from: &'a Endpoint,
     /// Those that are looked for.
     namespaces: Namespaces<'a>,
     found: Verification,
@@ -276,12 +276,12 @@ impl Visitor for Besides<'_> {
 
 const MISSING: &str = "is missing in the target";
 
-async fn statistics(side: &Side, scope: &Scope, name: &str) -> Result<ConversationStatistics> {
+async fn statistics(side: &Endpoint, scope: &Scope, name: &str) -> Result<ConversationStatistics> {
     side.backend(Facet::Conversations)?.conversations()?.statistics(scope, name).await
 }
 
 async fn messages(
-    side: &Side,
+    side: &Endpoint,
     scope: &Scope,
     conversation: &str,
     first: u64,
@@ -298,13 +298,13 @@ async fn messages(
 
 /// The namespaces of one scope after another.
 struct Namespaces<'a> {
-    side: &'a Side,
+    side: &'a Endpoint,
     of: Option<Scope>,
     summaries: HashMap<String, NamespaceSummary>,
 }
 
 impl<'a> Namespaces<'a> {
-    fn new(side: &'a Side) -> Self {
+    fn new(side: &'a Endpoint) -> Self {
         Self { side, of: None, summaries: HashMap::new() }
     }
 
@@ -339,7 +339,7 @@ impl<'a> Namespaces<'a> {
 }
 
 async fn records(
-    side: &Side,
+    side: &Endpoint,
     scope: &Scope,
     namespace: &str,
     ids: Vec<String>,
@@ -348,12 +348,12 @@ async fn records(
     side.backend(Facet::Vectors)?.vectors()?.get(scope, &request).await
 }
 
-async fn entries(side: &Side, scope: &Scope, keys: Vec<String>) -> Result<Vec<Entry>> {
+async fn entries(side: &Endpoint, scope: &Scope, keys: Vec<String>) -> Result<Vec<Entry>> {
     let request = GetMany { keys, extend: None };
     side.backend(Facet::Working)?.working()?.get_many(scope, &request).await
 }
 
-async fn working(side: &Side, scope: &Scope) -> Result<u64> {
+async fn working(side: &Endpoint, scope: &Scope) -> Result<u64> {
     Ok(side.backend(Facet::Working)?.working()?.statistics(scope).await?.entries)
 }
 

@@ -10,8 +10,8 @@ use memquill_core::{
 };
 
 use crate::batch::{Batch, Counts, Sizes, batches, entry_bytes, message_bytes, record_bytes};
+use crate::endpoint::{Endpoint, UserSelection};
 use crate::messages::Reading;
-use crate::side::{Side, Whose};
 
 /// Names on a page.
 const NAMES: usize = 1_000;
@@ -48,11 +48,15 @@ pub(crate) trait Visitor: Send {
 }
 
 /// Shows everything to the visitor.
-pub(crate) async fn walk(side: &Side, whose: &Whose, visitor: &mut dyn Visitor) -> Result<()> {
+pub(crate) async fn walk(
+    side: &Endpoint,
+    whose: &UserSelection,
+    visitor: &mut dyn Visitor,
+) -> Result<()> {
     for (facet, backend) in side.backends() {
         match whose {
-            Whose::User(user) => walk_user(facet, backend, user, visitor).await?,
-            Whose::All(admins) => {
+            UserSelection::User(user) => walk_user(facet, backend, user, visitor).await?,
+            UserSelection::All(admins) => {
                 let Some(admin) = admins.get(&facet) else { continue };
                 walk_users(facet, backend, admin, visitor).await?;
             }
@@ -224,7 +228,7 @@ async fn entries(backend: &Backend, scope: &Scope, visitor: &mut dyn Visitor) ->
 }
 
 /// How many items a side holds, by its own figures.
-pub async fn count(side: &Side, whose: &Whose) -> Result<Counts> {
+pub async fn count(side: &Endpoint, whose: &UserSelection) -> Result<Counts> {
     struct Counting(Counts);
 
     #[async_trait]

@@ -16,8 +16,8 @@ use memquill_core::{
 };
 use memquill_inmemory::InMemory;
 use memquill_transfer::{
-    CopyOptions, Counts, Import, LeftOut, Moved, Side, Verification, Whose, check, check_order,
-    copy, count, export, import, verify,
+    CopyOptions, Counts, Endpoint, Import, LeftOut, Moved, UserSelection, Verification, check,
+    check_order, copy, count, export, import, verify,
 };
 use serde_json::json;
 
@@ -37,12 +37,12 @@ fn store() -> (InMemory, Backend) {
     (store, backend)
 }
 
-fn everybody(store: &InMemory) -> Whose {
-    Whose::All(Facet::ALL.into_iter().map(|facet| (facet, store.admin())).collect())
+fn everybody(store: &InMemory) -> UserSelection {
+    UserSelection::All(Facet::ALL.into_iter().map(|facet| (facet, store.admin())).collect())
 }
 
-fn alice() -> Whose {
-    Whose::User("alice".into())
+fn alice() -> UserSelection {
+    UserSelection::User("alice".into())
 }
 
 fn records(namespace: &str, records: Vec<NewRecord>) -> StoreRecords {
@@ -106,14 +106,19 @@ fn times(counts: Counts, n: u64) -> Counts {
     Counts { messages: n * messages, records: n * records, entries: n * entries }
 }
 
-async fn exported(backend: &Backend, whose: &Whose) -> Vec<u8> {
+async fn exported(backend: &Backend, whose: &UserSelection) -> Vec<u8> {
     let mut file = Vec::new();
-    export(&Side::of(backend), whose, &mut file, &quiet).await.unwrap();
+    export(&Endpoint::of(backend), whose, &mut file, &quiet).await.unwrap();
     file
 }
 
-async fn compared(from: &Backend, to: &Backend, whose: &Whose, there: &Whose) -> Verification {
-    verify(&Side::of(from), &Side::of(to), whose, there, &quiet).await.unwrap()
+async fn compared(
+    from: &Backend,
+    to: &Backend,
+    whose: &UserSelection,
+    there: &UserSelection,
+) -> Verification {
+    verify(&Endpoint::of(from), &Endpoint::of(to), whose, there, &quiet).await.unwrap()
 }
 
 #[tokio::test]
@@ -124,7 +129,7 @@ async fn a_file_takes_everything_along() {
     assert_eq!(check(&mut file.as_slice()).unwrap(), times(EACH, 3));
 
     let (target, to) = store();
-    let side = Side::of(&to);
+    let side = Endpoint::of(&to);
     let moved = import(&mut file.as_slice(), &side, &Import::default(), &quiet).await.unwrap();
     let left_out = LeftOut::default();
     assert_eq!(moved, Moved { read: times(EACH, 3), written: 132, unchanged: 0, left_out });
@@ -142,7 +147,7 @@ async fn a_copy_takes_everything_along_and_can_be_repeated() {
     let (source, from) = store();
     fill(&from).await;
     let (target, to) = store();
-    let (side_from, side_to) = (Side::of(&from), Side::of(&to));
+    let (side_from, side_to) = (Endpoint::of(&from), Endpoint::of(&to));
     let told = AtomicU64::new(0);
     let progress = |items| {
         told.fetch_add(items, Ordering::Relaxed);
@@ -166,14 +171,14 @@ async fn one_user_moves_alone() {
     let (source, from) = store();
     fill(&from).await;
     let (target, to) = store();
-    copy(&Side::of(&from), &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
-    assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), times(EACH, 2));
+    copy(&Endpoint::of(&from), &Endpoint::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
+    assert_eq!(count(&Endpoint::of(&to), &everybody(&target)).await.unwrap(), times(EACH, 2));
 
     let file = exported(&from, &everybody(&source)).await;
     let (target, to) = store();
     let bob = Import { user: Some("bob".into()), ..Import::default() };
-    import(&mut file.as_slice(), &Side::of(&to), &bob, &quiet).await.unwrap();
-    assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), EACH);
+    import(&mut file.as_slice(), &Endpoint::of(&to), &bob, &quiet).await.unwrap();
+    assert_eq!(count(&Endpoint::of(&to), &everybody(&target)).await.unwrap(), EACH);
 }
 
 #[tokio::test]
@@ -181,13 +186,13 @@ async fn a_facet_that_the_target_lacks_is_refused_before_anything_is_written() {
     let (_, from) = store();
     fill(&from).await;
     let (target, to) = store();
-    let all = Side::of(&from);
-    let some = Side::new().with(Facet::Vectors, to.clone());
+    let all = Endpoint::of(&from);
+    let some = Endpoint::new().with(Facet::Vectors, to.clone());
     let refused = copy(&all, &some, &alice(), LENIENT, &quiet).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(refused.message().contains("conversations"), "{refused}");
     assert!(refused.hint().unwrap().contains("--facets vectors"), "{refused}");
-    assert_eq!(count(&Side::of(&to), &everybody(&target)).await.unwrap(), Counts::default());
+    assert_eq!(count(&Endpoint::of(&to), &everybody(&target)).await.unwrap(), Counts::default());
 
     let vectors = BTreeSet::from([Facet::Vectors]);
     let moved = copy(&all.only(&vectors).unwrap(), &some, &alice(), LENIENT, &quiet).await.unwrap();
@@ -200,7 +205,7 @@ async fn what_differs_stops_a_strict_copy_unless_it_is_overwritten() {
     fill(&from).await;
     let (_, to) = store();
     to.working().unwrap().put(&scope("alice", "bot"), &Put::new("plain", 2)).await.unwrap();
-    let (from_side, to_side) = (Side::of(&from), Side::of(&to));
+    let (from_side, to_side) = (Endpoint::of(&from), Endpoint::of(&to));
     let stopped = copy(&from_side, &to_side, &alice(), STRICT, &quiet).await.unwrap_err();
     assert_eq!(stopped.kind(), ErrorKind::Conflict);
     for part in ["plain", "alice", "bot"] {
@@ -215,7 +220,7 @@ async fn a_conversation_that_went_on_in_the_target_is_never_overwritten() {
     let (_, from) = store();
     fill(&from).await;
     let (_, to) = store();
-    let (from_side, to_side) = (Side::of(&from), Side::of(&to));
+    let (from_side, to_side) = (Endpoint::of(&from), Endpoint::of(&to));
     copy(&from_side, &to_side, &alice(), LENIENT, &quiet).await.unwrap();
     for (backend, text) in [(&from, "here"), (&to, "there")] {
         let append = Append::new("long", vec![Message::user(text)]);
@@ -234,7 +239,7 @@ async fn every_difference_is_told() {
     let (_, from) = store();
     fill(&from).await;
     let (_, to) = store();
-    copy(&Side::of(&from), &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
+    copy(&Endpoint::of(&from), &Endpoint::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
     let scope = scope("alice", "bot");
     let (conversations, vectors) = (to.conversations().unwrap(), to.vectors().unwrap());
     let working = to.working().unwrap();
@@ -317,7 +322,7 @@ async fn a_file_that_an_editor_saved_is_read() {
     ] {
         check(&mut text.as_bytes()).unwrap();
         let (_, to) = store();
-        let side = Side::of(&to);
+        let side = Endpoint::of(&to);
         let moved = import(&mut text.as_bytes(), &side, &Import::default(), &quiet).await.unwrap();
         assert!(moved.left_out.is_empty(), "{:?}", moved.left_out);
         assert!(compared(&from, &to, &alice(), &alice()).await.is_equal());
@@ -327,7 +332,7 @@ async fn a_file_that_an_editor_saved_is_read() {
 /// What an import of a text leaves out, line and reason, and how much is there then.
 async fn left_out(text: &str) -> (Vec<(u64, String)>, Counts) {
     let (target, to) = store();
-    let side = Side::of(&to);
+    let side = Endpoint::of(&to);
     let moved = import(&mut text.as_bytes(), &side, &Import::default(), &quiet).await.unwrap();
     let left_out = moved.left_out.items.into_iter();
     let left_out = left_out.map(|item| (item.line.unwrap(), item.reason)).collect();
@@ -425,7 +430,7 @@ async fn one_item_that_differs_holds_no_other() {
     let append = Append::new("b", vec![Message::user("mine")]);
     to.conversations().unwrap().append(&scope, &append).await.unwrap();
 
-    let (from_side, to_side) = (Side::of(&from), Side::of(&to));
+    let (from_side, to_side) = (Endpoint::of(&from), Endpoint::of(&to));
     let moved = copy(&from_side, &to_side, &alice(), LENIENT, &quiet).await.unwrap();
     let reasons: Vec<&str> = moved.left_out.items.iter().map(|item| item.reason.as_str()).collect();
     assert_eq!(moved.left_out.count, 3, "{reasons:?}");
@@ -454,7 +459,7 @@ async fn v3_a_namespace_of_another_space_is_left_out_once() {
         ..records("notes", vec![NewRecord::new("x", vec![1.0, 0.0])])
     };
     to.vectors().unwrap().store(&scope, &other).await.unwrap();
-    let (from, to) = (Side::of(&from), Side::of(&to));
+    let (from, to) = (Endpoint::of(&from), Endpoint::of(&to));
     let moved = copy(&from, &to, &alice(), LENIENT, &quiet).await.unwrap();
     assert_eq!((moved.left_out.count, moved.written), (1, 0), "{:?}", moved.left_out);
     assert_eq!(moved.read.records, 400);
@@ -520,12 +525,13 @@ async fn what_expires_meanwhile_is_no_difference() {
     let put = Put::new("k", 1).with_ttl(Duration::from_secs(1));
     from.working().unwrap().put(&scope, &put).await.unwrap();
     from.working().unwrap().put(&scope, &Put::new("stays", 1)).await.unwrap();
-    copy(&Side::of(&from), &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
+    copy(&Endpoint::of(&from), &Endpoint::of(&to), &alice(), LENIENT, &quiet).await.unwrap();
     let ended = Arc::clone(&clock);
     // It expires while the first items are being compared.
     let progress = move |_| ended.advance(Duration::from_secs(2));
-    let found =
-        verify(&Side::of(&from), &Side::of(&to), &alice(), &alice(), &progress).await.unwrap();
+    let found = verify(&Endpoint::of(&from), &Endpoint::of(&to), &alice(), &alice(), &progress)
+        .await
+        .unwrap();
     assert_eq!(found.told, []);
     let read = ReadMessages::all("none");
     assert_eq!(to.conversations().unwrap().read(&scope, &read).await.unwrap().messages, []);
@@ -540,7 +546,7 @@ async fn the_documented_example_is_a_whole_file() {
     let mut file = example.as_bytes();
     check(&mut file).unwrap();
     let mut file = example.as_bytes();
-    import(&mut file, &Side::of(&to), &Import::default(), &quiet).await.unwrap();
+    import(&mut file, &Endpoint::of(&to), &Import::default(), &quiet).await.unwrap();
     let exported = exported(&to, &everybody(&target)).await;
     assert_eq!(String::from_utf8(exported).unwrap(), example, "as this program writes it");
 }
@@ -577,7 +583,7 @@ async fn v13_records_are_not_told_with_a_space_that_they_do_not_have() {
     let vectors = from.vectors().unwrap();
     vectors.store(&scope("alice", "bot"), &records("n", vec![record])).await.unwrap();
     let (_target, to) = store();
-    let from = Side::of(&from.clone().layered(Rebound(from)));
-    let error = copy(&from, &Side::of(&to), &alice(), LENIENT, &quiet).await.unwrap_err();
+    let from = Endpoint::of(&from.clone().layered(Rebound(from)));
+    let error = copy(&from, &Endpoint::of(&to), &alice(), LENIENT, &quiet).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }

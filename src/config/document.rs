@@ -2,8 +2,8 @@
 
 use memquill_core::json::Object;
 use memquill_core::{Error, Result};
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::Deserialize as _;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 use serde_saphyr::{Location, Spanned, UserMessageFormatter};
@@ -45,8 +45,8 @@ impl<'a> Document<'a> {
             let full: Vec<&str> = full.iter().map(String::as_str).collect();
             let Problem { message, hint, key } = error.into_inner();
             let (at, path) = match full.split_last() {
-                Some((last, parent)) if key => (self.locate(&full, *last), parent),
-                _ => (self.locate(&full, ""), full.as_slice()),
+                Some((_, parent)) if key => (self.locate(&full, true), parent),
+                _ => (self.locate(&full, false), full.as_slice()),
             };
             hinted(self.error(at, path, &message), hint)
         })
@@ -61,9 +61,8 @@ impl<'a> Document<'a> {
     ) -> Result<T> {
         let raw = self.raw(path);
         let expanded = expand_all(raw, &|text| {
-            expand(text, self.env).map_err(|Problem { message, hint, .. }| {
-                hinted(self.problem(path, &message), hint)
-            })
+            expand(text, self.env)
+                .map_err(|Problem { message, hint, .. }| hinted(self.problem(path, &message), hint))
         })?;
         read(&expanded).map_err(|error| {
             let same = || read(raw).is_err_and(|other| other.message() == error.message());
@@ -82,7 +81,7 @@ impl<'a> Document<'a> {
 
     /// Returns an error about the value under a path.
     pub(super) fn problem(&self, path: &[&str], message: &str) -> Error {
-        self.error(self.locate(path, ""), path, message)
+        self.error(self.locate(path, false), path, message)
     }
 
     /// Returns the error with the place of the value under a path.
@@ -93,11 +92,7 @@ impl<'a> Document<'a> {
     fn error(&self, at: Option<Location>, path: &[&str], message: &str) -> Error {
         let (line, column) = at.map_or((1, 1), |at| (at.line(), at.column()));
         let colon = if path.is_empty() { "" } else { ": " };
-        Error::config(format!(
-            "{}:{line}:{column}: {}{colon}{message}",
-            self.file,
-            path.join(".")
-        ))
+        Error::config(format!("{}:{line}:{column}: {}{colon}{message}", self.file, path.join(".")))
     }
 
     fn syntax(&self, error: &serde_saphyr::Error) -> Error {
@@ -114,10 +109,10 @@ impl<'a> Document<'a> {
         self.error(error.location(), &[], &message).with_hint("the file is YAML, or JSON")
     }
 
-    /// Finds the value under a path, or its last key, where `key` names that.
-    fn locate(&self, path: &[&str], key: &str) -> Option<Location> {
+    /// Finds the value under a path, or the last key of the path.
+    fn locate(&self, path: &[&str], of_key: bool) -> Option<Location> {
         let found = |deserializer: serde_saphyr::Deserializer<'_, '_>| {
-            Locate { path, of_key: !key.is_empty() }.deserialize(deserializer)
+            Locate { path, of_key }.deserialize(deserializer)
         };
         serde_saphyr::with_deserializer_from_str_with_options(self.text, options(), found)
             .ok()

@@ -139,7 +139,9 @@ impl EmbedderConfig {
                 Some(dimensions) => hashing(dimensions),
                 None => Ok(Self::default()),
             },
-            Kind::Fastembed => Self::Fastembed(document.read::<Fastembed>(&PATH)?.into()).compiled(),
+            Kind::Fastembed => {
+                Self::Fastembed(document.read::<Fastembed>(&PATH)?.into()).compiled()
+            }
             Kind::Openai => Self::OpenAi(document.read::<OpenAi>(&PATH)?.into()).compiled(),
         };
         config.map_err(|error| document.located(&PATH, &error))

@@ -61,7 +61,8 @@ impl Short for Store {
 }
 
 impl Short for Binding {
-    const EXPECTED: &'static str = "the name of a store, or an object as in {store: NAME, cache: {}}";
+    const EXPECTED: &'static str =
+        "the name of a store, or an object as in {store: NAME, cache: {}}";
 }
 
 /// The short form of an object, or the object.

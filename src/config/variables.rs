@@ -159,15 +159,13 @@ fn hidden<T>(result: Result<T, Problem>, variable: bool, expected: String) -> Re
         if !variable {
             return problem;
         }
-        let said = format!("invalid type: the text of an environment variable, expected {expected}");
+        let said =
+            format!("invalid type: the text of an environment variable, expected {expected}");
         Problem::new(in_plain_words(&said))
     })
 }
 
-fn visit<'de, V: Visitor<'de>>(
-    value: &Value,
-    visitor: V,
-) -> Result<V::Value, Problem> {
+fn visit<'de, V: Visitor<'de>>(value: &Value, visitor: V) -> Result<V::Value, Problem> {
     match value {
         Value::Bool(value) => visitor.visit_bool(*value),
         Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
@@ -185,9 +183,9 @@ fn unexpected(value: &Value) -> Unexpected<'_> {
     match value {
         Value::Null => Unexpected::Unit,
         Value::Bool(value) => Unexpected::Bool(*value),
-        Value::Number(number) => {
-            number.as_u64().map_or(Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)), Unexpected::Unsigned)
-        }
+        Value::Number(number) => number
+            .as_u64()
+            .map_or(Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)), Unexpected::Unsigned),
         Value::String(text) => Unexpected::Str(text),
         Value::Array(_) => Unexpected::Seq,
         Value::Object(_) => Unexpected::Map,
@@ -231,6 +229,19 @@ impl<'de> Deserializer<'de> for Expanding<'de> {
         }
     }
 
+    /// Refuses the list of values that serde takes for a struct.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        if self.value.is_array() {
+            return Err(de::Error::invalid_type(Unexpected::Seq, &visitor));
+        }
+        self.deserialize_any(visitor)
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
@@ -265,7 +276,7 @@ impl<'de> Deserializer<'de> for Expanding<'de> {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
         identifier ignored_any
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use memquill_core::layer::Trace;
 use memquill_core::{
-    Backend, Embedder, Error, Facet, HeuristicCounter, Result, RetryHint, StoreUrl, TokenCounter,
-    did_you_mean, operation,
+    Backend, Embedder, Error, Facet, HeuristicCounter, Result, StoreUrl, TokenCounter,
 };
 use memquill_layers::Layers;
 
-use super::{Inner, Memory, counting};
-use crate::config::{CacheConfig, Config, EmbedderConfig, Tokens};
+use super::requirements::{self, MissingRequirements};
+use super::{Inner, Memory, counting, merge_errors};
+use crate::config::{CacheConfig, Config};
 use crate::node::Node;
 use crate::registry::Registry;
 
@@ -41,67 +41,41 @@ use crate::registry::Registry;
 #[derive(Debug)]
 pub struct MemoryBuilder {
     registry: Registry,
-    stores: Vec<(String, Store)>,
-    default: Option<String>,
-    facets: BTreeMap<Facet, String>,
-    caches: BTreeMap<Facet, CacheConfig>,
+    config: Config,
+    /// Stores that were connected before.
+    connected: BTreeMap<String, Backend>,
+    /// Stores whose URLs cannot be read.
+    unreadable: BTreeSet<String>,
+    /// None for the configuration's.
     embedder: Option<Arc<dyn Embedder>>,
-    /// None for core's own counter.
+    /// None for the configuration's.
     counter: Option<Arc<dyn TokenCounter>>,
-    layers: BTreeMap<String, Layers>,
-    trace: bool,
     migrate: bool,
-    nodes: BTreeMap<String, Node>,
-    /// What was said by calls on this builder, to find what is said twice.
-    said: BTreeSet<String>,
-    problems: Problems,
-}
-
-#[derive(Debug)]
-enum Store {
-    Url(StoreUrl),
-    Connected(Backend),
-    /// Its URL cannot be read.
-    Unreadable,
+    /// What the calls on this builder have set.
+    given: BTreeSet<String>,
+    problems: Vec<Error>,
 }
 
 impl Default for MemoryBuilder {
     fn default() -> Self {
-        Self {
-            registry: Registry::with_compiled_drivers(),
-            stores: Vec::new(),
-            default: None,
-            facets: BTreeMap::new(),
-            caches: BTreeMap::new(),
-            embedder: None,
-            counter: None,
-            layers: BTreeMap::new(),
-            trace: false,
-            migrate: false,
-            nodes: BTreeMap::new(),
-            said: BTreeSet::new(),
-            problems: Problems::default(),
-        }
+        Self::from_config(&Config::default(), Registry::with_compiled_drivers())
     }
 }
 
 impl MemoryBuilder {
     /// Takes over what the configuration says, to be changed or built.
-    pub fn from_config(config: &Config, registry: Registry) -> Result<Self> {
-        let stores = config.stores.iter();
-        Ok(Self {
+    pub fn from_config(config: &Config, registry: Registry) -> Self {
+        Self {
             registry,
-            stores: stores.map(|(name, url)| (name.clone(), Store::Url(url.clone()))).collect(),
-            default: config.default.clone(),
-            facets: config.facets.clone(),
-            caches: config.caches.clone(),
-            embedder: Some(config.embedder.build()?),
-            counter: counter(config.tokens)?,
-            layers: config.layers.clone(),
-            trace: config.trace,
-            nodes: config.nodes.clone(),
-            ..Self::default()
-        })
+            config: config.clone(),
+            connected: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+            embedder: None,
+            counter: None,
+            migrate: false,
+            given: config.stores.keys().map(|name| format!("the store {name:?}")).collect(),
+            problems: Vec::new(),
+        }
     }
 
     /// Takes drivers from `registry` instead of those compiled in.
@@ -115,22 +89,24 @@ impl MemoryBuilder {
     #[must_use]
     pub fn store(mut self, name: impl Into<String>, url: impl AsRef<str>) -> Self {
         let name = name.into();
-        let store = match url.as_ref().parse() {
-            Ok(url) => Store::Url(url),
+        match url.as_ref().parse() {
+            Ok(url) => self.store_url(name, url),
             Err(error) => {
-                self.problems.error(error.at(format_args!("the store {name:?}")));
-                Store::Unreadable
+                self.give(format!("the store {name:?}"));
+                self.problems.push(error.with_context("store", &name));
+                self.unreadable.insert(name);
+                self
             }
-        };
-        self.stores.push((name, store));
-        self
+        }
     }
 
     /// Adds a store by a URL that was read before, as one that must exist
     /// ([`StoreUrl::existing`]).
     #[must_use]
     pub fn store_url(mut self, name: impl Into<String>, url: StoreUrl) -> Self {
-        self.stores.push((name.into(), Store::Url(url)));
+        let name = name.into();
+        self.give(format!("the store {name:?}"));
+        self.config.stores.insert(name, url);
         self
     }
 
@@ -138,8 +114,8 @@ impl MemoryBuilder {
     #[must_use]
     pub fn layers(mut self, store: impl Into<String>, layers: Layers) -> Self {
         let store = store.into();
-        self.say(format!("the layers of {store:?}"));
-        self.layers.insert(store, layers);
+        self.give(format!("the set of layers of {store:?}"));
+        self.config.layers.insert(store, layers);
         self
     }
 
@@ -147,31 +123,33 @@ impl MemoryBuilder {
     /// [`layers`](Self::layers) names for it.
     #[must_use]
     pub fn backend(mut self, name: impl Into<String>, backend: Backend) -> Self {
-        self.stores.push((name.into(), Store::Connected(backend)));
+        let name = name.into();
+        self.give(format!("the store {name:?}"));
+        self.connected.insert(name, backend);
         self
     }
 
     /// Binds a facet to a store, which must offer it.
     #[must_use]
     pub fn bind(mut self, facet: Facet, store: impl Into<String>) -> Self {
-        self.say(format!("the store of {facet}"));
-        self.facets.insert(facet, store.into());
+        self.give(format!("the store of {facet}"));
+        self.config.facets.insert(facet, store.into());
         self
     }
 
     /// Names the store of every facet that is not bound and that it offers.
     #[must_use]
     pub fn default_store(mut self, store: impl Into<String>) -> Self {
-        self.say("the default store".to_owned());
-        self.default = Some(store.into());
+        self.give("the default store".to_owned());
+        self.config.default = Some(store.into());
         self
     }
 
     /// Puts a cache around a facet of its store.
     #[must_use]
     pub fn cache(mut self, facet: Facet, cache: CacheConfig) -> Self {
-        self.say(format!("the cache of {facet}"));
-        self.caches.insert(facet, cache);
+        self.give(format!("the cache of {facet}"));
+        self.config.caches.insert(facet, cache);
         self
     }
 
@@ -194,7 +172,7 @@ impl MemoryBuilder {
     /// Puts a span around every operation, or does not.
     #[must_use]
     pub fn trace(mut self, trace: bool) -> Self {
-        self.trace = trace;
+        self.config.trace = trace;
         self
     }
 
@@ -211,17 +189,16 @@ impl MemoryBuilder {
     #[must_use]
     pub fn node(mut self, name: impl Into<String>, node: Node) -> Self {
         let name = name.into();
-        self.say(format!("the node {name:?}"));
-        self.nodes.insert(name, node);
+        self.give(format!("the node {name:?}"));
+        self.config.nodes.insert(name, node);
         self
     }
 
-    /// Notes what a call says, to refuse that another one says it again.
-    fn say(&mut self, what: String) {
-        if self.said.contains(&what) {
-            self.problems.add(format!("{what} is given twice"), "keep the one that is meant");
-        } else {
-            self.said.insert(what);
+    /// Notes what a call sets, to refuse another one that sets it again.
+    fn give(&mut self, what: String) {
+        if !self.given.insert(what.clone()) {
+            let problem = Error::config(format!("{what} is given twice"));
+            self.problems.push(problem.with_hint("keep the one that is meant"));
         }
     }
 
@@ -229,179 +206,96 @@ impl MemoryBuilder {
     ///
     /// Fails with `Config` naming everything that is wrong at once. Where names or URLs are wrong,
     /// no store is connected to, and none is made.
-    pub async fn build(mut self) -> Result<Memory> {
-        self.default = self.default.take().or_else(|| match self.stores.as_slice() {
-            [(alone, _)] => Some(alone.clone()),
-            _ => None,
-        });
-        let mut problems = std::mem::take(&mut self.problems);
-        self.check_names(&mut problems);
-        let all_connected =
-            self.stores.iter().all(|(_, store)| matches!(store, Store::Connected(_)));
-        if !all_connected {
-            problems.take()?;
+    pub async fn build(self) -> Result<Memory> {
+        let Self {
+            registry, mut config, connected, embedder, counter, migrate, mut problems, ..
+        } = self;
+        let names: BTreeSet<&str> = (config.stores.keys())
+            .chain(connected.keys())
+            .chain(&self.unreadable)
+            .map(String::as_str)
+            .collect();
+        problems.extend(requirements::of_names(&config, &names));
+        let alone = names.first().filter(|_| names.len() == 1).map(|&name| name.to_owned());
+        config.default = config.default.or(alone);
+        let embedder = embedder.map_or_else(|| config.embedder.build(), Ok);
+        let counter = counter.map_or_else(|| config.tokens.counter(), |counter| Ok(Some(counter)));
+        problems.extend(embedder.as_ref().err().cloned());
+        problems.extend(counter.as_ref().err().cloned());
+        // What is connected already can be checked further.
+        if connected.len() < names.len() {
+            merge_errors(CANNOT_BUILD, std::mem::take(&mut problems))?;
         }
-        let mut stores = connect(&self.registry, self.stores, &self.layers, self.migrate).await?;
-        let mut gaps = Gaps { stores: &stores, found: problems };
-        let facets = gaps.facets(self.facets, self.default.as_deref());
-        self.nodes.iter().for_each(|(name, node)| gaps.node(name, node, &facets));
-        self.caches.keys().for_each(|facet| gaps.cache(*facet, &facets));
-        gaps.found.take()?;
-        cache(&mut stores, &facets, &self.caches)?;
-        let mut transient = transient();
-        if let Some(counter) = &self.counter {
-            let counted = |(name, backend)| (name, counting::around(backend, counter));
-            stores = stores.into_iter().map(counted).collect();
-            transient = transient.map(|backend| counting::around(backend, counter));
+        let mut stores = connect(&registry, &config, connected, migrate).await?;
+        let mut missing = MissingRequirements { stores: &stores, found: problems };
+        let facets = missing.facets(&config.facets, config.default.as_deref());
+        config.nodes.iter().for_each(|(name, node)| missing.node(name, node, &facets));
+        config.caches.keys().for_each(|facet| missing.cache(*facet, &facets));
+        let found = missing.found;
+        if !found.is_empty() {
+            close(&stores).await;
         }
-        if self.trace {
-            stores = stores.into_iter().map(|(name, b)| (name, b.layered(Trace))).collect();
-            transient = transient.map(|backend| backend.layered(Trace));
-        }
+        merge_errors(CANNOT_BUILD, found)?;
+        let (embedder, counter) = (embedder?, counter?);
+        cache(&mut stores, &facets, &config.caches)?;
+        let around = |mut backend: Backend| {
+            if let Some(counter) = &counter {
+                backend = counting::around(backend, counter);
+            }
+            if config.trace { backend.layered(Trace) } else { backend }
+        };
         Ok(Memory(Arc::new(Inner {
             facets,
-            stores,
-            transient,
-            embedder: match self.embedder {
-                Some(embedder) => embedder,
-                None => EmbedderConfig::default().build()?,
-            },
-            counter: self.counter.unwrap_or_else(|| Arc::new(HeuristicCounter)),
-            nodes: self.nodes,
+            stores: stores.into_iter().map(|(name, backend)| (name, around(backend))).collect(),
+            transient: transient().map(around),
+            embedder,
+            counter: counter.unwrap_or_else(|| Arc::new(HeuristicCounter)),
+            nodes: config.nodes,
         })))
     }
-
-    /// Checks every name that can be checked without a connection.
-    fn check_names(&self, problems: &mut Problems) {
-        let names: Vec<&str> = self.stores.iter().map(|(name, _)| name.as_str()).collect();
-        if names.is_empty() {
-            problems.add(
-                "there is no store",
-                "add one, as in .store(\"main\", \"sqlite:agent.db\"), or as in \
-                 stores: {main: \"sqlite:agent.db\"} in a configuration",
-            );
-            return;
-        }
-        for (what, name) in names
-            .iter()
-            .map(|name| ("a store's name", *name))
-            .chain(self.nodes.keys().map(|name| ("a node's name", name.as_str())))
-        {
-            if name.trim().is_empty() || name.contains(char::is_control) {
-                problems.add(
-                    format!("{what} is empty or holds a control character: {name:?}"),
-                    "give it a name of letters, as in \"main\"",
-                );
-            }
-        }
-        let mut seen = BTreeSet::new();
-        let mut twice: Vec<_> = names.iter().filter(|name| !seen.insert(**name)).collect();
-        twice.dedup();
-        for name in twice {
-            problems
-                .add(format!("two stores are named {name:?}"), "give each store a name of its own");
-        }
-        let mut known = |place: String, name: &str| {
-            if !names.contains(&name) {
-                problems.unknown_store(&place, name, &names);
-            }
-        };
-        self.default.iter().for_each(|name| known("the default store".into(), name));
-        self.facets.iter().for_each(|(facet, name)| known(facet.to_string(), name));
-        self.layers.keys().for_each(|name| known("layers".into(), name));
-        for (facet, cache) in &self.caches {
-            cache.shared.iter().for_each(|name| known(format!("the cache of {facet}"), name));
-        }
-        if self.default.is_none() && self.facets.is_empty() {
-            problems.add(
-                format!("there are several stores, {}, and no facet is bound", names.join(", ")),
-                "name one of them by .default_store(NAME), or as \"default\" in a configuration; \
-                 or bind each facet by .bind(Facet::Vectors, NAME), or as \"vectors\"",
-            );
-        }
-    }
 }
 
-/// What is wrong, collected to be reported at once.
-#[derive(Debug, Default)]
-struct Problems {
-    messages: Vec<String>,
-    hints: Vec<String>,
-}
-
-impl Problems {
-    fn add(&mut self, message: impl Into<String>, hint: impl Into<String>) {
-        let (message, hint) = (message.into(), hint.into());
-        if !self.messages.contains(&message) {
-            self.messages.push(message);
-        }
-        if !self.hints.contains(&hint) {
-            self.hints.push(hint);
-        }
-    }
-
-    fn error(&mut self, error: Error) {
-        let hint = error.hint().unwrap_or("see the documentation").to_owned();
-        self.add(error.message().to_owned(), hint);
-    }
-
-    fn unknown_store(&mut self, place: &str, name: &str, known: &[&str]) {
-        let hint = did_you_mean(name, known.iter().copied())
-            .unwrap_or_else(|| format!("the stores are {}", known.join(", ")));
-        self.add(format!("{place}: there is no store {name:?}"), hint);
-    }
-
-    /// Fails where there are any.
-    fn take(&mut self) -> Result<()> {
-        let Self { messages, hints } = std::mem::take(self);
-        if messages.is_empty() {
-            return Ok(());
-        }
-        Err(Error::config(messages.join("; ")).with_hint(hints.join("; ")))
-    }
-}
+const CANNOT_BUILD: &str = "the memory cannot be built";
 
 /// Connects to all stores at once; an error names every one that failed.
 async fn connect(
     registry: &Registry,
-    stores: Vec<(String, Store)>,
-    layers: &BTreeMap<String, Layers>,
+    config: &Config,
+    connected: BTreeMap<String, Backend>,
     migrate: bool,
 ) -> Result<BTreeMap<String, Backend>> {
-    let connecting = stores.into_iter().filter_map(|(name, store)| {
-        let layers = layers.get(&name);
-        let (url, backend) = match store {
-            Store::Url(url) => (Some(url), None),
-            Store::Connected(backend) => (None, Some(backend)),
-            Store::Unreadable => return None,
-        };
-        Some(async move {
-            let backend = match (url, backend) {
-                (Some(url), _) => {
-                    let connected = reach(registry, &url, migrate).await;
-                    connected.map(|b| layers.unwrap_or(&Layers::default()).around(b))
-                }
-                (None, Some(backend)) => Ok(match layers {
-                    Some(layers) => layers.around(backend),
-                    None => backend,
-                }),
-                (None, None) => Err(Error::internal("a store is neither named nor connected")),
+    let mut stores: BTreeMap<String, Backend> = connected
+        .into_iter()
+        .map(|(name, backend)| {
+            // It has no layers but those that were named for it.
+            let backend = match config.layers.get(&name) {
+                Some(layers) => layers.around(backend),
+                None => backend,
             };
             (name, backend)
         })
+        .collect();
+    let connecting = config.stores.iter().map(|(name, url)| async move {
+        let layers = config.layers.get(name).cloned().unwrap_or_default();
+        (name, reach(registry, url, migrate).await.map(|backend| layers.around(backend)))
     });
-    let mut connected = BTreeMap::new();
     let mut failures = Vec::new();
     for (name, backend) in join_all(connecting).await {
         match backend {
-            Ok(backend) => drop(connected.insert(name, backend)),
-            Err(error) => failures.push(error.at(format_args!("the store {name:?}"))),
+            Ok(backend) => drop(stores.insert(name.clone(), backend)),
+            Err(error) => failures.push(error.with_context("store", name)),
         }
     }
-    let Some(failure) = together(failures) else { return Ok(connected) };
-    // What was opened for nothing.
-    join_all(connected.values().map(Backend::close)).await;
-    Err(failure)
+    if !failures.is_empty() {
+        close(&stores).await;
+    }
+    merge_errors("cannot connect to the stores", failures)?;
+    Ok(stores)
+}
+
+/// Closes the stores that were opened for a memory that is not built.
+async fn close(stores: &BTreeMap<String, Backend>) {
+    join_all(stores.values().map(Backend::close)).await;
 }
 
 /// Connects to a store, and migrates it before where that is wanted.
@@ -412,92 +306,6 @@ async fn reach(registry: &Registry, url: &StoreUrl, migrate: bool) -> Result<Bac
         admin.close().await?;
     }
     registry.connect(url).await
-}
-
-/// One error for all; worth a retry only where each is.
-pub(super) fn together(errors: Vec<Error>) -> Option<Error> {
-    let mut errors = errors.into_iter();
-    let first = errors.next()?;
-    let first_operation = first.operation().unwrap_or(operation::CONNECT);
-    Some(errors.fold(first, |all, error| {
-        let retry = if error.retry() == RetryHint::Transient { all.retry() } else { error.retry() };
-        let hint = [all.hint(), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        let message = format!("{}; {}", all.message(), error.message());
-        Error::new(all.kind(), message)
-            .with_hint(hint)
-            .with_retry(retry)
-            .with_operation(first_operation)
-    }))
-}
-
-/// How to see what a store offers.
-const OFFERS: &str = "Backend::facets and Backend::capabilities, or `memquill capabilities`, show \
-                      what a store offers";
-
-/// How to bind a facet.
-const BIND: &str = "bind it by .bind(Facet, NAME) or .default_store(NAME), or by its name or \
-                    \"default\" in a configuration";
-
-/// What the stores lack.
-struct Gaps<'a> {
-    stores: &'a BTreeMap<String, Backend>,
-    found: Problems,
-}
-
-impl Gaps<'_> {
-    /// Binds every facet that can be bound.
-    fn facets(
-        &mut self,
-        named: BTreeMap<Facet, String>,
-        default: Option<&str>,
-    ) -> BTreeMap<Facet, String> {
-        let mut bound = BTreeMap::new();
-        for facet in Facet::ALL {
-            let offers = |store: &str| self.stores.get(store).map(|b| b.facets().contains(&facet));
-            let (store, demanded) = match (named.get(&facet), default) {
-                (Some(store), _) => (store.as_str(), true),
-                (None, Some(store)) => (store, false),
-                (None, None) => continue,
-            };
-            match offers(store) {
-                Some(true) => drop(bound.insert(facet, store.to_owned())),
-                Some(false) if demanded => {
-                    self.found.add(format!("the store {store:?} does not offer {facet}"), OFFERS);
-                }
-                // One that does not exist was reported by its name.
-                Some(false) | None => {}
-            }
-        }
-        bound
-    }
-
-    fn node(&mut self, name: &str, node: &Node, facets: &BTreeMap<Facet, String>) {
-        if !node.persistent {
-            return;
-        }
-        let facet = node.facet();
-        let Some(store) = facets.get(&facet) else {
-            self.found.add(format!("the node {name:?} needs a store bound to {facet}"), BIND);
-            return;
-        };
-        let lacks = |backend: &Backend| {
-            node.needs().filter(|feature| !backend.capabilities().has(*feature))
-        };
-        if let Some(feature) = self.stores.get(store).and_then(lacks) {
-            self.found.add(
-                format!("the node {name:?} needs {feature}, which {store:?} does not offer"),
-                OFFERS,
-            );
-        }
-    }
-
-    fn cache(&mut self, facet: Facet, facets: &BTreeMap<Facet, String>) {
-        if facet == Facet::Vectors {
-            self.found.add("vectors have no cache", "cache conversations or working memory");
-        } else if !facets.contains_key(&facet) {
-            self.found.add(format!("the cache of {facet} needs a store bound to {facet}"), BIND);
-        }
-    }
 }
 
 /// Puts caches around facets of the stores that they are bound to.
@@ -541,25 +349,6 @@ fn cache(
     }
     Err(Error::config("caches are not compiled in")
         .with_hint("build with the cargo feature \"cache\", or leave the cache out"))
-}
-
-#[cfg(feature = "tiktoken")]
-fn counter(tokens: Tokens) -> Result<Option<Arc<dyn TokenCounter>>> {
-    let vocabulary = match tokens {
-        Tokens::Heuristic => return Ok(None),
-        Tokens::O200kBase => "o200k_base",
-        Tokens::Cl100kBase => "cl100k_base",
-    };
-    Ok(Some(Arc::new(memquill_core::TiktokenCounter::new(vocabulary)?)))
-}
-
-#[cfg(not(feature = "tiktoken"))]
-fn counter(tokens: Tokens) -> Result<Option<Arc<dyn TokenCounter>>> {
-    if tokens == Tokens::Heuristic {
-        return Ok(None);
-    }
-    Err(Error::config("this token counter is not compiled in")
-        .with_hint("build with the cargo feature \"tiktoken\""))
 }
 
 /// The store of what is not to be kept, where its driver is there.

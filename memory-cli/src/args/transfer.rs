@@ -1,4 +1,4 @@
-//! The command line of what moves memory.
+//! The arguments of the commands that move memory.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use memquill::Facet;
 
 use super::Secret;
 
-/// What is moved or compared.
+/// The facets and users to move or compare.
 #[derive(Debug, Args)]
-pub(crate) struct Which {
-    /// Only these facets, by commas: conversations, vectors, working [default: all]
+pub(crate) struct Selection {
+    /// Facets to include, comma-separated: conversations, vectors, working [default: all]
     #[arg(long, value_name = "FACETS", value_delimiter = ',', value_parser = facet)]
     pub(crate) facets: Vec<Facet>,
-    /// Of all users, not of --user alone; takes a right to administer the store
+    /// Include all users, not only --user; needs the right to administer the store
     #[arg(long)]
     pub(crate) all_users: bool,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Which {
 /// Exports.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file holds a line of JSON for each item, with a checksum: docs/export-format.md.
+The file holds one line of JSON per item, with a checksum; docs/export-format.md describes it.
 
 Example:
   memquill export --all-users everything.jsonl")]
@@ -30,19 +30,19 @@ pub(crate) struct Export {
     #[arg(value_name = "FILE|-")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) selection: Selection,
 }
 
 /// Imports an export.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Items keep their users, nodes, numbers, times, versions and expiry. With --user, only that user's
-are taken. Importing a file again changes nothing; repeat an import that was interrupted to
+Items keep their users, nodes, numbers, times, versions and expiry. With --user, only the items of
+that user are imported. Importing a file again changes nothing; repeat an interrupted import to
 complete it.
 
-An item that is damaged, or that differs from what the store holds, is left out: the command lists
-it with its line and ends with exit code 1. With --strict the first such item stops the import, and
-a damaged file is refused before anything is written (stdin is not checked first).
+An item that is damaged, or that differs from the one in the store, is skipped: the command lists it
+with its line and ends with exit code 1. With --strict the first such item stops the import, and a
+damaged file is refused before anything is written (stdin is not checked first).
 
 Example:
   memquill --store postgres://localhost/agents import everything.jsonl")]
@@ -50,48 +50,48 @@ pub(crate) struct ImportExport {
     /// The file, or - for stdin
     #[arg(value_name = "FILE|-")]
     pub(crate) file: PathBuf,
-    /// Only these facets, by commas: conversations, vectors, working [default: all]
+    /// Facets to include, comma-separated: conversations, vectors, working [default: all]
     #[arg(long, value_name = "FACETS", value_delimiter = ',', value_parser = facet)]
     pub(crate) facets: Vec<Facet>,
-    /// Let records and entries take the place of what is there and differs
+    /// Overwrite records and entries of the target that differ
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Stop at the first item that cannot be taken, instead of leaving it out
+    /// Stop at the first item that cannot be stored, instead of skipping it
     #[arg(long)]
     pub(crate) strict: bool,
 }
 
-/// The two sides of a copy or a comparison.
+/// The source and the target of a copy or a comparison.
 #[derive(Debug, Args)]
-pub(crate) struct Sides {
-    /// The source: a store, or a configuration
+pub(crate) struct Endpoints {
+    /// Source: the URL of a store, or a configuration file
     #[arg(long, value_name = "URL|FILE.yaml")]
     pub(crate) from: Secret,
-    /// The target: a store, or a configuration
+    /// Target: the URL of a store, or a configuration file
     #[arg(long, value_name = "URL|FILE.yaml")]
     pub(crate) to: Secret,
     #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) selection: Selection,
 }
 
 /// Copies.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A target that lacks a facet of the source is refused, unless --facets leaves that out. What is there
-already and identical stays as it is: repeat a copy that was interrupted to complete it. What is
-there and differs is left out and listed, and the exit code is 1, unless --overwrite replaces it;
-with --strict it stops the copy. A conversation that differs is never replaced.
+A target that lacks a facet of the source is refused, unless --facets excludes that facet. Identical
+items of the target stay as they are: repeat an interrupted copy to complete it. Items of the target
+that differ are listed and not copied, and the exit code is 1; --overwrite replaces them, and
+--strict stops the copy at the first. A conversation that differs is never replaced.
 
 Examples:
   memquill copy --from sqlite:agent.db --to postgres://localhost/agents
   memquill copy --from sqlite:agent.db --to qdrant://localhost:6334 --facets vectors --all-users")]
 pub(crate) struct Copy {
     #[command(flatten)]
-    pub(crate) sides: Sides,
-    /// Let records and entries take the place of what is there and differs
+    pub(crate) endpoints: Endpoints,
+    /// Overwrite records and entries of the target that differ
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Stop at the first item that cannot be taken, instead of leaving it out
+    /// Stop at the first item that cannot be stored, instead of skipping it
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -99,13 +99,13 @@ pub(crate) struct Copy {
 /// Compares.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The exit code is 1 where anything differs.
+The exit code is 1 if anything differs.
 
 Example:
   memquill verify --from sqlite:agent.db --to postgres://localhost/agents")]
 pub(crate) struct Verify {
     #[command(flatten)]
-    pub(crate) sides: Sides,
+    pub(crate) endpoints: Endpoints,
 }
 
 fn facet(text: &str) -> Result<Facet, String> {

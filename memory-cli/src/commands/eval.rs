@@ -57,7 +57,7 @@ impl Task {
         }
         if task.questions.is_empty() {
             return Err(Error::invalid_input("the file holds no question")
-                .with_hint("paragraphs have their questions under \"qas\""));
+                .with_hint("put the questions of each paragraph under \"qas\""));
         }
         Ok(task)
     }
@@ -66,8 +66,8 @@ impl Task {
 pub(crate) async fn retrieval(args: Retrieval, session: &Session, output: Output) -> Done {
     if let Some(file) = args.plot.as_ref().filter(|f| f.extension().is_none_or(|e| e != "svg")) {
         return Err(Failure::Usage(
-            Error::invalid_input(format!("{} is no .svg file", file.display()))
-                .with_hint("a plot is written as SVG"),
+            Error::invalid_input(format!("{} is not an .svg file", file.display()))
+                .with_hint("give the plot a name that ends in .svg"),
         ));
     }
     let others = args.compare.iter().map(|name| name.parse::<EmbedderConfig>()?.build());

@@ -64,7 +64,8 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
         language: args.language,
         embed_with: args.embed_with,
     };
-    let has_passages = |file| passages.read(file).is_ok_and(|read| !read.documents.is_empty());
+    let has_passages =
+        |file: &PathBuf| passages.read(file).is_ok_and(|read| !read.documents.is_empty());
     let memory = session.memory_for(async || files.iter().any(has_passages)).await?;
     let mut sources = Sources::new(&folder, &args.paths);
     let mut ingestion = Ingestion {
@@ -105,7 +106,7 @@ pub(crate) async fn ingest(args: Ingest, session: &Session, output: Output) -> D
 
 /// The place of a document.
 #[derive(Clone)]
-struct Place {
+struct SourceLocation {
     file: PathBuf,
     line: Option<u64>,
 }
@@ -120,8 +121,8 @@ struct Ingestion<'a> {
     strict: bool,
     folder: &'a Folder,
     /// The documents of this run that no file's name is part of, by id: what each says, and where.
-    seen: HashMap<String, (String, Place)>,
-    waiting: Vec<(Place, Document)>,
+    seen: HashMap<String, (String, SourceLocation)>,
+    waiting: Vec<(SourceLocation, Document)>,
 }
 
 impl Ingestion<'_> {
@@ -142,7 +143,7 @@ impl Ingestion<'_> {
             sources.holds(&document);
             match self.is_new(file, line, &document) {
                 Ok(true) => {
-                    self.waiting.push((Place { file: file.to_owned(), line }, document));
+                    self.waiting.push((SourceLocation { file: file.to_owned(), line }, document));
                 }
                 Ok(false) => summary.repeated += 1,
                 Err(error) => self.leave_out(file, line, error, summary)?,
@@ -188,7 +189,7 @@ impl Ingestion<'_> {
                 (id.clone(), content_hash(&whole))
             }
         };
-        let place = Place { file: file.to_owned(), line: Some(line) };
+        let place = SourceLocation { file: file.to_owned(), line: Some(line) };
         match self.seen.get(&id) {
             Some((said, _)) if *said == says => Ok(false),
             Some((_, earlier)) => {
@@ -227,7 +228,7 @@ impl Ingestion<'_> {
                     return Err(of_space(error, &self.namespace, self.options));
                 }
                 Err(error) if part.len() == 1 => {
-                    let Place { file, line } = &places[part.start];
+                    let SourceLocation { file, line } = &places[part.start];
                     self.leave_out(file, *line, error, summary)?;
                 }
                 Err(_) => {

@@ -55,8 +55,9 @@ pub(super) fn of_space(error: Error, namespace: &str, options: &str) -> Error {
 fn check(text: &str) -> Done {
     if text.trim().is_empty() {
         return Err(Failure::Usage(
-            Error::invalid_input("the text to look for is empty")
-                .with_hint("say what to look for, as in: memquill search \"how do I migrate?\""),
+            Error::invalid_input("the text to search for is empty").with_hint(
+                "give the text to search for, as in: memquill search \"how do I migrate?\"",
+            ),
         ));
     }
     Ok(())
@@ -69,14 +70,14 @@ fn has_no_word(text: &str) -> bool {
 
 /// Answers a search for punctuation: nothing is like it.
 fn nothing(args: &Search, output: Output) -> Done {
-    let note = "there is no word to look for; a search goes by words and likeness, not by patterns";
+    let note = "the text contains no word to search for, and patterns are not supported";
     let list = if args.group_by.is_some() { "groups" } else { "results" };
     let mut answer = json!({"success": true, "search": args.mode.as_str(), "complete": true});
     answer[list] = json!([]);
     answer["note"] = note.into();
     Ok(output.answer(&answer, |out| {
         writeln!(out, "nothing found for {:?}: {note}", printable(&args.text))?;
-        writeln!(out, "`memquill export -` prints everything")
+        writeln!(out, "to print everything, run `memquill export -`")
     })?)
 }
 
@@ -284,10 +285,14 @@ fn ended(
     namespace: &str,
 ) -> io::Result<()> {
     if none {
-        let hint = "`memquill ingest` stores passages";
+        let hint = "to store passages, run `memquill ingest`";
         return writeln!(out, "nothing found in {namespace:?}; {hint}");
     }
-    if found.result.complete { Ok(()) } else { writeln!(out, "more match than were found") }
+    if found.result.complete {
+        Ok(())
+    } else {
+        writeln!(out, "the search is incomplete: more records may match")
+    }
 }
 
 fn hit((hit, beside): Shown<'_>) -> Value {

@@ -44,8 +44,8 @@ impl Squad {
 
     fn parse(text: &str) -> Result<Self> {
         json::parse(text).map_err(|error| {
-            Error::invalid_input(format!("this is not in the form of SQuAD: {}", error.message()))
-                .with_hint(r#"as in {"data": [{"title": "…", "paragraphs": [{"context": "…", "qas": [{"question": "…"}]}]}]}"#)
+            Error::invalid_input(format!("this is not in the format of SQuAD: {}", error.message()))
+                .with_hint(r#"write it as {"data": [{"title": "…", "paragraphs": [{"context": "…", "qas": [{"question": "…"}]}]}]}"#)
         })
     }
 }

@@ -125,7 +125,7 @@ pub(crate) async fn erase(yes: bool, session: &Session, output: Output) -> Done 
     };
     if !(yes || confirmed(user)?) {
         return Err(Failure::Usage(
-            Error::invalid_input("nothing was erased: it was not confirmed")
+            Error::invalid_input("nothing was erased: the erasure was not confirmed")
                 .with_hint("type the user's id when asked, or give --yes"),
         ));
     }
@@ -142,7 +142,9 @@ pub(crate) async fn erase(yes: bool, session: &Session, output: Output) -> Done 
         ]);
     }
     let value = json!({"success": true, "user": user, "erased": answers});
-    Ok(output.answer(&value, |out| writeln!(out, "erased, of {}:\n{lines}", printable(user)))?)
+    Ok(output.answer(&value, |out| {
+        writeln!(out, "erased the memory of {}:\n{lines}", printable(user))
+    })?)
 }
 
 /// Asks at a terminal; elsewhere there is nobody to ask.

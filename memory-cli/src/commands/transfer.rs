@@ -6,29 +6,31 @@ use std::path::Path;
 use std::time::Instant;
 
 use memquill::transfer::items::{Item, Items};
-use memquill::transfer::{self, CopyOptions, Counts, Import, Moved, Side, Verification, Whose};
+use memquill::transfer::{
+    self, CopyOptions, Counts, Endpoint, Import, Moved, UserSelection, Verification,
+};
 use memquill::{Config, Error, Facet, Memory, Result, json};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::import::forms;
 use super::progress;
-use crate::args::{Copy, Export, ImportExport, Secret, Sides, Verify, Which};
+use crate::args::{Copy, Endpoints, Export, ImportExport, Secret, Selection, Verify};
 use crate::input::{self, text};
 use crate::output::{BOLD, GOOD, Output, failure_of, printable, rounded, table, write_left_out};
 use crate::session::{Session, configuration, existing};
 use crate::{Done, Failure};
 
-/// One side: its stores, and how to administer them.
-struct Place<'a> {
+/// The stores of a source or target, and how to administer them.
+struct OpenStores<'a> {
     session: &'a Session,
     config: Config,
     memory: Memory,
 }
 
-impl<'a> Place<'a> {
+impl<'a> OpenStores<'a> {
     /// The stores that the command line names for every command, which must exist: they are read.
-    async fn usual_source(session: &'a Session) -> Result<Self> {
+    async fn of_session(session: &'a Session) -> Result<Self> {
         let memory = session.existing_memory().await?;
         Ok(Self { session, config: existing(&session.config), memory })
     }
@@ -43,14 +45,18 @@ impl<'a> Place<'a> {
         Ok(Self { session, config, memory })
     }
 
-    fn side(&self, facets: &[Facet]) -> Result<Side> {
-        let side = self.memory.side();
-        if facets.is_empty() { Ok(side) } else { side.only(&facets.iter().copied().collect()) }
+    fn endpoint(&self, facets: &[Facet]) -> Result<Endpoint> {
+        let endpoint = self.memory.endpoint();
+        if facets.is_empty() {
+            Ok(endpoint)
+        } else {
+            endpoint.only(&facets.iter().copied().collect())
+        }
     }
 
-    async fn whose(&self, all_users: bool, side: &Side) -> Result<Whose> {
+    async fn whose(&self, all_users: bool, side: &Endpoint) -> Result<UserSelection> {
         if !all_users {
-            return Ok(Whose::User(self.session.user().to_owned()));
+            return Ok(UserSelection::User(self.session.user().to_owned()));
         }
         let mut admins = BTreeMap::new();
         for facet in side.facets() {
@@ -59,7 +65,7 @@ impl<'a> Place<'a> {
                 admins.insert(facet, self.session.admin(url).await?);
             }
         }
-        Ok(Whose::All(admins))
+        Ok(UserSelection::All(admins))
     }
 
     /// How the stores are named to people.
@@ -70,25 +76,25 @@ impl<'a> Place<'a> {
 }
 
 /// Refuses `--all-users` beside a user, and a node.
-fn check(which: &Which, session: &Session) -> Done {
+fn check(selection: &Selection, session: &Session) -> Done {
     session.of_all_nodes()?;
     match session.named_user() {
-        Some(user) if which.all_users => Err(Failure::Usage(
-            Error::invalid_input(format!("both --all-users and the user {user:?} are named"))
-                .with_hint("leave one out; MEMQUILL_USER names a user, too"),
+        Some(user) if selection.all_users => Err(Failure::Usage(
+            Error::invalid_input(format!("both --all-users and the user {user:?} are given"))
+                .with_hint("leave one out, or unset MEMQUILL_USER"),
         )),
         _ => Ok(()),
     }
 }
 
-fn of_whom(which: &Which, session: &Session) -> String {
-    if which.all_users { "all users".into() } else { format!("the user {}", session.user()) }
+fn of_whom(selection: &Selection, session: &Session) -> String {
+    if selection.all_users { "all users".into() } else { format!("the user {}", session.user()) }
 }
 
 /// Runs `work` with a bar that counts items up to what `side` holds.
 async fn with_bar<T>(
-    side: &Side,
-    whose: &Whose,
+    side: &Endpoint,
+    whose: &UserSelection,
     work: impl AsyncFnOnce(&(dyn Fn(u64) + Send + Sync)) -> Result<T>,
 ) -> Result<T> {
     let bar = progress(transfer::count(side, whose).await?.total(), "items");
@@ -98,11 +104,11 @@ async fn with_bar<T>(
 }
 
 pub(crate) async fn export(args: Export, session: &Session, output: Output) -> Done {
-    check(&args.which, session)?;
+    check(&args.selection, session)?;
     let begun = Instant::now();
-    let place = Place::usual_source(session).await?;
-    let side = place.side(&args.which.facets)?;
-    let whose = place.whose(args.which.all_users, &side).await?;
+    let place = OpenStores::of_session(session).await?;
+    let side = place.endpoint(&args.selection.facets)?;
+    let whose = place.whose(args.selection.all_users, &side).await?;
     if args.file.as_os_str() == "-" {
         // Stdout holds the export alone.
         let mut out = BufWriter::new(io::stdout());
@@ -123,7 +129,7 @@ pub(crate) async fn export(args: Export, session: &Session, output: Output) -> D
     let seconds = begun.elapsed().as_secs_f64();
     let value = json!({"success": true, "exported": counts, "seconds": rounded(seconds)});
     Ok(output.answer(&value, |out| {
-        let of = format!("of {}", of_whom(&args.which, session));
+        let of = format!("of {}", of_whom(&args.selection, session));
         write_counts(out, "exported", counts, &of)?;
         writeln!(out, "to {} in {seconds:.1} s", printable(&args.file.display().to_string()))
     })?)
@@ -158,8 +164,8 @@ pub(crate) async fn import(args: ImportExport, session: &Session, output: Output
         has_items = check(&mut reader).map_err(told)?.total() > 0;
     }
     let memory = session.memory_for(async || has_items).await?;
-    let place = Place { session, config: session.config.clone(), memory };
-    let side = place.side(&args.facets)?;
+    let place = OpenStores { session, config: session.config.clone(), memory };
+    let side = place.endpoint(&args.facets)?;
     let user = session.named_user().map(str::to_owned);
     let options =
         Import { user, facets: args.facets, overwrite: args.overwrite, strict: args.strict };
@@ -194,28 +200,28 @@ fn is_export(file: &Path, options: &str) -> Result<()> {
     }
 }
 
-/// The two sides of a command, and whose memory is meant on each.
+/// The source and the target of a command, and the users of each.
 struct Pair {
-    source: Side,
-    target: Side,
-    whose: Whose,
-    whose_there: Whose,
+    source: Endpoint,
+    target: Endpoint,
+    whose: UserSelection,
+    whose_there: UserSelection,
     /// For people.
     of: String,
 }
 
 impl Pair {
     /// `writes` says whether the target may be made.
-    async fn open(sides: &Sides, session: &Session, writes: bool) -> Result<Self, Failure> {
-        let which = &sides.which;
-        check(which, session)?;
-        let from = Place::named(session, &sides.from, true).await?;
-        let to = Place::named(session, &sides.to, !writes).await?;
-        let (source, target) = (from.side(&which.facets)?, to.side(&which.facets)?);
-        let whom = of_whom(which, session);
+    async fn open(endpoints: &Endpoints, session: &Session, writes: bool) -> Result<Self, Failure> {
+        let selection = &endpoints.selection;
+        check(selection, session)?;
+        let from = OpenStores::named(session, &endpoints.from, true).await?;
+        let to = OpenStores::named(session, &endpoints.to, !writes).await?;
+        let (source, target) = (from.endpoint(&selection.facets)?, to.endpoint(&selection.facets)?);
+        let whom = of_whom(selection, session);
         Ok(Self {
-            whose: from.whose(which.all_users, &source).await?,
-            whose_there: to.whose(which.all_users, &target).await?,
+            whose: from.whose(selection.all_users, &source).await?,
+            whose_there: to.whose(selection.all_users, &target).await?,
             source,
             target,
             of: format!("of {whom} from {} to {}", from.shown(), to.shown()),
@@ -225,7 +231,7 @@ impl Pair {
 
 pub(crate) async fn copy(args: Copy, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
-    let Pair { source, target, whose, of, .. } = Pair::open(&args.sides, session, true).await?;
+    let Pair { source, target, whose, of, .. } = Pair::open(&args.endpoints, session, true).await?;
     let options = CopyOptions { overwrite: args.overwrite, strict: args.strict };
     let moved = with_bar(&source, &whose, async |progress| {
         transfer::copy(&source, &target, &whose, options, progress).await
@@ -237,7 +243,7 @@ pub(crate) async fn copy(args: Copy, session: &Session, output: Output) -> Done 
 pub(crate) async fn verify(args: Verify, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
     let Pair { source, target, whose, whose_there, of } =
-        Pair::open(&args.sides, session, false).await?;
+        Pair::open(&args.endpoints, session, false).await?;
     let found = with_bar(&source, &whose, async |progress| {
         transfer::verify(&source, &target, &whose, &whose_there, progress).await
     })

@@ -137,7 +137,7 @@ pub(crate) fn decode(bytes: Vec<u8>, path: &Path) -> Result<String, AtLine> {
         None => Ok(text),
         Some(at) => Err(AtLine {
             line: Some(line_of(text.as_bytes(), at)),
-            error: Error::invalid_input("this is no text: it holds a NUL byte")
+            error: Error::invalid_input("this is not text: it contains a NUL byte")
                 .with_hint("name a text file, or remove the NUL: tr -d '\\000' < FILE > NEW"),
         }),
     }
@@ -178,12 +178,12 @@ fn not_utf8(bytes: &[u8], at: usize, path: &Path) -> AtLine {
 
 /// Says that text is in another encoding than UTF-8.
 pub(crate) fn foreign_encoding(byte: u8, path: &Path) -> Error {
-    Error::invalid_input(format!("this is not UTF-8: it holds the byte 0x{byte:02X}"))
+    Error::invalid_input(format!("this is not UTF-8: it contains the byte 0x{byte:02X}"))
         .with_hint(format!("convert it, as in: iconv -f CP1252 -t UTF-8 {} > NEW", shown(path)))
 }
 
 fn binary() -> Error {
-    Error::invalid_input("this is a binary file, no text").with_hint("name a text file")
+    Error::invalid_input("this is a binary file, not text").with_hint("name a text file")
 }
 
 /// Whether bytes hold control characters that no text has.
@@ -213,7 +213,7 @@ pub(crate) fn shell(word: &str) -> String {
 pub(crate) fn no_text(start: &[u8], path: &Path) -> Option<Error> {
     let file = shown(path);
     let named = |what: &str, hint: String| {
-        Some(Error::invalid_input(format!("this is {what}, no text")).with_hint(hint))
+        Some(Error::invalid_input(format!("this is {what}, not text")).with_hint(hint))
     };
     let unpack = |tool: &str| format!("unpack it first: {tool} {file} > NEW, and name NEW");
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
@@ -260,7 +260,7 @@ pub(crate) fn no_text(start: &[u8], path: &Path) -> Option<Error> {
 }
 
 fn image() -> Error {
-    Error::invalid_input("this is an image, no text").with_hint("name a text file")
+    Error::invalid_input("this is an image, not text").with_hint("name a text file")
 }
 
 fn convert(file: &str, ending: &str) -> String {

@@ -31,8 +31,10 @@ pub(super) fn files(paths: &[PathBuf], failed: &mut impl FnMut(&Path, Error)) ->
 
 /// The error where there is no file.
 pub(super) fn none() -> Error {
-    Error::invalid_input("there is no file to ingest")
-        .with_hint(format!("in a folder, files end in .{}", ENDINGS.join(", .")))
+    Error::invalid_input("there is no file to ingest").with_hint(format!(
+        "name a file, or a folder of files that end in .{}",
+        ENDINGS.join(", .")
+    ))
 }
 
 /// The path without `.` steps, so that a file has one name however it was reached.

@@ -23,6 +23,7 @@ enum Kind {
     Table,
     /// With its items.
     List(Vec<Range<usize>>),
+    Quote,
     Other,
 }
 
@@ -37,7 +38,9 @@ struct Block {
 ///
 /// A part begins at a heading where it can, and holds what follows up to a heading of a higher
 /// level. No part is a heading alone: the text under it may be too long to stand with it, and then
-/// has it in `headings`. Code that is cut is fenced in each part, and a table has its header.
+/// has it in `headings`. Headings at the end of the document join the part before them. Code that is
+/// cut is fenced in each part, a table has its header, a quote its marks, and a list the line that
+/// introduces it.
 pub(super) fn split(text: &str, size: usize) -> Vec<Part> {
     let mut splitting = Splitting { text, size, path: Vec::new(), open: None, parts: Vec::new() };
     let mut headings: Vec<Block> = Vec::new();
@@ -51,7 +54,9 @@ pub(super) fn split(text: &str, size: usize) -> Vec<Part> {
         }
         if is_heading { headings.push(block) } else { body.push(block) }
     }
-    splitting.section(&headings, &body);
+    if !(body.is_empty() && splitting.joined(&headings)) {
+        splitting.section(&headings, &body);
+    }
     splitting.close();
     splitting.parts
 }
@@ -71,6 +76,7 @@ fn blocks(text: &str) -> Vec<Block> {
                             Tag::CodeBlock(CodeBlockKind::Fenced(_)) => Kind::Fence,
                             Tag::Table(_) => Kind::Table,
                             Tag::List(_) => Kind::List(Vec::new()),
+                            Tag::BlockQuote(_) => Kind::Quote,
                             _ => Kind::Other,
                         };
                         blocks.push(Block { range, kind });
@@ -120,6 +126,19 @@ impl Splitting<'_> {
         self.text[range].chars().count()
     }
 
+    /// Adds headings without a text under them to the part before them, if there is room.
+    fn joined(&mut self, headings: &[Block]) -> bool {
+        self.close();
+        let (Some(first), Some(last)) = (headings.first(), headings.last()) else { return false };
+        let text = self.text[first.range.start..last.range.end].trim_end();
+        let Some(part) = self.parts.last_mut() else { return false };
+        let fits = part.text.chars().count() + 2 + text.chars().count() <= self.size;
+        if fits {
+            part.text = format!("{}\n\n{text}", part.text);
+        }
+        fits
+    }
+
     /// Takes headings and the text under them, up to the next heading.
     fn section(&mut self, headings: &[Block], body: &[Block]) {
         let highest = headings.iter().filter_map(|block| match &block.kind {
@@ -158,21 +177,39 @@ impl Splitting<'_> {
             } else if body.is_empty() {
                 // An outline: there is nothing but headings.
                 let range = Block { range, kind: Kind::Other };
-                self.block(&range, false, level);
+                self.block(&range, false, None, level);
             }
         }
         let mut alone = self.open.is_some();
+        let mut before = None;
         for block in body {
-            self.block(block, alone, level);
+            let lead = before.and_then(|before| self.introduces(before, block));
+            self.block(block, alone, lead, level);
             alone = false;
+            before = Some(block);
         }
         // What is under another heading begins a part of its own.
         self.close();
     }
 
+    /// Returns the block before a list if it is a line that introduces the list.
+    fn introduces<'b>(&self, before: &'b Block, block: &Block) -> Option<&'b Block> {
+        let text = self.text[before.range.clone()].trim_end();
+        let introduces = matches!((&before.kind, &block.kind), (Kind::Other, Kind::List(_)))
+            && text.ends_with(':')
+            && text.chars().count() * 4 <= self.size;
+        introduces.then_some(before)
+    }
+
     /// Takes a block of a section that is too long for one part. `alone` says that the open part is
-    /// a heading alone.
-    fn block(&mut self, block: &Block, alone: bool, level: Option<HeadingLevel>) {
+    /// a heading alone; `lead` is the line that introduces the block.
+    fn block(
+        &mut self,
+        block: &Block,
+        alone: bool,
+        lead: Option<&Block>,
+        level: Option<HeadingLevel>,
+    ) {
         let characters = self.count(block.range.clone());
         if self.grow(block.range.clone(), characters) {
             return;
@@ -187,12 +224,19 @@ impl Splitting<'_> {
             return;
         }
         let heading = if alone { self.open.take() } else { None };
+        if let Some(lead) = lead
+            && self.open.as_ref().is_some_and(|open| open.range == lead.range)
+        {
+            // Each piece has it.
+            self.open = None;
+        }
         self.close();
         let title = heading.map(|open| (open.range.start, self.text[open.range].trim_end()));
         let room = title.map_or(self.size, |(_, title)| {
             self.size.saturating_sub(title.chars().count() + 2).max(self.size / 2 - 2)
         });
-        let mut pieces = self.pieces(block, room);
+        let lead = lead.map_or("", |lead| self.text[lead.range.clone()].trim());
+        let mut pieces = self.pieces(block, lead, room);
         if let (Some((offset, title)), Some(first)) = (title, pieces.first_mut()) {
             *first = (offset, format!("{title}\n\n{}", first.1));
         }
@@ -205,7 +249,7 @@ impl Splitting<'_> {
     }
 
     /// Cuts a block that is too long.
-    fn pieces(&self, block: &Block, room: usize) -> Vec<(usize, String)> {
+    fn pieces(&self, block: &Block, lead: &str, room: usize) -> Vec<(usize, String)> {
         let text = &self.text[block.range.clone()];
         let start = block.range.start;
         let cut = match &block.kind {
@@ -213,8 +257,9 @@ impl Splitting<'_> {
             Kind::Table => table(text, room),
             Kind::List(items) => {
                 let items = items.iter().map(|item| (item.start - start, &self.text[item.clone()]));
-                rows::pack("", items, room)
+                list(items, lead, room)
             }
+            Kind::Quote => quote(text, room),
             Kind::Heading(..) | Kind::Other => {
                 plain::split(text, room).into_iter().map(|(at, t)| (at, t.to_owned())).collect()
             }
@@ -341,14 +386,53 @@ fn blocks_of_lines(code: &str, size: usize) -> Vec<(usize, String)> {
 
 /// Cuts a table between its rows; each piece has the header.
 fn table(text: &str, size: usize) -> Vec<(usize, String)> {
-    let mut at = 0;
-    let mut lines = text.split_inclusive('\n').map(|line| {
+    let mut lines = lines(0, text);
+    let header: Vec<&str> = lines.by_ref().take(2).map(|(_, line)| line.trim_end()).collect();
+    rows::pack(&header.join("\n"), lines, size)
+}
+
+/// Cuts a list between its items, under the line that introduces it. Each piece of an item that is
+/// too long itself has the item's first line.
+fn list<'a>(
+    items: impl Iterator<Item = (usize, &'a str)>,
+    lead: &str,
+    size: usize,
+) -> Vec<(usize, String)> {
+    let mut pieces = Vec::new();
+    let mut waiting = Vec::new();
+    for (at, item) in items {
+        let (first, rest) = item.split_once('\n').unwrap_or((item, ""));
+        let is_long = item.trim_end().chars().count() > size;
+        if !is_long || rest.trim().is_empty() || first.chars().count() * 4 > size {
+            waiting.push((at, item));
+            continue;
+        }
+        pieces.extend(rows::pack(lead, waiting.drain(..), size));
+        let header = format!("{lead}\n{first}");
+        pieces.extend(rows::pack(header.trim_start(), lines(at + first.len() + 1, rest), size));
+    }
+    pieces.extend(rows::pack(lead, waiting, size));
+    pieces
+}
+
+/// Cuts a quote, and marks each piece as one.
+fn quote(text: &str, size: usize) -> Vec<(usize, String)> {
+    const MARK: &str = "> ";
+    let pieces = plain::split(text, size.saturating_sub(MARK.len()).max(1)).into_iter();
+    let marked = |text: &str| text.trim_start().starts_with('>');
+    pieces
+        .map(|(at, text)| (at, if marked(text) { text.into() } else { format!("{MARK}{text}") }))
+        .collect()
+}
+
+/// The lines of a text that begins at an offset, each with its own.
+fn lines(begin: usize, text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = begin;
+    text.split_inclusive('\n').map(move |line| {
         let begin = at;
         at += line.len();
         (begin, line)
-    });
-    let header: Vec<&str> = lines.by_ref().take(2).map(|(_, line)| line.trim_end()).collect();
-    rows::pack(&header.join("\n"), lines, size)
+    })
 }
 
 #[cfg(test)]
@@ -393,6 +477,40 @@ mod tests {
                 assert!(text.lines().any(says), "{text:?}");
             }
         }
+    }
+
+    #[test]
+    fn headings_at_the_end_join_the_part_before_them() {
+        let text = "# A\n\nof a.\n\n# B\n\n## C\n";
+        assert_eq!(texts(text, 1000), ["# A\n\nof a.\n\n# B\n\n## C"]);
+        let text = format!("# A\n\n{}\n\n# B\n", "word ".repeat(40));
+        assert!(texts(&text, 60).iter().all(|text| text != "# B"));
+    }
+
+    #[test]
+    fn a_list_that_is_cut_has_the_line_that_introduces_it() {
+        let items = "- an item of some words\n".repeat(20);
+        let texts = texts(&format!("# A\n\nYou need:\n\n{items}\nThat is all.\n"), 100);
+        let of_list = || texts.iter().filter(|text| text.contains("- an item"));
+        assert!(of_list().count() > 3);
+        assert!(of_list().all(|text| text.contains("You need:\n- an item")), "{texts:?}");
+    }
+
+    #[test]
+    fn an_item_that_is_cut_has_its_first_line_in_each_part() {
+        let item = format!("1. Windows\n{}", "   - a step of the installation\n".repeat(12));
+        let texts = texts(&format!("{item}2. Linux\n"), 120);
+        let steps = || texts.iter().filter(|text| text.contains("a step"));
+        assert!(steps().count() > 2);
+        assert!(steps().all(|text| text.starts_with("1. Windows\n")), "{texts:?}");
+    }
+
+    #[test]
+    fn a_quote_that_is_cut_is_marked_in_each_part() {
+        let texts = texts(&format!("> {}\n\nAfter.\n", "quoted words ".repeat(40)), 100);
+        let quoted = || texts.iter().filter(|text| text.contains("quoted"));
+        assert!(quoted().count() > 3);
+        assert!(quoted().all(|text| text.starts_with("> ")), "{texts:?}");
     }
 
     #[test]

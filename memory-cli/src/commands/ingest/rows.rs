@@ -75,7 +75,7 @@ pub(super) fn split_csv(text: &str, tabs: bool, size: usize) -> Result<Vec<(usiz
 }
 
 fn unreadable(error: &csv::Error) -> Error {
-    Error::invalid_input(format!("this is no CSV: {error}"))
+    Error::invalid_input(format!("this is not valid CSV: {error}"))
         .with_hint("name it with another ending, as in .txt, to take it as text")
 }
 

@@ -1,22 +1,22 @@
-//! Where data is read or put, and of whom.
+//! Where data is read or written, and whose.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use memquill_core::{Administrator, Backend, Error, Facet, Feature, Result};
 
-/// One side of a transfer: each of its facets on a backend.
+/// The source or the target of a transfer: each of its facets on a backend.
 #[derive(Debug, Clone, Default)]
-pub struct Side {
+pub struct Endpoint {
     facets: BTreeMap<Facet, Backend>,
 }
 
-impl Side {
-    /// A side without facets.
+impl Endpoint {
+    /// Creates an endpoint without facets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A store with all the facets that it offers.
+    /// Creates an endpoint of one store, with all the facets that it offers.
     pub fn of(backend: &Backend) -> Self {
         let facets = backend.facets().into_iter();
         Self { facets: facets.map(|facet| (facet, backend.clone())).collect() }
@@ -91,9 +91,9 @@ impl Side {
     }
 }
 
-/// Whose memory is moved.
+/// The users whose memory is moved.
 #[derive(Debug, Clone)]
-pub enum Whose {
+pub enum UserSelection {
     /// One user's.
     User(String),
     /// Everybody's, as the administration handles of each facet's store list them.
