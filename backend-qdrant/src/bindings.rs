@@ -4,17 +4,15 @@
 use memquill_core::{EmbeddingSpace, Error, ErrorKind, Result, Scope};
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::{
-    Condition, DeletePoints, FacetCounts, Filter, GetPoints, NamedVectors, PointId, PointStruct,
-    PointsSelector, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpdateMode, UpsertPoints,
-    Vectors, WithPayloadSelector, WriteOrdering, WriteOrderingType, facet_value, points_selector,
-    with_payload_selector,
+    Condition, FacetCounts, Filter, GetPoints, NamedVectors, PointId, PointStruct, RetrievedPoint,
+    ScrollPoints, UpdateMode, Vectors, WithPayloadSelector, facet_value, with_payload_selector,
 };
 
 use crate::codec::payload::{self, Payload};
 use crate::error::applied;
 use crate::filter;
 use crate::layout::{self, Namespace, Place, field};
-use crate::transport::Transport;
+use crate::transport::{Transport, Write};
 
 /// Points in one page of a scroll.
 const PAGE_SIZE: u32 = 1_000;
@@ -79,21 +77,10 @@ pub(crate) struct Registry<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Writes go through one leader, so that on a cluster every replica decides alike.
-pub(crate) fn strong() -> WriteOrdering {
-    WriteOrdering { r#type: WriteOrderingType::Strong.into() }
-}
-
 /// Selects all of a payload.
 pub(crate) fn whole_payload() -> WithPayloadSelector {
     let enable = with_payload_selector::SelectorOptions::Enable(true);
     WithPayloadSelector { selector_options: Some(enable) }
-}
-
-/// Selects the points that match.
-pub(crate) fn selected(filter: Filter) -> PointsSelector {
-    let selector = points_selector::PointsSelectorOneOf::Filter(filter);
-    PointsSelector { points_selector_one_of: Some(selector) }
 }
 
 fn kind(kind: &str) -> Condition {
@@ -109,16 +96,8 @@ impl Registry<'_> {
             payload,
             vectors: Some(Vectors { vectors_options: Some(vectors) }),
         };
-        self.transport
-            .upsert(UpsertPoints {
-                collection_name: self.name.to_owned(),
-                wait: Some(true),
-                points: vec![point],
-                ordering: Some(strong()),
-                update_mode: Some(UpdateMode::InsertOnly.into()),
-                ..UpsertPoints::default()
-            })
-            .await?;
+        let write = Write::upsert(self.name, vec![point], UpdateMode::InsertOnly, None);
+        self.transport.write(write).await?;
         let gone = || Error::unavailable("a point was removed as it was written");
         self.point(id).await.and_then(|point| point.ok_or_else(gone)).map_err(applied)
     }
@@ -201,16 +180,8 @@ impl Registry<'_> {
             (field::LEASE, to.lease.map_or_else(payload::nothing, payload::integer)),
             (field::ORPHANS, payload::texts(orphans)),
         ]);
-        self.transport
-            .set_payload(SetPayloadPoints {
-                collection_name: self.name.to_owned(),
-                wait: Some(true),
-                payload,
-                points_selector: Some(selected(of_token(&from.token))),
-                ordering: Some(strong()),
-                ..SetPayloadPoints::default()
-            })
-            .await?;
+        let write = Write::set_payload(self.name, of_token(&from.token), payload);
+        self.transport.write(write).await?;
         // It may have been changed again since.
         let moved = to.generation != from.generation;
         let now = self.binding(namespace).await.map_err(applied)?;
@@ -219,15 +190,7 @@ impl Registry<'_> {
 
     /// Removes one binding, and no later one of the same namespace.
     pub(crate) async fn unbind(&self, binding: &Binding) -> Result<()> {
-        self.transport
-            .delete(DeletePoints {
-                collection_name: self.name.to_owned(),
-                wait: Some(true),
-                points: Some(selected(of_token(&binding.token))),
-                ordering: Some(strong()),
-                ..DeletePoints::default()
-            })
-            .await
+        self.transport.write(Write::delete(self.name, of_token(&binding.token))).await
     }
 
     /// Lists the namespaces of a user.

@@ -13,10 +13,9 @@ use qdrant_client::qdrant::collections_client::CollectionsClient;
 use qdrant_client::qdrant::points_client::PointsClient;
 use qdrant_client::qdrant::qdrant_client::QdrantClient;
 use qdrant_client::qdrant::{
-    CollectionInfo, CountPoints, CreateCollection, CreateFieldIndexCollection, DeletePoints,
-    FacetCounts, FacetHit, GetCollectionInfoRequest, GetPoints, HealthCheckRequest,
-    PointsOperationResponse, QueryPoints, RetrievedPoint, ScoredPoint, ScrollPoints,
-    ScrollResponse, SetPayloadPoints, UpdateStatus, UpsertPoints,
+    CollectionInfo, CountPoints, CreateCollection, FacetCounts, FacetHit, GetCollectionInfoRequest,
+    GetPoints, HealthCheckRequest, QueryPoints, RetrievedPoint, ScoredPoint, ScrollPoints,
+    ScrollResponse, UpdateStatus,
 };
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -26,7 +25,7 @@ use tonic::{Request, Response, Status};
 
 use crate::config::Server;
 use crate::error::{Effect, of_server, timeout};
-use crate::transport::Transport;
+use crate::transport::{Transport, Write};
 
 /// Below what HTTP/2 proxies and firewalls drop as idle.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -146,22 +145,6 @@ impl Grpc {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
-
-    async fn write(
-        &self,
-        call: impl Future<Output = Result<Response<PointsOperationResponse>, Status>> + Send,
-    ) -> Result<()> {
-        let answer = self.call(Effect::Write, call).await?;
-        match answer.result.map(|result| result.status()) {
-            Some(UpdateStatus::Completed) => Ok(()),
-            // Written, but not yet found by searches: not what was asked for.
-            Some(UpdateStatus::Acknowledged | UpdateStatus::WaitTimeout) => {
-                Err(timeout(Effect::Write))
-            }
-            other => Err(Error::unavailable(format!("Qdrant rejected a write: {other:?}"))
-                .with_maybe_applied(true)),
-        }
-    }
 }
 
 #[async_trait]
@@ -195,20 +178,31 @@ impl Transport for Grpc {
         }
     }
 
-    async fn create_index(&self, request: CreateFieldIndexCollection) -> Result<()> {
-        self.write(self.points().create_field_index(self.request(request))).await
-    }
-
-    async fn upsert(&self, request: UpsertPoints) -> Result<()> {
-        self.write(self.points().upsert(self.request(request))).await
-    }
-
-    async fn set_payload(&self, request: SetPayloadPoints) -> Result<()> {
-        self.write(self.points().set_payload(self.request(request))).await
-    }
-
-    async fn delete(&self, request: DeletePoints) -> Result<()> {
-        self.write(self.points().delete(self.request(request))).await
+    async fn write(&self, write: Write) -> Result<()> {
+        let mut points = self.points();
+        let answer = match write {
+            Write::Upsert(request) => {
+                self.call(Effect::Write, points.upsert(self.request(request))).await
+            }
+            Write::Delete(request) => {
+                self.call(Effect::Write, points.delete(self.request(request))).await
+            }
+            Write::SetPayload(request) => {
+                self.call(Effect::Write, points.set_payload(self.request(request))).await
+            }
+            Write::CreateIndex(request) => {
+                self.call(Effect::Write, points.create_field_index(self.request(request))).await
+            }
+        };
+        match answer?.result.map(|result| result.status()) {
+            Some(UpdateStatus::Completed) => Ok(()),
+            // Written, but not yet found by searches: not what was asked for.
+            Some(UpdateStatus::Acknowledged | UpdateStatus::WaitTimeout) => {
+                Err(timeout(Effect::Write))
+            }
+            other => Err(Error::unavailable(format!("Qdrant rejected a write: {other:?}"))
+                .with_maybe_applied(true)),
+        }
     }
 
     async fn get(&self, request: GetPoints) -> Result<Vec<RetrievedPoint>> {

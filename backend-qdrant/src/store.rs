@@ -13,7 +13,7 @@ use qdrant_client::qdrant::{CollectionInfo, CreateFieldIndexCollection, Filter};
 use crate::bindings::{Binding, Registry, never_migrated};
 use crate::config::{Cluster, Config};
 use crate::layout::{self, Namespace, Place};
-use crate::transport::Transport;
+use crate::transport::{Transport, Write};
 
 /// The oldest server with everything that is needed: writes that only insert or only update.
 const MIN_VERSION: (u64, u64) = (1, 17);
@@ -176,7 +176,7 @@ impl Store {
 
     async fn create_indexes(&self, indexes: Vec<CreateFieldIndexCollection>) -> Result<()> {
         stream::iter(indexes)
-            .map(|index| self.transport.create_index(index))
+            .map(|index| self.transport.write(Write::CreateIndex(index)))
             .buffer_unordered(MAX_CONCURRENT_REQUESTS)
             .try_collect()
             .await

@@ -130,10 +130,21 @@ impl Store {
         with_vectors: Option<WithVectorsSelector>,
     ) -> Result<Vec<RetrievedPoint>> {
         let ids: Vec<PointId> = ids.map(|id| place.point(id)).collect();
+        self.points_of(&place.collection, &ids, with_payload, with_vectors).await
+    }
+
+    /// Reads points of a collection.
+    async fn points_of(
+        &self,
+        collection: &str,
+        ids: &[PointId],
+        with_payload: Option<WithPayloadSelector>,
+        with_vectors: Option<WithVectorsSelector>,
+    ) -> Result<Vec<RetrievedPoint>> {
         let mut points = Vec::new();
         for page in ids.chunks(PAGE_SIZE) {
             let request = GetPoints {
-                collection_name: place.collection.clone(),
+                collection_name: collection.to_owned(),
                 ids: page.to_vec(),
                 with_payload: with_payload.clone(),
                 with_vectors: with_vectors.clone(),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
 use memquill_core::{Administrator, Backend, Error, Result};
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Edge as Engine;
+use memquill_qdrant::edge::{Edge as Engine, Write};
 use qdrant_client::qdrant::points_client::PointsClient;
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 use support::fresh_prefix;
@@ -86,7 +86,7 @@ impl TestStore for EdgeStore {
         let url = self.url(&prefix);
         connect(url.clone()).await.unwrap();
         let engine = Engine::open(&self.0).unwrap();
-        engine.collection(&prefix).unwrap().set_payload(newer(&prefix)).unwrap();
+        engine.collection(&prefix).unwrap().write(Write::SetPayload(newer(&prefix))).unwrap();
         Some(connect(url).await)
     }
 }

@@ -14,7 +14,7 @@ use memquill_core::{
     NewRecord, PageRequest, Result, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
 };
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::{Collection, Edge};
+use memquill_qdrant::edge::{Collection, Edge, Write};
 use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
 use qdrant_client::qdrant::{
     CreateCollection, Distance, PayloadIncludeSelector, PointStruct, RetrievedPoint, ScrollPoints,
@@ -423,7 +423,7 @@ impl Large {
             points: (0..POINTS as u64).map(point).collect(),
             ..UpsertPoints::default()
         };
-        Ok(self.records().upsert(request)?)
+        Ok(self.records().write(Write::Upsert(request))?)
     }
 
     /// The rounds in which the points were written.

@@ -3,9 +3,10 @@
 
 mod support;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
+use memquill_core::text::bm25;
 use memquill_core::{
     Backend, CountRecords, DeleteRecords, EmbeddingSpace, ErrorKind, Filter, NewRecord, Outcome,
     PageRequest, Rebind, Scope, SearchResult, Selection, StoreRecords, StoreUrl, TextSearch,
@@ -99,6 +100,58 @@ async fn strict_mode_is_asked_for_nothing_that_has_no_index() {
     let scopes = backend.control().scopes("ada", &PageRequest::default()).await.unwrap();
     assert_eq!(scopes.items, [scope()]);
     backend.control().erase("ada").await.unwrap();
+}
+
+/// As many as a test stores in a few seconds.
+const TEXTS: usize = 6_000;
+
+/// Texts of very different lengths, of which few hold a rare word.
+fn text(n: usize) -> String {
+    let rare = if n % 600 == 7 { "walrus " } else { "" };
+    let report = "report ".repeat(n % 3);
+    let length = [3, 60, 12, 30, 20, 7, 45][n % 7] + n % 11;
+    format!("{rare}{report}{}", "lorem ".repeat(length))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v10_a_greater_limit_of_words_only_appends() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("qdrant-edge:{}", folder.path().display()).parse().unwrap();
+    let backend = connect(&url).await;
+    let all: Vec<String> = (0..TEXTS).map(text).collect();
+    for (part, texts) in all.chunks(1_000).enumerate() {
+        let record = |(at, text): (usize, &String)| {
+            NewRecord::new(text, vec![1.0, 0.0]).with_id(format!("{:05}", part * 1_000 + at))
+        };
+        store(&backend, "n", 2, texts.iter().enumerate().map(record).collect()).await;
+    }
+    let count = |text: &str, word| text.split(' ').filter(|other| *other == word).count();
+    let length = |text: &str| text.split_whitespace().count();
+    let number = |n: usize| u32::try_from(n).unwrap();
+    let mean = all.iter().map(|text| f64::from(number(length(text)))).sum::<f64>()
+        / f64::from(number(TEXTS));
+    for query in ["walrus", "walrus report", "the report of a walrus"] {
+        let mut scores = vec![0.0; all.len()];
+        let asked: BTreeSet<&str> = query.split(' ').collect();
+        for word in asked {
+            let holding = all.iter().filter(|text| count(text, word) > 0).count();
+            let idf = bm25::idf(TEXTS as u64, holding as u64);
+            for (score, text) in scores.iter_mut().zip(&all) {
+                let frequency = number(count(text, word));
+                *score += idf * bm25::weight(frequency, number(length(text)), mean);
+            }
+        }
+        let mut ranked: Vec<usize> = (0..all.len()).filter(|n| scores[*n] > 0.0).collect();
+        ranked.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+        for limit in [1, 10, 300, 500, 1_000, 5_000] {
+            let search = TextSearch::new("n", query, limit);
+            let found = backend.vectors().unwrap().search_text(&scope(), &search).await.unwrap();
+            let ids = found.hits.iter().map(|hit| hit.record.id.parse().unwrap());
+            let ids: Vec<usize> = ids.collect();
+            assert!(found.complete, "{query}, {limit}");
+            assert_eq!(ids, ranked[..limit.min(ranked.len())], "{query}, {limit}");
+        }
+    }
 }
 
 /// More than 10 MB of vectors, below which the engine builds no graph.

@@ -15,7 +15,7 @@ use memquill_core::{
     Outcome, Result, RetryHint, Scope, Selection, StoreRecords, StoredRecord, VectorSearch,
 };
 use memquill_qdrant::driver;
-use memquill_qdrant::edge::Edge;
+use memquill_qdrant::edge::{Edge, Write};
 use qdrant_client::qdrant::{
     Condition, CountPoints, CreateCollection, DeletePoints, Distance, Filter, PointStruct,
     SetPayloadPoints, UpsertPoints, Value, Vector, VectorParams, VectorParamsMap, VectorsConfig,
@@ -267,7 +267,7 @@ fn create_foreign(edge: &Edge, name: &str, vectors: &[(&str, u64)], points: u64)
         }
     };
     let request = UpsertPoints { points: (0..points).map(point).collect(), ..Default::default() };
-    edge.collection(name).unwrap().upsert(request).unwrap();
+    edge.collection(name).unwrap().write(Write::Upsert(request)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -524,7 +524,7 @@ async fn waits_for_a_deleter(marked: Duration) {
         ..SetPayloadPoints::default()
     };
     let records = fixture.edge.collection("memory.2").unwrap();
-    records.set_payload(mark).unwrap();
+    records.write(Write::SetPayload(mark)).unwrap();
     let storing = tokio::spawn(async move { store(&backend, "a").await });
     // Longer than a hundred looks at it take.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -534,7 +534,7 @@ async fn waits_for_a_deleter(marked: Duration) {
         points: Some(is("version", "slow").into()),
         ..DeletePoints::default()
     };
-    records.delete(remove).unwrap();
+    records.write(Write::Delete(remove)).unwrap();
     assert_eq!(storing.await.unwrap().unwrap()[0].outcome, Outcome::Inserted);
 }
 

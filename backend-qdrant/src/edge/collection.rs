@@ -14,11 +14,12 @@ use tonic::Status;
 use super::Failure;
 use super::convert::{self, failed};
 use super::folder::Job;
-use super::journal::{Entry, Journal};
+use super::journal::Journal;
 use super::shard::{
     self, BYTES_UNFLUSHED, Result, apply, catch_panic, check_free_space, io_error, journal_of,
     named, segments,
 };
+use crate::transport::Write;
 
 /// Points in one page of a scroll.
 const PAGE_SIZE: usize = 1_000;
@@ -139,78 +140,21 @@ impl Collection {
         self.trouble.lock().clone()
     }
 
-    /// Makes an index, unless it exists.
-    pub fn create_index(
-        self: &Arc<Self>,
-        request: proto::CreateFieldIndexCollection,
-    ) -> std::result::Result<(), Failure> {
-        self.write(|_| Ok(Some((Entry::CreateIndex(request), 0))))
-    }
-
-    /// Writes points, as far as the request's mode and filter allow.
-    pub fn upsert(
-        self: &Arc<Self>,
-        mut request: proto::UpsertPoints,
-    ) -> std::result::Result<(), Failure> {
-        let mode = request.update_mode();
-        let condition = request.update_filter.take();
-        self.write(|shard| {
-            let ids = request.points.iter().map(|point| convert::point_id(point.id.as_ref()));
-            let ids: Vec<edge::PointId> = ids.collect::<Result<_>>()?;
-            let writable = writable(shard, &ids, mode, condition)?;
-            let mut keep =
-                ids.iter().map(|id| writable.as_ref().is_none_or(|ids| ids.contains(id)));
-            request.points.retain(|_| keep.next().unwrap_or_default());
-            request.update_mode = None;
-            let points = request.points.len();
-            Ok((points > 0).then_some((Entry::Upsert(request), points)))
-        })
-    }
-
-    /// Sets fields of the payloads of the selected points.
-    pub fn set_payload(
-        self: &Arc<Self>,
-        mut request: proto::SetPayloadPoints,
-    ) -> std::result::Result<(), Failure> {
-        self.write(|shard| {
-            let ids = selected(shard, request.points_selector.take())?;
-            let points = ids.len();
-            request.points_selector = Some(named(ids));
-            Ok((points > 0).then_some((Entry::SetPayload(request), points)))
-        })
-    }
-
-    /// Deletes the selected points.
-    pub fn delete(
-        self: &Arc<Self>,
-        mut request: proto::DeletePoints,
-    ) -> std::result::Result<(), Failure> {
-        self.write(|shard| {
-            let ids = selected(shard, request.points.take())?;
-            let points = ids.len();
-            request.points = Some(named(ids));
-            Ok((points > 0).then_some((Entry::Delete(request), points)))
-        })
-    }
-
-    /// Resolves a write to its points, appends it to the journal and applies it.
-    fn write(
-        self: &Arc<Self>,
-        resolve: impl FnOnce(&edge::EdgeShard) -> Result<Option<(Entry, usize)>>,
-    ) -> std::result::Result<(), Failure> {
+    /// Appends a write to the journal and applies it.
+    pub fn write(self: &Arc<Self>, write: Write) -> std::result::Result<(), Failure> {
         self.bound_journal()?;
         let mut writing = self.writing.lock();
         let shard = self.loaded(&mut writing)?;
-        let Some((entry, points)) = resolve(&shard)? else { return Ok(()) };
+        let Some((write, points)) = resolved(&shard, write)? else { return Ok(()) };
         check_free_space(&self.at)?;
         let before = writing.journal.bytes();
-        writing.journal.append(&entry).map_err(|error| self.journal_error(&error))?;
+        writing.journal.append(&write).map_err(|error| self.journal_error(&error))?;
         let applied = {
             let _applying = self.shard.write();
-            catch_panic(|| apply(&shard, entry))
+            catch_panic(|| apply(&shard, write))
         };
         if let Err(status) = applied {
-            // The caller is told that it failed, so it must not come back. A part of it may have
+            // The caller learns that it failed, so it must not come back. A part of it may have
             // been applied, and where the journal cannot be cut, all of it will be.
             if let Err(error) = writing.journal.truncate(before) {
                 tracing::error!(target: memquill_core::layer::TARGET, %error, "a write that failed may be applied at the next opening");
@@ -327,16 +271,14 @@ impl Collection {
 
     /// Finds the points nearest to a vector.
     pub fn query(&self, request: proto::QueryPoints) -> Result<Vec<proto::ScoredPoint>> {
-        let size = |number: Option<u64>, usual| {
-            number.map_or(usual, |number| usize::try_from(number).unwrap_or(usize::MAX))
-        };
+        let prefetches = request.prefetch.into_iter().map(convert::prefetch);
         let query = edge::QueryRequest {
-            prefetches: Vec::new(),
+            prefetches: prefetches.collect::<Result<_>>()?,
             query: Some(convert::query(request.query, request.using)?),
             filter: convert::filter(request.filter)?,
             score_threshold: request.score_threshold.map(Into::into),
-            limit: size(request.limit, 10),
-            offset: size(request.offset, 0),
+            limit: convert::size(request.limit, 10),
+            offset: convert::size(request.offset, 0),
             params: request.params.map(convert::search_params),
             with_vector: convert::with_vectors(request.with_vectors),
             with_payload: convert::with_payload(request.with_payload)?,
@@ -359,7 +301,7 @@ impl Collection {
     pub fn facet(&self, request: proto::FacetCounts) -> Result<Vec<proto::FacetHit>> {
         let facet = edge::FacetRequest {
             key: convert::path(&request.key)?,
-            limit: request.limit.map_or(10, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit: convert::size(request.limit, 10),
             filter: convert::filter(request.filter)?,
             exact: request.exact.unwrap_or_default(),
         };
@@ -392,6 +334,39 @@ impl Drop for Collection {
 /// Says that something else has the name of a collection.
 pub(super) fn foreign(at: &Path) -> Status {
     Status::failed_precondition(format!("{} exists, and is not a collection", at.display()))
+}
+
+/// Names the points of a write and drops its conditions, so that it depends on nothing but itself;
+/// counts the points. None where nothing is to be written.
+fn resolved(shard: &edge::EdgeShard, write: Write) -> Result<Option<(Write, usize)>> {
+    let (write, points) = match write {
+        Write::CreateIndex(_) => return Ok(Some((write, 0))),
+        Write::Upsert(mut request) => {
+            let ids = request.points.iter().map(|point| convert::point_id(point.id.as_ref()));
+            let ids: Vec<edge::PointId> = ids.collect::<Result<_>>()?;
+            let condition = request.update_filter.take();
+            let writable = writable(shard, &ids, request.update_mode(), condition)?;
+            let mut keep =
+                ids.iter().map(|id| writable.as_ref().is_none_or(|ids| ids.contains(id)));
+            request.points.retain(|_| keep.next().unwrap_or_default());
+            request.update_mode = None;
+            let points = request.points.len();
+            (Write::Upsert(request), points)
+        }
+        Write::SetPayload(mut request) => {
+            let ids = selected(shard, request.points_selector.take())?;
+            let points = ids.len();
+            request.points_selector = Some(named(ids));
+            (Write::SetPayload(request), points)
+        }
+        Write::Delete(mut request) => {
+            let ids = selected(shard, request.points.take())?;
+            let points = ids.len();
+            request.points = Some(named(ids));
+            (Write::Delete(request), points)
+        }
+    };
+    Ok((points > 0).then_some((write, points)))
 }
 
 /// The points that mode and condition allow to be written; none where all may.

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::str::FromStr as _;
 
+use qdrant_client::Payload;
 use qdrant_client::qdrant as proto;
 use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::r#match::MatchValue as ProtoMatch;
-use qdrant_client::qdrant::value::Kind;
 use qdrant_edge as edge;
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::external::uuid::Uuid;
-use serde_json::{Map, Number, Value};
 use tonic::Status;
 
 type Result<T> = std::result::Result<T, Status>;
@@ -53,50 +52,12 @@ pub(super) fn to_point_id(id: edge::PointId) -> proto::PointId {
     }
 }
 
-fn json(value: proto::Value) -> Value {
-    match value.kind {
-        None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::BoolValue(flag)) => Value::Bool(flag),
-        Some(Kind::IntegerValue(number)) => Value::from(number),
-        Some(Kind::DoubleValue(number)) => {
-            Number::from_f64(number).map_or(Value::Null, Value::Number)
-        }
-        Some(Kind::StringValue(text)) => Value::String(text),
-        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
-        Some(Kind::StructValue(object)) => Value::Object(json_object(object.fields)),
-    }
-}
-
-fn json_object(fields: HashMap<String, proto::Value>) -> Map<String, Value> {
-    fields.into_iter().map(|(key, value)| (key, json(value))).collect()
-}
-
 pub(super) fn payload(fields: HashMap<String, proto::Value>) -> edge::Payload {
-    edge::Payload(json_object(fields))
-}
-
-fn to_value(value: Value) -> proto::Value {
-    let kind = match value {
-        Value::Null => Kind::NullValue(0),
-        Value::Bool(flag) => Kind::BoolValue(flag),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => Kind::IntegerValue(number),
-            None => Kind::DoubleValue(number.as_f64().unwrap_or_default()),
-        },
-        Value::String(text) => Kind::StringValue(text),
-        Value::Array(values) => {
-            Kind::ListValue(proto::ListValue { values: values.into_iter().map(to_value).collect() })
-        }
-        Value::Object(object) => Kind::StructValue(proto::Struct {
-            fields: object.into_iter().map(|(key, value)| (key, to_value(value))).collect(),
-        }),
-    };
-    proto::Value { kind: Some(kind) }
+    edge::Payload(Payload::from(fields).into())
 }
 
 fn to_payload(payload: Option<edge::Payload>) -> HashMap<String, proto::Value> {
-    let fields = payload.map(|payload| payload.0).unwrap_or_default();
-    fields.into_iter().map(|(key, value)| (key, to_value(value))).collect()
+    payload.map(|payload| Payload::from(payload.0).into()).unwrap_or_default()
 }
 
 fn vector(vector: proto::Vector) -> Result<edge::VectorPersisted> {
@@ -235,9 +196,16 @@ pub(super) fn query(
     query: Option<proto::Query>,
     using: Option<String>,
 ) -> Result<edge::ScoringQuery> {
+    use proto::query::Variant as Query;
     use proto::vector_input::Variant;
-    let Some(proto::query::Variant::Nearest(input)) = query.and_then(|query| query.variant) else {
-        return Err(unknown("queries but for what is nearest"));
+    let input = match query.and_then(|query| query.variant) {
+        Some(Query::Nearest(input)) => input,
+        Some(Query::Formula(formula)) if formula.defaults.is_empty() => {
+            let formula = expression(formula.expression)?;
+            let formula = edge::Formula { formula, defaults: HashMap::new() };
+            return Ok(edge::ScoringQuery::Formula(formula.try_into().map_err(failed)?));
+        }
+        _ => return Err(unknown("this kind of query")),
     };
     let vector = match input.variant {
         Some(Variant::Dense(dense)) => edge::VectorInternal::Dense(dense.data),
@@ -246,6 +214,41 @@ pub(super) fn query(
     };
     let named = edge::NamedQuery { query: vector, using };
     Ok(edge::ScoringQuery::Vector(edge::QueryEnum::Nearest(named)))
+}
+
+fn expression(from: Option<proto::Expression>) -> Result<edge::Expression> {
+    use proto::expression::Variant;
+    let all = |parts: Vec<proto::Expression>| {
+        parts.into_iter().map(|part| expression(Some(part))).collect::<Result<_>>()
+    };
+    Ok(match from.and_then(|expression| expression.variant) {
+        Some(Variant::Constant(number)) => edge::Expression::Constant(number),
+        Some(Variant::Variable(name)) => edge::Expression::Variable(name),
+        Some(Variant::Mult(product)) => edge::Expression::Mult(all(product.mult)?),
+        Some(Variant::Sum(sum)) => edge::Expression::Sum(all(sum.sum)?),
+        Some(Variant::Div(quotient)) => edge::Expression::Div {
+            left: Box::new(expression(quotient.left.map(|left| *left))?),
+            right: Box::new(expression(quotient.right.map(|right| *right))?),
+            by_zero_default: quotient.by_zero_default,
+        },
+        _ => return Err(unknown("this kind of expression")),
+    })
+}
+
+pub(super) fn prefetch(prefetch: proto::PrefetchQuery) -> Result<edge::Prefetch> {
+    Ok(edge::Prefetch {
+        prefetches: prefetch.prefetch.into_iter().map(self::prefetch).collect::<Result<_>>()?,
+        query: Some(query(prefetch.query, prefetch.using)?),
+        limit: size(prefetch.limit, 10),
+        params: prefetch.params.map(search_params),
+        filter: filter(prefetch.filter)?,
+        score_threshold: prefetch.score_threshold.map(Into::into),
+    })
+}
+
+/// Returns a number of points; `usual` where there is none.
+pub(super) fn size(number: Option<u64>, usual: usize) -> usize {
+    number.map_or(usual, |number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 pub(super) fn search_params(params: proto::SearchParams) -> edge::SearchParams {
@@ -353,7 +356,6 @@ pub(super) fn facet_hit(hit: edge::FacetValueHit) -> proto::FacetHit {
 /// How a collection is kept.
 pub(super) fn config(request: &proto::CreateCollection) -> Result<edge::EdgeConfig> {
     use proto::vectors_config::Config;
-    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let mut builder = edge::EdgeConfig::builder();
     match request.vectors_config.clone().and_then(|config| config.config) {
         Some(Config::ParamsMap(named)) => {
@@ -361,7 +363,10 @@ pub(super) fn config(request: &proto::CreateCollection) -> Result<edge::EdgeConf
                 if params.distance() != proto::Distance::Dot {
                     return Err(unknown("distances but dot"));
                 }
-                let dense = edge::EdgeVectorParams::builder(size(params.size), edge::Distance::Dot);
+                let dense = edge::EdgeVectorParams::builder(
+                    size(Some(params.size), 0),
+                    edge::Distance::Dot,
+                );
                 builder = builder.vector(name, dense.build());
             }
         }
@@ -374,12 +379,11 @@ pub(super) fn config(request: &proto::CreateCollection) -> Result<edge::EdgeConf
     }
     if let Some(hnsw) = &request.hnsw_config {
         let usual = edge::HnswIndexConfig::default();
-        let or = |given: Option<u64>, usual| given.map_or(usual, size);
         builder = builder.hnsw_config(edge::HnswIndexConfig {
-            m: or(hnsw.m, usual.m),
-            ef_construct: or(hnsw.ef_construct, usual.ef_construct),
-            full_scan_threshold: or(hnsw.full_scan_threshold, usual.full_scan_threshold),
-            payload_m: hnsw.payload_m.map(size),
+            m: size(hnsw.m, usual.m),
+            ef_construct: size(hnsw.ef_construct, usual.ef_construct),
+            full_scan_threshold: size(hnsw.full_scan_threshold, usual.full_scan_threshold),
+            payload_m: hnsw.payload_m.map(|m| size(Some(m), 0)),
             ..usual
         });
     }

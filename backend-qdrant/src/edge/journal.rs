@@ -2,7 +2,8 @@
 //!
 //! An entry is a header of 12 bytes and a body. The header holds, in 4 bytes little endian each, the
 //! body's length, the body's CRC-32, and the CRC-32 of these two. The body's first byte says which
-//! request follows.
+//! request follows: a write that depends on nothing but itself, as its points are named and it has no
+//! condition, so that it can be applied any number of times. An index that exists is not made again.
 //!
 //! A process that dies while it appends leaves a prefix of an entry at the end of the file, which was
 //! never acknowledged and is cut off. Everything else that cannot be read was acknowledged: it is
@@ -13,25 +14,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use prost::Message;
-use qdrant_client::qdrant::{
-    CreateFieldIndexCollection, DeletePoints, SetPayloadPoints, UpsertPoints,
-};
 use tonic::Status;
 
 use super::shard::{Result, io_error};
+use crate::transport::Write;
 
 /// Bytes before the body of an entry.
 const HEADER: usize = 12;
-
-/// A write that depends on nothing but itself: its points are named, and it has no condition. So
-/// it can be applied any number of times. An index that exists is not made again.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Entry {
-    Upsert(UpsertPoints),
-    Delete(DeletePoints),
-    SetPayload(SetPayloadPoints),
-    CreateIndex(CreateFieldIndexCollection),
-}
 
 /// The file of a collection's writes.
 #[derive(Debug)]
@@ -49,7 +38,7 @@ impl Journal {
     }
 
     /// Opens the journal and reads its entries.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>)> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Write>)> {
         let failed = |error| io_error(path, &error);
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
         let mut all = Vec::new();
@@ -72,15 +61,15 @@ impl Journal {
 
     /// Appends a write, which survives this process from then on. Where this fails, the write is
     /// never applied.
-    pub(super) fn append(&mut self, entry: &Entry) -> io::Result<()> {
+    pub(super) fn append(&mut self, write: &Write) -> io::Result<()> {
         if self.overlong {
             self.truncate(self.bytes)?;
         }
-        let bytes = match entry {
-            Entry::Upsert(request) => encode(1, request),
-            Entry::Delete(request) => encode(2, request),
-            Entry::SetPayload(request) => encode(3, request),
-            Entry::CreateIndex(request) => encode(4, request),
+        let bytes = match write {
+            Write::Upsert(request) => encode(1, request),
+            Write::Delete(request) => encode(2, request),
+            Write::SetPayload(request) => encode(3, request),
+            Write::CreateIndex(request) => encode(4, request),
         }?;
         self.overlong = true;
         self.file.write_all(&bytes)?;
@@ -128,7 +117,7 @@ enum Fault {
 
 /// Reads the first entry, and returns what follows it. None at the end, or where the entry was never
 /// written in full.
-fn read(bytes: &[u8]) -> std::result::Result<Option<(Entry, &[u8])>, Fault> {
+fn read(bytes: &[u8]) -> std::result::Result<Option<(Write, &[u8])>, Fault> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else { return Ok(None) };
     let word = |at: usize| header.get(at..).and_then(|word| word.first_chunk().copied());
     let [length, sum, header_sum] =
@@ -146,17 +135,17 @@ fn read(bytes: &[u8]) -> std::result::Result<Option<(Entry, &[u8])>, Fault> {
     Ok(Some((entry, after)))
 }
 
-fn decode(body: &[u8]) -> Option<Entry> {
+fn decode(body: &[u8]) -> Option<Write> {
     /// The request, unless it holds fields that this version would drop.
     fn whole<T: Message + Default>(bytes: &[u8]) -> Option<T> {
         T::decode(bytes).ok().filter(|request| request.encoded_len() == bytes.len())
     }
     let (kind, request) = body.split_first()?;
     match kind {
-        1 => whole(request).map(Entry::Upsert),
-        2 => whole(request).map(Entry::Delete),
-        3 => whole(request).map(Entry::SetPayload),
-        4 => whole(request).map(Entry::CreateIndex),
+        1 => whole(request).map(Write::Upsert),
+        2 => whole(request).map(Write::Delete),
+        3 => whole(request).map(Write::SetPayload),
+        4 => whole(request).map(Write::CreateIndex),
         _ => None,
     }
 }
@@ -178,16 +167,17 @@ fn unknown(path: &Path, at: usize) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use qdrant_client::qdrant::DeletePoints;
     use tonic::Code;
 
     use super::*;
 
-    fn entry(name: &str) -> Entry {
-        Entry::Delete(DeletePoints { collection_name: name.into(), ..DeletePoints::default() })
+    fn entry(name: &str) -> Write {
+        Write::Delete(DeletePoints { collection_name: name.into(), ..DeletePoints::default() })
     }
 
     /// A journal of these entries: its folder and its path.
-    fn journal(entries: &[Entry]) -> (tempfile::TempDir, std::path::PathBuf) {
+    fn journal(entries: &[Write]) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         Journal::create(&path).unwrap();

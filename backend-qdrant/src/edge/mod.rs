@@ -23,6 +23,8 @@ pub use folder::Edge;
 use tonic::Status;
 pub(crate) use transport::open;
 
+pub use crate::transport::Write;
+
 /// A write that failed.
 #[derive(Debug)]
 pub struct Failure {

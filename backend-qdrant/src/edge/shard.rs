@@ -13,8 +13,9 @@ use qdrant_edge as edge;
 use tonic::Status;
 
 use super::convert::{self, failed};
-use super::journal::{Entry, Journal};
+use super::journal::Journal;
 use crate::error::NO_ROOM;
+use crate::transport::Write;
 
 pub(super) type Result<T> = std::result::Result<T, Status>;
 
@@ -193,7 +194,7 @@ fn replay(
     shard: &edge::EdgeShard,
     at: &Path,
     mut journal: Journal,
-    entries: Vec<Entry>,
+    entries: Vec<Write>,
     listed: bool,
 ) -> Result<Journal> {
     if entries.is_empty() && listed {
@@ -293,10 +294,10 @@ fn write_once(
     let vectors = Some(edge::WithVector::Bool(true));
     let newest = shard.retrieve(&ids, everything, vectors).map_err(failed)?;
     let points = newest.into_iter().map(convert::stored).collect();
-    let upsert = Entry::Upsert(proto::UpsertPoints { points, ..proto::UpsertPoints::default() });
+    let upsert = Write::Upsert(proto::UpsertPoints { points, ..proto::UpsertPoints::default() });
     journal.append(&upsert).map_err(failed_at)?;
     let points = Some(named(ids.clone()));
-    let delete = Entry::Delete(proto::DeletePoints { points, ..proto::DeletePoints::default() });
+    let delete = Write::Delete(proto::DeletePoints { points, ..proto::DeletePoints::default() });
     // Numbers that lag behind those of the points are skipped, as in `apply_again`.
     for _ in 0..ATTEMPTS {
         if copies(shard, &ids)? == 0 {
@@ -316,8 +317,8 @@ fn write_once(
 /// fields may be set of points that a later entry deletes, and which are gone. Points may be
 /// skipped, since the numbers that Edge gives to operations can lag behind those of points on its
 /// disk, and it then misses them; each attempt takes the next number.
-fn apply_again(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
-    let Entry::SetPayload(mut request) = entry else {
+fn apply_again(shard: &edge::EdgeShard, entry: Write) -> Result<()> {
+    let Write::SetPayload(mut request) = entry else {
         for _ in 0..ATTEMPTS {
             match apply(shard, entry.clone()) {
                 Err(status) if status.message().starts_with(MISSES_POINT) => {}
@@ -333,23 +334,23 @@ fn apply_again(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
         return Ok(());
     }
     request.points_selector = Some(named(present.into_iter().map(|point| point.id).collect()));
-    apply(shard, Entry::SetPayload(request))
+    apply(shard, Write::SetPayload(request))
 }
 
 /// Applies a write.
-pub(super) fn apply(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
+pub(super) fn apply(shard: &edge::EdgeShard, entry: Write) -> Result<()> {
     let operation = match entry {
-        Entry::Upsert(request) => {
+        Write::Upsert(request) => {
             let points = request.points.into_iter().map(convert::point);
             let points = edge::PointInsertOperations::PointsList(points.collect::<Result<_>>()?);
             edge::UpdateOperation::PointOperation(edge::PointOperations::UpsertPoints(points))
         }
-        Entry::Delete(request) => {
+        Write::Delete(request) => {
             let ids = ids_of(request.points)?;
             let delete = edge::PointOperations::DeletePoints { ids };
             edge::UpdateOperation::PointOperation(delete)
         }
-        Entry::SetPayload(request) => {
+        Write::SetPayload(request) => {
             let set = edge::SetPayloadOp {
                 payload: convert::payload(request.payload),
                 points: Some(ids_of(request.points_selector)?),
@@ -358,7 +359,7 @@ pub(super) fn apply(shard: &edge::EdgeShard, entry: Entry) -> Result<()> {
             };
             edge::UpdateOperation::PayloadOperation(edge::PayloadOps::SetPayload(set))
         }
-        Entry::CreateIndex(request) => {
+        Write::CreateIndex(request) => {
             let index = edge::CreateIndex {
                 field_name: convert::path(&request.field_name)?,
                 field_schema: Some(convert::index(&request)?),

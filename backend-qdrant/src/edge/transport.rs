@@ -7,15 +7,14 @@ use async_trait::async_trait;
 use memquill_core::{Error, Result};
 use parking_lot::Mutex;
 use qdrant_client::qdrant::{
-    CollectionInfo, CountPoints, CreateCollection, CreateFieldIndexCollection, DeletePoints,
-    FacetCounts, FacetHit, GetPoints, QueryPoints, RetrievedPoint, ScoredPoint, ScrollPoints,
-    ScrollResponse, SetPayloadPoints, UpsertPoints,
+    CollectionInfo, CountPoints, CreateCollection, FacetCounts, FacetHit, GetPoints, QueryPoints,
+    RetrievedPoint, ScoredPoint, ScrollPoints, ScrollResponse,
 };
 use tonic::{Code, Status};
 
-use super::{Edge, Failure};
+use super::{Collection, Edge, Failure};
 use crate::error::{self, Effect};
-use crate::transport::Transport;
+use crate::transport::{Transport, Write};
 
 /// Edge is a part of this program; the server of the same engine is 1.18.
 const VERSION: &str = "1.18.0-edge";
@@ -49,6 +48,19 @@ async fn call<T: Send + 'static>(
     let answer = tokio::task::spawn_blocking(move || call(&edge)).await;
     let answer = answer.map_err(|error| panicked(error, effect))?;
     answer.map_err(|failure| translate(failure.status, failure.maybe_applied))
+}
+
+/// Reads from a collection.
+async fn read<T: Send + 'static>(
+    handle: &Handle,
+    collection: String,
+    read: impl FnOnce(&Collection) -> Result<T, Status> + Send + 'static,
+) -> Result<T> {
+    let read = move |edge: &Edge| {
+        let points = edge.collection(&collection)?;
+        Ok(read(&points)?)
+    };
+    call(handle, Effect::Read, read).await
 }
 
 fn panicked(error: impl std::error::Error + Send + Sync + 'static, effect: Effect) -> Error {
@@ -97,63 +109,29 @@ impl Transport for Handle {
         call(self, Effect::Write, create).await
     }
 
-    async fn create_index(&self, request: CreateFieldIndexCollection) -> Result<()> {
-        call(self, Effect::Write, |edge| {
-            edge.collection(&request.collection_name)?.create_index(request)
-        })
-        .await
-    }
-
-    async fn upsert(&self, request: UpsertPoints) -> Result<()> {
-        call(self, Effect::Write, |edge| edge.collection(&request.collection_name)?.upsert(request))
-            .await
-    }
-
-    async fn set_payload(&self, request: SetPayloadPoints) -> Result<()> {
-        call(self, Effect::Write, |edge| {
-            edge.collection(&request.collection_name)?.set_payload(request)
-        })
-        .await
-    }
-
-    async fn delete(&self, request: DeletePoints) -> Result<()> {
-        call(self, Effect::Write, |edge| edge.collection(&request.collection_name)?.delete(request))
-            .await
+    async fn write(&self, write: Write) -> Result<()> {
+        let write = |edge: &Edge| edge.collection(write.collection())?.write(write);
+        call(self, Effect::Write, write).await
     }
 
     async fn get(&self, request: GetPoints) -> Result<Vec<RetrievedPoint>> {
-        call(self, Effect::Read, |edge| {
-            Ok(edge.collection(&request.collection_name)?.get(request)?)
-        })
-        .await
+        read(self, request.collection_name.clone(), |points| points.get(request)).await
     }
 
     async fn scroll(&self, request: ScrollPoints) -> Result<ScrollResponse> {
-        call(self, Effect::Read, |edge| {
-            Ok(edge.collection(&request.collection_name)?.scroll(request)?)
-        })
-        .await
+        read(self, request.collection_name.clone(), |points| points.scroll(request)).await
     }
 
     async fn query(&self, request: QueryPoints) -> Result<Vec<ScoredPoint>> {
-        call(self, Effect::Read, |edge| {
-            Ok(edge.collection(&request.collection_name)?.query(request)?)
-        })
-        .await
+        read(self, request.collection_name.clone(), |points| points.query(request)).await
     }
 
     async fn count(&self, request: CountPoints) -> Result<u64> {
-        call(self, Effect::Read, |edge| {
-            Ok(edge.collection(&request.collection_name)?.count(request)?)
-        })
-        .await
+        read(self, request.collection_name.clone(), |points| points.count(request)).await
     }
 
     async fn facet(&self, request: FacetCounts) -> Result<Vec<FacetHit>> {
-        call(self, Effect::Read, |edge| {
-            Ok(edge.collection(&request.collection_name)?.facet(request)?)
-        })
-        .await
+        read(self, request.collection_name.clone(), |points| points.facet(request)).await
     }
 
     /// The last handle of this process waits until everything is on disk and the folder unlocked.

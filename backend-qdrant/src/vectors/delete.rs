@@ -7,16 +7,16 @@
 //! records, which a purge removes.
 
 use memquill_core::{DeleteRecords, Result, Scope, Selection};
-use qdrant_client::qdrant::{Condition, DeletePoints, Filter, SetPayloadPoints};
+use qdrant_client::qdrant::{Condition, Filter};
 
 use super::store::{MAX_ATTEMPTS, contended};
-use crate::bindings::{Binding, selected, strong};
+use crate::bindings::Binding;
 use crate::codec::payload;
 use crate::error::{applied, applied_if};
 use crate::filter;
 use crate::layout::{self, Namespace, Place, field};
 use crate::store::{Store, now};
-use crate::transport::or_empty;
+use crate::transport::{Write, or_empty};
 
 impl Store {
     pub(super) async fn delete_records(
@@ -106,19 +106,12 @@ impl Store {
     /// Moves what matches to nobody's place, and returns a filter that finds it there.
     async fn mark(&self, collection: &str, filter: Filter) -> Result<Filter> {
         let mine = layout::token();
-        let mark = SetPayloadPoints {
-            collection_name: collection.to_owned(),
-            wait: Some(true),
-            payload: payload::payload([
-                (field::PLACE, payload::text(filter::DELETED)),
-                (field::VERSION, payload::text(&*mine)),
-                (field::CLAIMED, payload::moment(now())),
-            ]),
-            points_selector: Some(selected(filter)),
-            ordering: Some(strong()),
-            ..SetPayloadPoints::default()
-        };
-        self.transport.set_payload(mark).await?;
+        let mark = payload::payload([
+            (field::PLACE, payload::text(filter::DELETED)),
+            (field::VERSION, payload::text(&*mine)),
+            (field::CLAIMED, payload::moment(now())),
+        ]);
+        self.transport.write(Write::set_payload(collection, filter, mark)).await?;
         let mut marked = filter::at(filter::DELETED);
         marked.must.push(filter::is(field::VERSION, mine));
         Ok(marked)
@@ -134,14 +127,6 @@ impl Store {
 
     /// Removes what matches.
     pub(crate) async fn remove(&self, collection: &str, filter: Filter) -> Result<()> {
-        self.transport
-            .delete(DeletePoints {
-                collection_name: collection.to_owned(),
-                wait: Some(true),
-                points: Some(selected(filter)),
-                ordering: Some(strong()),
-                ..DeletePoints::default()
-            })
-            .await
+        self.transport.write(Write::delete(collection, filter)).await
     }
 }

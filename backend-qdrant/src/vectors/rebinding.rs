@@ -21,18 +21,18 @@ use std::time::{Duration, Instant};
 
 use memquill_core::{Error, Rebind, Record, Result, Scope, Timestamp, conflict};
 use qdrant_client::qdrant::{
-    PointId, PointStruct, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpdateMode, Value,
+    PointId, PointStruct, RetrievedPoint, ScrollPoints, UpdateMode, Value,
 };
 
 use super::store::{MAX_ATTEMPTS, contended};
 use super::{GRACE_PERIOD, record_fields, vectors};
-use crate::bindings::{Binding, Orphan, selected, strong, whole_payload};
+use crate::bindings::{Binding, Orphan, whole_payload};
 use crate::codec;
 use crate::codec::payload;
 use crate::filter;
 use crate::layout::{self, DENSE, Namespace, Place, SPARSE, field};
 use crate::store::{Store, now};
-use crate::transport::or_empty;
+use crate::transport::{Write, or_empty};
 
 /// How long a writer waits for a rebinding that is alive.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -251,19 +251,12 @@ impl Store {
 
     /// Claims the records of a place, or releases them.
     async fn claim(&self, place: &Place, since: Value) -> Result<()> {
-        self.transport
-            .set_payload(SetPayloadPoints {
-                collection_name: place.collection.clone(),
-                wait: Some(true),
-                payload: payload::payload([
-                    (field::CLAIMED, since),
-                    (field::VERSION, payload::text(layout::token())),
-                ]),
-                points_selector: Some(selected(filter::all(place))),
-                ordering: Some(strong()),
-                ..SetPayloadPoints::default()
-            })
-            .await
+        let payload = payload::payload([
+            (field::CLAIMED, since),
+            (field::VERSION, payload::text(layout::token())),
+        ]);
+        let write = Write::set_payload(&place.collection, filter::all(place), payload);
+        self.transport.write(write).await
     }
 
     /// Unlocks a namespace, unless somebody else did, or its binding was changed.

@@ -1,17 +1,20 @@
-//! Searching by vector (V4 to V7).
+//! Searching by vector (V4 to V7), and what it shares with searching by words.
 
 use std::collections::HashMap;
 
-use memquill_core::{Error, ErrorKind, Hit, Result, Scope, SearchResult, VectorSearch, conflict};
+use futures_util::future::OptionFuture;
+use memquill_core::{
+    EmbeddingSpace, Error, ErrorKind, Hit, Result, Scope, SearchResult, VectorSearch, conflict,
+};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
-    CountPoints, DenseVector, Filter, Query, QueryPoints, ScoredPoint, SearchParams, VectorInput,
-    WithPayloadSelector, query,
+    CountPoints, DenseVector, Query, QueryPoints, RetrievedPoint, ScoredPoint, SearchParams,
+    VectorInput, query,
 };
 
 use super::{fields, id_text, is_claimed, record_fields};
 use crate::bindings::Binding;
-use crate::codec::payload::{self, Payload};
+use crate::codec::payload;
 use crate::codec::{self, direction};
 use crate::filter;
 use crate::layout::{DENSE, EXACT_SEARCH_LIMIT, Namespace, Place, field};
@@ -26,6 +29,9 @@ const ROUNDING: f32 = 1e-6;
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 pub(super) const MAX_TIES: usize = EXACT_SEARCH_LIMIT as usize + 1;
 
+/// Points that are asked for at least where the first answer does not decide.
+const MIN_TIES: usize = 256;
+
 /// Reads the similarity from a score, by which hits are ordered: neither rounding nor the sign of a
 /// zero makes a difference.
 pub(super) fn similarity(score: f32) -> f32 {
@@ -37,19 +43,29 @@ pub(super) fn least(min_similarity: Option<f32>) -> Option<f32> {
     min_similarity.map(|min| min - ROUNDING)
 }
 
-/// A request of a search.
-pub(super) struct Nearest<'a> {
-    pub(super) collection: &'a str,
-    pub(super) vector: &'a [f32],
-    pub(super) filter: &'a Filter,
-    pub(super) min_similarity: Option<f32>,
+/// What a search finds in a place.
+pub(super) struct Found {
+    pub(super) hits: Vec<Hit>,
+    pub(super) complete: bool,
+    /// Whether a hit is claimed.
+    pub(super) claimed: bool,
 }
 
-/// What a search finds at a place.
-struct Found {
-    result: SearchResult,
-    /// Whether a hit is claimed.
-    claimed: bool,
+impl Found {
+    pub(super) const NOTHING: Self = Self { hits: Vec::new(), complete: true, claimed: false };
+}
+
+/// The contract's score of a point, and its similarity if it is compared.
+pub(super) struct Rank {
+    pub(super) score: f64,
+    pub(super) similarity: Option<f32>,
+}
+
+/// A point that may become a hit.
+struct Candidate {
+    id: String,
+    rank: Rank,
+    point: ScoredPoint,
 }
 
 impl Store {
@@ -58,49 +74,71 @@ impl Store {
         scope: &Scope,
         request: &VectorSearch,
     ) -> Result<SearchResult> {
-        let namespace = Namespace::of(scope, &request.namespace);
+        let find = |place| async move { self.nearest(&place, request).await };
+        self.search(scope, &request.namespace, Some(&request.space), find).await
+    }
+
+    /// Searches where a namespace's records are; `Conflict` where it is bound to another space than
+    /// the request's.
+    pub(super) async fn search<F: Future<Output = Result<Found>>>(
+        &self,
+        scope: &Scope,
+        name: &str,
+        space: Option<&EmbeddingSpace>,
+        find: impl Fn(Place) -> F,
+    ) -> Result<SearchResult> {
+        let namespace = Namespace::of(scope, name);
         let read = |binding: Binding| {
-            let place = self.place(&namespace, &binding);
-            async move {
-                // Of another space: either the request's, or what was cached is.
-                if binding.space != request.space {
-                    return Ok(None);
-                }
-                self.search_place(&place, request).await.map(Some)
-            }
+            // Of another space: either the request's, or what was cached is.
+            let same = space.is_none_or(|space| *space == binding.space);
+            let found = same.then(|| find(self.place(&namespace, &binding)));
+            async { OptionFuture::from(found).await.transpose() }
         };
         let is_doubtful = |found: &Option<Found>| {
-            found.as_ref().is_none_or(|found| found.claimed || found.result.hits.is_empty())
+            found.as_ref().is_none_or(|found| found.claimed || found.hits.is_empty())
         };
         match self.read(&namespace, read, is_doubtful).await? {
             None => Ok(SearchResult { hits: Vec::new(), complete: true }),
-            Some((Some(found), _)) => Ok(found.result),
+            Some((Some(Found { hits, complete, .. }), _)) => Ok(SearchResult { hits, complete }),
             Some((None, binding)) => {
-                Err(conflict::other_space(&request.namespace, &binding.space, &request.space))
+                Err(conflict::other_space(name, &binding.space, space.unwrap_or(&binding.space)))
             }
         }
     }
 
-    async fn search_place(&self, place: &Place, request: &VectorSearch) -> Result<Found> {
-        let filter = self.filter(place, request.filter.as_ref()).await?;
-        let nearest = Nearest {
-            collection: &place.collection,
-            vector: &direction(&request.embedding),
-            filter: &filter,
-            min_similarity: request.min_similarity,
+    async fn nearest(&self, place: &Place, request: &VectorSearch) -> Result<Found> {
+        let query = |exact: bool| QueryPoints {
+            collection_name: place.collection.clone(),
+            query: Some(nearest_to(Input::Dense(DenseVector {
+                data: direction(&request.embedding),
+            }))),
+            using: Some(DENSE.to_owned()),
+            params: exact.then(|| SearchParams { exact: Some(true), ..SearchParams::default() }),
+            score_threshold: least(request.min_similarity),
+            ..QueryPoints::default()
         };
-        let (mut found, mut complete) = self.nearest(&nearest, request.limit, false).await?;
-        if found.len() < request.limit && self.is_large(place).await? {
-            match self.nearest(&nearest, request.limit, true).await {
-                Ok(exact) => (found, complete) = exact,
-                // Strict mode may forbid it.
-                Err(error) if error.kind() == ErrorKind::Unsupported => complete = false,
-                Err(error) => return Err(error),
+        let filter = Some(self.filter(place, request.filter.as_ref()).await?);
+        let bound = |score| f64::from(similarity(score));
+        let rank = |point: &ScoredPoint| {
+            let similarity = similarity(point.score);
+            if similarity.is_finite() {
+                let score = f64::from(similarity);
+                return Ok(Some(Rank { score, similarity: Some(similarity) }));
             }
+            Err(Error::corrupted("a similarity is not a number"))
+        };
+        let usual = QueryPoints { filter: filter.clone(), ..query(false) };
+        let found = self.best(usual, request.limit, bound, rank).await?;
+        if found.hits.len() >= request.limit || !self.is_large(place).await? {
+            return Ok(found);
         }
-        let claimed = found.iter().any(|(_, point)| is_claimed(&point.payload));
-        let hits = found.into_iter().map(|(_, point)| hit(point)).collect::<Result<_>>()?;
-        Ok(Found { result: SearchResult { hits, complete }, claimed })
+        match self.best(QueryPoints { filter, ..query(true) }, request.limit, bound, rank).await {
+            // Strict mode may forbid it.
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                Ok(Found { complete: false, ..found })
+            }
+            exact => exact,
+        }
     }
 
     /// Whether the namespace holds more records than an exact search reads.
@@ -115,120 +153,83 @@ impl Store {
         Ok(self.transport.count(request).await? > EXACT_SEARCH_LIMIT)
     }
 
-    /// Finds the best points with their record ids, in the contract's order (V6): descending, and
-    /// what is equally near by id. The store knows no order among those, so where the limit cuts
-    /// through them, more is asked for until it does not, and this says whether that was enough.
-    async fn nearest(
+    /// Finds the best points of a query in the contract's order (V6): descending by the score that
+    /// `rank` gives, and what is equal by id. What `rank` leaves out is no hit.
+    ///
+    /// The store knows no order among what is equal, and its own scores are rounded: `bound` is the
+    /// greatest score that a point may have which follows one of a store's score. So where the limit
+    /// cuts through such points, or is not filled, this asks for more, up to [`MAX_TIES`], and the
+    /// result says whether that was enough.
+    pub(super) async fn best(
         &self,
-        nearest: &Nearest<'_>,
+        query: QueryPoints,
         limit: usize,
-        exact: bool,
-    ) -> Result<(Vec<(String, ScoredPoint)>, bool)> {
+        bound: impl Fn(f32) -> f64,
+        rank: impl Fn(&ScoredPoint) -> Result<Option<Rank>>,
+    ) -> Result<Found> {
         let mut asked = limit + 1;
         let most = asked.max(MAX_TIES);
-        let mut points = self.query(nearest, asked, exact, record_fields(false)).await?;
-        let mut known: HashMap<String, Payload> = HashMap::new();
-        let cuts_ties = |points: &[ScoredPoint], asked: usize| {
-            points.len() == asked
-                && similarity(points[limit - 1].score) <= similarity(points[asked - 1].score)
-        };
-        while asked < most && cuts_ties(&points, asked) {
-            for point in &mut points {
-                if let Some(id) = &point.id
-                    && point.payload.len() > 1
-                {
-                    known.insert(id_text(id), std::mem::take(&mut point.payload));
+        loop {
+            // The first answer has the whole records, as it decides most often.
+            let whole = asked == limit + 1;
+            let names = if whole { &field::RECORD[..] } else { &[field::ID] };
+            let request = QueryPoints {
+                limit: Some(asked as u64),
+                with_payload: Some(fields(names.iter().copied().chain([field::LENGTH]))),
+                ..query.clone()
+            };
+            let points = self.transport.query(request).await?;
+            let all = points.len() < asked;
+            let last = points.last().map_or(f64::INFINITY, |point| bound(point.score));
+            let mut best = Vec::with_capacity(points.len());
+            for point in points {
+                if let Some(rank) = rank(&point)? {
+                    let id = payload::need_text(&point.payload, field::ID)?.to_owned();
+                    best.push(Candidate { id, rank, point });
                 }
             }
-            asked = most.min(asked * 4);
-            points = self.query(nearest, asked, exact, fields([field::ID])).await?;
+            best.sort_by(|a, b| {
+                b.rank.score.total_cmp(&a.rank.score).then_with(|| a.id.cmp(&b.id))
+            });
+            let complete = all || best.get(limit - 1).is_some_and(|worst| worst.rank.score > last);
+            if complete || asked == most {
+                best.truncate(limit);
+                let (hits, claimed) = self.hits(&query.collection_name, best, whole).await?;
+                return Ok(Found { hits, complete, claimed });
+            }
+            asked = most.min(MIN_TIES.max(asked * 4));
         }
-        let complete = !cuts_ties(&points, asked);
-        let mut found = Vec::with_capacity(points.len());
-        for point in points {
-            found.push((payload::need_text(&point.payload, field::ID)?.to_owned(), point));
-        }
-        found.sort_by(|(a_id, a), (b_id, b)| {
-            similarity(b.score).total_cmp(&similarity(a.score)).then_with(|| a_id.cmp(b_id))
-        });
-        found.truncate(limit);
-        Ok((self.with_payloads(nearest.collection, found, &mut known).await?, complete))
     }
 
-    /// Reads the payloads that are missing. Records that were deleted meanwhile are left out.
-    async fn with_payloads(
+    /// Makes hits, and says whether one is claimed. Reads the records unless the candidates hold
+    /// them; those that were deleted meanwhile are left out.
+    async fn hits(
         &self,
         collection: &str,
-        mut found: Vec<(String, ScoredPoint)>,
-        known: &mut HashMap<String, Payload>,
-    ) -> Result<Vec<(String, ScoredPoint)>> {
-        let missing: Vec<_> = found
-            .iter_mut()
-            .filter(|(_, point)| point.payload.len() <= 1)
-            .filter_map(|(_, point)| {
-                let id = point.id.clone()?;
-                match known.remove(&id_text(&id)) {
-                    Some(payload) => {
-                        point.payload = payload;
-                        None
-                    }
-                    None => Some(id),
-                }
-            })
-            .collect();
-        if missing.is_empty() {
-            return Ok(found);
+        mut best: Vec<Candidate>,
+        whole: bool,
+    ) -> Result<(Vec<Hit>, bool)> {
+        if !whole {
+            let ids: Vec<_> = best.iter().filter_map(|found| found.point.id.clone()).collect();
+            let read = self.points_of(collection, &ids, Some(record_fields(false)), None).await?;
+            let record = |point: RetrievedPoint| Some((id_text(&point.id?), point.payload));
+            let mut records: HashMap<_, _> = read.into_iter().filter_map(record).collect();
+            let mut has_record = |candidate: &mut Candidate| {
+                let id = candidate.point.id.as_ref()?;
+                candidate.point.payload = records.remove(&id_text(id))?;
+                Some(())
+            };
+            best.retain_mut(|candidate| has_record(candidate).is_some());
         }
-        let mut read = self.payloads(collection, missing).await?;
-        for (_, point) in &mut found {
-            if point.payload.len() <= 1
-                && let Some(payload) = point.id.as_ref().and_then(|id| read.remove(&id_text(id)))
-            {
-                point.payload = payload;
-            }
-        }
-        found.retain(|(_, point)| point.payload.len() > 1);
-        Ok(found)
-    }
-
-    async fn query(
-        &self,
-        nearest: &Nearest<'_>,
-        limit: usize,
-        exact: bool,
-        with_payload: WithPayloadSelector,
-    ) -> Result<Vec<ScoredPoint>> {
-        let input = Input::Dense(DenseVector { data: nearest.vector.to_vec() });
-        let params = SearchParams { exact: Some(true), ..SearchParams::default() };
-        self.transport
-            .query(QueryPoints {
-                collection_name: nearest.collection.to_owned(),
-                query: Some(nearest_to(input)),
-                using: Some(DENSE.to_owned()),
-                filter: Some(nearest.filter.clone()),
-                params: exact.then_some(params),
-                score_threshold: least(nearest.min_similarity),
-                limit: Some(limit as u64),
-                with_payload: Some(with_payload),
-                ..QueryPoints::default()
-            })
-            .await
+        let claimed = best.iter().any(|candidate| is_claimed(&candidate.point.payload));
+        let hit = |Candidate { rank: Rank { score, similarity }, point, .. }: Candidate| {
+            Ok(Hit { record: codec::record(point.payload, None)?, score, similarity })
+        };
+        Ok((best.into_iter().map(hit).collect::<Result<_>>()?, claimed))
     }
 }
 
 /// Builds the query of what is nearest to a vector.
 pub(super) fn nearest_to(input: Input) -> Query {
     Query { variant: Some(query::Variant::Nearest(VectorInput { variant: Some(input) })) }
-}
-
-fn hit(point: ScoredPoint) -> Result<Hit> {
-    let similarity = similarity(point.score);
-    if !similarity.is_finite() {
-        return Err(Error::corrupted("a similarity is not a number"));
-    }
-    Ok(Hit {
-        record: codec::record(point.payload, None)?,
-        score: f64::from(similarity),
-        similarity: Some(similarity),
-    })
 }

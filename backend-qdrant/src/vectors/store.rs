@@ -15,16 +15,17 @@ use memquill_core::{
     StoredRecord, Timestamp, conflict,
 };
 use prost::Message as _;
-use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode, UpsertPoints};
+use qdrant_client::qdrant::{Condition, Filter, PointStruct, UpdateMode};
 
 use super::fields;
-use crate::bindings::{Binding, strong};
+use crate::bindings::Binding;
 use crate::codec::payload::{self, Payload};
 use crate::codec::{Draft, Times, point};
 use crate::error::{applied, applied_if};
 use crate::filter;
 use crate::layout::{self, Namespace, Place, field};
 use crate::store::{MAX_CONCURRENT_REQUESTS, Store};
+use crate::transport::Write;
 
 /// Attempts before a call gives up against others that change the same records.
 pub(super) const MAX_ATTEMPTS: usize = 100;
@@ -323,15 +324,7 @@ impl Store {
         let several = parts.len() > 1;
         stream::iter(parts)
             .map(|points| {
-                self.transport.upsert(UpsertPoints {
-                    collection_name: collection.to_owned(),
-                    wait: Some(true),
-                    points,
-                    ordering: Some(strong()),
-                    update_filter: filter.clone(),
-                    update_mode: Some(mode.into()),
-                    ..UpsertPoints::default()
-                })
+                self.transport.write(Write::upsert(collection, points, mode, filter.clone()))
             })
             .buffer_unordered(MAX_CONCURRENT_REQUESTS)
             .try_collect()

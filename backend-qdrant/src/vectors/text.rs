@@ -1,58 +1,51 @@
 //! Searching by words (V9).
 //!
 //! A namespace is a corpus of its own: how many records it has, how long they are and how many hold
-//! each word is counted by the store's indexes, over what is living now. With these the query's
-//! words are weighed, the store finds the best candidates by their sparse vectors, and BM25 is
-//! computed from the candidates' word counts. The store weighs lengths against a usual length
-//! instead of the namespace's own mean, so it is asked for more than is wanted.
+//! each word is counted by the store's indexes, over what is living now. With these the store
+//! computes BM25 itself: the sparse vectors give each word's weight in a text of the usual length,
+//! and a formula makes of it the weight by the namespace's own mean. Scores are computed once more
+//! here, since the store rounds them.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use memquill_core::text::{bm25, query_words};
-use memquill_core::{Hit, QueryEmbedding, Result, Scope, SearchResult, TextSearch, conflict};
+use memquill_core::{QueryEmbedding, Result, Scope, SearchResult, TextSearch};
 use qdrant_client::qdrant::vector_input::Variant as Input;
 use qdrant_client::qdrant::{
-    Condition, FacetCounts, Filter, GetPoints, PointId, QueryPoints, ScoredPoint, SparseVector,
-    facet_value,
+    Condition, Expression, FacetCounts, Filter, Formula, PrefetchQuery, Query, QueryPoints,
+    ScoredPoint, SparseVector, facet_value, query,
 };
 
-use super::search::{MAX_TIES, least, nearest_to, similarity};
-use super::{PAGE_SIZE, fields, id_text, is_claimed, record_fields, vectors};
-use crate::bindings::Binding;
-use crate::codec::payload::{self, Payload};
+use super::search::{Found, MAX_TIES, Rank, least, nearest_to, similarity};
+use super::vectors;
+use crate::codec::payload;
 use crate::codec::{self, USUAL_LENGTH, direction};
 use crate::filter;
-use crate::layout::{DENSE, Namespace, Place, SPARSE, field};
+use crate::layout::{DENSE, Place, SPARSE, field};
 use crate::store::{MAX_CONCURRENT_REQUESTS, Store, now};
 
-/// Candidates that are asked for first: this many, or this many for each hit.
-const MIN_CANDIDATES: usize = 256;
-const CANDIDATES_PER_HIT: usize = 5;
+/// The greatest fraction by which a store's score, of 32 bits, may be less than the exact one.
+const ROUNDING: f64 = 1e-4;
+
+/// Records that may come to hold a word between counting and searching.
+const MAX_STORED_MEANWHILE: u64 = 100;
 
 /// Statistics of a namespace, and a query's words in it.
 struct Corpus {
     mean_length: f64,
-    /// The idf of the words by their dimensions, in the order in which a score adds them up; words of
-    /// one dimension are added up.
-    idf: BTreeMap<u32, f64>,
+    /// The words by their dimensions, in the order in which a score adds them up; words of one
+    /// dimension are added up.
+    words: BTreeMap<u32, Word>,
 }
 
-/// What a search by words finds at a place.
-struct Found {
-    hits: Vec<Hit>,
-    /// Whether a hit is claimed.
-    claimed: bool,
-    complete: bool,
-}
-
-/// A candidate and what it is ranked by.
-struct Candidate {
-    point: PointId,
-    id: String,
-    score: f64,
-    similarity: Option<f32>,
+/// A query's word.
+#[derive(Default)]
+struct Word {
+    texts: Vec<String>,
+    idf: f64,
+    /// Records that hold it.
+    holding: u64,
 }
 
 impl Store {
@@ -61,50 +54,38 @@ impl Store {
         scope: &Scope,
         request: &TextSearch,
     ) -> Result<SearchResult> {
-        let namespace = Namespace::of(scope, &request.namespace);
         let given = request.similarity_to.as_ref().map(|compared| &compared.space);
-        let read = |binding: Binding| {
-            let place = self.place(&namespace, &binding);
-            async move {
-                // Of another space: either the request's, or what was cached is.
-                if given.is_some_and(|given| *given != binding.space) {
-                    return Ok(None);
-                }
-                self.words_at(&place, request).await.map(Some)
-            }
-        };
-        let is_doubtful = |found: &Option<Found>| {
-            found.as_ref().is_none_or(|found| found.claimed || found.hits.is_empty())
-        };
-        match self.read(&namespace, read, is_doubtful).await? {
-            None => Ok(SearchResult { hits: Vec::new(), complete: true }),
-            Some((Some(Found { hits, complete, .. }), _)) => Ok(SearchResult { hits, complete }),
-            Some((None, binding)) => {
-                let given = given.unwrap_or(&binding.space);
-                Err(conflict::other_space(&request.namespace, &binding.space, given))
-            }
-        }
+        let find = |place| async move { self.words_at(&place, request).await };
+        self.search(scope, &request.namespace, given, find).await
     }
 
-    /// Finds the hits at a place.
     async fn words_at(&self, place: &Place, request: &TextSearch) -> Result<Found> {
-        let nothing = Found { hits: Vec::new(), claimed: false, complete: true };
         let query: BTreeSet<String> =
             query_words(&request.text, request.language).into_iter().collect();
-        let mut filter = self.filter(place, request.filter.as_ref()).await?;
+        let filter = self.filter(place, request.filter.as_ref()).await?;
         if query.is_empty() {
-            return Ok(nothing);
+            return Ok(Found::NOTHING);
         }
         let corpus = self.corpus(place, &query).await?;
-        if corpus.idf.is_empty() {
-            return Ok(nothing);
+        if corpus.words.is_empty() {
+            return Ok(Found::NOTHING);
         }
-        // Two words may share a dimension, but no record is found that has none of the words.
-        let query: Vec<String> = query.into_iter().collect();
-        filter.must.push(Condition::matches(field::WORDS, query));
-        let (best, complete) = self.best(&place.collection, &filter, &corpus, request).await?;
-        let (hits, claimed) = self.hits(&place.collection, best).await?;
-        Ok(Found { hits, claimed, complete })
+        let compared = request.similarity_to.as_ref();
+        let formula = Formula { expression: Some(corpus.score()), ..Formula::default() };
+        let query = QueryPoints {
+            collection_name: place.collection.clone(),
+            prefetch: corpus.words.iter().map(|word| weights(word, filter.clone())).collect(),
+            query: Some(Query { variant: Some(query::Variant::Formula(formula)) }),
+            with_vectors: vectors(if compared.is_some() { &[SPARSE, DENSE] } else { &[SPARSE] }),
+            ..QueryPoints::default()
+        };
+        let bound = |score| f64::from(score) * (1.0 + ROUNDING);
+        let found =
+            self.best(query, request.limit, bound, |point| corpus.rank(point, compared)).await?;
+        // Of a word that more records hold than are weighed, some of them may be missing.
+        let weighed = corpus.words.values().all(|word| word.holding < MAX_TIES as u64);
+        let complete = found.complete && (weighed || found.hits.len() >= request.limit);
+        Ok(Found { complete, ..found })
     }
 
     /// Counts the namespace's records, their lengths, and those that hold each word.
@@ -137,134 +118,68 @@ impl Store {
                 total += hit.count * u64::try_from(length).unwrap_or_default();
             }
         }
-        let mut idf: BTreeMap<u32, f64> = BTreeMap::new();
+        let mut words: BTreeMap<u32, Word> = BTreeMap::new();
         for (word, holding) in holding.into_iter().filter(|(_, holding)| *holding > 0) {
+            let all = words.entry(codec::dimension(&word)).or_default();
             // Another may have been stored between the counts.
-            let of_word = bm25::idf(records.max(holding), holding);
-            *idf.entry(codec::dimension(&word)).or_default() += of_word;
+            all.idf += bm25::idf(records.max(holding), holding);
+            all.holding += holding;
+            all.texts.push(word);
         }
         #[expect(clippy::cast_precision_loss, reason = "both are far below 2^53")]
         let mean_length = (total as f64 / records.max(1) as f64).max(f64::MIN_POSITIVE);
-        Ok(Corpus { mean_length, idf })
-    }
-
-    /// Finds the best records with their scores, and says whether none can be missing. Where the
-    /// limit is not filled, or more may be as good as the last, more candidates are asked for, up to
-    /// as many as a search is exact among.
-    async fn best(
-        &self,
-        collection: &str,
-        filter: &Filter,
-        corpus: &Corpus,
-        request: &TextSearch,
-    ) -> Result<(Vec<Candidate>, bool)> {
-        let mut asked = MIN_CANDIDATES.max(CANDIDATES_PER_HIT * request.limit);
-        let most = asked.max(MAX_TIES);
-        let compared = request.similarity_to.as_ref();
-        loop {
-            let points = self.candidates(collection, filter, corpus, compared, asked).await?;
-            let all = points.len() < asked;
-            let last = points.last().map_or(0.0, |point| point.score);
-            let mut tied = false;
-            let mut best = Vec::with_capacity(points.len());
-            for point in points {
-                let at_end = point.score <= last * (1.0 + f32::EPSILON * 8.0);
-                if let Some(candidate) = corpus.rank(point, compared)? {
-                    best.push((candidate, at_end));
-                }
-            }
-            best.sort_by(|(a, _), (b, _)| by_score(a, b));
-            if let Some((_, at_end)) = best.get(request.limit - 1) {
-                tied = *at_end;
-            }
-            let complete = all || (best.len() >= request.limit && !tied);
-            if complete || asked == most {
-                best.truncate(request.limit);
-                let best = best.into_iter().map(|(candidate, _)| candidate).collect();
-                return Ok((best, complete));
-            }
-            asked = most.min(asked * 4);
-        }
-    }
-
-    async fn candidates(
-        &self,
-        collection: &str,
-        filter: &Filter,
-        corpus: &Corpus,
-        compared: Option<&QueryEmbedding>,
-        limit: usize,
-    ) -> Result<Vec<ScoredPoint>> {
-        let query = codec::sparse(corpus.idf.iter().map(|(dimension, idf)| (*dimension, *idf)));
-        let wanted: &[&str] = if compared.is_some() { &[SPARSE, DENSE] } else { &[SPARSE] };
-        self.transport
-            .query(QueryPoints {
-                collection_name: collection.to_owned(),
-                query: Some(nearest_to(Input::Sparse(query))),
-                using: Some(SPARSE.to_owned()),
-                filter: Some(filter.clone()),
-                limit: Some(limit as u64),
-                with_payload: Some(fields([field::ID, field::LENGTH])),
-                with_vectors: vectors(wanted),
-                ..QueryPoints::default()
-            })
-            .await
-    }
-
-    async fn hits(&self, collection: &str, best: Vec<Candidate>) -> Result<(Vec<Hit>, bool)> {
-        let points = best.iter().map(|candidate| candidate.point.clone()).collect();
-        let mut payloads = self.payloads(collection, points).await?;
-        let claimed = payloads.values().any(is_claimed);
-        let mut hits = Vec::with_capacity(best.len());
-        for candidate in best {
-            // Records that were deleted meanwhile are left out.
-            if let Some(payload) = payloads.remove(&id_text(&candidate.point)) {
-                hits.push(Hit {
-                    record: codec::record(payload, None)?,
-                    score: candidate.score,
-                    similarity: candidate.similarity,
-                });
-            }
-        }
-        Ok((hits, claimed))
-    }
-
-    /// Reads the records' payloads, by the text of their points' ids.
-    pub(super) async fn payloads(
-        &self,
-        collection: &str,
-        points: Vec<PointId>,
-    ) -> Result<HashMap<String, Payload>> {
-        let mut payloads = HashMap::with_capacity(points.len());
-        for page in points.chunks(PAGE_SIZE) {
-            let request = GetPoints {
-                collection_name: collection.to_owned(),
-                ids: page.to_vec(),
-                with_payload: Some(record_fields(false)),
-                ..GetPoints::default()
-            };
-            for point in self.transport.get(request).await? {
-                if let Some(id) = &point.id {
-                    payloads.insert(id_text(id), point.payload);
-                }
-            }
-        }
-        Ok(payloads)
+        Ok(Corpus { mean_length, words })
     }
 }
 
-fn by_score(a: &Candidate, b: &Candidate) -> Ordering {
-    b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id))
+/// Finds the weights of a word, among the records that match.
+fn weights((dimension, word): (&u32, &Word), mut filter: Filter) -> PrefetchQuery {
+    // Other words may share the dimension, but no record is found that has none of the query's.
+    filter.must.push(Condition::matches(field::WORDS, word.texts.clone()));
+    PrefetchQuery {
+        query: Some(nearest_to(Input::Sparse(codec::sparse([(*dimension, 1.0)].into_iter())))),
+        using: Some(SPARSE.to_owned()),
+        filter: Some(filter),
+        limit: Some((word.holding + MAX_STORED_MEANWHILE).min(MAX_TIES as u64)),
+        ..PrefetchQuery::default()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "what the store takes")]
+fn number(number: f64) -> Expression {
+    Expression::from(number as f32)
 }
 
 impl Corpus {
-    /// Ranks a candidate; none where it is less near than asked (V5).
-    fn rank(
-        &self,
-        point: ScoredPoint,
-        compared: Option<&QueryEmbedding>,
-    ) -> Result<Option<Candidate>> {
-        let id = payload::need_text(&point.payload, field::ID)?.to_owned();
+    /// Builds the formula of a score from the words' weights, which are the prefetches' scores.
+    ///
+    /// With `u(l)` and `m(l)` for `K1 (1 - B + B l / length)` of the usual and of the mean length, a
+    /// word's weight `w` in a text of length `l` is `f (K1 + 1) / (f + u(l))`. Its frequency `f` is
+    /// `w u(l) / (K1 + 1 - w)`, and so `f (K1 + 1) / (f + m(l))` is
+    /// `w u(l) / (m(l) + w (u(l) - m(l)) / (K1 + 1))`.
+    fn score(&self) -> Expression {
+        let length = || Expression::variable(field::LENGTH);
+        let by_word = |length: f64| bm25::K1 * bm25::B / length;
+        let (usual, mean) = (by_word(USUAL_LENGTH), by_word(self.mean_length));
+        let norm = |by_word| {
+            let of_length = Expression::mult_with([number(by_word), length()]);
+            Expression::sum_with([number(bm25::K1 * (1.0 - bm25::B)), of_length])
+        };
+        Expression::sum_with(self.words.values().enumerate().map(|(at, Word { idf, .. })| {
+            let weight = || Expression::score_idx(at);
+            let longer = number((usual - mean) / (bm25::K1 + 1.0));
+            let longer = Expression::mult_with([weight(), longer, length()]);
+            // The weight is first, since the store leaves the rest where it is 0.
+            Expression::div_with(
+                Expression::mult_with([weight(), number(*idf), norm(usual)]),
+                Expression::sum_with([norm(mean), longer]),
+                None,
+            )
+        }))
+    }
+
+    /// Ranks a point; none where it is less near than asked (V5).
+    fn rank(&self, point: &ScoredPoint, compared: Option<&QueryEmbedding>) -> Result<Option<Rank>> {
         let length = payload::get_integer(&point.payload, field::LENGTH).unwrap_or_default();
         let similarity = compared.and_then(|compared| {
             let stored = codec::dense(point.vectors.clone())?;
@@ -278,16 +193,16 @@ impl Corpus {
         if least.is_some_and(|least| similarity.is_none_or(|similarity| similarity <= least)) {
             return Ok(None);
         }
-        let weights = codec::weights(point.vectors).unwrap_or_default();
+        let weights = codec::weights(point.vectors.clone()).unwrap_or_default();
         let score = self.relevance(&weights, u32::try_from(length).unwrap_or(u32::MAX));
-        Ok(point.id.map(|point| Candidate { point, id, score, similarity }))
+        Ok(Some(Rank { score, similarity }))
     }
 
     /// Computes BM25 from the weights that were computed for texts of the usual length.
     fn relevance(&self, weights: &SparseVector, length: u32) -> f64 {
-        self.idf
+        self.words
             .iter()
-            .filter_map(|(dimension, idf)| {
+            .filter_map(|(dimension, Word { idf, .. })| {
                 let at = weights.indices.iter().position(|index| index == dimension)?;
                 let frequency = frequency(f64::from(*weights.values.get(at)?), length);
                 Some(idf * bm25::weight(frequency, length, self.mean_length))

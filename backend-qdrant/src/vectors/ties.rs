@@ -10,10 +10,9 @@ use memquill_core::{
 use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::vectors_output::VectorsOptions;
 use qdrant_client::qdrant::{
-    CollectionInfo, CountPoints, CreateCollection, CreateFieldIndexCollection, DeletePoints,
-    FacetCounts, FacetHit, FacetValue, GetPoints, NamedVectorsOutput, PointId, QueryPoints,
-    RetrievedPoint, ScoredPoint, ScrollPoints, ScrollResponse, SetPayloadPoints, SparseVector,
-    UpsertPoints, VectorOutput, VectorsOutput, facet_value, vector_output,
+    CollectionInfo, CountPoints, CreateCollection, FacetCounts, FacetHit, FacetValue, GetPoints,
+    NamedVectorsOutput, PointId, QueryPoints, RetrievedPoint, ScoredPoint, ScrollPoints,
+    ScrollResponse, SparseVector, VectorOutput, VectorsOutput, facet_value, vector_output,
 };
 
 use super::Vectors;
@@ -23,7 +22,7 @@ use crate::codec::payload::{self, Payload};
 use crate::config::Config;
 use crate::layout::{SPARSE, field};
 use crate::store::Store;
-use crate::transport::Transport;
+use crate::transport::{Transport, Write};
 
 /// A namespace of equal records.
 #[derive(Debug)]
@@ -122,19 +121,7 @@ impl Transport for Ties {
         Err(unexpected())
     }
 
-    async fn create_index(&self, _: CreateFieldIndexCollection) -> Result<()> {
-        Err(unexpected())
-    }
-
-    async fn upsert(&self, _: UpsertPoints) -> Result<()> {
-        Err(unexpected())
-    }
-
-    async fn set_payload(&self, _: SetPayloadPoints) -> Result<()> {
-        Err(unexpected())
-    }
-
-    async fn delete(&self, _: DeletePoints) -> Result<()> {
+    async fn write(&self, _: Write) -> Result<()> {
         Err(unexpected())
     }
 

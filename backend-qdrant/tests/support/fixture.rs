@@ -13,7 +13,7 @@ use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer
 use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
 use ::qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
 use ::qdrant_client::qdrant::*;
-use memquill_qdrant::edge::{Edge, Failure};
+use memquill_qdrant::edge::{Edge, Write};
 use tonic::service::Interceptor;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -151,13 +151,12 @@ impl Service {
         self.strict.as_deref().map_or(Ok(()), check)
     }
 
-    async fn write(
-        &self,
-        name: &'static str,
-        collection: &str,
-        call: impl FnOnce(&Edge) -> Result<(), Failure> + Send + 'static,
-    ) -> Answer<PointsOperationResponse> {
-        self.call(name, collection, |edge| Ok(call(edge)?)).await?;
+    async fn write(&self, name: &'static str, write: Write) -> Answer<PointsOperationResponse> {
+        let collection = write.collection().to_owned();
+        self.call(name, &collection, |edge| {
+            Ok(edge.collection(write.collection())?.write(write)?)
+        })
+        .await?;
         let completed = UpdateResult { operation_id: None, status: UpdateStatus::Completed.into() };
         Ok(Response::new(PointsOperationResponse {
             result: Some(completed),
@@ -240,11 +239,7 @@ impl Points for Service {
     async fn upsert(&self, request: Request<UpsertPoints>) -> Answer<PointsOperationResponse> {
         let request = request.into_inner();
         self.ask(|strict| strict.check(&request.collection_name, request.update_filter.as_ref()))?;
-        let name = request.collection_name.clone();
-        self.write("upsert", &name, |edge| {
-            edge.collection(&request.collection_name)?.upsert(request)
-        })
-        .await
+        self.write("upsert", Write::Upsert(request)).await
     }
 
     async fn delete(&self, request: Request<DeletePoints>) -> Answer<PointsOperationResponse> {
@@ -252,11 +247,7 @@ impl Points for Service {
         self.ask(|strict| {
             strict.check_selector(&request.collection_name, request.points.as_ref())
         })?;
-        let name = request.collection_name.clone();
-        self.write("delete", &name, |edge| {
-            edge.collection(&request.collection_name)?.delete(request)
-        })
-        .await
+        self.write("delete", Write::Delete(request)).await
     }
 
     async fn set_payload(
@@ -267,11 +258,7 @@ impl Points for Service {
         self.ask(|strict| {
             strict.check_selector(&request.collection_name, request.points_selector.as_ref())
         })?;
-        let name = request.collection_name.clone();
-        self.write("set_payload", &name, |edge| {
-            edge.collection(&request.collection_name)?.set_payload(request)
-        })
-        .await
+        self.write("set_payload", Write::SetPayload(request)).await
     }
 
     async fn create_field_index(
@@ -283,11 +270,7 @@ impl Points for Service {
             strict.learn(&request);
             Ok(())
         })?;
-        let name = request.collection_name.clone();
-        self.write("create_field_index", &name, |edge| {
-            edge.collection(&request.collection_name)?.create_index(request)
-        })
-        .await
+        self.write("create_field_index", Write::CreateIndex(request)).await
     }
 
     async fn get(&self, request: Request<GetPoints>) -> Answer<GetResponse> {
@@ -312,7 +295,10 @@ impl Points for Service {
 
     async fn query(&self, request: Request<QueryPoints>) -> Answer<QueryResponse> {
         let request = request.into_inner();
-        self.ask(|strict| strict.check(&request.collection_name, request.filter.as_ref()))?;
+        let filters = request.prefetch.iter().map(|prefetch| &prefetch.filter);
+        for filter in filters.chain([&request.filter]) {
+            self.ask(|strict| strict.check(&request.collection_name, filter.as_ref()))?;
+        }
         let name = request.collection_name.clone();
         let result = self
             .call("query", &name, |edge| edge.collection(&request.collection_name)?.query(request))

@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 
 use memquill::ErrorKind;
 use memquill_faults::{Expected, Proxy};
+use memquill_qdrant::edge::Write;
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
 
 use self::fixture::{Fixture, obliging};
@@ -178,7 +179,7 @@ async fn two_schemas(seed: u64) {
             points_selector: Some(schema.into()),
             ..SetPayloadPoints::default()
         };
-        fixture.edge.collection("memory").unwrap().set_payload(request).unwrap();
+        fixture.edge.collection("memory").unwrap().write(Write::SetPayload(request)).unwrap();
     };
     Trial::new(seed, &url)
         .run(async |running| {

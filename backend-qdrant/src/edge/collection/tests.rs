@@ -32,7 +32,7 @@ fn g6_a_journal_that_cannot_be_applied_is_kept() {
     drop(make(&at));
     let (mut journal, _) = Journal::open(&journal_of(&at)).unwrap();
     // One that names no points, as if it came from a version to come.
-    let entry = Entry::Delete(proto::DeletePoints::default());
+    let entry = Write::Delete(proto::DeletePoints::default());
     journal.append(&entry).unwrap();
     open(&at).unwrap_err();
     let (_, entries) = Journal::open(&journal_of(&at)).unwrap();
@@ -62,6 +62,10 @@ fn point(
     proto::PointStruct { id: Some(id.into()), payload: fields.into(), vectors: Some(named.into()) }
 }
 
+fn upsert(points: Vec<proto::PointStruct>) -> Write {
+    Write::Upsert(proto::UpsertPoints { points, ..Default::default() })
+}
+
 /// As where Edge has put the new segment beside the old one, and then fails: the new one is on
 /// the disk, with what was deleted while it was built.
 #[test]
@@ -70,16 +74,16 @@ fn g6_a_build_that_fails_brings_nothing_back() {
     let at = folder.path().join("collection");
     let (collection, _queue) = make(&at);
     let points = (1..=300).map(|id| point(id, [("n".to_owned(), 1.into())])).collect();
-    collection.upsert(proto::UpsertPoints { points, ..Default::default() }).unwrap();
+    collection.write(upsert(points)).unwrap();
     collection.optimize().unwrap();
     let segments = shard::segments_of(&at);
     let old = fs::read_dir(&segments).unwrap().next().unwrap().unwrap().path();
     copy(&old, &segments.join("00000000-0000-4000-8000-000000000000"));
     shard::unlist_segments(&at).unwrap();
     let points = Some(named(vec![1.into(), 2.into()]));
-    collection.delete(proto::DeletePoints { points, ..Default::default() }).unwrap();
+    collection.write(Write::Delete(proto::DeletePoints { points, ..Default::default() })).unwrap();
     let points = vec![point(3, [("n".to_owned(), 2.into())])];
-    collection.upsert(proto::UpsertPoints { points, ..Default::default() }).unwrap();
+    collection.write(upsert(points)).unwrap();
 
     collection.reload(&mut collection.writing.lock()).unwrap();
     let all = proto::ScrollPoints {
@@ -103,7 +107,7 @@ fn e1_a_write_that_cannot_be_applied_may_have_been_in_part() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("collection");
     let (collection, _queue) = make(&at);
-    let write = |points| collection.upsert(proto::UpsertPoints { points, ..Default::default() });
+    let write = |points| collection.write(upsert(points));
     // Its second point has a vector of another length, which the engine finds out as it
     // applies them.
     let mut wrong = point(2, [("n".to_owned(), 1.into())]);
@@ -138,7 +142,7 @@ fn g6_a_journal_that_nobody_flushes_is_flushed_by_a_writer() {
     let mut most = 0;
     for id in 1..=8 {
         let points = vec![point(id, [("long".to_owned(), long.clone().into())])];
-        collection.upsert(proto::UpsertPoints { points, ..Default::default() }).unwrap();
+        collection.write(upsert(points)).unwrap();
         most = most.max(fs::metadata(journal_of(&at)).unwrap().len());
     }
     assert!(most < MAX_BYTES_UNFLUSHED + (25 << 20), "{most}");
