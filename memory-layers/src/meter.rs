@@ -1,45 +1,21 @@
 //! Metrics.
 
-use std::fmt;
-use std::sync::{Once, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Once;
+use std::time::Instant;
 
 use memquill_core::Result;
 use memquill_core::layer::{Call, Policy};
-use metrics::{Histogram, Unit};
+use metrics::Unit;
 
 /// As [`Layers::metrics`](crate::Layers::metrics) says.
+#[derive(Debug)]
 pub(crate) struct Metrics {
-    /// Of the one backend, by operation, in the order in which they were first used: to look one up
-    /// costs less than to name it anew, and among some thirty less than to hash its name or to lock.
-    succeeded: [OnceLock<(&'static str, Histogram)>; OPERATIONS],
     described: Once,
 }
 
-/// More than there are.
-const OPERATIONS: usize = 64;
-
 impl Default for Metrics {
     fn default() -> Self {
-        Self { succeeded: [const { OnceLock::new() }; OPERATIONS], described: Once::new() }
-    }
-}
-
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
-impl Metrics {
-    fn success(&self, backend: &'static str, operation: &'static str, duration: Duration) {
-        let name = || metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation);
-        for slot in &self.succeeded {
-            let (known, histogram) = slot.get_or_init(|| (operation, name()));
-            if *known == operation {
-                return histogram.record(duration);
-            }
-        }
+        Self { described: Once::new() }
     }
 }
 
@@ -80,14 +56,17 @@ impl Policy for Metrics {
             self.described.call_once(describe_duration);
             let start = Instant::now();
             let result = next().await;
-            match &result {
-                Ok(_) => self.success(backend, operation, start.elapsed()),
+            let duration = start.elapsed();
+            let histogram = match &result {
+                Ok(_) => {
+                    metrics::histogram!(DURATION, BACKEND => backend, OPERATION => operation)
+                }
                 Err(error) => metrics::histogram!(
                     DURATION,
                     BACKEND => backend, OPERATION => operation, ERROR => error.code()
-                )
-                .record(start.elapsed()),
-            }
+                ),
+            };
+            histogram.record(duration);
             result
         }
     }
