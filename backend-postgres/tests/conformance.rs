@@ -13,9 +13,9 @@ use memquill_core::{Administrator, Backend, Error, Result, StoreUrl};
 use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
-use support::gate::Gate;
 use support::server::{self, Server};
 use support::{fresh_name, run_sql};
+use testkit::Gate;
 
 /// Supabase's roles and its `auth.uid()`, in a database of its own. Its clients log in as
 /// `authenticator`, and step down.

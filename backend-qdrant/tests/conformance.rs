@@ -18,10 +18,10 @@ use memquill_qdrant::driver;
 use memquill_qdrant::edge::{Edge as Engine, Write};
 use qdrant_client::qdrant::points_client::PointsClient;
 use qdrant_client::qdrant::{Condition, Filter, SetPayloadPoints, Value};
-use support::fresh_prefix;
-use support::gate::Gate;
 use support::place::Place;
 use tempfile::TempDir;
+use testkit::Gate;
+use testkit::fresh_name;
 use tonic::Request;
 
 /// Says in the store of this prefix that its layout is newer than the driver's.
@@ -82,7 +82,7 @@ impl TestStore for EdgeStore {
     }
 
     async fn connect_to_newer(&self) -> Option<Result<Backend>> {
-        let prefix = fresh_prefix();
+        let prefix = fresh_name();
         let url = self.url(&prefix);
         connect(url.clone()).await.unwrap();
         let engine = Engine::open(&self.0).unwrap();
@@ -156,11 +156,11 @@ impl TestStore for ServerStore {
     }
 
     async fn connect_to_unmigrated(&self) -> Option<Result<Backend>> {
-        Some(connect(self.url(&fresh_prefix(), self.key.as_deref())).await)
+        Some(connect(self.url(&fresh_name(), self.key.as_deref())).await)
     }
 
     async fn connect_to_newer(&self) -> Option<Result<Backend>> {
-        let prefix = fresh_prefix();
+        let prefix = fresh_name();
         let url = self.url(&prefix, self.key.as_deref());
         admin(url.clone()).await.unwrap().migrate().await.unwrap();
         let mut client = PointsClient::connect(format!("http://{}", self.server)).await.unwrap();
@@ -182,7 +182,7 @@ fn main() -> ExitCode {
     println!("qdrant: over gRPC on {}, and Edge in this process", place.what());
     let codes = [
         main_with(Edge(tempfile::tempdir().unwrap())),
-        main_with(Server { place, prefix: fresh_prefix() }),
+        main_with(Server { place, prefix: fresh_name() }),
     ];
     if codes.iter().all(|code| *code == ExitCode::SUCCESS) {
         ExitCode::SUCCESS

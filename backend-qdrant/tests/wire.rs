@@ -23,7 +23,7 @@ use qdrant_client::qdrant::{
 };
 use support::certificates::certificates;
 use support::fixture::{Fixture, Moment, Mood, obliging};
-use support::gate::Gate;
+use testkit::Gate;
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};

@@ -4,20 +4,21 @@
 mod support;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use memquill_conformance::{Faults, Harness, TestStore, async_trait, main_with};
 use memquill_core::cache::{Cache, CacheOptions, SharedLevel};
-use memquill_core::{Administrator, Backend, Clock, Error, Facet, Result, SystemClock, Timestamp};
+use memquill_core::{
+    Administrator, Backend, Clock, Durability, Error, Facet, Result, SystemClock, Timestamp,
+};
 use memquill_redis::driver;
 use support::cluster::Cluster;
-use support::fresh_prefix;
-use support::gate::Gate;
 use support::place::Place;
-use support::server::has;
+use testkit::redis::Server;
+use testkit::{Gate, fresh_name, has, is_required};
 
 /// What stands before a store.
 #[derive(Debug, Clone, Copy)]
@@ -32,12 +33,43 @@ enum Before {
 /// How long a cache answers without asking the store.
 const AGE: Duration = Duration::from_hours(1);
 
+/// A server or a cluster.
+trait Servers: Send + Sync + 'static {
+    fn url(&self) -> String;
+
+    /// A server with what a crash at this moment leaves of this one; none where there is no way to
+    /// its disk.
+    fn crashed(&self) -> Option<Server>;
+}
+
+impl Servers for Place {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn crashed(&self) -> Option<Server> {
+        match self {
+            Self::Local(server) => Some(server.crashed()),
+            _ => None,
+        }
+    }
+}
+
+impl Servers for Cluster {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn crashed(&self) -> Option<Server> {
+        None
+    }
+}
+
 /// Stores of one server or cluster, each under a prefix of its own.
-struct Stores<P> {
+struct Stores {
     name: &'static str,
-    url: String,
     before: Before,
-    _place: P,
+    servers: Arc<dyn Servers>,
 }
 
 /// A store, behind a gate unless it is a cluster, whose nodes name each other.
@@ -48,6 +80,9 @@ struct Store {
     prefix: String,
     gate: Option<Arc<Gate>>,
     caches: Option<Caches>,
+    servers: Arc<dyn Servers>,
+    /// What crashes left, as long as the scenario runs.
+    crashed: Mutex<Vec<Server>>,
 }
 
 /// The caches around a store's connections.
@@ -91,7 +126,7 @@ impl Caches {
         if matches!(before, Before::Nothing) {
             return Ok(None);
         }
-        let backend = driver().connect(&store.url(&store.hosts).parse()?).await?;
+        let backend = driver().connect(&store.url(&store.prefix).parse()?).await?;
         let shared = SharedLevel { cache: Arc::clone(backend.shared_cache().unwrap()), ttl: AGE };
         if matches!(before, Before::ManyCaches) {
             return Ok(Some(Self::Many(shared)));
@@ -116,26 +151,29 @@ impl Caches {
 }
 
 #[async_trait]
-impl<P: Send + Sync + 'static> Harness for Stores<P> {
+impl Harness for Stores {
     fn name(&self) -> &str {
         self.name
     }
 
     async fn store(&self) -> Result<Arc<dyn TestStore>> {
-        let (scheme, rest) = self.url.split_once("://").unwrap();
+        let url = self.servers.url();
+        let (scheme, rest) = url.split_once("://").unwrap();
         let rest = rest.split('?').next().unwrap();
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let mut store = Store {
             scheme: if scheme == "redis" { "redis" } else { "redis+cluster" },
             hosts: hosts.into(),
             path: path.into(),
-            prefix: fresh_prefix(),
+            prefix: fresh_name(),
             gate: None,
             caches: None,
+            servers: Arc::clone(&self.servers),
+            crashed: Mutex::default(),
         };
         if scheme == "redis" {
             let (credentials, server) = hosts.rsplit_once('@').unwrap_or(("", hosts));
-            let gate = Gate::before(server.into()).await;
+            let gate = Gate::before(server).await;
             store.hosts = [credentials, &gate.address().to_string()].join("@");
             store.gate = Some(gate);
         }
@@ -146,15 +184,28 @@ impl<P: Send + Sync + 'static> Harness for Stores<P> {
 }
 
 impl Store {
-    fn url(&self, hosts: &str) -> String {
-        format!("{}://{hosts}/{}?prefix={}", self.scheme, self.path, self.prefix)
+    fn url(&self, prefix: &str) -> String {
+        self.url_of(&self.hosts, prefix)
+    }
+
+    fn url_of(&self, hosts: &str, prefix: &str) -> String {
+        format!("{}://{hosts}/{}?prefix={prefix}", self.scheme, self.path)
+    }
+
+    /// Runs a raw command; none in a cluster.
+    async fn raw<T: redis::FromRedisValue>(&self, words: &[&str]) -> Option<T> {
+        self.gate.as_ref()?;
+        let client = redis::Client::open(format!("redis://{}/{}", self.hosts, self.path)).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let answer = redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await;
+        Some(answer.unwrap())
     }
 }
 
 #[async_trait]
 impl TestStore for Store {
     async fn connect(&self) -> Result<Backend> {
-        let backend = driver().connect(&self.url(&self.hosts).parse()?).await?;
+        let backend = driver().connect(&self.url(&self.prefix).parse()?).await?;
         Ok(match &self.caches {
             Some(caches) => caches.around(backend),
             None => backend,
@@ -162,7 +213,7 @@ impl TestStore for Store {
     }
 
     async fn admin(&self) -> Result<Administrator> {
-        driver().admin(&self.url(&self.hosts).parse()?).await
+        driver().admin(&self.url(&self.prefix).parse()?).await
     }
 
     async fn pass(&self, by: Duration) {
@@ -171,8 +222,43 @@ impl TestStore for Store {
 
     async fn connect_with_wrong_credentials(&self, secret: &str) -> Option<Error> {
         let server = self.hosts.rsplit_once('@').map_or(self.hosts.as_str(), |(_, server)| server);
-        let url = self.url(&format!("nobody:{secret}@{server}"));
+        let url = self.url_of(&format!("nobody:{secret}@{server}"), &self.prefix);
         driver().connect(&url.parse().unwrap()).await.err()
+    }
+
+    async fn connect_to_unmigrated(&self) -> Option<Result<Backend>> {
+        let connected = driver().connect(&self.url(&fresh_name()).parse().unwrap()).await;
+        // Where a server keeps nothing on disk, connecting prepares the store.
+        let is_prepared = connected
+            .as_ref()
+            .is_ok_and(|backend| backend.capabilities().durability == Durability::Process);
+        (!is_prepared).then_some(connected)
+    }
+
+    async fn connect_to_newer(&self) -> Option<Result<Backend>> {
+        let prefix = fresh_name();
+        self.raw::<()>(&["SET", &format!("{prefix}:schema"), "1000"]).await?;
+        Some(driver().connect(&self.url(&prefix).parse().unwrap()).await)
+    }
+
+    async fn after_crash(&self) -> Option<Result<Backend>> {
+        let server = self.servers.crashed()?;
+        let url = format!("{}?prefix={}", server.url(), self.prefix);
+        self.crashed.lock().unwrap().push(server);
+        Some(driver().connect(&url.parse().unwrap()).await)
+    }
+
+    /// Counts entries and what the indexes of entries hold.
+    async fn held(&self, user: &str) -> Option<u64> {
+        let scopes = format!("{}:{{{user}/*}}", self.prefix);
+        let entries: Vec<String> = self.raw(&["KEYS", &format!("{scopes}:entry:*")]).await?;
+        let mut count = entries.len() as u64;
+        for index in ["working", "expiries"] {
+            for key in self.raw::<Vec<String>>(&["KEYS", &format!("{scopes}:{index}")]).await? {
+                count += self.raw::<u64>(&["ZCARD", &key]).await?;
+            }
+        }
+        Some(count)
     }
 
     fn faults(&self) -> Option<Arc<dyn Faults>> {
@@ -184,17 +270,16 @@ impl TestStore for Store {
     }
 }
 
-/// Runs the suite on a place, or says why it cannot.
-fn suite<P: Send + Sync + 'static>(
+/// Runs the suite on servers, or says why it cannot.
+fn suite(
     name: &'static str,
     before: Before,
-    place: std::result::Result<P, String>,
-    url: impl Fn(&P) -> String,
+    servers: std::result::Result<impl Servers, String>,
 ) -> ExitCode {
-    match place {
-        Ok(place) => main_with(Stores { name, url: url(&place), before, _place: place }),
+    match servers {
+        Ok(servers) => main_with(Stores { name, before, servers: Arc::new(servers) }),
         Err(why) => {
-            let required = support::required();
+            let required = is_required("redis");
             let missing = why.clone();
             let trial = Trial::test(format!("{name}::suite"), move || Err(Failed::from(missing)));
             let trials = vec![trial.with_kind(why).with_ignored_flag(!required)];
@@ -213,11 +298,11 @@ fn cluster() -> std::result::Result<Cluster, String> {
 
 fn main() -> ExitCode {
     let codes = [
-        suite("redis", Before::Nothing, Place::redis(), Place::url),
-        suite("redis (valkey)", Before::Nothing, Place::valkey(), Place::url),
-        suite("redis (cluster)", Before::Nothing, cluster(), Cluster::url),
-        suite("redis (cached)", Before::OneCache, Place::redis(), Place::url),
-        suite("redis (shared cache)", Before::ManyCaches, Place::redis(), Place::url),
+        suite("redis", Before::Nothing, Place::redis()),
+        suite("redis (valkey)", Before::Nothing, Place::valkey()),
+        suite("redis (cluster)", Before::Nothing, cluster()),
+        suite("redis (cached)", Before::OneCache, Place::durable()),
+        suite("redis (shared cache)", Before::ManyCaches, Place::redis()),
     ];
     if codes.iter().all(|code| *code == ExitCode::SUCCESS) {
         ExitCode::SUCCESS

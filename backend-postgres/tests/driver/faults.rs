@@ -11,9 +11,9 @@ use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
-use crate::support::gate::Gate;
 use crate::support::server::Server;
 use crate::support::{Fixture, fixture, run_sql};
+use testkit::Gate;
 
 fn scope() -> Scope {
     Scope::new("alice", "bot").unwrap()
@@ -243,7 +243,7 @@ pub(crate) async fn a_restarted_server_is_used_again(_shared: Arc<Server>) {
     })
     .await
     .unwrap();
-    gate.lead_to(&format!("127.0.0.1:{port}")).await;
+    gate.lead_to(format!("127.0.0.1:{port}"));
     let mut again = put(&backend).await;
     for _ in 0..50 {
         // While it starts, every error says that the cause will pass.

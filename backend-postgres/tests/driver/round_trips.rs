@@ -14,9 +14,9 @@ use memquill_core::{
 };
 use memquill_postgres::driver;
 
-use crate::support::gate::Gate;
 use crate::support::server::Server;
 use crate::support::{fixture, fresh_name};
+use testkit::Gate;
 
 const SPACE: (&str, usize) = ("m", 2);
 

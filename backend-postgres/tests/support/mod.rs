@@ -1,10 +1,7 @@
 //! Servers to test on: where they come from, how they are reached, how they break.
 #![allow(dead_code, reason = "no test uses all of it")]
 
-pub(crate) mod gate;
 pub(crate) mod server;
-
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use memquill_core::{
     Append, Backend, EmbeddingSpace, Message, NewRecord, Put, Result, Scope, StoreRecords, StoreUrl,
@@ -13,13 +10,7 @@ use memquill_postgres::driver;
 use server::Server;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-
-/// A name that no other test of this machine uses.
-pub(crate) fn fresh_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    format!("t{:x}_{}", moment.as_micros(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
+pub(crate) use testkit::fresh_name;
 
 /// Prepares the store and connects.
 pub(crate) async fn connect(url: &str) -> Result<Backend> {

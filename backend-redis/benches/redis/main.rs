@@ -15,9 +15,6 @@
 )]
 
 mod link;
-#[path = "../../tests/support/server.rs"]
-#[allow(dead_code, reason = "shared with the tests, which use more of it")]
-mod server;
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +23,7 @@ use memquill_core::{Append, Backend, Get, Message, Put, PutMany, ReadMessages, R
 use memquill_redis::driver;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd};
+use testkit::redis::Server;
 
 const VALUE: &str =
     "The quick brown fox jumps over the lazy dog, again and again and again. 1234567";
@@ -277,8 +275,8 @@ impl Bench {
 
 fn main() {
     let local = std::env::var("BENCH_REDIS_URL");
-    let server = local.is_err().then(|| server::Server::start("redis-server", &[]));
-    let mut url = server.as_ref().map_or_else(|| local.unwrap_or_default(), server::Server::url);
+    let server = local.is_err().then(|| Server::start("redis-server", &[]));
+    let mut url = server.as_ref().map_or_else(|| local.unwrap_or_default(), Server::url);
     if let Ok(late) = std::env::var("BENCH_REDIS_LINK_US") {
         let mut near = url::Url::parse(&url).unwrap();
         let late = Duration::from_micros(late.parse().unwrap());

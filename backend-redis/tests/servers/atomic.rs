@@ -5,8 +5,8 @@ use memquill_core::{Append, ListEntries, Message, Page, PageRequest, Put, PutMan
 use memquill_redis::driver;
 
 use crate::support::connect;
-use crate::support::server::Server;
 use crate::{facts, get, put, scope};
+use testkit::redis::Server;
 
 crate::cases! {
     g5_a_user_without_one_of_the_commands_is_denied_at_connect,

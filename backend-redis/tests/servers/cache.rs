@@ -8,8 +8,8 @@ use memquill_core::{Backend, Facet, Lookup, Scope, SharedCache, SharedKey};
 
 use crate::support::cluster::Cluster;
 use crate::support::connect;
-use crate::support::server::Server;
 use crate::{get, put, scope};
+use testkit::redis::Server;
 
 crate::cases! {
     a_lease_holds_until_the_item_is_forgotten,

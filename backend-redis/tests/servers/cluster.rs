@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use memquill_core::{Append, Backend, Message, Put, PutMany, ReadMessages, Scope, StoredMessage};
 
-use crate::support::cluster::{Cluster, text, until};
+use crate::support::cluster::{Cluster, text};
 use crate::support::connect;
 use crate::{facts, put, scope, until_ok};
+use testkit::until;
 
 crate::cases! {
     c1_no_number_repeats_and_none_is_lost_when_a_primary_dies,
@@ -26,32 +27,32 @@ fn scopes() -> Vec<Scope> {
     (0..12).map(|at| Scope::new("alice", format!("node {at}")).unwrap()).collect()
 }
 
-/// What a writer was told.
+/// The answers that a writer got.
 #[derive(Debug, Default)]
-struct Told {
+struct Answers {
     acknowledged: Vec<u64>,
     /// How many appends failed, and may have been applied.
     unknown: u64,
 }
 
 /// Appends to each scope, one message after the other, until it is over.
-fn load(backend: &Backend, over: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<Told>> {
+fn load(backend: &Backend, over: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<Answers>> {
     let writers = scopes().into_iter().map(|scope| {
         let (backend, over) = (backend.clone(), Arc::clone(over));
         tokio::spawn(async move {
-            let mut told = Told::default();
+            let mut answers = Answers::default();
             while !over.load(Ordering::Relaxed) {
                 let append = Append::new("c", vec![Message::user("x")]);
                 match backend.conversations().unwrap().append(&scope, &append).await {
-                    Ok(appended) => told.acknowledged.push(appended.messages[0].seq),
+                    Ok(appended) => answers.acknowledged.push(appended.messages[0].seq),
                     Err(error) => {
                         assert!(error.is_transient(), "{error:?}");
-                        told.unknown += u64::from(error.maybe_applied());
+                        answers.unknown += u64::from(error.maybe_applied());
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                 }
             }
-            told
+            answers
         })
     });
     writers.collect()
@@ -72,17 +73,20 @@ async fn all_messages(backend: &Backend, scope: &Scope) -> Vec<StoredMessage> {
 }
 
 /// Every acknowledged number is there once; what is there beside them was of unknown outcome.
-async fn check(backend: &Backend, writers: Vec<tokio::task::JoinHandle<Told>>) -> u64 {
+async fn check(backend: &Backend, writers: Vec<tokio::task::JoinHandle<Answers>>) -> u64 {
     let mut acknowledged = 0;
     for (scope, writer) in scopes().iter().zip(writers) {
-        let told = writer.await.unwrap();
+        let answers = writer.await.unwrap();
         let messages = all_messages(backend, scope).await;
         let stored: BTreeSet<u64> = messages.iter().map(|message| message.seq).collect();
         assert_eq!(stored.len(), messages.len(), "a number repeats");
-        assert!(told.acknowledged.is_sorted_by(|a, b| a < b), "a number was given twice");
-        assert!(told.acknowledged.iter().all(|seq| stored.contains(seq)), "acknowledged and lost");
-        let count = told.acknowledged.len() as u64;
-        assert!(stored.len() as u64 <= count + told.unknown, "stored twice");
+        assert!(answers.acknowledged.is_sorted_by(|a, b| a < b), "a number was given twice");
+        assert!(
+            answers.acknowledged.iter().all(|seq| stored.contains(seq)),
+            "acknowledged and lost"
+        );
+        let count = answers.acknowledged.len() as u64;
+        assert!(stored.len() as u64 <= count + answers.unknown, "stored twice");
         acknowledged += count;
     }
     acknowledged
@@ -133,7 +137,7 @@ async fn move_slots_under_load(replicas: usize, options: &str) {
     assert!(acknowledged > least, "{acknowledged}");
 }
 
-/// All keys of the write are still where its slot moves from, and the mark behind it is refused.
+/// All keys of the write are still where its slot moves from, and the marker after it is refused.
 async fn g6_a_write_is_confirmed_while_its_slot_moves() {
     let cluster = Cluster::start("redis-server", 1, &[]);
     let backend = connect(&format!("{}?replicas=1", cluster.url())).await.unwrap();
@@ -225,7 +229,7 @@ async fn g5_a_scope_whose_slot_moves_is_cleared_whole_or_not_at_all() {
         working.put_many(&scope, &PutMany { entries }).await.unwrap();
     }
     let moving = Moving::begin(&cluster, "{alice/bot}").unwrap();
-    // The script does not name it among its keys, and meets it behind 2,000 others.
+    // The script does not name it among its keys, and meets it after 2,000 others.
     moving.move_key("memory:{alice/bot}:entry:k2000");
     let before = moving.unmoved();
     let error = working.clear(&scope).await.unwrap_err();
@@ -320,7 +324,7 @@ async fn g6_a_failover_without_waiting_loses_only_the_end_of_what_the_dead_prima
         };
         let lost: Vec<usize> =
             (0..acknowledged.len()).filter(|&at| !kept(&&acknowledged[at])).collect();
-        // One run, and behind it the numbers start over where it began.
+        // One run, and after it the numbers start over where it began.
         if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
             assert_eq!(last - first + 1, lost.len(), "{scope:?} lost here and there: {lost:?}");
             if let Some((seq, _)) = acknowledged.get(last + 1) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use memquill_core::{Append, Durability, HealthStatus, Message, ReadMessages};
 
 use crate::support::connect;
-use crate::support::server::Server;
 use crate::{put, scope, until_ok};
+use testkit::redis::Server;
 
 crate::cases! {
     g6_the_servers_own_configuration_is_declared,

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use memquill_core::{Append, Backend, Message, PageRequest, Put, PutCondition, Scope};
 
 use crate::support::connect;
-use crate::support::server::Server;
 use crate::{put, scope};
+use testkit::redis::Server;
 
 crate::cases! {
     g12_nothing_of_a_user_remains,

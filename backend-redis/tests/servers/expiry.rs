@@ -7,7 +7,7 @@ use redis::Value;
 
 use crate::scope;
 use crate::support::connect;
-use crate::support::server::Server;
+use testkit::redis::Server;
 
 crate::cases! { w8_new_counters_sweep_those_that_expired }
 

@@ -37,11 +37,8 @@ macro_rules! cases {
 pub(crate) use cases;
 
 fn main() -> ExitCode {
-    let missing = if support::server::has("redis-server") {
-        None
-    } else {
-        Some("no redis-server on this machine")
-    };
+    let missing =
+        if testkit::has("redis-server") { None } else { Some("no redis-server on this machine") };
     let trials = [
         refusals::ALL,
         replicas::ALL,
@@ -68,7 +65,7 @@ fn main() -> ExitCode {
                 Ok(())
             });
             match missing {
-                Some(why) => trial.with_kind(why).with_ignored_flag(!support::required()),
+                Some(why) => trial.with_kind(why).with_ignored_flag(!testkit::is_required("redis")),
                 None => trial,
             }
         })

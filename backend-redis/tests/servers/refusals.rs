@@ -7,10 +7,11 @@ use memquill_core::{Append, HealthStatus, Message, Put, StoreUrl};
 use memquill_redis::driver;
 use serde_json::Value;
 
-use crate::support::cluster::{text, until};
+use crate::support::cluster::text;
 use crate::support::connect;
-use crate::support::server::Server;
 use crate::{facts, get, put, scope, until_ok};
+use testkit::redis::Server;
+use testkit::until;
 
 crate::cases! {
     e2_wrong_credentials_are_denied_and_never_told,
@@ -32,8 +33,8 @@ async fn e2_wrong_credentials_are_denied_and_never_told() {
     for wrong in [":CANARY@", "default:CANARY@", "nobody:CANARY@", ""] {
         let error = connect(&at(wrong)).await.unwrap_err();
         assert_eq!(facts(&error), ("permission_denied", false, false), "{error:?}");
-        let told = format!("{error} {error:?} {:?}", error.source());
-        assert!(!told.contains("CANARY"), "{told}");
+        let printed = format!("{error} {error:?} {:?}", error.source());
+        assert!(!printed.contains("CANARY"), "{printed}");
     }
     assert!(connect(&at(":right@")).await.is_ok());
     assert!(connect(&at("default:right@")).await.is_ok());
@@ -62,7 +63,7 @@ async fn e2_a_refused_connection_is_unavailable_and_was_not_applied() {
     let mut server = Server::start("redis-server", &[]);
     let backend = connect(&server.url()).await.unwrap();
     server.kill();
-    // The loss is told in the background; what is sent before is of unknown outcome.
+    // The client notices the loss in the background; what is sent before is of unknown outcome.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let error = put(&backend, "k", "v").await.unwrap_err();
     assert_eq!(facts(&error), ("unavailable", true, false), "{error:?}");

@@ -6,12 +6,13 @@ use std::time::Duration;
 use memquill_core::{Append, Backend, Delete, Error, HealthStatus, Message};
 use memquill_redis::driver;
 
-use crate::support::cluster::{Cluster, text, until};
+use crate::support::cluster::{Cluster, text};
 use crate::support::connect;
-use crate::support::gate::Gate;
 use crate::support::pair::Pair;
-use crate::support::server::Server;
 use crate::{facts, get, put, scope, until_ok};
+use testkit::Gate;
+use testkit::redis::Server;
+use testkit::until;
 
 crate::cases! {
     g6_a_write_that_a_demotion_undoes_is_not_acknowledged,

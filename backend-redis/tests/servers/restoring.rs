@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::scope;
 use crate::support::connect;
-use crate::support::server::Server;
+use testkit::redis::Server;
 
 crate::cases! {
     w9_the_order_of_members_is_no_difference,

@@ -7,8 +7,8 @@ use memquill_redis::driver;
 
 use crate::support::cluster::text;
 use crate::support::connect;
-use crate::support::server::Server;
 use crate::{facts, get, put, scope, until_ok};
+use testkit::redis::Server;
 
 crate::cases! {
     g13_an_unprepared_or_newer_store_is_a_config_error,

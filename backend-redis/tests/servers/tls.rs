@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::connect;
-use crate::support::server::{Server, free_port};
 use crate::{facts, get, put};
+use testkit::free_port;
+use testkit::redis::Server;
 
 crate::cases! { an_encrypted_server_is_trusted_by_its_authority_alone }
 

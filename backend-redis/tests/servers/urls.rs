@@ -7,8 +7,9 @@ use memquill_redis::driver;
 
 use crate::support::cluster::Cluster;
 use crate::support::connect;
-use crate::support::server::{Server, free_port};
 use crate::{facts, get, put};
+use testkit::free_port;
+use testkit::redis::Server;
 
 crate::cases! {
     g10_a_unix_socket_is_a_server,
@@ -65,9 +66,9 @@ async fn g10_credentials_come_from_the_url_its_options_or_a_variable() {
         connect(&url).await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
     }
     let raw = refused(&format!("redis://:{password}@127.0.0.1:{port}")).await;
-    let told = format!("{raw} {raw:?}");
-    assert!(told.contains("password_env=NAME") && told.contains("%40"), "{told}");
-    assert!(!told.contains("w#rd") && !told.contains("p@ss"), "{told}");
+    let printed = format!("{raw} {raw:?}");
+    assert!(printed.contains("password_env=NAME") && printed.contains("%40"), "{printed}");
+    assert!(!printed.contains("w#rd") && !printed.contains("p@ss"), "{printed}");
 }
 
 async fn g10_a_database_is_a_number_in_the_path_or_an_option() {
@@ -100,8 +101,8 @@ async fn e2_wrong_credentials_say_what_to_type() {
         let error = refused(&url).await;
         assert_eq!(facts(&error), ("permission_denied", false, false), "{error:?}");
         assert!(error.hint().unwrap().contains(hint), "{error:?}");
-        let told = format!("{error} {error:?} {:?}", error.source());
-        assert!(!told.contains("CANARY"), "{told}");
+        let printed = format!("{error} {error:?} {:?}", error.source());
+        assert!(!printed.contains("CANARY"), "{printed}");
     }
 }
 
@@ -134,7 +135,7 @@ async fn e2_a_sentinel_is_no_store() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    crate::support::cluster::until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    testkit::until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     let error = refused(&format!("redis://127.0.0.1:{port}")).await;
     sentinel.kill().unwrap();
     sentinel.wait().unwrap();

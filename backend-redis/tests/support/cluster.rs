@@ -1,12 +1,10 @@
 //! A cluster of this machine's own servers.
 
-use std::time::{Duration, Instant};
-
 use redis::Value;
+use testkit::redis::Server;
+use testkit::{free_port, until};
 
-use super::server::{Server, free_port};
-
-/// Three primaries, each with so many replicas, a third of the slots each.
+/// Three primaries with a third of the slots each, and their replicas.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     /// The primaries, then their replicas in the same order.
@@ -78,16 +76,6 @@ impl Cluster {
 /// Whether a replica has its primary's data and gets what is added.
 fn follows(replica: &Server) -> bool {
     text(replica.command(&["INFO", "replication"])).contains("master_link_status:up")
-}
-
-/// Waits for something to come true.
-#[track_caller]
-pub(crate) fn until(mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_mins(1), "it does not come true within a minute");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 pub(crate) fn text(value: Value) -> String {

@@ -3,10 +3,10 @@
 use testcontainers::core::{CmdWaitFor, ExecCommand, IntoContainerPort as _, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _, TestcontainersError};
+use testkit::redis::Server;
+use testkit::{OWN_IMAGE, until};
 
-use super::cluster::{text, until};
-use super::place::OWN_IMAGE;
-use super::server::Server;
+use super::cluster::text;
 
 /// Starts a replica and its primary in one container.
 const BOTH: &str = "redis-server --port 6380 --replicaof 127.0.0.1 6379 --save '' & \

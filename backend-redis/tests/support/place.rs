@@ -3,11 +3,8 @@
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::SyncRunner as _;
 use testcontainers::{Container, GenericImage, ImageExt as _};
-
-use super::server::{Server, has};
-
-/// The image that `cargo xtask images` builds.
-pub(crate) const OWN_IMAGE: (&str, &str) = ("memquill/stores", "trixie-2");
+use testkit::redis::Server;
+use testkit::{OWN_IMAGE, has};
 
 /// A store that is there as long as this value.
 #[derive(Debug)]
@@ -25,14 +22,26 @@ impl Place {
         }
         Self::container(("redis", "8.2"), "redis-server")
             .or_else(|_| Self::container(OWN_IMAGE, "redis-server"))
-            .or_else(|why| Self::local("redis-server", why))
+            .or_else(|why| {
+                Self::local("redis-server", &[])
+                    .map_err(|no| format!("{no}, and no container: {why}"))
+            })
     }
 
     /// A Valkey, or why there is none.
     pub(crate) fn valkey() -> Result<Self, String> {
         Self::container(("valkey/valkey", "8.1"), "valkey-server")
             .or_else(|_| Self::container(OWN_IMAGE, "valkey-server"))
-            .or_else(|why| Self::local("valkey-server", why))
+            .or_else(|why| {
+                Self::local("valkey-server", &[])
+                    .map_err(|no| format!("{no}, and no container: {why}"))
+            })
+    }
+
+    /// A server that writes its log before it answers, or why there is none. The disk is not waited
+    /// for, which a crash of the server alone does not need.
+    pub(crate) fn durable() -> Result<Self, String> {
+        Self::local("redis-server", &["--appendonly", "yes", "--appendfsync", "no"])
     }
 
     fn container((image, tag): (&str, &str), binary: &str) -> Result<Self, String> {
@@ -45,11 +54,11 @@ impl Place {
         Ok(Self::Container { _running: Box::new(running), port })
     }
 
-    fn local(binary: &'static str, why_no_container: String) -> Result<Self, String> {
+    fn local(binary: &'static str, arguments: &[&str]) -> Result<Self, String> {
         if has(binary) {
-            return Ok(Self::Local(Server::start(binary, &[])));
+            return Ok(Self::Local(Server::start(binary, arguments)));
         }
-        Err(format!("no {binary} on this machine, and no container: {why_no_container}"))
+        Err(format!("no {binary} on this machine"))
     }
 
     pub(crate) fn url(&self) -> String {

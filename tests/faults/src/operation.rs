@@ -220,7 +220,7 @@ pub enum Answer {
     },
     /// Records that are there.
     Records(Vec<Seen>),
-    /// So many messages, values or records were removed.
+    /// The number of messages, values or records that were removed.
     Removed(u64),
 }
 

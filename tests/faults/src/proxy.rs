@@ -1,4 +1,4 @@
-//! A network that breaks where it is told to.
+//! A network that breaks on request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Phase {
 pub enum Trouble {
     /// The connection is reset.
     Reset,
-    /// Nothing more comes, and nobody says so, until the network is mended; it is reset then.
+    /// Nothing more comes, and nobody says so, until the network is repaired; it is reset then.
     Stall,
 }
 
@@ -71,7 +71,7 @@ enum State {
     Broken(Trouble, Phase),
 }
 
-/// Hands connections on to a server, as well as it is told to.
+/// Hands connections on to a server, over a network in a given state.
 #[derive(Debug)]
 pub struct Proxy {
     at: SocketAddr,
@@ -130,7 +130,7 @@ impl Proxy {
     }
 
     /// Ends the trouble.
-    pub fn mend(&self) {
+    pub fn repair(&self) {
         self.network.state.send_replace(State::Open);
     }
 

@@ -33,7 +33,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// So many workers on all facets that the memory has, who drop nothing.
+    /// Workers on all facets that the memory has, who drop nothing.
     pub fn new(seed: u64, workers: u64, memory: &Memory) -> Self {
         let facets = Facet::ALL.into_iter().filter(|f| memory.backend(*f).is_ok()).collect();
         Self { seed, workers, first: 0, facets, dropped: 0 }
@@ -82,7 +82,7 @@ async fn work(
     }
 }
 
-/// Drops a call that has not ended after so many polls or so long, whichever is later.
+/// Drops a call that has not ended after a number of polls and a time, whichever is later.
 async fn for_a_while<T>(call: impl Future<Output = T>, polls: u32, pause: Duration) -> Option<T> {
     let mut call = pin!(call);
     for _ in 0..polls {
@@ -103,17 +103,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until so many more calls have ended, well or not.
+    /// Waits until `more` more calls have ended, well or not.
     pub async fn ended(&self, more: usize) {
         self.until(|now, then| now.ended >= then.ended + more, "calls end").await;
     }
 
-    /// Waits until so many more calls have ended well.
+    /// Waits until `more` more calls have succeeded.
     pub async fn done(&self, more: usize) {
         self.until(|now, then| now.done >= then.done + more, "calls succeed").await;
     }
 
-    /// Waits until so many more calls have failed, other than by a conflict: what was broken is felt.
+    /// Waits until `more` more calls have failed, other than by a conflict: what was broken is felt.
     pub async fn failed(&self, more: usize) {
         self.until(|now, then| now.failed >= then.failed + more, "calls fail").await;
     }

@@ -39,7 +39,7 @@ pub(crate) fn missing() -> Option<String> {
     (!mounts).then(|| "this machine lets nobody mount".to_owned())
 }
 
-/// Workers on a disk of so many megabytes, which is filled up to so many bytes until calls fail,
+/// Workers on a small disk, which is filled up to a few bytes until calls fail,
 /// and emptied.
 pub(crate) async fn full(seed: u64, megabytes: u64, left: u64, url: impl FnOnce(&Path) -> String) {
     let disk = tempfile::tempdir().unwrap();

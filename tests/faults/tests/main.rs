@@ -118,8 +118,7 @@ fn once(runtime: &Arc<Runtime>, tests: Vec<Test>, mut arguments: Arguments) -> E
     let trials = tests.into_iter().map(|test| {
         let (name, missing) = (test.name.clone(), test.missing.clone());
         let store = name.split("::").next().unwrap_or_default();
-        let required = std::env::var("MEMQUILL_REQUIRE").unwrap_or_default();
-        let required = required.split(',').any(|name| name.trim() == store);
+        let required = testkit::is_required(store);
         let (why, runtime) = (missing.clone(), Arc::clone(runtime));
         let trial = Trial::test(name, move || match &why {
             Some(why) => Err(Failed::from(why.as_str())),

@@ -83,7 +83,7 @@ async fn run(open: impl Future<Output = Behind>, fault: Fault, seed: u64) {
                     running.failed(6).await;
                 }
             }
-            proxy.mend();
+            proxy.repair();
         })
         .await;
 }

@@ -283,7 +283,7 @@ async fn cut_in_commit(fragile: &Fragile, running: &Running) {
     fragile.hold_commits().await;
     fragile.proxy.cut();
     running.failed(6).await;
-    fragile.proxy.mend();
+    fragile.proxy.repair();
     fragile.sql_soon(RELEASE).await;
     fragile.sql("SELECT pg_reload_conf()").await;
 }

@@ -18,7 +18,7 @@ pub(crate) fn command(errand: &Errand) -> Command {
     command
 }
 
-/// Lets a process work until so many of its calls have ended, then kills it, and takes in what it
+/// Lets a process work until a number of its calls have ended, then kills it, and takes in what it
 /// noted.
 fn killed(mut command: Command, calls: usize, history: &History, file: &Path) {
     let mut child = command.spawn().unwrap();

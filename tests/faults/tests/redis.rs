@@ -5,17 +5,14 @@ use std::sync::Arc;
 use memquill::ErrorKind;
 use memquill_faults::{Expected, Proxy, Running};
 use parking_lot::Mutex;
+use testkit::has;
+use testkit::redis::Server;
 
-use self::server::{Server, has};
 use crate::inmemory::{crowded, dropped, injected};
 use crate::network::{self, Behind};
 use crate::process::kill_clients;
 use crate::trial::{Places, Trial, registry};
 use crate::{Test, clock};
-
-#[allow(dead_code, reason = "the driver's own tests use all of it")]
-#[path = "../../../backend-redis/tests/support/server.rs"]
-pub(crate) mod server;
 
 const KEEP: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 

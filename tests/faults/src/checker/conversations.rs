@@ -32,7 +32,7 @@ pub(super) fn check(case: &Case<'_>, broken: &mut Vec<String>) {
     readings(case, messages, broken);
 }
 
-/// Numbers without gap or repeat, and figures that agree (C1, C8).
+/// Numbers without gap or repeat, and statistics that agree (C1, C8).
 fn numbering(
     case: &Case<'_>,
     messages: &[Seen],
@@ -99,7 +99,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// What began after something was acknowledged stands behind it.
+/// What began after something was acknowledged stands after it.
 fn order(case: &Case<'_>, broken: &mut Vec<String>) {
     let latest = latest(case);
     for event in &case.events {

@@ -186,13 +186,13 @@ fn conditions(case: &Case<'_>, broken: &mut Vec<String>) {
 /// Nothing is read past its expiry, and no time is before an earlier one: the store's clock is at
 /// least where an earlier answer saw it.
 pub(super) fn time(events: &[Event], broken: &mut Vec<String>) {
-    let told = |event: &Event| event.answer()?.store_time();
+    let stored = |event: &Event| event.answer()?.store_time();
     let clock: Latest =
-        events.iter().filter_map(|event| Some((event.ended, told(event)?))).collect();
+        events.iter().filter_map(|event| Some((event.ended, stored(event)?))).collect();
     for event in events {
         let Some(now) = clock.before(event.begun) else { continue };
         // A repeated append says when it was stored; a record that is there as it was, too.
-        if told(event).is_some_and(|told| told < now) && !event.uncertain {
+        if stored(event).is_some_and(|time| time < now) && !event.uncertain {
             broken.push(format!("G8: the store's time was {now} before this: {event:?}"));
         }
         let seen: &[Seen] = match event.answer() {

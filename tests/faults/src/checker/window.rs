@@ -14,7 +14,7 @@ pub(super) fn check(case: &Case<'_>, broken: &mut Vec<String>) {
     appends.check(case, *last_seq, broken);
     if *count != messages.len() as u64 || messages.last().is_some_and(|m| m.version != *last_seq) {
         broken.push(case.says(format_args!(
-            "C8: {count} messages up to number {last_seq} were told of, of {messages:?}"
+            "C8: {count} messages up to number {last_seq} were reported, of {messages:?}"
         )));
     }
     appends.read(case, &Reading::last(messages), broken);
@@ -79,8 +79,8 @@ impl<'a> Appends<'a> {
             let Some(seqs) = seqs else { continue };
             let in_a_row = seqs.windows(2).all(|pair| pair[1] == pair[0] + 1);
             let before = self.latest.before(event.begun).unwrap_or(0);
-            let behind = seqs.first().is_some_and(|first| signed(*first) > before);
-            if seqs.len() != tags.len() || !in_a_row || !behind {
+            let is_after = seqs.first().is_some_and(|first| signed(*first) > before);
+            if seqs.len() != tags.len() || !in_a_row || !is_after {
                 broken.push(case.says(format_args!("C1: after {before}, {event:?}")));
             }
             for (seq, tag) in seqs.iter().zip(*tags) {

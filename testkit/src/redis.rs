@@ -1,13 +1,12 @@
 //! Servers of this machine's own binaries, on free loopback ports. They end with the test.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use redis::Value;
 use tempfile::TempDir;
+
+use crate::{free_port, until};
 
 /// Runs a server until its own input ends, as it does when the test dies however it dies.
 const UNTIL_INPUT_ENDS: &str =
@@ -15,40 +14,18 @@ const UNTIL_INPUT_ENDS: &str =
 
 /// A server process with a folder and a port of its own.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     binary: &'static str,
     arguments: Vec<String>,
     folder: TempDir,
-    pub(crate) port: u16,
+    /// Where it listens.
+    pub port: u16,
     process: Option<(Child, u32)>,
-}
-
-/// A port that nobody listens on, and that this process gives to nobody else: a server that is dead
-/// for a while finds its own free again. The system gives out none of these by itself.
-pub(crate) fn free_port() -> u16 {
-    const PORTS: std::ops::Range<u32> = 10_000..32_000;
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
-    loop {
-        // Each process begins somewhere else.
-        let begin = std::process::id().wrapping_mul(7_919);
-        let at = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
-        let port = PORTS.start + at % (PORTS.end - PORTS.start);
-        let port = u16::try_from(port).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// Whether the machine has the binary.
-pub(crate) fn has(binary: &str) -> bool {
-    let version = Command::new(binary).arg("--version").stdout(Stdio::null()).status();
-    version.is_ok_and(|status| status.success())
 }
 
 impl Server {
     /// Starts `binary` with these arguments behind the usual ones, and waits until it listens.
-    pub(crate) fn start(binary: &'static str, arguments: &[&str]) -> Self {
+    pub fn start(binary: &'static str, arguments: &[&str]) -> Self {
         let mut server = Self {
             binary,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -60,19 +37,30 @@ impl Server {
         server
     }
 
+    /// Starts another server on a copy of its folder: what a crash at this moment leaves.
+    #[must_use]
+    pub fn crashed(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let from = self.folder.path().join(".");
+        let copied =
+            Command::new("cp").arg("-r").args([from.as_path(), folder.path()]).status().unwrap();
+        assert!(copied.success(), "copying the server's folder");
+        let (binary, arguments) = (self.binary, self.arguments.clone());
+        let mut copy = Self { binary, arguments, folder, port: free_port(), process: None };
+        copy.run();
+        until(|| copy.try_command(&["PING"]).is_ok()); // it loads its data first
+        copy
+    }
+
     /// Adds arguments for the next start.
-    pub(crate) fn arguments(&mut self, arguments: &[&str]) {
+    pub fn arguments(&mut self, arguments: &[&str]) {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
     }
 
     /// Starts it, again after [`Server::kill`].
-    pub(crate) fn run(&mut self) {
+    pub fn run(&mut self) {
         self.spawn();
-        let start = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "{} does not start", self.binary);
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until(|| std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 
     fn spawn(&mut self) {
@@ -93,7 +81,7 @@ impl Server {
     }
 
     /// Ends it at once, as a crash would.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some((mut child, _)) = self.process.take() {
             drop(child.stdin.take());
             child.wait().unwrap();
@@ -101,23 +89,25 @@ impl Server {
     }
 
     /// Sends it a signal, as in `STOP`.
-    pub(crate) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let pid = self.process.as_ref().unwrap().1.to_string();
         assert!(
             Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success()
         );
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Returns its URL.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Runs a raw command.
-    pub(crate) fn command(&self, words: &[&str]) -> Value {
+    pub fn command(&self, words: &[&str]) -> Value {
         self.try_command(words).unwrap()
     }
 
-    pub(crate) fn try_command(&self, words: &[&str]) -> redis::RedisResult<Value> {
+    /// Runs a raw command, which may fail.
+    pub fn try_command(&self, words: &[&str]) -> redis::RedisResult<Value> {
         let mut connection = redis::Client::open(self.url())?.get_connection()?;
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]).query(&mut connection)

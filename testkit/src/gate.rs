@@ -1,8 +1,8 @@
-//! A gate before a server: what goes through can be counted, cut and mended.
+//! A gate before a server: what goes through can be counted, cut and repaired.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as Lock};
 
 use memquill_conformance::{Faults, async_trait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,44 +13,45 @@ use tokio::task::JoinSet;
 
 /// Hands connections on to a server while it is open.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub struct Gate {
     at: SocketAddr,
-    server: Arc<Mutex<String>>,
+    server: Arc<Lock<String>>,
     round_trips: Arc<AtomicU64>,
     /// What accepts and hands on; none while it is cut.
     open: Mutex<Option<JoinSet<()>>>,
 }
 
 impl Gate {
-    /// A gate before `server`, a host and port.
-    pub(crate) async fn before(server: &str) -> Arc<Self> {
+    /// Opens a gate before `server`, a host and port.
+    pub async fn before(server: impl Into<String>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let round_trips = Arc::new(AtomicU64::new(0));
-        let server = Arc::new(Mutex::new(server.to_owned()));
+        let server = Arc::new(Lock::new(server.into()));
         let open = serve(listener, Arc::clone(&server), Arc::clone(&round_trips));
         Arc::new(Self { at, server, round_trips, open: Mutex::new(Some(open)) })
     }
 
-    /// Where to connect.
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Returns where to connect.
+    pub fn address(&self) -> SocketAddr {
         self.at
     }
 
-    /// Leads to another place from now on: a restarted container has another port.
-    pub(crate) async fn lead_to(&self, server: &str) {
-        *self.server.lock().await = server.to_owned();
+    /// Leads new connections to another server: a restarted container has another port, and a name
+    /// may resolve to another address. Those that are there stay where they are.
+    pub fn lead_to(&self, server: impl Into<String>) {
+        *self.server.lock().unwrap() = server.into();
     }
 
-    /// How often a client sent something and then waited for an answer.
-    pub(crate) fn round_trips(&self) -> u64 {
+    /// Counts how often a client sent something and then waited for an answer.
+    pub fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::SeqCst)
     }
 }
 
 fn serve(
     listener: TcpListener,
-    server: Arc<Mutex<String>>,
+    server: Arc<Lock<String>>,
     round_trips: Arc<AtomicU64>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
@@ -58,7 +59,7 @@ fn serve(
         // Dropped with this task, and so all at once.
         let mut connections = JoinSet::new();
         while let Ok((here, _)) = listener.accept().await {
-            let (server, round_trips) = (server.lock().await.clone(), Arc::clone(&round_trips));
+            let (server, round_trips) = (server.lock().unwrap().clone(), Arc::clone(&round_trips));
             connections.spawn(async move {
                 if let Ok(there) = TcpStream::connect(server).await {
                     let _ = (here.set_nodelay(true), there.set_nodelay(true));
