@@ -37,7 +37,7 @@ pub(crate) struct Cluster {
 struct Look {
     /// When it ended.
     at: Instant,
-    /// Why no node told; none where the map was learnt.
+    /// Why no node answered; none where the map was read.
     failed: Option<RedisError>,
 }
 
@@ -156,7 +156,7 @@ impl Cluster {
     }
 
     /// Asks the nodes one after the other, `first` first, who serves what. Calls that wait share
-    /// one look: what came of it since `since` is known already, also that no node told.
+    /// one look: a look that ended since `since` is reused, also where no node answered.
     async fn learn(&self, since: Instant, first: Option<Address>) -> Result<(), Failure> {
         let mut looked = self.looked.lock().await;
         if let Some(look) = looked.as_ref().filter(|look| look.at >= since) {

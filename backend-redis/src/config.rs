@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn e3_no_part_of_a_password_is_told_where_it_was_not_escaped() {
+    fn e3_no_part_of_a_password_is_printed_where_it_was_not_escaped() {
         for wrong in [
             "redis://u:CAN?ARY@h/0",
             "redis://u:CAN/ARY@h/0",
@@ -353,9 +353,9 @@ mod tests {
         ] {
             let error = config(wrong).unwrap_err();
             assert_eq!(error.code(), "config");
-            let told = format!("{error} {error:?} {:?}", error.hint());
-            assert!(!told.contains("CAN") && !told.contains("ARY"), "{told}");
-            assert!(told.contains("%3F") && told.contains("password_env="), "{told}");
+            let printed = format!("{error} {error:?} {:?}", error.hint());
+            assert!(!printed.contains("CAN") && !printed.contains("ARY"), "{printed}");
+            assert!(printed.contains("%3F") && printed.contains("password_env="), "{printed}");
         }
         assert_eq!(config("redis://u:p@h?prefix=a%40b").unwrap().prefix, "a@b");
     }

@@ -84,7 +84,7 @@ fn answered(code: &str, error: &RedisError) -> Error {
         probe::TLS_PORT => Error::config("the server's port speaks TLS")
             .with_hint("write the URL as rediss://…, or name the port that the server has without"),
         probe::NO_REDIS => Error::config("what listens at this host and port is not a Redis")
-            .with_hint("check host and port; Redis listens at port 6379 unless told otherwise"),
+            .with_hint("check host and port; Redis listens at port 6379 by default"),
         "NOAUTH" => denied(
             "the server asks for a password",
             "write it into the URL, as in redis://:PASSWORD@host, or its environment variable's name, \

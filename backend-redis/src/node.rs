@@ -230,7 +230,7 @@ fn wait_millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis() / 2).unwrap_or(u64::MAX).max(1)
 }
 
-/// Checks that so many replicas have a write, given the answers to what was sent after it. Any answer
+/// Checks that enough replicas have a write, given the answers to what was sent after it. Any answer
 /// but their number says nothing of them. While a slot moves, its server may refuse the marker as a
 /// new key; the write itself was done there, and WAIT covers it without the marker.
 fn confirmed(answers: impl Iterator<Item = Value>, replicas: usize) -> Result<(), Failure> {

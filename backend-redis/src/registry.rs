@@ -137,14 +137,7 @@ impl Registry<'_> {
     }
 
     async fn all(&self, list: &ListKeys) -> Result<Vec<String>> {
-        let mut names: Vec<String> = Vec::new();
-        loop {
-            let page = self.page(list, names.last().map(String::as_str), PAGE_SIZE).await?;
-            if page.is_empty() {
-                return Ok(names);
-            }
-            names.extend(page);
-        }
+        self.some(list, None, usize::MAX, |_| async { Ok(true) }).await
     }
 
     /// Lists up to `limit` names of a list after `after` that pass a test.

@@ -156,13 +156,18 @@ impl Persistence {
     }
 }
 
-/// Says whether a cluster has more than one primary. One alone serves every key by a plain URL.
-async fn has_several_primaries(connection: &Connection) -> bool {
+/// Reads CLUSTER INFO of every node that answers it.
+async fn cluster_infos(connection: &Connection) -> Vec<Info> {
     let mut command = redis::cmd("CLUSTER");
     command.arg("INFO");
     let answers = connection.everywhere(&command).await.unwrap_or_default();
-    answers.into_iter().filter_map(|answer| info_text(answer).ok()).any(|text| {
-        let size = Info(text).get("cluster_size").and_then(|size| size.parse::<u32>().ok());
+    answers.into_iter().filter_map(|answer| info_text(answer).ok().map(Info)).collect()
+}
+
+/// Says whether a cluster has more than one primary. One alone serves every key by a plain URL.
+async fn has_several_primaries(connection: &Connection) -> bool {
+    cluster_infos(connection).await.iter().any(|info| {
+        let size = info.get("cluster_size").and_then(|size| size.parse::<u32>().ok());
         size.is_some_and(|size| size > 1)
     })
 }
@@ -175,14 +180,10 @@ fn sentinel() -> Error {
 }
 
 async fn cluster_state(connection: &Connection) -> Option<String> {
-    let mut command = redis::cmd("CLUSTER");
-    command.arg("INFO");
-    let answers = connection.everywhere(&command).await.ok()?;
-    let failing = answers
-        .into_iter()
-        .filter_map(|answer| info_text(answer).ok())
-        .any(|text| Info(text).get("cluster_state") != Some("ok"));
-    failing
+    let infos = cluster_infos(connection).await;
+    infos
+        .iter()
+        .any(|info| info.get("cluster_state") != Some("ok"))
         .then(|| "the cluster does not serve all slots; see CLUSTER INFO and CLUSTER NODES".into())
 }
 
@@ -202,7 +203,7 @@ impl Info {
         }
     }
 
-    /// Lists what is wrong, where so many replicas must have every write.
+    /// Lists what is wrong, where `replicas` replicas must have every write.
     fn missing(&self, replicas: usize) -> Vec<String> {
         let mut missing = Vec::new();
         let limited = self.get("maxmemory").is_some_and(|limit| limit != "0");

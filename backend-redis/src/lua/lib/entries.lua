@@ -29,7 +29,7 @@ local function next_version(versions)
   return string.format('%016.0f', version)
 end
 
--- When an entry expires that lives so many milliseconds from now.
+-- Computes when an entry expires that lives for a number of milliseconds from now.
 local function expiry(now, ttl)
   if ttl == '' then
     return NEVER

@@ -1,4 +1,4 @@
--- Sweeps up to so many of what has expired, as new entries come, so that the sets stay as large as
+-- Sweeps up to a given number of expired entries, as new entries come, so that the sets stay as large as
 -- what they list.
 local function sweep(working, expiries, now_text, most)
   local swept = redis.call('ZRANGEBYSCORE', expiries, '-inf', now_text, 'LIMIT', 0, most)
