@@ -1,10 +1,10 @@
 //! What the in-memory driver costs through core's checks and trait objects, as a caller meets it.
 //!
-//! `cargo bench -p memquill-inmemory` prints criterion's figures, then two ratios: an exact search
+//! `cargo bench -p memquill-inmemory` prints criterion's results, then two ratios: an exact search
 //! to a plain read of the same bytes, and the memory in use to the vectors' own size. Targets and
-//! the figures reached stand in `docs/benchmarks.md`.
-#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-#![expect(clippy::expect_used, reason = "a benchmark that fails has no figures")]
+//! the results stand in `docs/benchmarks.md`.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::expect_used, reason = "a benchmark that fails has no results")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

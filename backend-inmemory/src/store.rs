@@ -183,7 +183,7 @@ impl Store {
         receipt
     }
 
-    /// The users who have something, in order, behind `after`.
+    /// The users who have something, in order, after `after`.
     pub(crate) fn users(&self, after: Option<&str>, limit: usize) -> Vec<String> {
         let mut names = self.user_names(after);
         names.sort_unstable();
@@ -192,7 +192,7 @@ impl Store {
         names
     }
 
-    /// The nodes where `user` has something, in order, behind `after`.
+    /// The nodes where `user` has something, in order, after `after`.
     pub(crate) fn nodes(&self, user: &str, after: Option<&str>, limit: usize) -> Vec<String> {
         let Some(nodes) = self.users.get(user) else { return Vec::new() };
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -205,8 +205,8 @@ impl Store {
     }
 
     fn user_names(&self, after: Option<&str>) -> Vec<String> {
-        let behind = |user: &str| after.is_none_or(|after| user > after);
-        self.users.iter().map(|user| user.key().clone()).filter(|user| behind(user)).collect()
+        let is_next = |user: &str| after.is_none_or(|after| user > after);
+        self.users.iter().map(|user| user.key().clone()).filter(|user| is_next(user)).collect()
     }
 
     fn find(&self, scope: &Scope) -> Option<Arc<Memory>> {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn g6_a_write_that_meets_an_erasure_is_kept_behind_it() {
+    fn g6_a_write_that_meets_an_erasure_is_kept_after_it() {
         let store = Arc::new(Store::new(Arc::new(SystemClock)));
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let other = std::thread::spawn({

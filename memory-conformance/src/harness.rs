@@ -20,7 +20,7 @@ pub trait Harness: Send + Sync + 'static {
 /// A store that one scenario works on.
 #[async_trait]
 pub trait TestStore: Send + Sync + 'static {
-    /// Connects anew, with connections of its own, as another process would.
+    /// Connects again, with connections of its own, as another process would.
     async fn connect(&self) -> Result<Backend>;
 
     /// Connects for administration.

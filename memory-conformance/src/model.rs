@@ -34,14 +34,14 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The items behind a page's position, one more than fit, in the order of their names.
-fn behind<T: Clone>(
+/// Lists the items after a page's position, one more than fit, in the order of their names.
+fn next_items<T: Clone>(
     mut all: Vec<T>,
     position: Option<String>,
     limit: usize,
     name: impl Fn(&T) -> &str,
 ) -> Vec<T> {
     all.sort_by(|a, b| name(a).cmp(name(b)));
-    let behind = |item: &T| position.as_deref().is_none_or(|position| name(item) > position);
-    all.into_iter().filter(behind).take(limit + 1).collect()
+    let is_next = |item: &T| position.as_deref().is_none_or(|position| name(item) > position);
+    all.into_iter().filter(is_next).take(limit + 1).collect()
 }

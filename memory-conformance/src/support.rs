@@ -312,7 +312,7 @@ where
     answers
 }
 
-/// Polls a future at most so many times, each time when it is woken, then drops it. None where it
+/// Polls a future at most a number of times, each time when it is woken, then drops it. None where it
 /// was dropped.
 pub(crate) async fn polled_at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);

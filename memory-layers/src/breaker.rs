@@ -25,7 +25,7 @@ pub struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// Opens after so many failures in a row, for 1 second at first and 30 at most.
+    /// Opens after this many failures in a row, for 1 second at first and 30 at most.
     pub fn new(failures: u32) -> Self {
         let (pause, max_pause) = (Duration::from_secs(1), Duration::from_secs(30));
         Self { failures: failures.max(1), pause, max_pause }

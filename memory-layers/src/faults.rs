@@ -88,7 +88,7 @@ enum Fate {
     Spared,
     Before,
     After,
-    /// After it was polled so many times.
+    /// After it was polled this many times.
     CancelledAfter(u8),
 }
 

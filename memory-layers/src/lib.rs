@@ -101,7 +101,7 @@ impl Layers {
     /// `error.type`. The recorder is looked for once for each operation: install it before the first
     /// call. It must be one for version 0.24 of the `metrics` crate, such as
     /// metrics-exporter-prometheus 0.18: one for another version records nothing. An exporter for
-    /// Prometheus gives summaries unless it is told the histogram's buckets
+    /// Prometheus gives summaries unless it is given the histogram's buckets
     /// (`PrometheusBuilder::set_buckets_for_metric`).
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;

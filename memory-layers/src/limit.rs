@@ -16,7 +16,7 @@ pub struct ConcurrencyLimit {
 }
 
 impl ConcurrencyLimit {
-    /// At most so many calls at once; others wait up to 30 seconds. At least one is let through.
+    /// Lets at most this many calls through at once; others wait up to 30 seconds. At least one is let through.
     pub fn new(calls: usize) -> Self {
         Self { calls: calls.clamp(1, Semaphore::MAX_PERMITS), patience: Duration::from_secs(30) }
     }

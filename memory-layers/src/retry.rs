@@ -33,7 +33,7 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// Makes at most so many attempts, the first included, with pauses from 50 ms to 2 s, and begins
+    /// Makes at most this many attempts, the first included, with pauses from 50 ms to 2 s, and begins
     /// none later than 30 s after the first.
     pub fn new(attempts: u32) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Retries {
         self
     }
 
-    /// Saves up so many retries instead of ten.
+    /// Saves up this many retries instead of ten.
     #[must_use]
     pub fn with_budget(mut self, retries: u32) -> Self {
         self.budget = retries;

@@ -24,13 +24,13 @@ enum Fate {
     Lost(ErrorKind),
     /// Done, but the answer was lost.
     Unanswered,
-    /// Done after so many seconds.
+    /// Done after this many seconds.
     Takes(u64),
     Hangs,
 }
 use Fate::{Done, Hangs, Lost, Takes, Unanswered};
 
-/// A store that does with its attempts as told, then as it should; says how many there were.
+/// A store that fails its first attempts as configured, then works; counts them.
 #[derive(Debug, Clone, Default)]
 struct Script(Arc<Mutex<(VecDeque<Fate>, usize)>>);
 
@@ -403,7 +403,7 @@ impl std::io::Write for Log {
     }
 }
 
-/// What a program logs under a filter while calls through these layers fail as told.
+/// What a program logs under a filter while calls through these layers fail.
 fn logged(filter: &str, layers: &Layers, fates: impl IntoIterator<Item = Fate>) -> String {
     let log = Log::default();
     let writer = log.clone();

@@ -33,7 +33,7 @@ impl<'a> Query<'a> {
         cosine_similarity(self.raw, row) + 0.0
     }
 
-    /// For each of the rows, which stand one behind the other, its dot product with the query
+    /// For each of the rows, which are stored one after the other, its dot product with the query
     /// scaled to length 1.
     ///
     /// A scan is bound by memory, and what counts is how much of it is under way at a time: the

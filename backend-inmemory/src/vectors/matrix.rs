@@ -2,7 +2,7 @@
 
 use super::kernel::{Query, scale};
 
-/// Rows stand in blocks of about so many numbers (8 MiB), so that growing copies little and leaves
+/// The numbers in a block of rows, about 8 MiB, so that growing copies little and leaves
 /// little room unused.
 const BLOCK: usize = 2 << 20;
 

@@ -217,7 +217,7 @@ impl Namespace {
         matching.map(|record| record.id.clone()).collect()
     }
 
-    /// The records behind `after` that match, by id.
+    /// The records after `after` that match, by id.
     pub(super) fn scan(
         &self,
         filter: Option<&Filter>,

@@ -32,7 +32,7 @@ impl PartialEq for Found<'_> {
 
 impl Eq for Found<'_> {}
 
-/// Keeps the best so many of what it is offered.
+/// Keeps the best of what it is offered, up to a number.
 #[derive(Debug)]
 pub(super) struct Top<'a> {
     limit: usize,

@@ -20,7 +20,7 @@ impl Broken {
         format!("{name} {clears}")
     }
 
-    /// How far a number is told below what it is.
+    /// How far below its value a number is reported.
     async fn shift(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         if !self.is(Fault::ReusesEvictedNumbers) {
             return Ok(0);

@@ -225,7 +225,7 @@ fn without_nulls(object: &mut Object) {
 }
 
 /// The record as if it were stored for the first time.
-fn anew(record: Record) -> NewRecord {
+fn to_new(record: Record) -> NewRecord {
     NewRecord {
         id: Some(record.id),
         content: record.content,
@@ -453,7 +453,7 @@ impl VectorStore for Broken {
                 let records = self.vectors().scan(&scope, &everything).await?.items;
                 let old = DeleteRecords { namespace: namespace.clone(), which: which.clone() };
                 self.vectors().delete(&scope, &old).await?;
-                let records: Vec<NewRecord> = records.into_iter().map(anew).collect();
+                let records: Vec<NewRecord> = records.into_iter().map(to_new).collect();
                 let stored = records.len() as u64;
                 let store = StoreRecords { namespace, space: space.space, records };
                 self.vectors().store(&scope, &store).await?;

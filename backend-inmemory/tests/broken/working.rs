@@ -63,7 +63,7 @@ impl Broken {
         state.bases.get(&(scope.clone(), key.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Numbers the versions of a key from 1, whenever it begins anew.
+    /// Numbers the versions of a key from 1, each time it is created.
     async fn renumber(&self, scope: &Scope, key: &str, began: bool, version: u64) -> u64 {
         if !self.is(Fault::RestartsVersions) {
             return version;

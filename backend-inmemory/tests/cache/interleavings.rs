@@ -130,7 +130,7 @@ fn scope() -> Scope {
     Scope::new("alice", "bot").unwrap()
 }
 
-/// Lets others go on before and behind every call of the store, and writes down what it held then.
+/// Lets others go on before and after every call of the store, and writes down what it held then.
 #[derive(Debug, Clone)]
 struct Stepping {
     bare: Backend,

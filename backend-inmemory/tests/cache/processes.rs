@@ -17,7 +17,7 @@ use crate::shared::Shared;
 
 const AGE: Duration = Duration::from_secs(1);
 
-/// Counts what reaches the store; and, where told so, answers that a write may have happened.
+/// Counts what reaches the store; and, on request, answers that a write may have happened.
 #[derive(Debug, Clone, Default)]
 struct Watch {
     calls: Arc<AtomicUsize>,
@@ -174,7 +174,7 @@ fn w2_an_entry_past_its_expiry_is_absent() {
     assert_eq!(process.calls(|| process.get("k")), (Some(1), 0));
     place.clock.advance(Duration::from_millis(100));
     assert_eq!(process.get("k"), None);
-    // A process that was never told the store's time keeps nothing that expires.
+    // A process that never learnt the store's time keeps nothing that expires.
     now(process.backend.working().unwrap().put(&scope(), &put)).unwrap();
     let other = place.process(false);
     for _ in 0..2 {

@@ -10,7 +10,7 @@ use memquill_core::{
     Result, Retention, Role, Scope, StoredMessage, Trim, conflict, operation,
 };
 
-use super::{behind, lock};
+use super::{lock, next_items};
 
 /// Conversations in lists.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl ConversationStore for Conversations {
             })
             .collect();
         let position = page.position(operation::LIST_CONVERSATIONS)?;
-        let items = behind(all, position, page.limit, |summary| &summary.conversation);
+        let items = next_items(all, position, page.limit, |summary| &summary.conversation);
         Ok(Page::cut(items, page.limit, operation::LIST_CONVERSATIONS, |s| &s.conversation))
     }
 }

@@ -11,7 +11,7 @@ use memquill_core::{
     Result, Scope, Timestamp, operation,
 };
 
-use super::{Conversations, Vectors, Working, behind, is_live, lock};
+use super::{Conversations, Vectors, Working, is_live, lock, next_items};
 use crate::{Harness, TestStore, Verdict};
 
 /// The three models as one store.
@@ -84,7 +84,7 @@ impl Control for Store {
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
         let all = self.all_scopes().into_iter().filter(|scope| scope.user() == user).collect();
         let position = page.position(operation::LIST_SCOPES)?;
-        let items = behind(all, position, page.limit, |scope: &Scope| scope.node());
+        let items = next_items(all, position, page.limit, |scope: &Scope| scope.node());
         Ok(Page::cut(items, page.limit, operation::LIST_SCOPES, |scope| scope.node()))
     }
 }
@@ -103,7 +103,7 @@ impl Admin for Store {
         let users: BTreeSet<_> =
             self.all_scopes().iter().map(|scope| scope.user().to_owned()).collect();
         let position = page.position(operation::LIST_USERS)?;
-        let items = behind(users.into_iter().collect(), position, page.limit, |user| user);
+        let items = next_items(users.into_iter().collect(), position, page.limit, |user| user);
         Ok(Page::cut(items, page.limit, operation::LIST_USERS, |user| user))
     }
 }

@@ -12,7 +12,7 @@ use memquill_core::{
     VectorSearch, VectorStore, conflict, content_hash, cosine_similarity, operation,
 };
 
-use super::{behind, is_live, lock};
+use super::{is_live, lock, next_items};
 
 /// Records in lists.
 #[derive(Debug)]
@@ -155,8 +155,8 @@ fn rank(mut hits: Vec<Hit>, limit: usize) -> SearchResult {
     SearchResult { hits, complete: true }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a similarity is told as f32")]
-fn told(similarity: f64) -> f32 {
+#[expect(clippy::cast_possible_truncation, reason = "a similarity is reported as f32")]
+fn reported(similarity: f64) -> f32 {
     similarity as f32
 }
 
@@ -214,7 +214,7 @@ impl VectorStore for Vectors {
             .filter(|record| passes(request.filter.as_ref(), record))
             .map(|record| (similarity(&record, &request.embedding), record))
             .filter(|(score, _)| is_near(*score, request.min_similarity))
-            .map(|(score, record)| Hit { record, score, similarity: Some(told(score)) })
+            .map(|(score, record)| Hit { record, score, similarity: Some(reported(score)) })
             .collect();
         Ok(rank(hits, request.limit))
     }
@@ -230,7 +230,7 @@ impl VectorStore for Vectors {
             .filter_map(|(record, score)| {
                 let near = query.map(|query| similarity(&record, &query.embedding));
                 let min = query.and_then(|query| query.min_similarity);
-                let hit = Hit { record, score: score?, similarity: near.map(told) };
+                let hit = Hit { record, score: score?, similarity: near.map(reported) };
                 near.is_none_or(|near| is_near(near, min)).then_some(hit)
             })
             .collect();
@@ -247,7 +247,7 @@ impl VectorStore for Vectors {
         }
         let limit = request.page.limit;
         let position = request.page.position(operation::SCAN_RECORDS)?;
-        let items = behind(all, position, limit, |record| &record.id);
+        let items = next_items(all, position, limit, |record| &record.id);
         Ok(Page::cut(items, limit, operation::SCAN_RECORDS, |record| &record.id))
     }
 
@@ -320,7 +320,7 @@ impl VectorStore for Vectors {
             })
             .collect();
         let position = page.position(operation::LIST_NAMESPACES)?;
-        let items = behind(all, position, page.limit, |summary| &summary.namespace);
+        let items = next_items(all, position, page.limit, |summary| &summary.namespace);
         Ok(Page::cut(items, page.limit, operation::LIST_NAMESPACES, |s| &s.namespace))
     }
 }

@@ -12,7 +12,7 @@ use memquill_core::{
 };
 use serde_json::Value;
 
-use super::{behind, is_live, lock};
+use super::{is_live, lock, next_items};
 
 /// Working memory in lists.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl WorkingStore for Working {
         all.retain(|entry| entry.key.starts_with(&request.prefix));
         let limit = request.page.limit;
         let position = request.page.position(operation::LIST_ENTRIES)?;
-        let items = behind(all, position, limit, |entry| &entry.key);
+        let items = next_items(all, position, limit, |entry| &entry.key);
         Ok(Page::cut(items, limit, operation::LIST_ENTRIES, |entry| &entry.key))
     }
 

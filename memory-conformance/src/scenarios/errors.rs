@@ -189,13 +189,13 @@ async fn a_secret_reaches_no_error(test: Test) {
     let Some(error) = test.store().connect_with_wrong_credentials(SECRET).await else {
         test.not_tried("the harness has no credentials to get wrong")
     };
-    let mut told = vec![format!("{error} {error:?} {error:#?}")];
+    let mut printed = vec![format!("{error} {error:?} {error:#?}")];
     let mut source = error.source();
     while let Some(cause) = source {
-        told.push(format!("{cause} {cause:?}"));
+        printed.push(format!("{cause} {cause:?}"));
         source = cause.source();
     }
-    assert!(!told.iter().any(|told| told.contains(SECRET)), "the secret is told");
+    assert!(!printed.iter().any(|text| text.contains(SECRET)), "the secret is printed");
 }
 
 async fn a_store_out_of_reach_is_unavailable_and_may_be_retried(test: Test) {

@@ -22,7 +22,7 @@ const SMALL: usize = 100;
 const LARGE: usize = 20_000;
 const CALLS: usize = 20;
 
-/// A conversation of so many messages, and its sibling of a few.
+/// Makes a conversation of a number of messages, and its sibling of a few.
 async fn grown(test: &Test) -> [Conversation; 2] {
     let small = Conversation::new(test);
     let large = small.sibling("large");

@@ -35,7 +35,7 @@ scenarios! {
     c11: appends_meanwhile_number_behind_or_make_it_a_conflict [Restoring];
 }
 
-/// A moment in 2020, so many seconds after its beginning.
+/// A moment in 2020, a number of seconds after its beginning.
 fn then(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_577_836_800_000 + 1_000 * seconds).unwrap()
 }
@@ -170,13 +170,13 @@ async fn statistics_count_what_was_restored(test: Test) {
     let half = all[..2].to_vec();
     restore(&conversation, half).await;
     restore(&conversation, all).await;
-    let figures = conversation.statistics().await;
-    assert_eq!(figures.message_count, 5);
-    assert_eq!(figures.token_count, 53);
-    let counts = Role::ALL.map(|role| figures.count(role));
+    let statistics = conversation.statistics().await;
+    assert_eq!(statistics.message_count, 5);
+    assert_eq!(statistics.token_count, 53);
+    let counts = Role::ALL.map(|role| statistics.count(role));
     assert_eq!(counts, [1, 2, 1, 1]);
-    assert_eq!((figures.oldest, figures.newest), (Some(then(1)), Some(then(6))));
-    assert_eq!(figures.last_seq, 6);
+    assert_eq!((statistics.oldest, statistics.newest), (Some(then(1)), Some(then(6))));
+    assert_eq!(statistics.last_seq, 6);
 }
 
 async fn times_select_what_was_restored(test: Test) {

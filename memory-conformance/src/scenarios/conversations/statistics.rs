@@ -14,7 +14,7 @@ scenarios! {
     c8: statistics_stay_exact_through_clearing;
     c8: a_replay_counts_nothing_twice [SafeRetry];
     c8: tokens_add_up_beyond_32_bits;
-    c8: the_listing_gives_the_same_figures;
+    c8: the_listing_gives_the_same_statistics;
     c8: statistics_of_nothing_are_zero;
 }
 
@@ -98,7 +98,7 @@ async fn tokens_add_up_beyond_32_bits(test: Test) {
     assert_eq!(conversation.statistics().await.token_count, 3 * u64::from(u32::MAX));
 }
 
-async fn the_listing_gives_the_same_figures(test: Test) {
+async fn the_listing_gives_the_same_statistics(test: Test) {
     let first = Conversation::new(&test);
     let all = [first.sibling("b"), first.sibling("a"), first.sibling("é"), first.clone()];
     for (count, conversation) in (1..).zip(&all) {

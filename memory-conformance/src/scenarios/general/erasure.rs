@@ -17,7 +17,7 @@ scenarios! {
     g12: a_second_erasure_finds_nothing;
     g12: an_erased_user_has_nothing_left_anywhere;
     g12: an_erasure_leaves_every_other_user_alone;
-    g12: an_erased_conversation_begins_anew;
+    g12: an_erased_conversation_starts_over;
     g12: an_erased_namespace_is_unbound;
     g12: what_had_gone_before_is_not_counted;
     g12: an_erasure_under_writers_leaves_nothing_half;
@@ -127,7 +127,7 @@ async fn an_erasure_leaves_every_other_user_alone(test: Test) {
     }
 }
 
-async fn an_erased_conversation_begins_anew(test: Test) {
+async fn an_erased_conversation_starts_over(test: Test) {
     if test.backend().conversations().is_err() {
         return;
     }
@@ -136,8 +136,8 @@ async fn an_erased_conversation_begins_anew(test: Test) {
     conversation.append(messages("x", 5)).await;
     erase(&test, conversation.scope().user()).await;
     assert_eq!(conversation.state().await, Default::default());
-    let anew = conversation.append(messages("x", 3)).await;
-    assert_eq!((numbers(&anew), anew.replayed), (vec![1, 2, 3], false));
+    let again = conversation.append(messages("x", 3)).await;
+    assert_eq!((numbers(&again), again.replayed), (vec![1, 2, 3], false));
 }
 
 async fn an_erased_namespace_is_unbound(test: Test) {

@@ -197,7 +197,7 @@ async fn an_empty_batch_is_refused(test: Test) {
     }
 }
 
-/// Asks every reading with a limit for so many.
+/// Asks every operation that has a limit for `limit` items.
 async fn ask_for(test: &Test, limit: usize) -> Vec<Result<()>> {
     let (scope, backend) = (test.scope(), test.backend());
     let page = PageRequest::first(limit);

@@ -200,7 +200,7 @@ async fn a_walk_while_others_write_finds_what_stays_exactly_once(test: Test) {
 
 /// Adds items all over the order, writes old ones again, and removes what it added.
 async fn write_around(listing: Listing, backend: &Backend, scope: &Scope, stop: &AtomicBool) {
-    // Bounded, so that a walk with small pages ends although items are added behind it.
+    // Bounded, so that a walk with small pages ends although items are added after it.
     for n in 0..60 {
         if stop.load(Ordering::Relaxed) {
             return;

@@ -112,10 +112,10 @@ fn sequence(with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> {
     vec(op, 1..40)
 }
 
-/// Messages of rising numbers, in steps that leave holes, and a last number that may lie behind.
+/// Messages of rising numbers, in steps that leave holes, and a last number that may be higher.
 fn restore() -> impl Strategy<Value = Op> {
     let steps = vec((1..4_u64, message()), 0..5);
-    (conversation(), 0..20_u64, steps, 0..3_u64).prop_map(|(conversation, from, steps, behind)| {
+    (conversation(), 0..20_u64, steps, 0..3_u64).prop_map(|(conversation, from, steps, beyond)| {
         let mut seq = from;
         let messages: Vec<StoredMessage> = steps
             .into_iter()
@@ -124,7 +124,7 @@ fn restore() -> impl Strategy<Value = Op> {
                 StoredMessage { seq, created_at: restored_at(seq), message }
             })
             .collect();
-        let last_seq = (seq + behind).max(1);
+        let last_seq = (seq + beyond).max(1);
         Op::Restore(RestoreMessages { conversation, messages, last_seq })
     })
 }

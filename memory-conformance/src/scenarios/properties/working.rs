@@ -278,7 +278,7 @@ impl Pair {
             }
         }
         match (&restored, &expected) {
-            // Which of several that differ is told is the store's choice.
+            // Which of several that differ is reported is the store's choice.
             (Err(store), Err(model)) if store.kind() == model.kind() => Ok(()),
             _ => same(request, &restored, &expected),
         }
@@ -310,7 +310,7 @@ impl Pair {
             }
         }
         match (&written, &expected) {
-            // Which of several failed conditions is told is the store's choice.
+            // Which of several failed conditions is reported is the store's choice.
             (Err(store), Err(model)) if store.kind() == model.kind() => Ok(()),
             _ => same(&request, &written, &expected),
         }
@@ -323,10 +323,10 @@ impl Pair {
         }
         self.model.give(incremented.iter().map(|incremented| incremented.written.version));
         let expected = self.model.increment(&self.scope, request).await;
-        let told = incremented.as_mut().ok().map(|incremented| &mut incremented.written);
-        align_written(told, expected.as_ref().ok().map(|expected| &expected.written));
+        let written = incremented.as_mut().ok().map(|incremented| &mut incremented.written);
+        align_written(written, expected.as_ref().ok().map(|expected| &expected.written));
         match (&incremented, &expected) {
-            // The current version is told where a condition on it failed, and here none did.
+            // The current version is reported where a condition on it failed, and here none did.
             (Err(store), Err(model)) if store.kind() == model.kind() => Ok(()),
             _ => same(request, &incremented, &expected),
         }

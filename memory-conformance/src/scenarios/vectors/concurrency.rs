@@ -25,7 +25,7 @@ scenarios! {
     v7: a_search_among_writers_finds_what_existed_throughout [Filters];
 }
 
-/// The namespace by so many connections.
+/// Opens the namespace over a number of connections.
 async fn connections(test: &Test, notes: &Namespace, count: usize) -> Vec<Namespace> {
     join_all((0..count).map(|_| notes.reconnected(test))).await
 }
@@ -171,7 +171,7 @@ async fn each_record_is_deleted_by_one_of_many(test: Test) {
     notes.assert_empty(&test).await;
 }
 
-/// Stores and deletes records named `noise …` until told to stop.
+/// Stores and deletes records named `noise …` until asked to stop.
 fn noise(writer: Namespace, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
     let stop = Arc::clone(stop);
     tokio::spawn(async move {

@@ -165,7 +165,7 @@ async fn numbers_compare_as_numbers(test: Test) {
 }
 
 async fn strings_compare_by_code_point(test: Test) {
-    // In UTF-16 the surrogates of 🙂 stand before U+FFFF; in code points behind it. In a locale, a
+    // In UTF-16 the surrogates of 🙂 stand before U+FFFF; in code points after it. In a locale, a
     // stands before B.
     let strings: Vec<Value> = strings().into_iter().map(Value::from).collect();
     assert_all_agree(&test, holding(&values()), tests(&["gt", "lte"], &strings)).await;

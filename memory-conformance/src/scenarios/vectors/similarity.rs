@@ -28,7 +28,7 @@ fn tolerance(test: &Test) -> f64 {
     f64::from(quality.similarity_tolerance).max(1e-4) + f64::from(f32::EPSILON)
 }
 
-fn told(hit: &Hit) -> f64 {
+fn similarity(hit: &Hit) -> f64 {
     f64::from(hit.similarity.expect("a vector search says the similarity"))
 }
 
@@ -42,8 +42,12 @@ async fn assert_exact(test: &Test, vectors: &[Vec<f32>], query: &[f32]) {
     for hit in &result.hits {
         let vector = &vectors[hit.record.id.parse::<usize>().unwrap()];
         let exact = cosine_similarity(vector, query);
-        let off = (told(hit) - exact).abs();
-        assert!(off <= tolerance(test), "{} instead of {exact}: {vector:?} {query:?}", told(hit));
+        let off = (similarity(hit) - exact).abs();
+        assert!(
+            off <= tolerance(test),
+            "{} instead of {exact}: {vector:?} {query:?}",
+            similarity(hit)
+        );
     }
 }
 
@@ -61,8 +65,8 @@ async fn the_same_direction_is_one_and_the_opposite_minus_one(test: Test) {
     notes.store(vec![record("same", vector.clone()), record("opposite", opposite)]).await;
     let hits = notes.search(&notes.query(vector, 2)).await.hits;
     assert_eq!((hits[0].record.id.as_str(), hits[1].record.id.as_str()), ("same", "opposite"));
-    assert!((told(&hits[0]) - 1.0).abs() <= tolerance(&test), "{}", told(&hits[0]));
-    assert!((told(&hits[1]) + 1.0).abs() <= tolerance(&test), "{}", told(&hits[1]));
+    assert!((similarity(&hits[0]) - 1.0).abs() <= tolerance(&test), "{}", similarity(&hits[0]));
+    assert!((similarity(&hits[1]) + 1.0).abs() <= tolerance(&test), "{}", similarity(&hits[1]));
 }
 
 async fn similarity_never_leaves_its_range(test: Test) {
@@ -75,7 +79,7 @@ async fn similarity_never_leaves_its_range(test: Test) {
         for scale in [1.0, -1.0, 0.1, 3.0, -1e10] {
             let query: Vec<f32> = vector.iter().map(|x| x * scale).collect();
             for hit in notes.search(&notes.query(query, 100)).await.hits {
-                assert!((-1.0..=1.0).contains(&told(&hit)), "{}", told(&hit));
+                assert!((-1.0..=1.0).contains(&similarity(&hit)), "{}", similarity(&hit));
             }
         }
     }
@@ -116,7 +120,7 @@ async fn a_hit_scores_its_similarity_and_carries_no_embedding(test: Test) {
     let result = notes.search(&notes.query(X, 10)).await;
     assert!(result.complete);
     for (hit, stored) in result.hits.iter().zip(&stored) {
-        assert!((hit.score - told(hit)).abs() <= 1e-6);
+        assert!((hit.score - similarity(hit)).abs() <= 1e-6);
         assert_eq!(hit.record.embedding, None);
         assert_eq!(hit.record.id, stored.id);
         assert_eq!(hit.record.content_hash, stored.content_hash);
@@ -168,7 +172,7 @@ async fn the_threshold_holds_for_words_too(test: Test) {
         assert_eq!(ids(&result), expected, "at least {min:?}");
         for hit in &result.hits {
             let exact: f64 = hit.record.id.parse().unwrap();
-            assert!((told(hit) - exact).abs() <= tolerance(&test));
+            assert!((similarity(hit) - exact).abs() <= tolerance(&test));
         }
     }
     request.limit = 1;

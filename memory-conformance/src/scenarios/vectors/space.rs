@@ -18,7 +18,7 @@ scenarios! {
     v3: vectors_without_a_direction_are_refused;
     v3: a_vector_has_its_spaces_dimensions;
     v3: a_namespace_without_records_stays_bound;
-    v3: a_deleted_namespace_is_bound_anew;
+    v3: a_deleted_namespace_can_be_bound_again;
     v3: every_namespace_of_every_scope_has_a_space_of_its_own;
     v3: what_does_not_exist_is_bound_to_nothing;
 }
@@ -136,16 +136,16 @@ async fn a_namespace_without_records_stays_bound(test: Test) {
     assert_names_both(other, ["other-model", "model (4"]);
 }
 
-async fn a_deleted_namespace_is_bound_anew(test: Test) {
+async fn a_deleted_namespace_can_be_bound_again(test: Test) {
     let notes = Namespace::new(&test);
     notes.store(vec![record("a", X), record("b", HALF)]).await;
     assert_eq!(notes.delete(Selection::Namespace).await, 2);
     assert_eq!(summaries(&notes).await, []);
     assert_eq!(notes.delete(Selection::Namespace).await, 0, "it is gone already");
-    let anew = mistaken(&notes, "other-model", 2);
-    anew.put(record("a", [0.0, 1.0])).await;
-    assert_eq!(anew.nearest([0.0, 1.0], 10).await, ["a"]);
-    assert_eq!(summaries(&notes).await[0].space, anew.space);
+    let again = mistaken(&notes, "other-model", 2);
+    again.put(record("a", [0.0, 1.0])).await;
+    assert_eq!(again.nearest([0.0, 1.0], 10).await, ["a"]);
+    assert_eq!(summaries(&notes).await[0].space, again.space);
 }
 
 async fn every_namespace_of_every_scope_has_a_space_of_its_own(test: Test) {

@@ -37,7 +37,7 @@ impl Namespace {
         Self::of(test, 4)
     }
 
-    /// A namespace of so many dimensions in a scope of its own.
+    /// Makes a namespace of a number of dimensions in a scope of its own.
     pub(crate) fn of(test: &Test, dimensions: usize) -> Self {
         Self {
             vectors: Arc::clone(test.vectors()),

@@ -417,8 +417,11 @@ async fn hits_say_their_similarity_only_where_asked(test: Test) {
         min_similarity: None,
     });
     let hits = notes.search_text(&request).await.hits;
-    let told: Vec<f32> = hits.iter().map(|hit| hit.similarity.unwrap()).collect();
-    assert!((told[0] - 1.0).abs() < 2e-4 && (told[1] - 0.5).abs() < 2e-4, "{told:?}");
+    let similarities: Vec<f32> = hits.iter().map(|hit| hit.similarity.unwrap()).collect();
+    assert!(
+        (similarities[0] - 1.0).abs() < 2e-4 && (similarities[1] - 0.5).abs() < 2e-4,
+        "{similarities:?}"
+    );
     assert!(hits.iter().all(|hit| hit.score > 0.0 && hit.record.embedding.is_none()));
 }
 

@@ -262,11 +262,11 @@ async fn erasure_removes_the_users_records_and_counts_them(test: Test) {
         assert_eq!(listed.items, []);
     }
     assert_eq!(neighbour.nearest(X, 10).await, ["a"]);
-    let anew = Namespace {
+    let again = Namespace {
         space: memquill_core::EmbeddingSpace::new("another-model", 2),
         ..notes.clone()
     };
-    anew.put(record("a", [1.0, 0.0])).await;
+    again.put(record("a", [1.0, 0.0])).await;
     assert_eq!(neighbour.delete(Selection::Namespace).await, 1);
-    assert_eq!(anew.nearest([1.0, 0.0], 10).await, ["a"]);
+    assert_eq!(again.nearest([1.0, 0.0], 10).await, ["a"]);
 }

@@ -22,7 +22,7 @@ scenarios! {
     w2: an_expired_entry_is_absent_for_every_purpose;
     w2: an_expired_entry_meets_no_condition_but_absence [Conditions];
     w2: a_counter_that_expired_counts_from_zero [Counters];
-    w2: a_key_that_expired_begins_anew;
+    w2: a_key_that_expired_starts_over;
     w2: storing_again_without_a_ttl_clears_the_old_one;
     w2: storing_again_with_a_ttl_replaces_the_old_one;
     w2: the_expiry_is_the_ttl_after_the_write;
@@ -78,8 +78,8 @@ async fn a_put_keeps_created_at_and_moves_updated_at(test: Test) {
     assert_eq!(second.created_at, first.created_at);
     assert!(second.updated_at > first.updated_at, "{second:?}");
     working.delete("key").await;
-    let anew = working.put("key", 1).await;
-    assert!(anew.created_at >= second.updated_at, "a deleted key begins anew");
+    let again = working.put("key", 1).await;
+    assert!(again.created_at >= second.updated_at, "a deleted key starts over");
 }
 
 async fn the_answer_gives_the_times_that_are_stored(test: Test) {
@@ -144,8 +144,8 @@ async fn an_expired_entry_meets_no_condition_but_absence(test: Test) {
     let error = conflict(working.put_if(if_version, "a", 2).await);
     assert_eq!(error.current_version(), Some(0));
     assert!(!working.delete_at("b", second.version).await.unwrap());
-    let anew = working.put_if(PutCondition::IfAbsent, "a", 2).await.unwrap();
-    assert_ne!(anew.version, first.version);
+    let again = working.put_if(PutCondition::IfAbsent, "a", 2).await.unwrap();
+    assert_ne!(again.version, first.version);
     assert_eq!(working.value("a").await, 2);
 }
 
@@ -159,7 +159,7 @@ async fn a_counter_that_expired_counts_from_zero(test: Test) {
     assert_eq!(working.increment("text", 1).await.value, 1);
 }
 
-async fn a_key_that_expired_begins_anew(test: Test) {
+async fn a_key_that_expired_starts_over(test: Test) {
     let working = Working::new(&test);
     let first = working.put_for("key", 1, SHORT).await;
     test.pass(AFTER_SHORT).await;
