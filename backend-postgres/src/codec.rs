@@ -9,12 +9,13 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{ColumnIndex, Decode, Postgres, Row as _, Type};
 
-/// A time as Postgres' `timestamptz`.
+/// Converts a time to Postgres' `timestamptz`.
 pub(crate) fn moment(time: Timestamp) -> jiff_sqlx::Timestamp {
     // Every time of ours is one of jiff's.
     jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or_default().to_sqlx()
 }
 
+/// Converts Postgres' `timestamptz` to a time.
 pub(crate) fn timestamp(moment: jiff_sqlx::Timestamp) -> Result<Timestamp> {
     Timestamp::from_millis(moment.to_jiff().as_millisecond())
 }
@@ -25,7 +26,7 @@ pub(crate) trait Column: ColumnIndex<PgRow> + fmt::Debug + Copy {}
 impl Column for &str {}
 impl Column for usize {}
 
-/// A column of a row.
+/// Reads a column of a row.
 pub(crate) fn get<'r, T>(row: &'r PgRow, column: impl Column) -> Result<T>
 where
     T: Decode<'r, Postgres> + Type<Postgres>,
@@ -35,17 +36,17 @@ where
     })
 }
 
-/// The row of a function that always returns one.
+/// Returns the row of a function that always returns one.
 pub(crate) fn one(rows: &[PgRow]) -> Result<&PgRow> {
     rows.first().ok_or_else(|| Error::internal("Postgres answered without a row"))
 }
 
-/// A column that counts something.
+/// Reads a column that counts something.
 pub(crate) fn get_count(row: &PgRow, column: impl Column) -> Result<u64> {
     get::<i64>(row, column).and_then(|n| unsigned(n, column))
 }
 
-/// A column that counts items in memory.
+/// Reads a column that counts items in memory.
 pub(crate) fn get_size(row: &PgRow, column: impl Column) -> Result<usize> {
     usize::try_from(get_count(row, column)?)
         .map_err(|_| Error::corrupted(format!("Postgres' column {column:?} is beyond a size")))
@@ -55,17 +56,17 @@ pub(crate) fn unsigned(number: i64, what: impl fmt::Debug) -> Result<u64> {
     u64::try_from(number).map_err(|_| Error::corrupted(format!("{what:?} is negative: {number}")))
 }
 
-/// A time, or none.
+/// Reads a time, or none.
 pub(crate) fn get_time(row: &PgRow, column: impl Column) -> Result<Option<Timestamp>> {
     get::<Option<jiff_sqlx::Timestamp>>(row, column)?.map(timestamp).transpose()
 }
 
-/// A time that is always there.
+/// Reads a time that is never null.
 pub(crate) fn get_moment(row: &PgRow, column: impl Column) -> Result<Timestamp> {
     timestamp(get(row, column)?)
 }
 
-/// JSON that was kept as text, none for the empty value.
+/// Reads JSON that is kept as text, null for the empty value.
 pub(crate) fn get_json<T>(row: &PgRow, column: impl Column) -> Result<T>
 where
     T: DeserializeOwned + Default,
@@ -81,28 +82,28 @@ where
     )
 }
 
-/// Metadata as text, none where there is none.
+/// Writes metadata as text, none where it is empty.
 pub(crate) fn metadata(metadata: &Object) -> Result<Option<String>> {
     if metadata.is_empty() { Ok(None) } else { json(metadata).map(Some) }
 }
 
-/// JSON as text.
+/// Writes JSON as text.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|error| Error::internal("JSON that cannot be written").with_source(error))
 }
 
-/// A number as Postgres' `bigint`, the largest one for what is beyond it.
+/// Converts a number to Postgres' `bigint`, saturating.
 pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A size as Postgres' `bigint`.
+/// Converts a size to Postgres' `bigint`, saturating.
 pub(crate) fn size(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A time to live in milliseconds, rounded up.
+/// Converts a time to live to milliseconds, rounded up.
 pub(crate) fn millis(ttl: std::time::Duration) -> i64 {
     i64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }

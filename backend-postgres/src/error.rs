@@ -17,7 +17,7 @@ const CONCURRENT: &str = "MQ002";
 const NO_NAMESPACE: &str = "MQ003";
 const NO_COUNTERPART: &str = "MQ004";
 
-/// When it happened: while connecting, nothing can have been applied.
+/// The phase in which an error happened: while connecting, nothing can have been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum During {
     Connect,
@@ -28,18 +28,19 @@ pub(crate) enum During {
 /// what exists before it adds what does not, and so may wait for one that takes the keys in order.
 const DEADLOCK: &str = "40P01";
 
-/// Whether the server undid the call for another's sake, so that it is to be repeated.
+/// Says whether the server rolled the call back because of a concurrent modification, so that it is
+/// to be repeated.
 pub(crate) fn is_undone(error: &sqlx::Error) -> bool {
     postgres(error).is_some_and(|e| matches!(e.code(), CONCURRENT | DEADLOCK))
 }
 
-/// Whether the server refused to look for the client of a running statement: on Windows it cannot,
-/// and a relative of Postgres may not know the setting.
+/// Says whether the server refused to check for the client of a running statement: on Windows it
+/// cannot, and a fork of Postgres may not know the setting.
 pub(crate) fn refuses_client_check(error: &sqlx::Error) -> bool {
     postgres(error).is_some_and(|e| e.message().contains(CLIENT_CHECK_SETTING))
 }
 
-/// Whether the connection can serve another call after this.
+/// Says whether the connection can serve another call after this error.
 pub(crate) fn leaves_connection(error: &sqlx::Error) -> bool {
     let Some(error) = postgres(error) else { return false };
     let code = error.code();
@@ -48,7 +49,7 @@ pub(crate) fn leaves_connection(error: &sqlx::Error) -> bool {
     !(broken || matches!(code, "26000" | "42P05" | "0A000") || code.starts_with("08"))
 }
 
-/// The contract's error for the client's.
+/// Translates an error of the client.
 pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
     let sent = during == During::Call;
     match &error {
@@ -79,7 +80,7 @@ pub(crate) fn translate(error: sqlx::Error, during: During) -> Error {
     .with_source(error)
 }
 
-/// The contract's error for one of a call.
+/// Translates an error of a call.
 pub(crate) fn failed(error: sqlx::Error) -> Error {
     translate(error, During::Call)
 }
@@ -88,8 +89,8 @@ fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
-/// What a server or a pooler refuses a connection for, where its code alone would mislead: poolers
-/// use one code for many things.
+/// Explains why a server or a pooler refuses a connection, where its code alone would mislead:
+/// poolers use one code for many things.
 fn refused(error: &PgDatabaseError) -> Option<Error> {
     let text = format!("Postgres: {} ({})", error.message(), error.code());
     let has = |part: &str| error.message().contains(part);
@@ -141,7 +142,7 @@ fn unreachable_server(kind: io::ErrorKind) -> Error {
         .with_hint("check that the server runs and that host and port are right")
 }
 
-/// An error that the server reports: its statement had no effect.
+/// Translates an error that the server reports: its statement had no effect.
 fn from_server(error: &PgDatabaseError) -> Error {
     let text = || format!("Postgres: {} ({})", error.message(), error.code());
     let unavailable = |hint: &'static str| Error::unavailable(text()).with_hint(hint);

@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Sees to it that the index of these dimensions is there, and says its name.
+    /// Ensures that the index of these dimensions exists, and returns its name.
     async fn ensure(&mut self, dimensions: i32) -> Result<String> {
         let name = format!("embeddings_nearest_{dimensions}");
         let schema = quoted(self.schema.name());

@@ -27,28 +27,27 @@ use crate::error::{During, is_undone, leaves_connection, refuses_client_check, t
 /// A statement that is being bound.
 pub(crate) type Call = Query<'static, Postgres, PgArguments>;
 
-/// A connection that was idle for longer is asked for a sign of life before it is used: the server
-/// may have been restarted, or a firewall may have dropped it.
+/// The longest time for which an idle connection is used without a ping: the server may have been
+/// restarted, or a firewall may have dropped the connection.
 const TRUSTED_IDLE: Duration = Duration::from_secs(30);
 
-/// The longest time that such a connection has for it: one that is gone without a word must leave
-/// time for a new one.
+/// The longest time that such a ping may take: a dead connection must leave time for a new one.
 const MAX_PING: Duration = Duration::from_secs(2);
 
-/// How often a statement is tried that the server undid for another's sake. Each time, somebody
-/// else made progress.
+/// The most attempts for a statement that the server rolls back because of a concurrent modification.
+/// Each time, another client made progress.
 const MAX_ATTEMPTS: u32 = 16;
 
 /// The most bytes that the arguments of a statement may have: the server hangs up on a message of
 /// 1 GiB, and the message has some more.
 const MAX_ARGUMENT_BYTES: usize = (1 << 30) - (1 << 16);
 
-/// How long a call that nobody waits for may go on before its connection is closed: most are done
-/// sooner, and then their connection serves the next call.
+/// The longest time that a dropped call may continue before its connection is closed: most finish
+/// sooner, and their connection then serves the next call.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long a closed connection may still be a session of the server: until the server looks for
-/// its client, and some time to end what it was doing.
+/// The longest time for which the server may keep the session of a closed connection: until it
+/// checks for its client, and some time to end its statement.
 const MAX_LINGER: Duration = CLIENT_CHECK.saturating_mul(2);
 
 /// Connections to one server. A call takes one for itself. Where its future is dropped, the server
@@ -312,7 +311,7 @@ async fn in_transaction(
     }
 }
 
-/// The query, which is refused where its arguments have more bytes than that (G4).
+/// Refuses a query whose arguments have more than `most` bytes (G4).
 fn sized(mut query: Call, most: usize) -> Result<Call> {
     let too_large = |size: &str| {
         Error::invalid_input(format!(
@@ -332,7 +331,7 @@ fn sized(mut query: Call, most: usize) -> Result<Call> {
     Ok(sqlx::query_with(query.sql(), arguments))
 }
 
-/// How many bytes the arguments have: only what is encoded after them can see it.
+/// Measures the arguments in bytes, which only an argument that is encoded after them can see.
 fn measured(mut arguments: PgArguments) -> (PgArguments, usize) {
     struct Measure<'a>(&'a Cell<usize>);
 

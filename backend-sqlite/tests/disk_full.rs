@@ -69,7 +69,7 @@ async fn child_with_a_small_disk() {
     let working = backend.working().unwrap();
     working.put(&scope(), &Put::new("k", "x".repeat(500_000))).await.unwrap_err();
 
-    // The same handle serves on once there is room, and so does one that finds the file anew.
+    // The same handle serves on once there is room, and so does one that opens the file again.
     std::fs::remove_file(ballast).unwrap();
     assert_eq!(append(&backend, [last + 1, last + 2]).await.unwrap(), last + 2);
     for backend in [backend, in_file(&file).await] {

@@ -120,7 +120,7 @@ pub(crate) async fn a_server_without_connections_is_unavailable(server: Arc<Serv
     put(&backend).await.unwrap();
 }
 
-pub(crate) async fn a_call_that_another_came_between_is_to_be_repeated(server: Arc<Server>) {
+pub(crate) async fn a_call_that_fails_by_a_concurrent_one_is_to_be_repeated(server: Arc<Server>) {
     let fixture = fixture(&server).await;
     let Fixture { schema, superuser, .. } = &fixture;
     let serial = "SET default_transaction_isolation = 'repeatable read'";
@@ -160,7 +160,7 @@ pub(crate) async fn a_deadlock_is_repeated(server: Arc<Server>) {
     answer.unwrap();
 }
 
-pub(crate) async fn w3_a_conditional_batch_that_another_came_between_is_decided_anew(
+pub(crate) async fn w3_a_conditional_batch_is_decided_again_after_a_concurrent_one(
     server: Arc<Server>,
 ) {
     let fixture = fixture(&server).await;

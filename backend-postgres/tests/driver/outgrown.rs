@@ -56,7 +56,7 @@ async fn store(backend: &Backend, user: &str, id: &str, embedding: Vec<f32>) {
     backend.vectors().unwrap().store(&scope(user), &request).await.unwrap();
 }
 
-/// Gives a user so many records more in the namespace `large`.
+/// Adds records of a user to the namespace `large`.
 async fn fill(fixture: &Fixture, user: &str, count: usize) {
     let sql = FILL
         .replace("SCHEMA", &fixture.schema)

@@ -65,7 +65,7 @@ pub(crate) async fn fixture(server: &Server) -> Fixture {
     fixture
 }
 
-/// Makes so many records what 20,000 are: the most that are searched exactly.
+/// Lowers the limit of exact search from 20,000 records to `count`.
 pub(crate) async fn make_many(fixture: &Fixture, count: u32) {
     let sql = format!(
         "DO $do$ DECLARE definition text; BEGIN
