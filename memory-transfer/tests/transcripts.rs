@@ -27,7 +27,7 @@ fn one(value: &Value) -> Conversation {
 }
 
 fn lines(values: &[Value]) -> String {
-    values.iter().map(|value| format!("{value}\n")).collect()
+    values.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn roles(conversation: &Conversation) -> Vec<(&str, &str)> {

@@ -194,7 +194,7 @@ proptest! {
 
     #[test]
     fn any_json_is_read_or_refused(values in prop::collection::vec(value(), 1..4), at in 0_usize..10) {
-        let text: String = values.iter().map(|value| format!("{value}\n")).collect();
+        let text = values.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
         read_and_store(&text, Form::ALL.get(at).copied());
     }
 
