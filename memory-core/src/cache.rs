@@ -93,7 +93,7 @@ impl Default for CacheOptions {
 }
 
 /// A cache of one store. Clones share what they hold; every connection that this process has to the
-/// store should stand behind one.
+/// store should be behind one.
 #[derive(Debug, Clone)]
 pub struct Cache(Arc<Items>);
 

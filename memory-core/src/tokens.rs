@@ -1,6 +1,7 @@
 //! Counting tokens.
 
 mod heuristic;
+mod runs;
 #[cfg(test)]
 mod tests;
 

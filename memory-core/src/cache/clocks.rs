@@ -26,14 +26,14 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// How late it can be by the store's clock (G8), as its answers to writes tell.
+/// The latest time that it can be by the store's clock (G8), from its answers to writes.
 #[derive(Debug, Default)]
 pub(super) struct StoreTime(Mutex<Option<Seen>>);
 
-/// A time that the store told, and a moment before that by this process's clock.
+/// A time that the store reported, and a moment before that by this process's clock.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    told: Timestamp,
+    reported: Timestamp,
     before: Timestamp,
 }
 
@@ -44,18 +44,18 @@ const ROUNDING_MS: i64 = 2;
 const DRIFT: i64 = 1_000;
 
 impl StoreTime {
-    /// The store told its time, in the answer to a call that began at `before`.
-    pub(super) fn told(&self, told: Timestamp, before: Timestamp) {
+    /// Records the time that the store reported in the answer to a call that began at `before`.
+    pub(super) fn reported(&self, reported: Timestamp, before: Timestamp) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = Some(Seen { told, before });
+        *seen = Some(Seen { reported, before });
     }
 
     /// Whether `moment` has surely not come yet by the store's clock, at `now` of this process's.
     pub(super) fn surely_before(&self, moment: Timestamp, now: Timestamp) -> bool {
         let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.is_some_and(|Seen { told, before }| {
+        seen.is_some_and(|Seen { reported, before }| {
             let passed = now.as_millis().saturating_sub(before.as_millis()).max(0);
-            let latest = told.as_millis() + passed + passed / DRIFT + ROUNDING_MS;
+            let latest = reported.as_millis() + passed + passed / DRIFT + ROUNDING_MS;
             moment.as_millis() > latest
         })
     }
@@ -73,8 +73,8 @@ mod tests {
     fn w2_nothing_is_sure_before_the_store_told_its_time() {
         let time = StoreTime::default();
         assert!(!time.surely_before(Timestamp::MAX, at(0)));
-        // The store is 5 s behind.
-        time.told(at(95_000), at(100_000));
+        // The store's clock is 5 s slow.
+        time.reported(at(95_000), at(100_000));
         assert!(time.surely_before(at(96_000), at(100_900)));
         assert!(!time.surely_before(at(96_000), at(101_000)));
         // After 1,000 s a thousandth of drift is allowed for.

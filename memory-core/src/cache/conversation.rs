@@ -48,7 +48,7 @@ fn newest(request: &ReadMessages) -> Option<usize> {
     plain.then(|| limit.unwrap_or(Limits::CONTRACT.page_items))
 }
 
-/// The window behind an append, where it is known: what was kept held directly before it.
+/// Returns the window after an append, where it is known: the cached one was valid directly before it.
 fn moved(mut window: Window, append: &Append, appended: &Appended) -> Option<Window> {
     if appended.replayed {
         return None;
@@ -105,7 +105,7 @@ impl ConversationStore for CachedConversations {
         let tickets = writing.finish(&result).await;
         let appended = result?;
         if let (false, Some(first)) = (appended.replayed, appended.messages.first()) {
-            self.items.time.told(first.created_at, before);
+            self.items.time.reported(first.created_at, before);
         }
         let window = held.and_then(|window| moved(window, request, &appended));
         if let (Some(window), Some(Some(token))) = (window, tickets.first()) {

@@ -270,7 +270,7 @@ impl Writing<'_> {
         tickets.collect()
     }
 
-    /// Ends the write of everything that a user has, and tells whether the shared cache forgot it.
+    /// Ends the write of everything that a user has, and returns whether the shared cache forgot it.
     pub(super) async fn finish_all<T>(self, result: &Result<T>) -> Result<()> {
         let mut this = self;
         let forgotten = this.forget(true).await;

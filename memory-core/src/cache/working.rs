@@ -96,7 +96,7 @@ impl CachedWorking {
         let tickets = writing.finish(&result).await;
         let written = result?;
         if let Some(first) = written.first() {
-            self.items.time.told(first.updated_at, before);
+            self.items.time.reported(first.updated_at, before);
         }
         let answer = self.items.answer(before);
         for ((put, written), token) in puts.iter().zip(&written).zip(tickets) {
@@ -190,7 +190,7 @@ impl WorkingStore for CachedWorking {
         let result = self.inner.increment(scope, request).await;
         writing.finish(&result).await;
         if let Ok(incremented) = &result {
-            self.items.time.told(incremented.written.updated_at, before);
+            self.items.time.reported(incremented.written.updated_at, before);
         }
         result
     }

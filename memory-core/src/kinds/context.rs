@@ -36,7 +36,7 @@ impl Fitted {
 }
 
 /// Joins, in their order, all items that fit after those before them: a long one does not hide the
-/// short ones behind it.
+/// short ones after it.
 pub(super) fn fit(
     items: &[String],
     separator: &str,

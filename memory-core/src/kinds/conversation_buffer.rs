@@ -226,7 +226,7 @@ impl ConversationBuffer {
         self.store.clear(&self.scope, &self.config.conversation_id).await
     }
 
-    /// The conversation's figures (C8).
+    /// Reads the conversation's statistics (C8).
     pub async fn statistics(&self) -> Result<ConversationStatistics> {
         self.store.statistics(&self.scope, &self.config.conversation_id).await
     }

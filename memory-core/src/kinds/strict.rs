@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// and a value that does not fit is `InvalidInput` naming its key. `null` counts as not given. A whole number
 /// may be written as a float, as workflow engines do (`5.0`).
 ///
-/// The struct must not flatten others into itself: serde does not tell the keys of such.
+/// The struct must not flatten others into itself: serde does not report the keys of such a struct.
 ///
 /// ```
 /// use memquill_core::kinds::{ConversationBufferConfig, strict};

@@ -244,7 +244,7 @@ pub struct DocumentContext {
     pub found: DocumentResults,
 }
 
-/// A [`VectorDatabase`] in figures.
+/// Statistics of a [`VectorDatabase`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorDatabaseStatistics {
     /// The documents of the namespace.
@@ -498,7 +498,7 @@ impl VectorDatabase {
         self.store.delete(&self.scope, &request).await
     }
 
-    /// The figures of a namespace, and the scope's namespaces.
+    /// Reads the statistics of a namespace, and the namespaces of the scope.
     pub async fn statistics(&self, namespace: Option<&str>) -> Result<VectorDatabaseStatistics> {
         let count = CountRecords { namespace: self.namespace(namespace), filter: None };
         let page = PageRequest::default();

@@ -261,7 +261,7 @@ impl WorkingMemory {
         self.store.clear(&self.scope).await
     }
 
-    /// The figures.
+    /// Reads the statistics.
     pub async fn statistics(&self) -> Result<WorkingStatistics> {
         self.store.statistics(&self.scope).await
     }

@@ -1,5 +1,7 @@
 //! Estimates tokens without a vocabulary.
 
+use super::runs;
+
 /// What a token is in the units that are summed up.
 const TOKEN: u64 = 16;
 
@@ -8,7 +10,7 @@ const TOKEN: u64 = 16;
 /// The text is divided as OpenAI's `o200k_base` divides it before it looks for tokens: words with
 /// their capitals, up to three digits, punctuation, white space. A Latin word is the sum of its
 /// pairs of letters ([`PAIRS`]), so that one of a language costs less than letters at random; other
-/// scripts cost by the character. It takes time linear in the text, and allocates nothing.
+/// scripts cost by the character, and by the runs of letters that tokens hold ([`runs`]). It takes time linear in the text, and allocates nothing.
 pub(super) fn estimate(text: &str) -> u32 {
     let mut sum = 0_u64;
     let (mut rest, mut state) = (text, State::default());
@@ -20,12 +22,11 @@ pub(super) fn estimate(text: &str) -> u32 {
             '!'..='~' => punctuation(rest),
             _ => (state.other(c), c.len_utf8()),
         };
-        if c.is_ascii() {
-            state.letters = 0;
-        }
         state.after_punctuation = c.is_ascii_punctuation();
+        let read;
+        (read, rest) = rest.split_at(bytes);
+        state.last = [state.last[1], read.chars().next_back().unwrap_or_default()];
         sum = sum.saturating_add(cost);
-        rest = rest.get(bytes..).unwrap_or_default();
     }
     u32::try_from(sum.div_ceil(TOKEN)).unwrap_or(u32::MAX)
 }
@@ -34,24 +35,36 @@ pub(super) fn estimate(text: &str) -> u32 {
 #[derive(Default)]
 struct State {
     after_punctuation: bool,
-    /// How many letters of an alphabet that is not Latin came directly before.
-    letters: u32,
+    /// The two characters directly before.
+    last: [char; 2],
 }
 
 impl State {
-    /// A character that is neither ASCII nor Latin.
-    fn other(&mut self, c: char) -> u64 {
-        /// Words are seldom longer; what is longer is seldom a word.
-        const LONG: u32 = 14;
+    /// Returns the cost of a character that is neither ASCII nor Latin.
+    ///
+    /// A letter of an alphabet costs little in a text of its language. After letters that no token
+    /// has before it, a token ends, whatever the text: it is random, reversed, all capitals.
+    fn other(&self, c: char) -> u64 {
         let cost = character(c);
-        let is_letter = cost <= 12 && matches!(c, '\u{370}'..='\u{6ff}' | '\u{10a0}'..='\u{10ff}');
-        self.letters = if is_letter { self.letters + 1 } else { 0 };
-        match self.letters {
-            letters if letters > LONG => 2 * cost,
-            // Capitals inside a word are in few tokens.
-            letters if letters > 1 && c.is_uppercase() => 2 * cost - 1,
-            _ => cost,
+        if !runs::is_letter(c) {
+            return cost;
         }
+        let [second, first] = self.last;
+        let is_thai = matches!(c, '\u{e00}'..='\u{e7f}');
+        let surprise = if !runs::contains(['\0', '\0', c]) {
+            36
+        } else if !runs::is_letter(first) {
+            0
+        } else if !runs::contains(['\0', first, c]) {
+            if is_thai { 22 } else { 23 }
+        } else if (runs::is_letter(second) || second == ' ') && !runs::contains([second, first, c])
+        {
+            // Thai has no spaces, and so more tokens that end inside what a token has.
+            if is_thai { 9 } else { 20 }
+        } else {
+            0
+        };
+        cost.max(surprise)
     }
 }
 
@@ -180,21 +193,18 @@ fn character(c: char) -> u64 {
         '\u{80}'..='\u{bf}' => 20,
         '\u{c0}'..='\u{24f}' | '\u{300}'..='\u{36f}' => 30,
         '\u{250}'..='\u{2ff}' => 32,
-        '\u{370}'..='\u{3ff}' | '\u{530}'..='\u{590}' => 7,
-        // Letters that Russian lacks.
-        'і' | 'ї' | 'є' | 'ґ' | 'ў' | 'ђ' | 'ј' | 'љ' | 'њ' | 'ћ' | 'џ' | 'ѓ' | 'ќ' => {
-            12
-        }
+        '\u{370}'..='\u{3ff}' => 5,
+        '\u{530}'..='\u{590}' => 7,
         '\u{400}'..='\u{460}' => 6,
         '\u{461}'..='\u{52f}' => 12,
         '\u{591}'..='\u{5cf}' => 20,
-        '\u{5d0}'..='\u{5ff}' => 8,
-        '\u{64b}'..='\u{65f}' | '\u{670}' => 14,
-        '\u{600}'..='\u{6ff}' => 7,
+        '\u{5d0}'..='\u{5ff}' => 6,
+        '\u{64b}'..='\u{65f}' | '\u{670}' => 12,
+        '\u{600}'..='\u{6ff}' => 6,
         '\u{700}'..='\u{8ff}' => 30,
         '\u{900}'..='\u{97f}' => 6,
-        '\u{980}'..='\u{dff}' | '\u{10a0}'..='\u{10ff}' => 7,
-        '\u{e00}'..='\u{e7f}' => 8,
+        '\u{980}'..='\u{dff}' | '\u{10a0}'..='\u{10ff}' => 6,
+        '\u{e00}'..='\u{e7f}' => 4,
         '\u{e80}'..='\u{109f}' => 32,
         '\u{1200}'..='\u{139f}' => 33,
         '\u{1100}'..='\u{1fff}' => 44,

@@ -223,6 +223,16 @@ fn others() -> Vec<(&'static str, String)> {
         ("cuneiform", dice.range(0x12000, 0x12300, 100)),
         ("Ethiopic", dice.range(0x1200, 0x1248, 200)),
         ("vowelled Arabic", "\u{628}\u{650}\u{633}\u{652}\u{645}\u{650} ".repeat(40)),
+        ("Devanagari", dice.range(0x905, 0x94d, 600)),
+        ("Thai", dice.range(0xe01, 0xe3a, 600)),
+        ("Cyrillic", dice.range(0x430, 0x44f, 600)),
+        ("Greek", dice.range(0x3b1, 0x3c9, 600)),
+        ("Hebrew", dice.range(0x5d0, 0x5ea, 600)),
+        ("Arabic", dice.range(0x627, 0x64a, 600)),
+        ("Bengali", dice.range(0x985, 0x9cd, 600)),
+        ("Georgian", dice.range(0x10d0, 0x10f0, 600)),
+        ("Armenian", dice.range(0x561, 0x586, 600)),
+        ("Tamil", dice.range(0xb85, 0xbcd, 600)),
         ("punctuation", dice.range(0x21, 0x2f, 800)),
         ("printable", dice.range(0x21, 0x7e, 900)),
         ("JSON", (0..12).map(|n| row(&mut dice, n) + ",\n").collect()),
@@ -273,6 +283,22 @@ mod exact {
         let counter = TiktokenCounter::new("o200k_base").unwrap();
         for (language, tokens, text) in PROSE {
             assert_eq!(counter.count(text), tokens, "{language}");
+        }
+    }
+
+    #[test]
+    fn m5_prose_in_capitals_or_backwards_counts_for_no_less() {
+        let counter = TiktokenCounter::new("o200k_base").unwrap();
+        // Alphabets whose runs of letters are known.
+        for (language, _, text) in PROSE
+            .iter()
+            .filter(|(language, ..)| ["ru", "uk", "el", "ar", "he", "hi", "th"].contains(language))
+        {
+            let backwards: String = text.chars().rev().collect();
+            for text in [text.to_uppercase(), backwards] {
+                let ratio = ratio(&text, counter.count(&text));
+                assert!(ratio >= 0.9, "{language}: {ratio:.2} of {text}");
+            }
         }
     }
 

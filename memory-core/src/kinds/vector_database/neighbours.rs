@@ -47,7 +47,7 @@ impl<'a> SourcePosition<'a> {
         self.position.saturating_sub(reach)..=self.position.saturating_add(reach)
     }
 
-    /// The records of its source from so far before to so far behind it.
+    /// Selects the records of its source within `reach` places before and after it.
     fn around(self, reach: u64) -> Filter {
         let at = || Field::metadata([self.sequence.1]);
         let (from, to) = self.range(reach).into_inner();
