@@ -3,42 +3,49 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
-use serde_json::Value;
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value};
 use xshell::{Shell, cmd};
 
+use crate::binaries::{self, Built};
 use crate::stores::STORES;
-use crate::test::{FEATURES, Outcome, Outcomes, cargo_test, store_of};
+use crate::test::{EVERYTHING, Outcome, Outcomes, run_built, store_of};
 
 const FILE: &str = "docs/capabilities.md";
 
 /// Runs the suite on every store and writes the file.
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    let arguments = ["--workspace", "--features", FEATURES, "--locked", "--test", "conformance"];
-    let (outcomes, succeeded) = cargo_test(sh, &[&["test"], &arguments[..]].concat())?;
+    let mut built =
+        binaries::build(sh, &[&EVERYTHING[..], &["--test=conformance", "--bins"]].concat())?;
+    let (outcomes, succeeded) = run_built(&mut built, None)?;
     if !succeeded {
         bail!("the suite is not green");
     }
-    sh.write_file(FILE, render(&claims(sh)?, &outcomes)?)?;
+    sh.write_file(FILE, render(&claims(sh, &built)?, &outcomes)?)?;
     println!("wrote {FILE}");
     Ok(())
 }
 
 /// Fails where the file is not what these outcomes, of a run on every store, would write.
-pub(crate) fn check(sh: &Shell, outcomes: &Outcomes) -> Result<()> {
-    if sh.read_file(FILE)? != render(&claims(sh)?, outcomes)? {
+pub(crate) fn check(sh: &Shell, built: &Built, outcomes: &Outcomes) -> Result<()> {
+    if sh.read_file(FILE)? != render(&claims(sh, built)?, outcomes)? {
         bail!("{FILE} is stale; run `cargo xtask docs` and commit it");
     }
     Ok(())
 }
 
 /// What the drivers claim that need no server to be asked.
-fn claims(sh: &Shell) -> Result<Value> {
-    let claims = cmd!(sh, "cargo run --quiet --locked -- capabilities --json").read()?;
-    Ok(serde_json::from_str(&claims)?)
+fn claims(sh: &Shell, built: &Built) -> Result<Map<String, Value>> {
+    let command = built.command.as_ref().context("the command was not built")?;
+    let answer: Value = serde_json::from_str(&cmd!(sh, "{command} capabilities --json").read()?)?;
+    let Some(stores) = answer["stores"].as_object() else {
+        bail!("`capabilities --json` gave no stores");
+    };
+    let asked = stores.iter().filter(|(_, store)| store["capabilities"].is_object());
+    Ok(asked.map(|(name, store)| (name.clone(), store.clone())).collect())
 }
 
-fn render(claims: &Value, outcomes: &Outcomes) -> Result<String> {
+fn render(claims: &Map<String, Value>, outcomes: &Outcomes) -> Result<String> {
     let mut out = String::from(
         "# What each driver can do\n\n\
          Written by `cargo xtask docs` from what the drivers claim and what the conformance suite \
@@ -51,10 +58,7 @@ fn render(claims: &Value, outcomes: &Outcomes) -> Result<String> {
     Ok(out)
 }
 
-fn write_claims(out: &mut String, claims: &Value) -> Result<()> {
-    let Some(drivers) = claims["stores"].as_object() else {
-        bail!("`capabilities --json` gave no stores");
-    };
+fn write_claims(out: &mut String, drivers: &Map<String, Value>) -> Result<()> {
     let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let names: Vec<&str> = drivers.keys().map(String::as_str).collect();
     for (at, driver) in drivers.values().enumerate() {

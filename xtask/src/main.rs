@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for a terminal")]
 
+mod binaries;
 mod docs;
 mod images;
 mod layout;
@@ -31,6 +32,10 @@ enum Chore {
     /// `MEMQUILL_REQUIRE=sqlite,…` makes a missing store a failure. With every store there,
     /// docs/capabilities.md is checked to be what the run proves.
     Test {
+        /// Only what needs no server, no Docker and no long compilation: core, the in-memory and
+        /// SQLite drivers, the facade and the command, with their default features.
+        #[arg(long)]
+        quick: bool,
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
@@ -84,7 +89,7 @@ fn main() -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     match arguments.chore {
-        Chore::Test { filter } => test::run(&sh, filter.as_deref()),
+        Chore::Test { quick, filter } => test::run(&sh, quick, filter.as_deref()),
         Chore::Images => images::run(&sh),
         Chore::Models { output } => models::run(&sh, output),
         Chore::Mutants => mutants::run(&sh),

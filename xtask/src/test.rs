@@ -1,20 +1,39 @@
 //! `cargo xtask test`: set up, run, and tell.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use comfy_table::Table;
 use xshell::Shell;
 
+use crate::binaries::{self, Built, Run};
 use crate::docs;
 use crate::stores::{self, STORES};
 
+<<<<<<< HEAD
 /// What is tried although it is not there by default.
 pub(crate) const FEATURES: &str = "memquill-cli/fastembed,memquill-cli/openai,memquill-cli/postgres,\
                                    memquill-postgres/entities,memquill-sqlite/entities,\
                                    memquill-qdrant/edge,memquill-faults/edge";
+=======
+/// Everything, with one set of features, so that every dependency is compiled once.
+pub(crate) const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
+
+/// What needs neither a server nor Docker nor Qdrant's engine.
+const QUICK: [&str; 8] = [
+    "-p=memquill-core",
+    "-p=memquill-models",
+    "-p=memquill-layers",
+    "-p=memquill-transfer",
+    "-p=memquill-inmemory",
+    "-p=memquill-sqlite",
+    "-p=memquill",
+    "-p=memquill-cli",
+];
+
+/// How many of the slowest binaries are named.
+const SLOWEST: usize = 8;
+>>>>>>> e456041 (xtask: run test binaries two at once; test --quick; unused dependencies go)
 
 /// How many tests ended how.
 #[derive(Default, Clone, Copy)]
@@ -48,12 +67,15 @@ pub(crate) enum Outcome {
 /// The tests that ran, by name.
 pub(crate) type Outcomes = Vec<(String, Outcome)>;
 
-pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
-    stores::set_up(sh)?;
-    let mut arguments =
-        vec!["test", "--workspace", "--features", FEATURES, "--locked", "--no-fail-fast"];
-    arguments.extend(filter);
-    let (outcomes, succeeded) = cargo_test(sh, &arguments)?;
+/// Runs the tests whose names contain `filter`, or all.
+pub(crate) fn run(sh: &Shell, quick: bool, filter: Option<&str>) -> Result<()> {
+    let selection = if quick { &QUICK[..] } else { &EVERYTHING };
+    if !quick {
+        stores::set_up(sh)?;
+    }
+    let mut built = binaries::build(sh, selection)?;
+    built.tests.push(Run::documentation(sh, selection));
+    let (outcomes, succeeded) = run_built(&mut built, filter)?;
     summarise(sh, &outcomes);
     if !succeeded || outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Failed) {
         bail!("some tests failed; their names and messages stand above");
@@ -61,7 +83,7 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
     if outcomes.is_empty() {
         bail!("no test ran");
     }
-    if filter.is_some() {
+    if quick || filter.is_some() {
         return Ok(());
     }
     let here: Vec<_> = STORES.iter().filter(|store| store.how(sh).is_ok()).collect();
@@ -71,27 +93,38 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
         }
     }
     if here.len() == STORES.len() {
-        docs::check(sh, &outcomes)?;
+        docs::check(sh, &built, &outcomes)?;
     }
     Ok(())
 }
 
-/// Runs `cargo` and passes on what it prints, while it keeps each test's outcome.
-pub(crate) fn cargo_test(sh: &Shell, arguments: &[&str]) -> Result<(Outcomes, bool)> {
-    let mut child = Command::new("cargo")
-        .args(arguments)
-        .current_dir(sh.current_dir())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting cargo")?;
-    let stdout = child.stdout.take().context("cargo's output")?;
-    let mut outcomes = Outcomes::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        outcomes.extend(outcome(&line));
-        println!("{line}");
+/// Runs what was built and passes on what it prints, while it keeps each test's outcome.
+pub(crate) fn run_built(built: &mut Built, filter: Option<&str>) -> Result<(Outcomes, bool)> {
+    let (mut outcomes, mut times, mut failed) = (Outcomes::new(), Vec::new(), Vec::new());
+    let mut runs = std::mem::take(&mut built.tests);
+    for run in &mut runs {
+        run.add_arguments(filter);
     }
-    Ok((outcomes, child.wait()?.success()))
+    binaries::run_all(runs, |ended| {
+        let found = ended.output.lines().filter_map(outcome);
+        outcomes.extend(found);
+        println!("\n-- {} ({} s)\n{}", ended.name, ended.took.as_secs(), ended.output.trim_end());
+        if !ended.succeeded {
+            failed.push(ended.name.clone());
+        }
+        times.push((ended.took, ended.name));
+    })?;
+    times.sort_by(|a, b| b.cmp(a));
+    let slowest: Vec<_> = times
+        .iter()
+        .take(SLOWEST)
+        .map(|(took, name)| format!("{name} {} s", took.as_secs()))
+        .collect();
+    println!("\nSlowest: {}", slowest.join(", "));
+    if !failed.is_empty() {
+        println!("Failed: {}", failed.join(", "));
+    }
+    Ok((outcomes, failed.is_empty()))
 }
 
 /// Reads a line such as `test NAME ... ok`, with or without libtest-mimic's `[kind]`.
