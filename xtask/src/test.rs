@@ -10,12 +10,6 @@ use crate::binaries::{self, Built, Run};
 use crate::docs;
 use crate::stores::{self, STORES};
 
-<<<<<<< HEAD
-/// What is tried although it is not there by default.
-pub(crate) const FEATURES: &str = "memquill-cli/fastembed,memquill-cli/openai,memquill-cli/postgres,\
-                                   memquill-postgres/entities,memquill-sqlite/entities,\
-                                   memquill-qdrant/edge,memquill-faults/edge";
-=======
 /// Everything, with one set of features, so that every dependency is compiled once.
 pub(crate) const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
 
@@ -33,7 +27,6 @@ const QUICK: [&str; 8] = [
 
 /// How many of the slowest binaries are named.
 const SLOWEST: usize = 8;
->>>>>>> e456041 (xtask: run test binaries two at once; test --quick; unused dependencies go)
 
 /// How many tests ended how.
 #[derive(Default, Clone, Copy)]
