@@ -55,7 +55,8 @@ fn read(file: &str) -> Vec<Block> {
 #[test]
 fn every_block_is_of_a_language_that_is_checked() {
     // `text` is no code: pictures and output. SQL is run by the Postgres driver's tests.
-    let known = ["rust", "toml", "yaml", "json", "console", "sql", "text"];
+    // Files of the driver guide are compiled by `cargo xtask stranger`, outside of the workspace.
+    let known = ["rust", "rust,ignore", "toml", "yaml", "json", "console", "sql", "text"];
     for Block { file, line, language, .. } in documents().iter().flat_map(|file| read(file)) {
         assert!(known.contains(&language.as_str()), "{file}:{line}: {language:?} is not checked");
     }
@@ -63,9 +64,7 @@ fn every_block_is_of_a_language_that_is_checked() {
 
 #[test]
 fn rust_blocks_are_doctests() {
-    let sources = ["src/lib.rs", "memory-conformance/src/lib.rs"]
-        .map(|source| fs::read_to_string(root().join(source)).unwrap())
-        .concat();
+    let sources = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     for Block { file, line, .. } in blocks("rust") {
         let included = sources.contains(&format!("/{file}\")]"));
         assert!(included, "{file}:{line}: no crate includes {file} as a doctest");

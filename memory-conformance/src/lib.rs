@@ -58,8 +58,3 @@ pub use self::moving::moves;
 pub use self::runner::{Report, Verdict, main_with, run, run_one};
 pub use self::scenario::{Family, Scenario, Test};
 pub use self::scenarios::all as scenarios;
-
-/// The driver guide's code is compiled, and the suite runs on the driver that it builds.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/driver-guide.md")]
-struct DriverGuide;

@@ -16,11 +16,11 @@ use serde_json::Value;
 use xshell::Shell;
 
 /// How many run at once. Each has as many threads as there are processors.
-const AT_ONCE: usize = 2;
+const MAX_CONCURRENT_RUNS: usize = 2;
 
 /// Parts of the names of binaries that take longest. They start first, so that none of them is
 /// left to run alone at the end.
-const SLOWEST: [&str; 5] = ["faults", "broken", "documentation", "conformance", "servers"];
+const SLOW_RUNS: [&str; 5] = ["faults", "broken", "documentation", "conformance", "servers"];
 
 /// What cargo built.
 pub(crate) struct Built {
@@ -62,8 +62,8 @@ impl Run {
     }
 
     fn rank(&self) -> usize {
-        let slow = SLOWEST.iter().position(|name| self.name.contains(name));
-        slow.unwrap_or(SLOWEST.len())
+        let slow = SLOW_RUNS.iter().position(|name| self.name.contains(name));
+        slow.unwrap_or(SLOW_RUNS.len())
     }
 
     fn run(self) -> Result<Ended> {
@@ -105,6 +105,7 @@ pub(crate) fn build(sh: &Shell, selection: &[&str]) -> Result<Built> {
     if !output.status.success() {
         bail!("the tests do not build");
     }
+    let root = sh.current_dir().canonicalize()?;
     let mut built = Built { tests: Vec::new(), command: None };
     for line in String::from_utf8(output.stdout)?.lines() {
         let message: Value = serde_json::from_str(line)?;
@@ -114,7 +115,7 @@ pub(crate) fn build(sh: &Shell, selection: &[&str]) -> Result<Built> {
         if message["profile"]["test"] == true {
             let manifest = message["manifest_path"].as_str().context("a target without a place")?;
             let folder = Path::new(manifest).parent().context("a manifest has a folder")?;
-            let package = folder.strip_prefix(sh.current_dir()).unwrap_or(folder);
+            let package = folder.strip_prefix(&root).unwrap_or(folder);
             built.tests.push(Run {
                 name: format!("{} {name}", package.display()).trim().to_owned(),
                 program: executable,
@@ -134,7 +135,7 @@ pub(crate) fn run_all(mut runs: Vec<Run>, mut ended: impl FnMut(Ended)) -> Resul
     let queue = Mutex::new(VecDeque::from(runs));
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT_RUNS {
             let (queue, sender) = (&queue, sender.clone());
             scope.spawn(move || {
                 loop {

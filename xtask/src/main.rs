@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for a terminal")]
 
+mod bench;
 mod binaries;
 mod docs;
 mod images;
@@ -9,6 +10,7 @@ mod models;
 mod mutants;
 mod soak;
 mod stores;
+mod stranger;
 mod test;
 mod tree;
 
@@ -77,11 +79,18 @@ enum Chore {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Runs the benchmarks.
+    /// Runs benchmarks that time drivers against the stores' own clients, and fails where a ratio is
+    /// more than 15 % greater than benches/ratios.toml says.
     Bench {
-        /// Only benchmarks whose name contains this.
-        filter: Option<String>,
+        /// Writes the table instead.
+        #[arg(long)]
+        save: bool,
+        /// Which: inmemory, sqlite, redis, postgres, qdrant [default: all]
+        names: Vec<String>,
     },
+    /// Packages the crates, and has a crate outside of this workspace build the driver of
+    /// docs/driver-guide.md on the packages and pass the conformance suite.
+    Stranger,
 }
 
 fn main() -> Result<()> {
@@ -98,9 +107,8 @@ fn main() -> Result<()> {
         Chore::Layout => layout::run(&sh),
         Chore::Fuzz { seconds } => fuzz(&sh, seconds),
         Chore::Soak { minutes, seed } => soak::run(&sh, minutes, seed),
-        Chore::Bench { filter } => {
-            Ok(cmd!(sh, "cargo bench --workspace --locked -- {filter...}").run()?)
-        }
+        Chore::Bench { save, names } => bench::run(&sh, &names, save),
+        Chore::Stranger => stranger::run(&sh),
     }
 }
 

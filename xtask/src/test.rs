@@ -26,7 +26,7 @@ const QUICK: [&str; 8] = [
 ];
 
 /// How many of the slowest binaries are named.
-const SLOWEST: usize = 8;
+const SLOWEST_SHOWN: usize = 8;
 
 /// How many tests ended how.
 #[derive(Default, Clone, Copy)]
@@ -110,7 +110,7 @@ pub(crate) fn run_built(built: &mut Built, filter: Option<&str>) -> Result<(Outc
     times.sort_by(|a, b| b.cmp(a));
     let slowest: Vec<_> = times
         .iter()
-        .take(SLOWEST)
+        .take(SLOWEST_SHOWN)
         .map(|(took, name)| format!("{name} {} s", took.as_secs()))
         .collect();
     println!("\nSlowest: {}", slowest.join(", "));
