@@ -69,7 +69,7 @@ pub(crate) fn run(sh: &Shell, quick: bool, filter: Option<&str>) -> Result<()> {
     let mut built = binaries::build(sh, selection)?;
     built.tests.push(Run::documentation(sh, selection));
     let (outcomes, succeeded) = run_built(&mut built, filter)?;
-    summarise(sh, &outcomes);
+    summarise(sh, quick, &outcomes);
     if !succeeded || outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Failed) {
         bail!("some tests failed; their names and messages stand above");
     }
@@ -145,7 +145,7 @@ pub(crate) fn store_of(name: &str) -> Option<&str> {
     (known && rest.split("::").count() == 3).then(|| store.split(' ').next().unwrap_or(store))
 }
 
-fn summarise(sh: &Shell, outcomes: &Outcomes) {
+fn summarise(sh: &Shell, quick: bool, outcomes: &Outcomes) {
     let mut by_store: BTreeMap<&str, Tally> = BTreeMap::new();
     let mut all = Tally::default();
     for (name, outcome) in outcomes {
@@ -157,7 +157,11 @@ fn summarise(sh: &Shell, outcomes: &Outcomes) {
     table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header(["store", "how it was had", "passed", "failed", "ignored"]);
     for store in &STORES {
-        let tally = by_store.get(store.name).copied().unwrap_or_default();
+        let tally = by_store.get(store.name).copied();
+        if quick && tally.is_none() {
+            continue;
+        }
+        let tally = tally.unwrap_or_default();
         table.add_row(row(store.name, &store.how(sh).unwrap_or_else(|why| why), tally));
     }
     table.add_row(row("(none)", "unit, integration and documentation tests", other));
