@@ -19,7 +19,7 @@ const PROFILE: &str = "[profile.dev]\ndebug = \"line-tables-only\"\n\n\
                        [profile.dev.package.\"*\"]\ndebug = false\n";
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    cmd!(sh, "cargo package --workspace --exclude xtask --exclude memquill-faults")
+    cmd!(sh, "cargo package --workspace --exclude xtask --exclude memquill-faults --exclude testkit")
         .args(["--no-verify", "--locked", "--allow-dirty"])
         .run()?;
     let target = target(sh)?;
