@@ -19,9 +19,12 @@ const PROFILE: &str = "[profile.dev]\ndebug = \"line-tables-only\"\n\n\
                        [profile.dev.package.\"*\"]\ndebug = false\n";
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    cmd!(sh, "cargo package --workspace --exclude xtask --exclude memquill-faults --exclude testkit")
-        .args(["--no-verify", "--locked", "--allow-dirty"])
-        .run()?;
+    cmd!(
+        sh,
+        "cargo package --workspace --exclude xtask --exclude memquill-faults --exclude testkit"
+    )
+    .args(["--no-verify", "--locked", "--allow-dirty"])
+    .run()?;
     let target = target(sh)?;
     let scratch = sh.create_temp_dir()?;
     let place = scratch.path();
