@@ -250,8 +250,9 @@ fn merge_errors(message: &'static str, mut errors: Vec<Error>) -> Result<()> {
         merged = merged.with_hint(hints.join("; "));
     }
     for error in &errors {
-        let place: String =
+        let place: Vec<String> =
             error.context().iter().map(|(key, value)| format!("{key} {value}: ")).collect();
+        let place = place.concat();
         merged = merged.with_context("problem", format!("{place}{}", error.message()));
     }
     Err(merged)

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) tokens: Option<Tokens>,
     pub(super) trace: Option<bool>,
     /// Read by their subtypes.
+    #[expect(clippy::zero_sized_map_values, reason = "serde reads a set from a list")]
     pub(super) nodes: Option<BTreeMap<String, IgnoredAny>>,
 }
 
