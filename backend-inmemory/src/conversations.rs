@@ -1,15 +1,16 @@
 //! Conversations.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationSize, ConversationStatistics, ConversationStore,
-    ConversationSummary, Limits, Message, MessagePosition, Messages, Page, PageRequest,
-    ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage,
-    Timestamp, Trim, operation as op,
+    Append, Appended, ConversationOrder, ConversationSize, ConversationStatistics,
+    ConversationStore, ConversationSummary, Limits, ListConversations, Message, MessagePosition,
+    Messages, Page, ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope,
+    StoredMessage, Timestamp, Trim,
 };
 
 use crate::store::{Held, Memory, Part, Store};
@@ -276,6 +277,11 @@ impl Conversation {
         Messages { messages, total: self.figures.message_count }
     }
 
+    /// The place in a listing by activity.
+    fn activity(&self) -> i64 {
+        self.newest().map_or(-1, |newest| newest.created_at.as_millis())
+    }
+
     fn statistics(&self) -> ConversationStatistics {
         ConversationStatistics {
             oldest: self.oldest().map(|message| message.created_at),
@@ -324,6 +330,10 @@ impl ConversationStore for Conversations {
         }))
     }
 
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        Ok(self.0.alter(scope, |HeldConversations(all), _| all.remove(conversation).is_some()))
+    }
+
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         self.0.write(scope, |HeldConversations(all), _| {
             all.entry(request.conversation.clone()).or_default().restore(request)
@@ -340,19 +350,39 @@ impl ConversationStore for Conversations {
         }))
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        let after = page.position(op::LIST_CONVERSATIONS)?;
-        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        let after = request.position()?;
         let items = self.0.read(scope, |HeldConversations(all)| {
-            all.range::<str, _>((start, Bound::Unbounded))
-                .take(page.limit + 1)
-                .map(|(name, conversation)| ConversationSummary {
-                    conversation: name.clone(),
-                    statistics: conversation.statistics(),
-                })
-                .collect()
+            let summary = |(name, conversation): (&String, &Conversation)| ConversationSummary {
+                conversation: name.clone(),
+                statistics: conversation.statistics(),
+            };
+            let most = request.page.limit + 1;
+            if request.order == ConversationOrder::Name {
+                let name = after.as_ref().map(|(_, name)| name.as_str());
+                let start = name.map_or(Bound::Unbounded, Bound::Excluded);
+                return all
+                    .range::<str, _>((start, Bound::Unbounded))
+                    .take(most)
+                    .map(summary)
+                    .collect();
+            }
+            let place = |name: &str, newest: i64| (Reverse(newest), name.to_owned());
+            let after = after.as_ref().map(|(newest, name)| place(name, *newest));
+            let mut placed: Vec<_> = all
+                .iter()
+                .map(|(name, conversation)| (place(name, conversation.activity()), conversation))
+                .filter(|(place, _)| after.as_ref().is_none_or(|after| place > after))
+                .collect();
+            placed.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            placed.truncate(most);
+            placed.iter().map(|((_, name), conversation)| summary((name, conversation))).collect()
         });
-        Ok(Page::cut(items, page.limit, op::LIST_CONVERSATIONS, |item| &item.conversation))
+        Ok(request.cut(items))
     }
 }
 

@@ -25,8 +25,12 @@ CREATE TABLE {schema}.conversations (
     ever_other_tokens bigint NOT NULL DEFAULT 0,
     -- Numbers that no message was ever given, since the conversation was restored without them.
     ever_missing bigint NOT NULL DEFAULT 0,
+    -- When the newest message held was stored, in milliseconds since 1970; -1 where none is held.
+    activity bigint NOT NULL DEFAULT -1,
     PRIMARY KEY (user_id, node_id, conversation_id)
 );
+CREATE INDEX conversations_by_activity
+    ON {schema}.conversations (user_id, node_id, activity DESC, conversation_id);
 
 -- Messages. The running totals say what had been appended before each, so that retention finds
 -- where to cut without adding up what it keeps.

@@ -14,6 +14,25 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT head.system_count + head.user_count + head.assistant_count + head.tool_count
 $$;
 
+-- A conversation as it is listed.
+CREATE TYPE {schema}.listed_conversation AS (
+    conversation_id text, last_seq bigint, system_count bigint, user_count bigint,
+    assistant_count bigint, tool_count bigint, token_count bigint,
+    oldest timestamptz, newest timestamptz
+);
+
+-- A time in milliseconds since 1970.
+CREATE FUNCTION {schema}.millis(p_time timestamptz) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (extract(epoch FROM p_time) * 1000)::bigint
+$$;
+
+-- And back.
+CREATE FUNCTION {schema}.time_of(p_millis bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT timestamptz 'epoch' + p_millis * interval '1 millisecond'
+$$;
+
 -- Evicts by retention (C4) and brings the head up to date; the caller has locked the head and
 -- writes it back. Messages held are, of system messages and of others alike, the newest ever
 -- appended; so the totals ever minus a message's running totals are what is held from it on.
@@ -208,7 +227,8 @@ BEGIN
                 other_tokens = c.other_tokens + p_totals[6],
                 ever_system_count = c.ever_system_count + p_totals[1],
                 ever_system_tokens = c.ever_system_tokens + p_totals[5],
-                ever_other_tokens = c.ever_other_tokens + p_totals[6]
+                ever_other_tokens = c.ever_other_tokens + p_totals[6],
+                activity = {schema}.millis({schema}.now_ms())
             WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
             RETURNING c.* INTO head;
             EXIT WHEN FOUND;
@@ -218,7 +238,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     END LOOP;
     outcome := 'stored';
-    now := {schema}.now_ms();
+    now := {schema}.time_of(head.activity);
     seqs := ARRAY[head.last_seq - messages + 1];
     times := ARRAY[now];
     -- By their places: an array in a variable is read at any place alike, and not copied first.
@@ -342,45 +362,75 @@ BEGIN
         AND i.known_until IS NULL;
     UPDATE {schema}.conversations AS c
     SET first_seq = NULL, system_count = 0, user_count = 0, assistant_count = 0, tool_count = 0,
-        system_tokens = 0, other_tokens = 0
+        system_tokens = 0, other_tokens = 0, activity = -1
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;
 END $$;
 
--- Statistics of conversations: of one of them, or of a page of those after `p_after`. The newest
--- message may have a lower number than the last that was given (C11).
+-- Removes a conversation (C13). Its row is the lock: who appends meanwhile begins a new one.
+CREATE FUNCTION {schema}.delete_conversation(
+    p_user text, p_role text, p_node text, p_conversation text,
+    OUT deleted bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.identity(p_user, p_role);
+    DELETE FROM {schema}.conversations AS c
+    WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    IF deleted = 0 THEN
+        RETURN;
+    END IF;
+    DELETE FROM {schema}.conversation_buffers AS m
+    WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation;
+    DELETE FROM {schema}.message_ids AS i
+    WHERE i.user_id = p_user AND i.node_id = p_node AND i.conversation_id = p_conversation;
+END $$;
+
+-- The figures of a conversation.
+CREATE FUNCTION {schema}.listed(head {schema}.conversations) RETURNS {schema}.listed_conversation
+LANGUAGE sql STABLE AS $$
+    SELECT head.conversation_id, head.last_seq, head.system_count, head.user_count,
+        head.assistant_count, head.tool_count, head.system_tokens + head.other_tokens,
+        (SELECT m.created_at
+         FROM {schema}.conversation_buffers AS m
+         WHERE m.user_id = head.user_id AND m.node_id = head.node_id
+            AND m.conversation_id = head.conversation_id AND m.seq = head.first_seq
+         LIMIT 1),
+        CASE WHEN head.activity >= 0 THEN {schema}.time_of(head.activity) END
+$$;
+
+-- Statistics of conversations: of one of them, or of a page of those after `p_after`.
 CREATE FUNCTION {schema}.conversation_statistics(
     p_user text, p_role text, p_node text, p_conversation text, p_after text, p_limit bigint
-) RETURNS TABLE (
-    conversation_id text, last_seq bigint, system_count bigint, user_count bigint,
-    assistant_count bigint, tool_count bigint, token_count bigint,
-    oldest timestamptz, newest timestamptz
-) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
+) RETURNS SETOF {schema}.listed_conversation
+LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM {schema}.identity(p_user, p_role);
     RETURN QUERY
-    SELECT c.conversation_id, c.last_seq, c.system_count, c.user_count, c.assistant_count,
-        c.tool_count, c.system_tokens + c.other_tokens, first.created_at, last.created_at
+    SELECT listed.*
     FROM {schema}.conversations AS c
-    LEFT JOIN LATERAL (
-        SELECT m.created_at
-        FROM {schema}.conversation_buffers AS m
-        WHERE m.user_id = p_user AND m.node_id = p_node
-            AND m.conversation_id = c.conversation_id AND m.seq = c.first_seq
-        LIMIT 1
-    ) AS first ON true
-    LEFT JOIN LATERAL (
-        SELECT m.created_at
-        FROM {schema}.conversation_buffers AS m
-        WHERE m.user_id = p_user AND m.node_id = p_node
-            AND m.conversation_id = c.conversation_id
-        ORDER BY m.seq DESC
-        LIMIT 1
-    ) AS last ON true
+    CROSS JOIN LATERAL {schema}.listed(c) AS listed
     WHERE c.user_id = p_user AND c.node_id = p_node
         AND (p_conversation IS NULL OR c.conversation_id = p_conversation)
         AND c.conversation_id > p_after
     ORDER BY c.conversation_id
+    LIMIT p_limit;
+END $$;
+
+-- The same of a page by activity: of those behind `p_after`, whose activity is `p_activity` (C12).
+CREATE FUNCTION {schema}.active_conversations(
+    p_user text, p_role text, p_node text, p_activity bigint, p_after text, p_limit bigint
+) RETURNS SETOF {schema}.listed_conversation
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.identity(p_user, p_role);
+    RETURN QUERY
+    SELECT listed.*
+    FROM {schema}.conversations AS c
+    CROSS JOIN LATERAL {schema}.listed(c) AS listed
+    WHERE c.user_id = p_user AND c.node_id = p_node
+        AND c.activity <= p_activity
+        AND (c.activity < p_activity OR c.conversation_id > p_after)
+    ORDER BY c.activity DESC, c.conversation_id
     LIMIT p_limit;
 END $$;
 
@@ -512,6 +562,8 @@ BEGIN
         ever_system_count = c.ever_system_count + change.system,
         ever_system_tokens = c.ever_system_tokens + change.system_tokens,
         ever_other_tokens = c.ever_other_tokens + change.other_tokens,
-        ever_missing = c.ever_missing + skipped
+        ever_missing = c.ever_missing + skipped,
+        activity = CASE WHEN written > 0 THEN {schema}.millis(p_times[messages])
+            ELSE c.activity END
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;
 END $$;

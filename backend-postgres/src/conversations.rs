@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Limits, Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages,
-    Restored, Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict,
-    operation as op,
+    Append, Appended, ConversationOrder, ConversationStatistics, ConversationStore,
+    ConversationSummary, Error, Limits, ListConversations, Message, MessagePosition, Messages,
+    Page, ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage,
+    Timestamp, Trim, conflict,
 };
 use sqlx::postgres::PgRow;
 
@@ -23,8 +23,10 @@ facet! {
         newest_messages(10),
         trim_conversation(7),
         clear_conversation(4),
+        delete_conversation(4),
         restore_messages(18),
         conversation_statistics(6),
+        active_conversations(6),
     }
 }
 
@@ -283,6 +285,12 @@ impl ConversationStore for Conversations {
         get_count(one(&rows)?, "cleared")
     }
 
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        let rows =
+            self.store.call_in(&self.delete_conversation, scope, |call| call.bind(conversation)).await?;
+        Ok(get_count(one(&rows)?, "deleted")? > 0)
+    }
+
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         let stored = &request.messages;
         let columns = Columns::of(stored.iter().map(|stored| &stored.message))?;
@@ -320,21 +328,29 @@ impl ConversationStore for Conversations {
         rows.first().map_or_else(|| Ok(ConversationStatistics::default()), statistics)
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        let after = page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default();
-        let rows = self
-            .store
-            .call_in(&self.conversation_statistics, scope, |call| {
-                call.bind(None::<&str>).bind(after.as_str()).bind(size(page.limit + 1))
-            })
-            .await?;
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        let (activity, name) = request.position()?.unwrap_or((i64::MAX, String::new()));
+        let most = size(request.page.limit + 1);
+        let rows = match request.order {
+            ConversationOrder::Name => {
+                let call = |call: Call| call.bind(None::<&str>).bind(name.as_str()).bind(most);
+                self.store.call_in(&self.conversation_statistics, scope, call).await?
+            }
+            ConversationOrder::Activity => {
+                let call = |call: Call| call.bind(activity).bind(name.as_str()).bind(most);
+                self.store.call_in(&self.active_conversations, scope, call).await?
+            }
+        };
         let summary = |row| {
             Ok(ConversationSummary {
                 conversation: get(row, "conversation_id")?,
                 statistics: statistics(row)?,
             })
         };
-        let items = rows.iter().map(summary).collect::<Result<_>>()?;
-        Ok(Page::cut(items, page.limit, op::LIST_CONVERSATIONS, |item| &item.conversation))
+        Ok(request.cut(rows.iter().map(summary).collect::<Result<_>>()?))
     }
 }

@@ -162,6 +162,7 @@ entity! {
         EverSystemTokens ever_system_tokens: i64 = number(),
         EverOtherTokens ever_other_tokens: i64 = number(),
         EverMissing ever_missing: i64 = number(),
+        Activity activity: i64 = number(),
     }
 }
 

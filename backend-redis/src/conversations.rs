@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::json::{self, Object};
 use memquill_core::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Error,
-    Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
-    Result, Retention, Role, Scope, StoredMessage, Timestamp, Trim, conflict, operation as op,
+    Append, Appended, ConversationOrder, ConversationStatistics, ConversationStore,
+    ConversationSummary, Error, ListConversations, Message, MessagePosition, Messages, Page,
+    ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage,
+    Timestamp, Trim, conflict,
 };
 use redis::{Cmd, Value};
 use serde::Deserialize;
@@ -44,9 +45,12 @@ static RESTORE: Script =
     conversation_script!(writing, "lib/message", "lib/count_message", "conversation/restore");
 static READ: Script = script!(reading, "lib/message", "conversation/read");
 static CLEAR: Script = conversation_script!(writing, "conversation/clear");
+static DELETE: Script = script!(writing, "conversation/delete");
 static STATISTICS: Script =
     conversation_script!(reading, "lib/describe", "conversation/statistics");
 static LIST: Script = conversation_script!(reading, "lib/describe", "conversation/list");
+static LIST_BY_ACTIVITY: Script =
+    conversation_script!(reading, "lib/describe", "conversation/list_by_activity");
 
 /// The most messages that a read without a limit returns (C6).
 const READ_LIMIT: usize = 10_000;
@@ -106,8 +110,23 @@ impl ConversationStore for Conversations {
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
-        let keys = conversation_keys(&self.0.keys(scope), conversation);
-        codec::number(&self.0.run(&CLEAR, &keys, |_| ()).await?)
+        let keys = self.0.keys(scope);
+        let [counters, messages, ids, gone] = conversation_keys(&keys, conversation);
+        let names = [keys.activity(), counters, messages, ids, gone];
+        let answer = self.0.run(&CLEAR, &names, |call| {
+            call.arg(conversation);
+        });
+        codec::number(&answer.await?)
+    }
+
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        let keys = self.0.keys(scope);
+        let [counters, messages, ids, gone] = conversation_keys(&keys, conversation);
+        let names = [keys.conversations(), keys.activity(), counters, messages, ids, gone];
+        let answer = self.0.run(&DELETE, &names, |call| {
+            call.arg(conversation);
+        });
+        Ok(codec::number::<u64>(&answer.await?)? == 1)
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
@@ -163,21 +182,42 @@ impl ConversationStore for Conversations {
         statistics(&mut reply)
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
         let keys = self.0.keys(scope);
-        let position = page.position(op::LIST_CONVERSATIONS)?;
-        let from = position.map_or("-".into(), |position| format!("({position}"));
-        let names = [keys.conversations()];
-        let answer = self.0.run(&LIST, &names, |call| {
-            call.arg(keys.counters("")).arg(keys.messages("")).arg(from).arg(page.limit + 1);
-        });
-        let mut reply = Reply::new(answer.await?)?;
+        let position = request.position()?;
+        let most = request.page.limit + 1;
+        let answer = match request.order {
+            ConversationOrder::Name => {
+                let from = position.map_or("-".into(), |(_, name)| format!("({name}"));
+                let names = [keys.conversations()];
+                let call = self.0.run(&LIST, &names, |call| {
+                    call.arg(keys.counters("")).arg(keys.messages("")).arg(from).arg(most);
+                });
+                call.await?
+            }
+            ConversationOrder::Activity => {
+                let (score, name) = position.map_or_else(Default::default, |(activity, name)| {
+                    ((-activity).to_string(), name)
+                });
+                let names = [keys.activity()];
+                let call = self.0.run(&LIST_BY_ACTIVITY, &names, |call| {
+                    call.arg(keys.counters("")).arg(keys.messages("")).arg(most);
+                    call.arg(score).arg(name);
+                });
+                call.await?
+            }
+        };
+        let mut reply = Reply::new(answer)?;
         let mut found = Vec::new();
         while !reply.is_empty() {
             let conversation = reply.text()?;
             found.push(ConversationSummary { conversation, statistics: statistics(&mut reply)? });
         }
-        Ok(Page::cut(found, page.limit, op::LIST_CONVERSATIONS, |summary| &summary.conversation))
+        Ok(request.cut(found))
     }
 }
 
@@ -191,10 +231,10 @@ fn conversation_keys(keys: &ScopeKeys, conversation: &str) -> [String; 4] {
     ]
 }
 
-/// The same keys, after those of the scope's versions and conversations.
-fn all_keys(keys: &ScopeKeys, conversation: &str) -> [String; 6] {
+/// The same keys, after those of the scope's versions, conversations and activity.
+fn all_keys(keys: &ScopeKeys, conversation: &str) -> [String; 7] {
     let [counters, messages, ids, gone] = conversation_keys(keys, conversation);
-    [keys.versions(), keys.conversations(), counters, messages, ids, gone]
+    [keys.versions(), keys.conversations(), keys.activity(), counters, messages, ids, gone]
 }
 
 /// Messages as the scripts take them.

@@ -57,6 +57,11 @@ impl ScopeKeys {
         self.key(":conversations", "")
     }
 
+    /// The conversations, a sorted set by the time of their newest message.
+    pub(crate) fn activity(&self) -> String {
+        self.key(":activity", "")
+    }
+
     /// A conversation's counters; of an empty name, what all of them start with.
     pub(crate) fn counters(&self, conversation: &str) -> String {
         self.key(":counters:", conversation)
@@ -158,13 +163,14 @@ pub(crate) fn schema(prefix: &str) -> String {
 
 /// Says whether a key has the form of this driver's keys, under whatever prefix.
 pub(crate) fn is_ours(key: &str) -> bool {
-    const KINDS: [&str; 15] = [
+    const KINDS: [&str; 16] = [
         "versions",
         "working",
         "expiries",
         "scratch",
         "entry:",
         "conversations",
+        "activity",
         "counters:",
         "messages:",
         "ids:",
@@ -232,6 +238,7 @@ mod tests {
             keys.scratch(),
             keys.entry("k"),
             keys.conversations(),
+            keys.activity(),
             keys.counters("c"),
             keys.messages("c"),
             keys.ids("c"),

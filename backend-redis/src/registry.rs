@@ -89,7 +89,13 @@ impl Registry<'_> {
 
     async fn erase_scope(&self, scope: &Scope) -> Result<(u64, u64)> {
         let keys = ScopeKeys::new(self.prefix, scope);
-        let names = [keys.versions(), keys.working(), keys.expiries(), keys.conversations()];
+        let names = [
+            keys.versions(),
+            keys.working(),
+            keys.expiries(),
+            keys.conversations(),
+            keys.activity(),
+        ];
         let answer = self.connection.run(&ERASE_SCOPE, &names, |call| {
             call.arg(keys.entry("")).arg(keys.counters("")).arg(keys.messages(""));
             call.arg(keys.ids("")).arg(keys.gone(""));

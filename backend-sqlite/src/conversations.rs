@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, ConversationSize, ConversationStatistics, ConversationStore,
-    ConversationSummary, Message, MessagePosition, Messages, Page, PageRequest, ReadMessages,
-    RestoreMessages, Restored, Result, Role, Scope, StoredMessage, Timestamp, Trim,
-    operation as op,
+    Append, Appended, ConversationOrder, ConversationSize, ConversationStatistics,
+    ConversationStore, ConversationSummary, ListConversations, Message, MessagePosition, Messages,
+    Page, ReadMessages, RestoreMessages, Restored, Result, Role, Scope, StoredMessage, Timestamp,
+    Trim,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -23,8 +23,8 @@ use crate::store::Store;
 /// Inserts the conversation or adds to its counters, and returns them.
 const ADD: &str = "
 INSERT INTO conversations (user, node, name, last_seq, system_count, user_count, assistant_count,
-                           tool_count, tokens, system_tokens)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                           tool_count, tokens, system_tokens, activity)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, coalesce(?11, -1))
 ON CONFLICT (user, node, name) DO UPDATE SET
     last_seq        = last_seq        + excluded.last_seq,
     system_count    = system_count    + excluded.system_count,
@@ -32,7 +32,8 @@ ON CONFLICT (user, node, name) DO UPDATE SET
     assistant_count = assistant_count + excluded.assistant_count,
     tool_count      = tool_count      + excluded.tool_count,
     tokens          = tokens          + excluded.tokens,
-    system_tokens   = system_tokens   + excluded.system_tokens
+    system_tokens   = system_tokens   + excluded.system_tokens,
+    activity        = coalesce(?11, activity)
 RETURNING *";
 
 const FIND: &str = "SELECT * FROM conversations WHERE user = ?1 AND node = ?2 AND name = ?3";
@@ -58,8 +59,7 @@ macro_rules! statistics {
 SELECT *,
     (SELECT created_at FROM conversation_buffers m
      WHERE m.conversation = c.conversation ORDER BY seq LIMIT 1) AS oldest,
-    (SELECT created_at FROM conversation_buffers m
-     WHERE m.conversation = c.conversation ORDER BY seq DESC LIMIT 1) AS newest
+    nullif(activity, -1) AS newest
 FROM conversations c WHERE user = ?1 AND node = ?2 AND ",
             $condition
         )
@@ -67,13 +67,19 @@ FROM conversations c WHERE user = ?1 AND node = ?2 AND ",
 }
 
 const STATISTICS: &str = statistics!("name = ?3");
-const LIST: &str = statistics!("name > ?3 ORDER BY name LIMIT ?4");
+const LIST_BY_NAME: &str = statistics!("name > ?3 ORDER BY name LIMIT ?4");
+const LIST_BY_ACTIVITY: &str = statistics!(
+    "activity <= ?5 AND (activity < ?5 OR name > ?3) ORDER BY activity DESC, name LIMIT ?4"
+);
+
+const DELETE: &str = "DELETE FROM conversations WHERE user = ?1 AND node = ?2 AND name = ?3";
 
 const CLEAR: &str = "DELETE FROM conversation_buffers WHERE conversation = ?1";
 
 const SET_EMPTY: &str = "
 UPDATE conversations SET others_from = last_seq + 1, system_count = 0, user_count = 0,
-    assistant_count = 0, tool_count = 0, tokens = 0, system_tokens = 0
+    assistant_count = 0, tool_count = 0, tokens = 0, system_tokens = 0,
+    activity = -1
 WHERE conversation = ?1";
 
 /// Rows of one INSERT; more than some tens make it no faster.
@@ -154,11 +160,13 @@ async fn find(
     row.as_ref().map(Counters::from_row).transpose()
 }
 
+/// Adds to the counters of a conversation; `newest` is the time of the last message added.
 async fn add(
     connection: &mut SqliteConnection,
     scope: &Scope,
     conversation: &str,
     added: &Counters,
+    newest: Option<Timestamp>,
 ) -> Result<Counters> {
     let mut query = sqlx::query(ADD)
         .bind(scope.user())
@@ -168,7 +176,10 @@ async fn add(
     for count in added.counts {
         query = query.bind(integer(count));
     }
-    let query = query.bind(integer(added.tokens)).bind(integer(added.system_tokens));
+    let query = query
+        .bind(integer(added.tokens))
+        .bind(integer(added.system_tokens))
+        .bind(newest.map(Timestamp::as_millis));
     Counters::from_row(&query.fetch_one(connection).await.map_err(translate)?)
 }
 
@@ -252,7 +263,8 @@ impl ConversationStore for Conversations {
 
         let mut transaction = self.0.write().await?;
         let now = self.0.now();
-        let counters = add(&mut transaction, scope, &request.conversation, &added).await?;
+        let counters =
+            add(&mut transaction, scope, &request.conversation, &added, Some(now)).await?;
         let conversation = counters.conversation;
         if !identified.is_empty() {
             let known = ids::known(&mut transaction, conversation, &identified).await?;
@@ -343,6 +355,14 @@ impl ConversationStore for Conversations {
         Ok(counters.messages())
     }
 
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        let mut transaction = self.0.write().await?;
+        let query = sqlx::query(DELETE).bind(scope.user()).bind(scope.node()).bind(conversation);
+        let deleted = query.execute(&mut *transaction).await.map_err(translate)?;
+        transaction.commit().await.map_err(translate)?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         let mut transaction = self.0.write().await?;
         let restored = restoring::restore(&mut transaction, scope, request).await?;
@@ -365,12 +385,22 @@ impl ConversationStore for Conversations {
         row.as_ref().map_or_else(|| Ok(ConversationStatistics::default()), statistics)
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        let rows = sqlx::query(LIST)
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        let (activity, name) = request.position()?.unwrap_or((i64::MAX, String::new()));
+        let list = match request.order {
+            ConversationOrder::Name => LIST_BY_NAME,
+            ConversationOrder::Activity => LIST_BY_ACTIVITY,
+        };
+        let rows = sqlx::query(list)
             .bind(scope.user())
             .bind(scope.node())
-            .bind(page.position(op::LIST_CONVERSATIONS)?.unwrap_or_default())
-            .bind(integer(page.limit + 1))
+            .bind(name)
+            .bind(integer(request.page.limit + 1))
+            .bind(activity)
             .fetch_all(self.0.reader())
             .await
             .map_err(translate)?;
@@ -380,7 +410,6 @@ impl ConversationStore for Conversations {
                 statistics: statistics(row)?,
             })
         };
-        let items = rows.iter().map(summary).collect::<Result<_>>()?;
-        Ok(Page::cut(items, page.limit, op::LIST_CONVERSATIONS, |item| &item.conversation))
+        Ok(request.cut(rows.iter().map(summary).collect::<Result<_>>()?))
     }
 }

@@ -136,6 +136,7 @@ entity! {
         Tokens tokens: i64 = number(),
         SystemTokens system_tokens: i64 = number(),
         OthersFrom others_from: i64 = number(),
+        Activity activity: i64 = number(),
     }
 }
 

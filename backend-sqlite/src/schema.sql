@@ -22,8 +22,12 @@ CREATE TABLE conversations (
     system_tokens   INTEGER NOT NULL,
     -- No message below this number is other than a system message.
     others_from     INTEGER NOT NULL DEFAULT 0,
+    -- When the newest message held was stored; -1 where none is held.
+    activity        INTEGER NOT NULL DEFAULT -1,
     UNIQUE (user, node, name)
 ) STRICT;
+
+CREATE INDEX conversations_by_activity ON conversations (user, node, activity DESC, name);
 
 -- The messages.
 CREATE TABLE conversation_buffers (

@@ -4,7 +4,8 @@
 mod support;
 
 use memquill_core::{
-    Append, ConversationStore, ErrorKind, Message, PageRequest, ReadMessages, Retention, Role, Trim,
+    Append, ConversationStore, ErrorKind, ListConversations, Message, PageRequest, ReadMessages,
+    Retention, Role, Trim,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -118,13 +119,13 @@ async fn g11_a_listing_of_conversations_walks_every_one_once() {
         let append = Append::new(format!("c{i}%"), vec![Message::user("x")]);
         store.append(&scope(), &append).await.unwrap();
     }
-    let mut page = PageRequest::first(3);
+    let mut request = ListConversations::by_name(PageRequest::first(3));
     let mut names = Vec::new();
     loop {
-        let listed = store.list(&scope(), &page).await.unwrap();
+        let listed = store.list(&scope(), &request).await.unwrap();
         names.extend(listed.items.into_iter().map(|item| item.conversation));
         let Some(next) = listed.next else { break };
-        page = page.after(next);
+        request.page = request.page.after(next);
     }
     assert_eq!(names, (0..7).map(|i| format!("c{i}%")).collect::<Vec<_>>());
 }

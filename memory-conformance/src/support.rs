@@ -122,6 +122,10 @@ impl Conversation {
         self.store.clear(&self.scope, &self.name).await.unwrap()
     }
 
+    pub(crate) async fn delete(&self) -> bool {
+        self.store.delete(&self.scope, &self.name).await.unwrap()
+    }
+
     pub(crate) async fn statistics(&self) -> ConversationStatistics {
         self.store.statistics(&self.scope, &self.name).await.unwrap()
     }

@@ -19,7 +19,8 @@ pub use self::window::Window;
 use crate::capability::{Feature, not_claimed};
 use crate::error::{Error, Result};
 use crate::json::{Object, canonical};
-use crate::page::{Page, PageRequest};
+use crate::operation::LIST_CONVERSATIONS;
+use crate::page::{Cursor, Page, PageRequest};
 use crate::restore::{RestoreMessages, Restored};
 use crate::scope::Scope;
 use crate::suggest::did_you_mean;
@@ -307,6 +308,10 @@ pub struct Trim {
     pub retention: Retention,
 }
 
+/// The place of conversations without a message in a listing by activity: behind all times from 1970
+/// on.
+const NO_MESSAGE: i64 = -1;
+
 /// The statistics of a conversation (C8), all zero for one that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConversationStatistics {
@@ -331,6 +336,12 @@ pub struct ConversationStatistics {
 }
 
 impl ConversationStatistics {
+    /// For drivers: the place in a listing by activity, which descends: the time of the newest
+    /// message held in milliseconds since 1970; -1 where there is none.
+    pub fn activity(&self) -> i64 {
+        self.newest.map_or(NO_MESSAGE, Timestamp::as_millis)
+    }
+
     /// The count of one role.
     pub fn count(&self, role: Role) -> u64 {
         match role {
@@ -361,6 +372,79 @@ pub struct ConversationSummary {
     pub statistics: ConversationStatistics,
 }
 
+/// The order of a listing of conversations (C12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationOrder {
+    /// By name, ascending by its bytes.
+    #[default]
+    Name,
+    /// By the time of the newest message held, newest first; equal times by name, ascending. Those
+    /// that hold no message come last.
+    Activity,
+}
+
+/// Lists the conversations of a scope (C12).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListConversations {
+    /// The order.
+    pub order: ConversationOrder,
+    /// Which part.
+    pub page: PageRequest,
+}
+
+impl ListConversations {
+    /// Lists by name.
+    pub fn by_name(page: PageRequest) -> Self {
+        Self { order: ConversationOrder::Name, page }
+    }
+
+    /// Lists by last activity, newest first.
+    pub fn by_activity(page: PageRequest) -> Self {
+        Self { order: ConversationOrder::Activity, page }
+    }
+
+    /// For drivers: the conversation behind which the page begins, by its place in a listing by
+    /// activity and its name. By name, the place means nothing.
+    pub fn position(&self) -> Result<Option<(i64, String)>> {
+        let Some(position) = self.page.position(self.listing())? else { return Ok(None) };
+        if self.order == ConversationOrder::Name {
+            return Ok(Some((NO_MESSAGE, position)));
+        }
+        let read = position.split_once(' ').and_then(|(place, name)| {
+            let place = place.parse().ok()?;
+            Some((place, name.to_owned()))
+        });
+        read.map(Some).ok_or_else(Cursor::damaged)
+    }
+
+    /// For drivers: makes a page from up to `limit + 1` conversations in their order, as
+    /// [`Page::cut`] does.
+    pub fn cut(&self, mut items: Vec<ConversationSummary>) -> Page<ConversationSummary> {
+        let more = items.len() > self.page.limit;
+        items.truncate(self.page.limit);
+        let next = items.last().filter(|_| more).map(|last| {
+            let position = match self.order {
+                ConversationOrder::Name => last.conversation.clone(),
+                ConversationOrder::Activity => {
+                    format!("{} {}", last.statistics.activity(), last.conversation)
+                }
+            };
+            Cursor::new(self.listing(), position)
+        });
+        Page { items, next }
+    }
+
+    /// The name of the listing in cursors: one of another order does not fit.
+    fn listing(&self) -> &'static str {
+        match self.order {
+            ConversationOrder::Name => LIST_CONVERSATIONS,
+            ConversationOrder::Activity => "list_conversations by activity",
+        }
+    }
+}
+
 /// Stores conversations. Every request has passed core's checks when a driver sees it (E4).
 #[async_trait]
 pub trait ConversationStore: Send + Sync + std::fmt::Debug {
@@ -382,10 +466,18 @@ pub trait ConversationStore: Send + Sync + std::fmt::Debug {
         Err(not_claimed(Feature::Restoring))
     }
 
+    /// Removes the conversation with its numbering and the ids that it knows; says whether there was
+    /// one (C13).
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool>;
+
     /// Returns the conversation's statistics (C8).
     async fn statistics(&self, scope: &Scope, conversation: &str)
     -> Result<ConversationStatistics>;
 
-    /// Lists the scope's conversations, cleared ones too (G11).
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>>;
+    /// Lists the scope's conversations, cleared ones too (C12).
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>>;
 }

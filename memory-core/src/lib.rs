@@ -44,9 +44,9 @@ pub use backend::{
 };
 pub use capability::{Capabilities, Durability, Facet, Feature, TimeSource, VectorQuality};
 pub use conversation::{
-    Append, Appended, ConversationSize, ConversationStatistics, ConversationStore,
-    ConversationSummary, Message, MessagePosition, Messages, ReadMessages, Retention, Role,
-    StoredMessage, Trim, Window, hex,
+    Append, Appended, ConversationOrder, ConversationSize, ConversationStatistics,
+    ConversationStore, ConversationSummary, ListConversations, Message, MessagePosition, Messages,
+    ReadMessages, Retention, Role, StoredMessage, Trim, Window, hex,
 };
 pub use embed::{
     Embedder, EmbedderLimits, EmbeddingSpace, check_batch, check_embedded, cosine_similarity,

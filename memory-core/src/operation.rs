@@ -5,6 +5,7 @@ pub const APPEND: &str = "append";
 pub const READ_MESSAGES: &str = "read_messages";
 pub const TRIM: &str = "trim";
 pub const CLEAR_CONVERSATION: &str = "clear_conversation";
+pub const DELETE_CONVERSATION: &str = "delete_conversation";
 pub const RESTORE_MESSAGES: &str = "restore_messages";
 pub const CONVERSATION_STATISTICS: &str = "conversation_statistics";
 pub const LIST_CONVERSATIONS: &str = "list_conversations";

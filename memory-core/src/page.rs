@@ -88,6 +88,11 @@ impl Cursor {
         Self { listing: listing.to_owned(), position: position.into() }
     }
 
+    pub(crate) fn damaged() -> Error {
+        Error::invalid_input("the cursor is damaged")
+            .with_hint("pass the cursor of the page before, unchanged, or none to start over")
+    }
+
     /// For drivers: the position; `InvalidInput` if the cursor is of another listing.
     pub fn position(&self, listing: &'static str) -> Result<String> {
         if self.listing == listing {
@@ -123,10 +128,7 @@ impl FromStr for Cursor {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        decode(text).ok_or_else(|| {
-            Error::invalid_input("the cursor is damaged")
-                .with_hint("pass the cursor of the page before, unchanged, or none to start over")
-        })
+        decode(text).ok_or_else(Cursor::damaged)
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Administrator, Backend, ConversationSummary, EmbeddingSpace, Error, Facet, ListEntries,
-    NamespaceSummary, PageRequest, RestoreEntries, RestoreMessages, RestoreRecords, Result,
-    ScanRecords, Scope, StoredMessage, WorkingStatistics,
+    Administrator, Backend, ConversationSummary, EmbeddingSpace, Error, Facet, ListConversations,
+    ListEntries, NamespaceSummary, PageRequest, RestoreEntries, RestoreMessages, RestoreRecords,
+    Result, ScanRecords, Scope, StoredMessage, WorkingStatistics,
 };
 
 use crate::batch::{Batch, Counts, Sizes, batches, entry_bytes, message_bytes, record_bytes};
@@ -105,9 +105,9 @@ async fn walk_user(
 
 async fn conversations(backend: &Backend, scope: &Scope, visitor: &mut dyn Visitor) -> Result<()> {
     let store = backend.conversations()?;
-    let mut page = PageRequest::first(NAMES);
+    let mut request = ListConversations::by_name(PageRequest::first(NAMES));
     loop {
-        let part = store.list(scope, &page).await?;
+        let part = store.list(scope, &request).await?;
         for summary in part.items {
             let (name, last_seq) = (summary.conversation.clone(), summary.statistics.last_seq);
             if visitor.container(scope, &Container::Conversation(summary)).await? {
@@ -117,7 +117,7 @@ async fn conversations(backend: &Backend, scope: &Scope, visitor: &mut dyn Visit
             }
         }
         let Some(next) = part.next else { return Ok(()) };
-        page = page.after(next);
+        request.page = request.page.after(next);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use memquill_core::{Append, PageRequest, ReadMessages, Scope};
+use memquill_core::{Append, ListConversations, PageRequest, ReadMessages, Scope};
 use memquill_inmemory::InMemory;
 use memquill_transfer::transcript::{Form, Transcripts, write};
 use proptest::prelude::*;
@@ -183,7 +183,9 @@ fn read_and_store(text: &str, form: Option<Form>) {
             }
         }
     }
-    let listed = runtime.block_on(conversations.list(&scope, &PageRequest::first(1000))).unwrap();
+    let listed = runtime
+        .block_on(conversations.list(&scope, &ListConversations::by_name(PageRequest::first(1000))))
+        .unwrap();
     let listed: BTreeSet<_> =
         listed.items.into_iter().map(|summary| summary.conversation).collect();
     assert_eq!(listed, stored);

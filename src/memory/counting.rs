@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, Backend, ConversationStatistics, ConversationStore, ConversationSummary,
-    Messages, Page, PageRequest, ReadMessages, RestoreMessages, Restored, Result, Scope,
+    ListConversations, Messages, Page, ReadMessages, RestoreMessages, Restored, Result, Scope,
     TokenCounter, Trim,
 };
 
@@ -52,6 +52,10 @@ impl ConversationStore for Counting {
         self.inner.clear(scope, conversation).await
     }
 
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        self.inner.delete(scope, conversation).await
+    }
+
     /// Messages are restored as they were, identical to the bit (C11).
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         self.inner.restore(scope, request).await
@@ -65,7 +69,11 @@ impl ConversationStore for Counting {
         self.inner.statistics(scope, conversation).await
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        self.inner.list(scope, page).await
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        self.inner.list(scope, request).await
     }
 }

@@ -3,8 +3,8 @@
 use memquill_conformance::async_trait;
 use memquill_core::{
     Append, Appended, Clock as _, ConversationStatistics, ConversationStore, ConversationSummary,
-    Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
-    Result, Retention, Scope, Timestamp, Trim,
+    ListConversations, Message, MessagePosition, Messages, Page, PageRequest, ReadMessages,
+    RestoreMessages, Restored, Result, Retention, Scope, Timestamp, Trim,
 };
 
 use super::{Broken, Fault, others_turn};
@@ -213,7 +213,10 @@ impl ConversationStore for Broken {
         let stored = self.conversation(&scope, conversation).await;
         let cleared = self.conversations().clear(&scope, &stored).await;
         if self.is(Fault::ClearsTheScope) {
-            let listed = self.conversations().list(&scope, &PageRequest::first(1_000)).await?;
+            let listed = self
+                .conversations()
+                .list(&scope, &ListConversations::by_name(PageRequest::first(1_000)))
+                .await?;
             for sibling in listed.items {
                 self.conversations().clear(&scope, &sibling.conversation).await?;
             }
@@ -221,6 +224,15 @@ impl ConversationStore for Broken {
         let mut state = self.state.lock().await;
         *state.clears.entry((scope, conversation.to_owned())).or_default() += 1;
         cleared
+    }
+
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        let (scope, conversation) =
+            (self.scope(scope), self.conversation(scope, conversation).await);
+        if self.is(Fault::ClearsForDelete) {
+            return Ok(self.conversations().clear(&scope, &conversation).await? > 0);
+        }
+        self.conversations().delete(&scope, &conversation).await
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
@@ -264,8 +276,16 @@ impl ConversationStore for Broken {
         Ok(statistics)
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        let mut listed = self.conversations().list(&self.scope(scope), page).await?;
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        let request = match self.fault {
+            Fault::ListsByNameAlone => &ListConversations::by_name(request.page.clone()),
+            _ => request,
+        };
+        let mut listed = self.conversations().list(&self.scope(scope), request).await?;
         if self.is(Fault::HidesCleared) {
             listed.items.retain(|summary| summary.statistics.message_count > 0);
         }

@@ -86,6 +86,8 @@ pub(crate) enum Fault {
     IgnoresTokenLimits,
     TrimsOneTooMany,
     HidesCleared,
+    ListsByNameAlone,
+    ClearsForDelete,
     ClearsTheScope,
     AppendsByReadingAll,
     CountsByReadingAll,

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use memquill_core::kinds::{ConversationBuffer, ConversationBufferConfig};
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary,
-    HeuristicCounter, Message, Messages, Page, PageRequest, ReadMessages, RestoreMessages,
+    HeuristicCounter, ListConversations, Message, Messages, Page, ReadMessages, RestoreMessages,
     Restored, Result, Scope, Trim,
 };
 use serde_json::{Value, json};
@@ -216,6 +216,10 @@ impl ConversationStore for Counting {
         self.store.clear(scope, conversation).await
     }
 
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        self.store.delete(scope, conversation).await
+    }
+
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         self.store.restore(scope, request).await
     }
@@ -225,8 +229,12 @@ impl ConversationStore for Counting {
         self.store.statistics(scope, name).await
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        self.store.list(scope, page).await
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        self.store.list(scope, request).await
     }
 }
 

@@ -1,7 +1,9 @@
 //! A call happens whole or not at all, also where the server lets only some of its steps through
 //! (G5).
 
-use memquill_core::{Append, ListEntries, Message, Page, PageRequest, Put, PutMany, StoreUrl};
+use memquill_core::{
+    Append, ListConversations, ListEntries, Message, Page, Put, PutMany, StoreUrl,
+};
 use memquill_redis::driver;
 
 use crate::support::connect;
@@ -121,7 +123,7 @@ async fn g5_another_programs_keys_leave_nothing_half_done() {
         let appended = conversations.append(&scope(), &append).await.unwrap();
         assert_eq!((appended.messages[0].seq, appended.replayed), (1, false));
     }
-    let all = conversations.list(&scope(), &PageRequest::default()).await.unwrap();
+    let all = conversations.list(&scope(), &ListConversations::default()).await.unwrap();
     assert_eq!(all.items.len(), 3);
     for part in ["working", "expiries"] {
         let key = format!("memory:{{alice/bot}}:{part}");

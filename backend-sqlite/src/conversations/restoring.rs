@@ -32,7 +32,8 @@ pub(super) async fn restore(
 
     let added =
         Counters { last_seq: request.last_seq.saturating_sub(last_seq), ..Counters::of(&messages) };
-    let counters = add(connection, scope, &request.conversation, &added).await?;
+    let newest = numbered.last().map(|numbered| numbered.created_at);
+    let counters = add(connection, scope, &request.conversation, &added, newest).await?;
     let identified = ids::identified(&messages);
     if !identified.is_empty() {
         let known = ids::known(connection, counters.conversation, &identified).await?;

@@ -7,8 +7,8 @@ use memquill::kinds::{
 };
 use memquill::transfer::transcript::{self, is_derived_id};
 use memquill::{
-    ConversationStore, ConversationSummary, Limits, Memory, PageRequest, ReadMessages, Result,
-    Scope, StoredMessage, Window,
+    ConversationStore, ConversationSummary, Limits, ListConversations, Memory, PageRequest,
+    ReadMessages, Result, Scope, StoredMessage, Window,
 };
 use serde_json::{Value, json};
 
@@ -182,7 +182,7 @@ async fn conversations(
     let mut page = PageRequest::first(limit.min(Limits::CONTRACT.page_items));
     let mut found = Vec::new();
     loop {
-        let listed = store.list(scope, &page).await?;
+        let listed = store.list(scope, &ListConversations::by_name(page.clone())).await?;
         found.extend(listed.items);
         let Some(next) = listed.next else { return Ok((found, false)) };
         if found.len() >= limit {

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use memquill_core::{
-    Append, Appended, Clock, ConversationStatistics, ConversationStore, ConversationSummary,
-    Message, MessagePosition, Messages, Page, PageRequest, ReadMessages, RestoreMessages, Restored,
-    Result, Retention, Role, Scope, StoredMessage, Trim, conflict, operation,
+    Append, Appended, Clock, ConversationOrder, ConversationStatistics, ConversationStore,
+    ConversationSummary, ListConversations, Message, MessagePosition, Messages, Page, ReadMessages,
+    RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage, Trim, conflict,
 };
 
-use super::{lock, next_items};
+use super::lock;
 
 /// Conversations in lists.
 #[derive(Debug)]
@@ -171,6 +171,11 @@ impl ConversationStore for Conversations {
         Ok(self.change(scope, conversation, clear).unwrap_or(0) as u64)
     }
 
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        let key = (scope.clone(), conversation.to_owned());
+        Ok(lock(&self.state).remove(&key).is_some())
+    }
+
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         let key = (scope.clone(), request.conversation.clone());
         lock(&self.state).entry(key).or_default().restore(request)
@@ -184,8 +189,12 @@ impl ConversationStore for Conversations {
         Ok(self.with(scope, conversation, Conversation::statistics))
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        let all = lock(&self.state)
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        let mut all: Vec<_> = lock(&self.state)
             .iter()
             .filter(|((of, _), _)| of == scope)
             .map(|((_, name), conversation)| ConversationSummary {
@@ -193,8 +202,18 @@ impl ConversationStore for Conversations {
                 statistics: conversation.statistics(),
             })
             .collect();
-        let position = page.position(operation::LIST_CONVERSATIONS)?;
-        let items = next_items(all, position, page.limit, |summary| &summary.conversation);
-        Ok(Page::cut(items, page.limit, operation::LIST_CONVERSATIONS, |s| &s.conversation))
+        let place = |summary: &ConversationSummary| {
+            let by_name = request.order == ConversationOrder::Name;
+            let activity = if by_name { 0 } else { -summary.statistics.activity() };
+            (activity, summary.conversation.clone())
+        };
+        all.sort_by_key(place);
+        if let Some((activity, name)) = request.position()? {
+            let by_name = request.order == ConversationOrder::Name;
+            let last = (if by_name { 0 } else { -activity }, name);
+            all.retain(|summary| place(summary) > last);
+        }
+        all.truncate(request.page.limit + 1);
+        Ok(request.cut(all))
     }
 }

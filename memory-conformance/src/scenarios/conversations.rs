@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod cost;
+mod listing;
 mod numbering;
 mod reading;
 mod restoring;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         retention::ALL,
         reading::ALL,
         statistics::ALL,
+        listing::ALL,
         restoring::ALL,
         concurrency::ALL,
         cost::ALL,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use memquill_core::{
     Append, Backend, CountRecords, Delete, Error, ErrorKind, Feature, Get, GetMany, GetRecords,
-    HealthStatus, ListEntries, Message, PageRequest, Put, PutCondition, ReadMessages, Rebind,
-    RestoreEntries, RestoreMessages, RestoreRecords, Result, RetryHint, Scope, TextSearch,
-    VectorSearch, operation as op,
+    HealthStatus, ListConversations, ListEntries, Message, PageRequest, Put, PutCondition,
+    ReadMessages, Rebind, RestoreEntries, RestoreMessages, RestoreRecords, Result, RetryHint,
+    Scope, TextSearch, VectorSearch, operation as op,
 };
 
 use super::general::{plant, reads};
@@ -41,8 +41,12 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
             (op::APPEND, store.append(scope, &append).await.map(drop)),
             (op::READ_MESSAGES, store.read(scope, &read).await.map(drop)),
             (op::CLEAR_CONVERSATION, store.clear(scope, "\n").await.map(drop)),
+            (op::DELETE_CONVERSATION, store.delete(scope, "\n").await.map(drop)),
             (op::CONVERSATION_STATISTICS, store.statistics(scope, "").await.map(drop)),
-            (op::LIST_CONVERSATIONS, store.list(scope, &page).await.map(drop)),
+            (
+                op::LIST_CONVERSATIONS,
+                store.list(scope, &ListConversations::by_name(page.clone())).await.map(drop),
+            ),
         ]);
     }
     if let Ok(store) = backend.conversations()

@@ -8,12 +8,12 @@ use super::form::{CacheEntry, Window};
 use super::items::{Item, Items};
 use crate::capability::Facet;
 use crate::conversation::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Messages,
-    ReadMessages, StoredMessage, Trim,
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary,
+    ListConversations, Messages, ReadMessages, StoredMessage, Trim,
 };
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::page::{Page, PageRequest};
+use crate::page::Page;
 use crate::request::Request as _;
 use crate::restore::{RestoreMessages, Restored};
 use crate::scope::Scope;
@@ -97,7 +97,8 @@ impl ConversationStore for CachedConversations {
         let before = self.items.now();
         let token = self.items.token(item, before);
         let held = token.and_then(|token| {
-            self.items.held(item, token, before, |kept, _| window_of(kept).cloned())
+            self.items
+                .held(item, token, before, |kept, answer| Some((window_of(kept)?.clone(), answer)))
         });
         let writing = self.items.write(vec![item]);
         let held = held.filter(|_| token.is_some_and(|token| writing.follows(token)));
@@ -107,9 +108,12 @@ impl ConversationStore for CachedConversations {
         if let (false, Some(first)) = (appended.replayed, appended.messages.first()) {
             self.items.time.reported(first.created_at, before);
         }
-        let window = held.and_then(|window| moved(window, request, &appended));
-        if let (Some(window), Some(Some(token))) = (window, tickets.first()) {
-            self.items.keep(item, *token, self.items.answer(before), CacheEntry::Window(window));
+        let window =
+            held.and_then(|(window, answer)| Some((moved(window, request, &appended)?, answer)));
+        if let (Some((window, answer)), Some(Some(token))) = (window, tickets.first()) {
+            // No younger than what it continues: another process may have deleted the conversation
+            // meanwhile and filled it to the same number.
+            self.items.keep(item, *token, answer, CacheEntry::Window(window));
         }
         Ok(appended)
     }
@@ -152,6 +156,10 @@ impl ConversationStore for CachedConversations {
         self.ending(item(scope, conversation), self.inner.clear(scope, conversation)).await
     }
 
+    async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
+        self.ending(item(scope, conversation), self.inner.delete(scope, conversation)).await
+    }
+
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
         let item = item(scope, &request.conversation);
         self.ending(item, self.inner.restore(scope, request)).await
@@ -165,7 +173,11 @@ impl ConversationStore for CachedConversations {
         self.inner.statistics(scope, conversation).await
     }
 
-    async fn list(&self, scope: &Scope, page: &PageRequest) -> Result<Page<ConversationSummary>> {
-        self.inner.list(scope, page).await
+    async fn list(
+        &self,
+        scope: &Scope,
+        request: &ListConversations,
+    ) -> Result<Page<ConversationSummary>> {
+        self.inner.list(scope, request).await
     }
 }

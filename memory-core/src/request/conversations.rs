@@ -2,13 +2,14 @@
 
 use super::{Request, when};
 use crate::capability::{Facet, Feature};
-use crate::check::{batch, each, identifier, metadata, page, repeated, result_limit, time, within};
-use crate::conversation::{Append, Message, ReadMessages, Retention, Role, Trim};
+use crate::check::{batch, each, identifier, metadata, repeated, result_limit, time, within};
+use crate::conversation::{
+    Append, ListConversations, Message, ReadMessages, Retention, Role, Trim,
+};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::limits::Limits;
 use crate::operation as op;
-use crate::page::PageRequest;
 use crate::restore::{MAX_RESTORED, RestoreMessages};
 
 const FACET: Option<Facet> = Some(Facet::Conversations);
@@ -171,6 +172,27 @@ impl Request for ClearConversation<'_> {
     }
 }
 
+/// Removes a conversation (C13).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeleteConversation<'a>(pub(crate) &'a str);
+
+impl Request for DeleteConversation<'_> {
+    const OPERATION: &'static str = op::DELETE_CONVERSATION;
+    const FACET: Option<Facet> = FACET;
+
+    fn check(&self, _: &Limits) -> Result<()> {
+        identifier("conversation", self.0)
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn collection(&self) -> Option<&str> {
+        Some(self.0)
+    }
+}
+
 /// Reads the statistics of a conversation (C8).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GetConversationStatistics<'a>(pub(crate) &'a str);
@@ -192,16 +214,13 @@ impl Request for GetConversationStatistics<'_> {
     }
 }
 
-/// Lists the conversations of a scope (G11).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ListConversations<'a>(pub(crate) &'a PageRequest);
-
-impl Request for ListConversations<'_> {
+impl Request for ListConversations {
     const OPERATION: &'static str = op::LIST_CONVERSATIONS;
     const FACET: Option<Facet> = FACET;
 
     fn check(&self, limits: &Limits) -> Result<()> {
-        page(Self::OPERATION, self.0, limits)
+        result_limit(self.page.limit, limits)?;
+        self.position().map(drop)
     }
 
     fn writes(&self) -> bool {

@@ -7,14 +7,14 @@ use async_trait::async_trait;
 
 use super::Request;
 use super::control::{Erase, ListScopes};
-use super::conversations::{ClearConversation, GetConversationStatistics, ListConversations};
+use super::conversations::{ClearConversation, DeleteConversation, GetConversationStatistics};
 use super::vectors::ListNamespaces;
 use super::working::{ClearWorking, GetWorkingStatistics};
 use crate::backend::{Control, ErasureReceipt, Health};
 use crate::check::Checked;
 use crate::conversation::{
-    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary, Messages,
-    ReadMessages, Trim,
+    Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary,
+    ListConversations, Messages, ReadMessages, Trim,
 };
 use crate::error::Result;
 use crate::layer::{Around, Call, Policy};
@@ -78,7 +78,8 @@ operations! { ConversationStore {
     restore(request: &RestoreMessages) -> Restored = request;
     statistics(conversation: &str) -> ConversationStatistics =
         &GetConversationStatistics(conversation);
-    list(page: &PageRequest) -> Page<ConversationSummary> = &ListConversations(page);
+    delete(conversation: &str) -> bool = &DeleteConversation(conversation);
+    list(request: &ListConversations) -> Page<ConversationSummary> = request;
 }}
 
 operations! { VectorStore {

@@ -129,6 +129,16 @@ pub(super) const CASES: &[Case] = &[
         guard: "conversations::c9::a_cleared_conversation_is_still_listed",
     },
     Case {
+        fault: Fault::ListsByNameAlone,
+        what: "a listing by activity is one by name",
+        guard: "conversations::c12::the_most_recently_active_come_first",
+    },
+    Case {
+        fault: Fault::ClearsForDelete,
+        what: "a deleted conversation is only cleared",
+        guard: "conversations::c13::a_deleted_conversation_leaves_nothing",
+    },
+    Case {
         fault: Fault::ClearsTheScope,
         what: "clearing one conversation clears its siblings",
         guard: "conversations::c9::clear_leaves_other_conversations_alone",

@@ -1,20 +1,20 @@
 -- Appends messages, or says where they were stored before, and applies retention.
--- KEYS: versions, conversations, counters, messages, ids, gone.
+-- KEYS: versions, conversations, activity, counters, messages, ids, gone.
 -- ARGV: conversation, most messages, most tokens ('' for none), whether to keep system messages
 -- ('1'), how many messages, what they add to the counters from the tokens of system messages on, the
 -- messages; then for each that carries an id its place among them, id and digest.
 -- Says 'ok' with first number, time, evicted, messages, tokens; or what stands in the way.
--- Cost: O(appended + evicted), whatever is stored.
+-- Cost: O(appended + evicted + log conversations), whatever is stored.
 local count = tonumber(ARGV[5])
 local ids_from = 11 + count
-local counters = read_counters(KEYS[3])
+local counters = read_counters(KEYS[4])
 
 if #ARGV > ids_from and counters then
   local asked = {}
   for i = ids_from + 2, #ARGV, 3 do
     asked[#asked + 1] = ARGV[i]
   end
-  local known = redis.call('HMGET', KEYS[5], unpack(asked))
+  local known = redis.call('HMGET', KEYS[6], unpack(asked))
   local stored = {}
   for i, id in ipairs(asked) do
     if known[i] then
@@ -37,7 +37,7 @@ if not counters then
     return 'unregistered'
   end
   -- Seen to before anything is written, for nothing could be taken back.
-  if redis.call('EXISTS', KEYS[4], KEYS[5], KEYS[6]) > 0 then
+  if redis.call('EXISTS', KEYS[5], KEYS[6], KEYS[7]) > 0 then
     return 'foreign'
   end
   redis.call('ZADD', KEYS[2], 0, ARGV[1])
@@ -47,7 +47,7 @@ local time = redis.call('TIME')
 local now = string.format('%s%03d', time[1], time[2] / 1000)
 local last = counters[LAST]
 for i = 1, count do
-  redis.call('XADD', KEYS[4], string.format('%.0f-%s', last + i, now), 'm', ARGV[11 + i])
+  redis.call('XADD', KEYS[5], string.format('%.0f-%s', last + i, now), 'm', ARGV[11 + i])
 end
 counters[LAST] = last + count
 for i = SYSTEM_TOKENS, 8 do
@@ -59,19 +59,20 @@ if #ARGV > ids_from then
     learnt[#learnt + 1] = ARGV[i + 1]
     learnt[#learnt + 1] = digits(last + ARGV[i]) .. ' ' .. now .. ' ' .. ARGV[i + 2]
   end
-  redis.call('HSET', KEYS[5], unpack(learnt))
+  redis.call('HSET', KEYS[6], unpack(learnt))
   -- An id is forgotten 1,000 numbers after its message went.
-  local old = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', digits(counters[LAST] - 1000), 'LIMIT', 0,
+  local old = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', digits(counters[LAST] - 1000), 'LIMIT', 0,
                          2 * count)
   if #old > 0 then
-    redis.call('HDEL', KEYS[5], unpack(old))
-    redis.call('ZREM', KEYS[6], unpack(old))
+    redis.call('HDEL', KEYS[6], unpack(old))
+    redis.call('ZREM', KEYS[7], unpack(old))
   end
 end
 local evicted = 0
 if ARGV[2] ~= '' or ARGV[3] ~= '' then
-  evicted = evict(counters, KEYS[4], KEYS[6], counters[LAST], ARGV[2], ARGV[3], ARGV[4])
+  evicted = evict(counters, KEYS[5], KEYS[7], counters[LAST], ARGV[2], ARGV[3], ARGV[4])
 end
-write_counters(KEYS[3], counters)
+redis.call('ZADD', KEYS[3], '-' .. now, ARGV[1])
+write_counters(KEYS[4], counters)
 return string.format('ok %.0f %s %.0f %.0f %.0f', last + 1, now, evicted, message_count(counters),
                      counters[TOKENS])

@@ -1,5 +1,5 @@
 -- Puts messages back behind what a conversation holds.
--- KEYS: versions, conversations, counters, messages, ids, gone.
+-- KEYS: versions, conversations, activity, counters, messages, ids, gone.
 -- ARGV: conversation, last number given, how many messages, then for each its number, its time and
 -- the message; then for each that carries an id its place among them, id and digest.
 -- Says 'ok' and how many were written; 'taken' and the place of one whose number another message
@@ -8,13 +8,13 @@
 -- Cost: O(log n) for each message, n being what is held.
 local count = tonumber(ARGV[3])
 local ids_from = 3 + 3 * count
-local counters = read_counters(KEYS[3])
+local counters = read_counters(KEYS[4])
 if not counters then
   if redis.call('EXISTS', KEYS[1]) == 0 then
     return 'unregistered'
   end
   -- Seen to before anything is written, for nothing could be taken back.
-  if redis.call('EXISTS', KEYS[4], KEYS[5], KEYS[6]) > 0 then
+  if redis.call('EXISTS', KEYS[5], KEYS[6], KEYS[7]) > 0 then
     return 'foreign'
   end
 end
@@ -28,7 +28,7 @@ for i = 1, count do
   end
   known = i
   local place = ARGV[3 * i + 1] .. '-' .. ARGV[3 * i + 2]
-  local held = redis.call('XRANGE', KEYS[4], place, place)[1]
+  local held = redis.call('XRANGE', KEYS[5], place, place)[1]
   if not held then
     return {'taken', i}
   end
@@ -52,7 +52,7 @@ for i = ids_from + 1, #ARGV, 3 do
   end
 end
 if #asked > 0 then
-  for i, other in ipairs(redis.call('HMGET', KEYS[5], unpack(asked))) do
+  for i, other in ipairs(redis.call('HMGET', KEYS[6], unpack(asked))) do
     if other then
       return {'id', asked[i]}
     end
@@ -61,17 +61,21 @@ end
 
 if not counters then
   redis.call('ZADD', KEYS[2], 0, ARGV[1])
+  redis.call('ZADD', KEYS[3], NO_MESSAGE, ARGV[1])
   counters = {0, 1, 0, 0, 0, 0, 0, 0}
 end
 for i = known + 1, count do
   local text = ARGV[3 * i + 3]
   local role, tokens = message_head(text)
   count_message(counters, role, tokens, 1)
-  redis.call('XADD', KEYS[4], ARGV[3 * i + 1] .. '-' .. ARGV[3 * i + 2], 'm', text)
+  redis.call('XADD', KEYS[5], ARGV[3 * i + 1] .. '-' .. ARGV[3 * i + 2], 'm', text)
 end
 if #learnt > 0 then
-  redis.call('HSET', KEYS[5], unpack(learnt))
+  redis.call('HSET', KEYS[6], unpack(learnt))
+end
+if count > known then
+  redis.call('ZADD', KEYS[3], '-' .. ARGV[3 * count + 2], ARGV[1])
 end
 counters[LAST] = math.max(last, tonumber(ARGV[2]))
-write_counters(KEYS[3], counters)
+write_counters(KEYS[4], counters)
 return {'ok', count - known}

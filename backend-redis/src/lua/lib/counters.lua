@@ -4,6 +4,10 @@
 local LAST, FRONTIER, SYSTEM_TOKENS, TOKENS, SYSTEM = 1, 2, 3, 4, 5
 local ROLES = 'suat'
 
+-- In the set of conversations by activity a score is the time of the newest message held, in ms and
+-- negative, so that the newest is first and equal times ascend by name; or this, where none is held.
+local NO_MESSAGE = 1
+
 local function read_counters(key)
   local text = redis.call('GET', key)
   return text and {struct.unpack('<dddddddd', text)}

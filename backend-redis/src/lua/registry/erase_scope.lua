@@ -1,5 +1,5 @@
 -- Removes everything of a scope and says how many messages and live entries that were.
--- KEYS: versions, working, expiries, conversations.
+-- KEYS: versions, working, expiries, conversations, activity.
 -- ARGV: what the names of entries start with, and of counters, messages, ids and gone.
 -- Cost: O(entries + conversations); the server frees them in the background.
 local expired = redis.call('ZCOUNT', KEYS[3], '-inf', digits(now_ms()))
@@ -19,5 +19,5 @@ for _, command in ipairs({'EXISTS', 'UNLINK'}) do
   on_all(command, KEYS[2], ARGV[1])
   on_all(command, KEYS[4], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 end
-redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 return {messages, entries}

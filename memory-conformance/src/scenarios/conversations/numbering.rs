@@ -1,6 +1,6 @@
 //! Numbering, order and clearing (C1, C2, C9).
 
-use memquill_core::{Facet, Message, PageRequest};
+use memquill_core::{Facet, ListConversations, Message};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{Conversation, batch, batch_with_ids, conflict, numbers, seqs};
@@ -71,8 +71,8 @@ async fn a_refused_batch_takes_no_numbers(test: Test) {
 async fn a_conversation_begins_with_its_first_message(test: Test) {
     let conversation = Conversation::new(&test);
     let listed = async || {
-        let page = PageRequest::default();
-        conversation.store().list(conversation.scope(), &page).await.unwrap().items
+        let request = ListConversations::default();
+        conversation.store().list(conversation.scope(), &request).await.unwrap().items
     };
     assert_eq!(conversation.state().await, Default::default());
     assert_eq!(conversation.clear().await, 0);
@@ -111,8 +111,8 @@ async fn a_cleared_conversation_is_still_listed(test: Test) {
     let conversation = Conversation::new(&test);
     conversation.append(batch("x", 3)).await;
     conversation.clear().await;
-    let page = PageRequest::default();
-    let listed = conversation.store().list(conversation.scope(), &page).await.unwrap();
+    let request = ListConversations::default();
+    let listed = conversation.store().list(conversation.scope(), &request).await.unwrap();
     assert_eq!(listed.items.len(), 1);
     assert_eq!(listed.items[0].statistics, conversation.statistics().await);
     assert_eq!(listed.items[0].statistics.last_seq, 3);

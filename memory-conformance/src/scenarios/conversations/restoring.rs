@@ -143,7 +143,7 @@ async fn a_conversation_without_messages_keeps_its_numbering(test: Test) {
     assert_eq!((statistics.message_count, statistics.last_seq), (0, 6));
     let listed = conversation
         .store()
-        .list(conversation.scope(), &memquill_core::PageRequest::default())
+        .list(conversation.scope(), &memquill_core::ListConversations::default())
         .await
         .unwrap();
     assert_eq!(listed.items.len(), 1, "it is listed, as a cleared one is");

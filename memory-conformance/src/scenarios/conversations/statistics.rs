@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use memquill_core::{ConversationStatistics, Facet, PageRequest, Retention, Role, StoredMessage};
+use memquill_core::{
+    ConversationStatistics, Facet, ListConversations, Retention, Role, StoredMessage,
+};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{Conversation, batch, batch_with_ids, weighted};
@@ -104,8 +106,8 @@ async fn the_listing_gives_the_same_statistics(test: Test) {
     for (count, conversation) in (1..).zip(&all) {
         conversation.append(batch("x", count)).await;
     }
-    let page = PageRequest::first(10);
-    let listed = first.store().list(first.scope(), &page).await.unwrap();
+    let request = ListConversations::default();
+    let listed = first.store().list(first.scope(), &request).await.unwrap();
     assert!(listed.next.is_none());
     assert_eq!(listed.items.len(), all.len());
     for summary in listed.items {

@@ -1,8 +1,8 @@
 //! Erasure of a user (G12).
 
 use memquill_core::{
-    Append, DeleteRecords, EmbeddingSpace, ErasureReceipt, Feature, NewRecord, PageRequest, Put,
-    Scope, Selection, StoreRecords,
+    Append, DeleteRecords, EmbeddingSpace, ErasureReceipt, Feature, ListConversations, NewRecord,
+    PageRequest, Put, Scope, Selection, StoreRecords,
 };
 
 use super::traces::{look, plant, record, records};
@@ -89,7 +89,7 @@ async fn an_erased_user_has_nothing_left_anywhere(test: Test) {
         assert_eq!(look(test.backend(), &scope, "alpha").await, [""; 0]);
         assert_eq!(look(&there, &scope, "alpha").await, [""; 0]);
         if let Ok(conversations) = there.conversations() {
-            let listed = conversations.list(&scope, &PageRequest::default()).await.unwrap();
+            let listed = conversations.list(&scope, &ListConversations::default()).await.unwrap();
             assert_eq!(listed.items, []);
             let statistics = conversations.statistics(&scope, "c").await.unwrap();
             assert_eq!(statistics.last_seq, 0, "{statistics:?}");

@@ -1,8 +1,8 @@
 //! Identifiers (G2).
 
 use memquill_core::{
-    Append, EmbeddingSpace, ErrorKind, Facet, Feature, GetRecords, ListEntries, Message, NewRecord,
-    PageRequest, Put, ReadMessages, Result, Scope, StoreRecords,
+    Append, EmbeddingSpace, ErrorKind, Facet, Feature, GetRecords, ListConversations, ListEntries,
+    Message, NewRecord, PageRequest, Put, ReadMessages, Result, Scope, StoreRecords,
 };
 
 use super::traces::{plant, records};
@@ -93,7 +93,7 @@ impl Kind {
             _ => conversation = text,
         }
         conversations.append(&scope, &Append::new(conversation, vec![message])).await?;
-        let listed = conversations.list(&scope, &PageRequest::default()).await?;
+        let listed = conversations.list(&scope, &ListConversations::default()).await?;
         let listed = &listed.items[0].conversation;
         let read = conversations.read(&scope, &ReadMessages::all(listed)).await?;
         let message = &read.messages[0].message;

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use memquill_core::{
     Append, CountRecords, EmbeddingSpace, ErrorKind, FILTER_DEPTH, Feature, Field, Filter, Get,
-    GetRecords, Limits, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, Result,
-    StoreRecords, VectorSearch,
+    GetRecords, Limits, ListConversations, ListEntries, Message, NewRecord, PageRequest, Put,
+    ReadMessages, Result, StoreRecords, VectorSearch,
 };
 use serde_json::{Value, json};
 
@@ -205,7 +205,8 @@ async fn ask_for(test: &Test, limit: usize) -> Vec<Result<()>> {
     if let Ok(conversations) = backend.conversations() {
         let newest = ReadMessages::newest("c", limit);
         answers.push(conversations.read(&scope, &newest).await.map(drop));
-        answers.push(conversations.list(&scope, &page).await.map(drop));
+        let list = ListConversations::by_name(page.clone());
+        answers.push(conversations.list(&scope, &list).await.map(drop));
     }
     if let Ok(vectors) = backend.vectors() {
         let search = VectorSearch::new("n", super::traces::space(), vec![1.0, 0.0], limit);

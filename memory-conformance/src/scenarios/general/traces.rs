@@ -2,8 +2,9 @@
 
 use memquill_core::{
     Append, Backend, ConversationStore, CountRecords, DeleteRecords, EmbeddingSpace, Feature, Get,
-    GetMany, GetRecords, ListEntries, Message, NewRecord, PageRequest, Put, ReadMessages, Result,
-    ScanRecords, Scope, Selection, StoreRecords, TextSearch, VectorSearch, VectorStore,
+    GetMany, GetRecords, ListConversations, ListEntries, Message, NewRecord, PageRequest, Put,
+    ReadMessages, Result, ScanRecords, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
+    VectorStore,
 };
 
 /// The space of the records that scenarios of this section store.
@@ -60,7 +61,7 @@ pub(super) async fn look(backend: &Backend, scope: &Scope, text: &str) -> Vec<St
 async fn messages(backend: &Backend, scope: &Scope) -> Vec<String> {
     let Ok(conversations) = backend.conversations() else { return Vec::new() };
     let mut seen = Vec::new();
-    let listed = conversations.list(scope, &PageRequest::default()).await.unwrap();
+    let listed = conversations.list(scope, &ListConversations::default()).await.unwrap();
     for summary in listed.items.iter().filter(|s| s.statistics.message_count > 0) {
         seen.push(format!("conversation {} {:?}", summary.conversation, summary.statistics));
     }

@@ -2,7 +2,8 @@
 
 use memquill_core::json::identical;
 use memquill_core::{
-    Append, Facet, Message, PageRequest, ReadMessages, Retention, Role, Scope, Trim,
+    Append, Facet, ListConversations, Message, PageRequest, ReadMessages, Retention, Role, Scope,
+    Trim,
 };
 use serde_json::{Value, json};
 
@@ -39,12 +40,12 @@ async fn hostile_conversations_are_literal_and_apart(test: Test) {
         assert_eq!(texts(&test, &scope, name).await, [format!("0 {name}")]);
     }
     let mut listed = Vec::new();
-    let mut page = PageRequest::first(13);
+    let mut request = ListConversations::by_name(PageRequest::first(13));
     loop {
-        let part = test.conversations().list(&scope, &page).await.unwrap();
+        let part = test.conversations().list(&scope, &request).await.unwrap();
         listed.extend(part.items.into_iter().map(|summary| summary.conversation));
         let Some(next) = part.next else { break };
-        page = page.after(next);
+        request.page = request.page.after(next);
     }
     listed.sort_unstable();
     let mut expected = names.clone();

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use memquill_core::{
-    Append, CountRecords, EmbeddingSpace, Get, Message, NewRecord, PageRequest, Put, ReadMessages,
-    Scope, StoreRecords,
+    Append, CountRecords, EmbeddingSpace, Get, ListConversations, Message, NewRecord, PageRequest,
+    Put, ReadMessages, Scope, StoreRecords,
 };
 
 use super::{colliding_scopes, hostile_user, strings};
@@ -48,7 +48,10 @@ async fn marks(test: &Test, scope: &Scope) -> Vec<u64> {
         let read = conversations.read(scope, &ReadMessages::all("c")).await.unwrap();
         assert!(read.messages.iter().all(|message| message.message.text() == mark), "{read:?}");
         counts.push(read.messages.len() as u64);
-        let listed = conversations.list(scope, &PageRequest::first(100)).await.unwrap();
+        let listed = conversations
+            .list(scope, &ListConversations::by_name(PageRequest::first(100)))
+            .await
+            .unwrap();
         assert_eq!(listed.items.len(), read.messages.len());
     }
     if let Ok(working) = test.backend().working() {

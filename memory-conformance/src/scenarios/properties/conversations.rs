@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memquill_core::{
-    Append, ConversationStore as _, Facet, Feature, ManualClock, Message, PageRequest,
-    ReadMessages, RestoreMessages, Retention, Role, StoredMessage, Timestamp, Trim,
+    Append, ConversationOrder, ConversationStore as _, Facet, Feature, ListConversations,
+    ManualClock, Message, PageRequest, ReadMessages, RestoreMessages, Retention, Role,
+    StoredMessage, Timestamp, Trim,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -33,7 +34,8 @@ enum Op {
     Restore(RestoreMessages),
     Clear(String),
     Statistics(String),
-    List(usize),
+    List(ConversationOrder, usize),
+    Delete(String),
 }
 
 fn conversation() -> impl Strategy<Value = String> {
@@ -97,6 +99,10 @@ fn read() -> impl Strategy<Value = Op> {
     )
 }
 
+fn order() -> impl Strategy<Value = ConversationOrder> {
+    select(vec![ConversationOrder::Name, ConversationOrder::Activity])
+}
+
 fn sequence(with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> {
     let trims = if retained > 0.0 { 2 } else { 0 };
     let trim = (conversation(), retention())
@@ -107,7 +113,8 @@ fn sequence(with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> {
         trims => trim,
         1 => conversation().prop_map(Op::Clear),
         3 => conversation().prop_map(Op::Statistics),
-        1 => (1..4_usize).prop_map(Op::List),
+        2 => (order(), 1..4_usize).prop_map(|(order, limit)| Op::List(order, limit)),
+        1 => conversation().prop_map(Op::Delete),
     ];
     vec(op, 1..40)
 }
@@ -199,21 +206,26 @@ async fn compare(test: Test, ops: Vec<Op>) -> Result<(), String> {
                 let cleared = store.clear(&scope, name).await;
                 same(&op, &cleared, &model.clear(&scope, name).await)?;
             }
+            Op::Delete(name) => {
+                let deleted = store.delete(&scope, name).await;
+                same(&op, &deleted, &model.delete(&scope, name).await)?;
+            }
             Op::Statistics(name) => {
                 let statistics = store.statistics(&scope, name).await;
                 same(&op, &statistics, &model.statistics(&scope, name).await)?;
             }
-            Op::List(limit) => {
+            Op::List(order, limit) => {
                 let mut listed = Vec::new();
-                let mut page = PageRequest::first(*limit);
+                let page = PageRequest::first(*limit);
+                let mut request = ListConversations { order: *order, page };
                 loop {
-                    let part = store.list(&scope, &page).await.map_err(|e| format!("{e:?}"))?;
+                    let part = store.list(&scope, &request).await.map_err(|e| format!("{e:?}"))?;
                     listed.extend(part.items);
                     let Some(next) = part.next else { break };
-                    page = page.after(next);
+                    request.page = request.page.after(next);
                 }
-                listed.sort_by(|a, b| a.conversation.cmp(&b.conversation));
-                let all = model.list(&scope, &PageRequest::first(100)).await;
+                let all = ListConversations { order: *order, page: PageRequest::first(100) };
+                let all = model.list(&scope, &all).await;
                 same(&op, &Ok(listed), &all.map(|page| page.items))?;
             }
         }
