@@ -4,8 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use memquill::kinds::{Document, VectorDatabase, VectorDatabaseConfig};
-use memquill::{Memory, Scope};
+use memquill::{Document, Memory};
 
 const DOCUMENTS: usize = 1_000;
 
@@ -14,20 +13,13 @@ async fn store(at_a_time: usize) -> Duration {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("documents.db").display());
     let memory = Memory::builder().store("main", &url).build().await.unwrap();
-    let documents = VectorDatabase::new(
-        Scope::new("alice", "bench").unwrap(),
-        memory.vectors().unwrap().clone(),
-        memory.embedder().clone(),
-        memory.counter().clone(),
-        VectorDatabaseConfig::default(),
-    )
-    .unwrap();
+    let documents = memory.scope("alice", "bench").unwrap().documents("bench");
     let all: Vec<Document> = (0..DOCUMENTS)
         .map(|n| Document::new(format!("Passage {n} says what number {} does not say.", n * 7)))
         .collect();
     let begun = Instant::now();
     for batch in all.chunks(at_a_time) {
-        documents.store(None, batch.to_vec()).await.unwrap();
+        documents.add_all(batch.to_vec()).await.unwrap();
     }
     begun.elapsed()
 }

@@ -10,11 +10,13 @@
 
 use std::time::{Duration, Instant};
 
+use memquill::driver::{Backend, Registry, StoreUrl};
+use memquill::embed::EmbeddingSpace;
+use memquill::layers::{CircuitBreaker, ConcurrencyLimit, Layers, Retries};
 use memquill::transfer::{CopyOptions, Endpoint, UserSelection, copy};
 use memquill::{
-    Append, Backend, CircuitBreaker, ConcurrencyLimit, EmbeddingSpace, Get, Layers, Message,
-    NewRecord, PageRequest, Put, ReadMessages, Registry, Retries, ScanRecords, Scope, StoreRecords,
-    StoreUrl, text,
+    Append, Get, Message, NewRecord, PageRequest, Put, ReadMessages, ScanRecords, Scope,
+    StoreRecords, text,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 

@@ -26,7 +26,8 @@ use crate::node::Node;
 /// It is written in YAML, or in JSON, which is a part of YAML. Every key is optional but `stores`:
 ///
 /// ```
-/// # use memquill::{Config, Facet};
+/// # use memquill::config::Config;
+/// # use memquill::Facet;
 /// let config = Config::from_text(
 ///     "memquill.yaml",
 ///     r#"

@@ -11,9 +11,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use memquill_core::kinds::{self, ConversationBuffer, MemoryKind, VectorDatabase, WorkingMemory};
 use memquill_core::{
-    Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Result, RetryHint,
-    TokenCounter, VectorStore, WorkingStore,
+    Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Migration, Result,
+    RetryHint, Scope, TokenCounter, VectorStore, WorkingStore,
 };
+#[cfg(feature = "transfer")]
 use memquill_transfer::Endpoint;
 use serde_json::Value;
 use tracing::Instrument as _;
@@ -22,6 +23,7 @@ pub use self::builder::MemoryBuilder;
 use crate::config::Config;
 use crate::node::{ExecutionContext, Node, Settings};
 use crate::registry::Registry;
+use crate::scoped::ScopedMemory;
 
 /// Memory over one or several stores, each facet bound to one of them, and a store in this process
 /// for what is not to be kept. Cheap to clone; clones share the connections.
@@ -50,7 +52,7 @@ impl Memory {
     }
 
     /// Connects to one store, which keeps everything, with the defaults: feature hashing, the heuristic
-    /// token counter, and [`Layers::default`](crate::Layers) around the store's calls.
+    /// token counter, and [`Layers::default`](crate::layers::Layers) around the store's calls.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -61,6 +63,36 @@ impl Memory {
     /// ```
     pub async fn connect(url: impl AsRef<str>) -> Result<Self> {
         Self::builder().store("main", url).build().await
+    }
+
+    /// Brings the store at `url` to its driver's schema, and says what it did (G13): idempotent, and
+    /// safe to call from many processes at once. The URL's user needs the rights of an
+    /// administrator. SQLite and stores in this process are prepared by connecting to them.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let done = memquill::Memory::migrate("sqlite::memory:").await?;
+    /// println!("applied: {}", done.applied.join(", "));
+    /// # Ok::<(), memquill::Error>(()) }).unwrap();
+    /// ```
+    pub async fn migrate(url: impl AsRef<str>) -> Result<Migration> {
+        let admin = Registry::with_compiled_drivers().admin(&url.as_ref().parse()?).await?;
+        let migrated = admin.migrate().await;
+        let closed = admin.close().await;
+        migrated.and_then(|migration| closed.map(|()| migration))
+    }
+
+    /// Returns what `user` has at the memory node `node`: conversations, documents and working
+    /// memory, in plain Rust values. An application begins here.
+    ///
+    /// Nobody else sees it (G1). A name that is not legal is `InvalidInput` (G2).
+    pub fn scope(&self, user: impl Into<String>, node: impl Into<String>) -> Result<ScopedMemory> {
+        Ok(self.with_scope(Scope::new(user, node)?))
+    }
+
+    /// Returns what belongs to a scope that was made before; see [`scope`](Self::scope).
+    pub fn with_scope(&self, scope: Scope) -> ScopedMemory {
+        ScopedMemory::new(self.clone(), scope)
     }
 
     /// Builds it step by step.
@@ -96,6 +128,7 @@ impl Memory {
     }
 
     /// The facets that are bound, each on its store: an endpoint of a [`transfer`](crate::transfer).
+    #[cfg(feature = "transfer")]
     pub fn endpoint(&self) -> Endpoint {
         let bound = Facet::ALL.into_iter().filter_map(|f| Some((f, self.backend(f).ok()?)));
         bound.fold(Endpoint::new(), |side, (facet, backend)| side.with(facet, backend.clone()))
@@ -134,7 +167,7 @@ impl Memory {
         Ok(match &node.settings {
             Settings::ConversationBuffer(config) => {
                 let store = Arc::clone(backend.conversations()?);
-                Box::new(ConversationBuffer::new(scope, store, counter, config.clone())?)
+                Box::new(ConversationBuffer::from_config(scope, store, counter, config)?)
             }
             Settings::VectorDatabase(config) => {
                 let store = Arc::clone(backend.vectors()?);

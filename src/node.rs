@@ -36,7 +36,7 @@ const ANONYMOUS: &str = "anonymous";
 /// Any other key is `InvalidInput` with the nearest name as the hint.
 ///
 /// ```
-/// use memquill::Node;
+/// use memquill::nodes::Node;
 /// let node: Node = r#"{
 ///     "type": "MEMORY",
 ///     "subtype": "CONVERSATION_BUFFER",

@@ -28,7 +28,7 @@ const FEATURES: [(&str, &str); 15] = [
 /// The drivers at hand, by URL scheme. A value like any other: there is no global registry.
 ///
 /// ```
-/// use memquill::Registry;
+/// use memquill::driver::Registry;
 /// let registry = Registry::with_compiled_drivers();
 /// let schemes: Vec<_> = registry.drivers().iter().flat_map(|d| d.schemes()).collect();
 /// assert!(schemes.contains(&&"memory"));

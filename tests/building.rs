@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use memquill::config::{CacheConfig, Config};
+use memquill::driver::{Control, Registry};
+use memquill::layers::{Layers, Retries};
+use memquill::nodes::{ExecutionContext, Node};
+use memquill::tokens::TokenCounter;
 use memquill::{
-    Append, CacheConfig, Config, Control, ErasureReceipt, ErrorKind, ExecutionContext, Facet,
-    Health, HealthStatus, Layers, Memory, MemoryBuilder, Message, Node, Page, PageRequest,
-    ReadMessages, Registry, Retries, Scope, TokenCounter,
+    Append, ErasureReceipt, ErrorKind, Facet, Health, HealthStatus, Memory, MemoryBuilder, Message,
+    Page, PageRequest, ReadMessages, Scope,
 };
 use memquill_inmemory::InMemory;
 use serde_json::{Value, json};

@@ -4,10 +4,10 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use memquill::{
-    CircuitBreaker, ConcurrencyLimit, Config, EmbedderConfig, Error, ErrorKind, Facet, Layers,
-    Retries, Settings, Tokens,
-};
+use memquill::config::{Config, EmbedderConfig, Tokens};
+use memquill::layers::{CircuitBreaker, ConcurrencyLimit, Layers, Retries};
+use memquill::nodes::Settings;
+use memquill::{Error, ErrorKind, Facet};
 
 const FULL: &str = r#"
 stores:
@@ -421,7 +421,7 @@ working: {store: main, cache: {capacity_mib: 2, max_age_ms: 50, shared: other, s
     )
     .unwrap();
     assert_eq!(config.binding(Facet::Conversations), Some("main"));
-    assert_eq!(config.caches[&Facet::Conversations], memquill::CacheConfig::default());
+    assert_eq!(config.caches[&Facet::Conversations], memquill::config::CacheConfig::default());
     let working = &config.caches[&Facet::Working];
     assert_eq!((working.capacity_bytes, working.max_age.as_millis()), (2 << 20, 50));
     assert_eq!((working.shared.as_deref(), working.shared_ttl.as_millis()), (Some("other"), 9));

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use memquill::config::Config;
+use memquill::driver::{Backend, Feature, Registry, StoreUrl};
 use memquill::kinds::{KindName, Operation};
-use memquill::{
-    Backend, Config, ErrorKind, ExecutionContext, Facet, Faults, Feature, HealthStatus, Layers,
-    Memory, Message, Node, Registry, Retries, Scope, StoreUrl,
-};
+use memquill::layers::{Faults, Layers, Retries};
+use memquill::nodes::{ExecutionContext, Node};
+use memquill::{ErrorKind, Facet, HealthStatus, Memory, Message, Scope};
 use memquill_inmemory::InMemory;
 use serde_json::{Value, json};
 
@@ -374,7 +375,8 @@ async fn clones_share_the_stores_and_cross_threads() {
 #[cfg(feature = "cache")]
 #[tokio::test]
 async fn a_cache_stands_before_the_store_it_is_bound_to() {
-    use memquill::{CacheConfig, Get, Put};
+    use memquill::config::CacheConfig;
+    use memquill::{Get, Put};
 
     let hour = Duration::from_hours(1);
     let cached = CacheConfig { max_age: hour, ..CacheConfig::default() };

@@ -286,8 +286,10 @@ impl ConversationStore for Conversations {
     }
 
     async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
-        let rows =
-            self.store.call_in(&self.delete_conversation, scope, |call| call.bind(conversation)).await?;
+        let rows = self
+            .store
+            .call_in(&self.delete_conversation, scope, |call| call.bind(conversation))
+            .await?;
         Ok(get_count(one(&rows)?, "deleted")? > 0)
     }
 

@@ -1,7 +1,7 @@
 //! Any text is a configuration or an error that does not panic.
 #![no_main]
 
-use memquill::Config;
+use memquill::config::Config;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

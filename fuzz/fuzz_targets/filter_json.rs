@@ -1,7 +1,8 @@
 //! Any text is a filter or an error; a filter survives its own JSON form and can be evaluated.
 #![no_main]
 
-use memquill::{Filter, FilterTarget, Timestamp, json};
+use memquill::driver::FilterTarget;
+use memquill::{Filter, Timestamp, json};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -3,7 +3,8 @@
 
 use std::sync::LazyLock;
 
-use memquill::{ExecutionContext, Memory, Node, json};
+use memquill::nodes::{ExecutionContext, Node};
+use memquill::{Memory, json};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

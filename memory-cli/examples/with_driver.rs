@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use memquill::{Administrator, Backend, Driver, Registry, Result, StoreUrl};
+use memquill::Result;
+use memquill::driver::{Administrator, Backend, Driver, Registry, StoreUrl};
 
 /// A driver of your own; here the in-memory one under another scheme.
 #[derive(Debug)]

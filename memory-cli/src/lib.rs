@@ -4,9 +4,9 @@
 //! its own has every subcommand:
 //!
 //! ```no_run
-//! # fn driver() -> std::sync::Arc<dyn memquill::Driver> { std::process::exit(0) }
+//! # fn driver() -> std::sync::Arc<dyn memquill::driver::Driver> { std::process::exit(0) }
 //! fn main() -> std::process::ExitCode {
-//!     let mut registry = memquill::Registry::with_compiled_drivers();
+//!     let mut registry = memquill::driver::Registry::with_compiled_drivers();
 //!     registry.register(driver());
 //!     memquill_cli::run(registry)
 //! }
@@ -26,7 +26,8 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use memquill::{Error, Registry};
+use memquill::Error;
+use memquill::driver::Registry;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    memquill_cli::run(memquill::Registry::with_compiled_drivers())
+    memquill_cli::run(memquill::driver::Registry::with_compiled_drivers())
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use memquill::{Administrator, Backend, Memory, Result};
+use memquill::driver::{Administrator, Backend};
+use memquill::{Memory, Result};
 
 /// How long a command may go on with what it is doing in this process, as reading a terminal, after
 /// a signal.

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use directories::ProjectDirs;
+use memquill::config::Config;
+use memquill::driver::{Administrator, Backend, Registry, StoreUrl};
 use memquill::kinds::KindName;
-use memquill::{
-    Administrator, Backend, Config, Error, ErrorKind, ExecutionContext, Memory, Registry, Result,
-    Scope, StoreUrl,
-};
+use memquill::nodes::ExecutionContext;
+use memquill::{Error, ErrorKind, Memory, Result, Scope};
 
 use crate::args::{Global, Secret};
 use crate::input::text;
@@ -197,7 +197,7 @@ fn flags(global: &Global, config: &Config) -> String {
 /// meant another program.
 #[cfg(feature = "postgres")]
 fn store_of_environment() -> Result<Option<StoreUrl>> {
-    let named = memquill::postgres_from_environment(|name| std::env::var(name).ok())?;
+    let named = memquill::driver::postgres_from_environment(|name| std::env::var(name).ok())?;
     Ok(named.map(|(variable, url)| {
         // A reader that is gone wants no note.
         let _ = writeln!(std::io::stderr(), "store: {url}, of {variable}");

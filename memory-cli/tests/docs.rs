@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use memquill::{Config, Node, json};
+use memquill::config::Config;
+use memquill::json;
+use memquill::nodes::Node;
 
 /// A fenced block of a document.
 struct Block {

@@ -11,7 +11,7 @@ mod server;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use memquill::models_folder;
+use memquill::embed::models_folder;
 use serde_json::{Value, json};
 
 use self::common::Place;

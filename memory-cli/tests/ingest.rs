@@ -3,7 +3,7 @@
 
 mod common;
 
-use memquill::content_hash;
+use memquill::driver::content_hash;
 use serde_json::{Value, json};
 
 use self::common::Place;

@@ -18,7 +18,7 @@ pub(crate) use self::window::Plan;
 pub use self::window::Window;
 use crate::capability::{Feature, not_claimed};
 use crate::error::{Error, Result};
-use crate::json::{Object, canonical};
+use crate::json::{Object, canonical, object};
 use crate::operation::LIST_CONVERSATIONS;
 use crate::page::{Cursor, Page, PageRequest};
 use crate::restore::{RestoreMessages, Restored};
@@ -139,10 +139,32 @@ impl Message {
         Self::new(Role::System, content)
     }
 
+    /// The result of the tool call `tool_call_id`.
+    pub fn tool(tool_call_id: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { tool_call_id: Some(tool_call_id.into()), ..Self::new(Role::Tool, content) }
+    }
+
     /// Sets the caller's id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
+        self
+    }
+
+    /// Sets the speaker's or tool's name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the metadata.
+    #[must_use]
+    pub fn with_metadata<K: Into<String>, V: Into<Value>>(
+        mut self,
+        metadata: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.metadata = object(metadata);
         self
     }
 
@@ -182,14 +204,15 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A message as the store keeps it.
-#[derive(Debug, Clone, PartialEq)]
+/// A message as the store keeps it. Its serde form is that of [`to_json`](Self::to_json).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredMessage {
     /// Its number in the conversation, from 1 (C1).
     pub seq: u64,
     /// When it was stored, by the store's clock.
     pub created_at: Timestamp,
     /// The message.
+    #[serde(flatten)]
     pub message: Message,
 }
 
@@ -233,7 +256,7 @@ pub struct MessagePosition {
 }
 
 /// The result of an append.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Appended {
     /// The number and time of each message, in the request's order. A replayed message may have
     /// been evicted since.
@@ -249,7 +272,8 @@ pub struct Appended {
 }
 
 /// Reads messages in ascending `seq` (C2, C6). All conditions combine with *and*.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ReadMessages {
     /// The conversation.
     pub conversation: String,
@@ -280,6 +304,41 @@ impl ReadMessages {
         Self { limit: Some(limit), ..Self::all(conversation) }
     }
 
+    /// Only messages of these roles.
+    #[must_use]
+    pub fn with_roles(mut self, roles: impl IntoIterator<Item = Role>) -> Self {
+        self.roles = roles.into_iter().collect();
+        self
+    }
+
+    /// Only numbers greater than `seq`.
+    #[must_use]
+    pub fn after_seq(mut self, seq: u64) -> Self {
+        self.after_seq = Some(seq);
+        self
+    }
+
+    /// Only numbers less than `seq`.
+    #[must_use]
+    pub fn before_seq(mut self, seq: u64) -> Self {
+        self.before_seq = Some(seq);
+        self
+    }
+
+    /// Only what was stored at `time` or later.
+    #[must_use]
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    /// Only what was stored before `time`.
+    #[must_use]
+    pub fn until(mut self, time: Timestamp) -> Self {
+        self.until = Some(time);
+        self
+    }
+
     /// Returns whether a stored message passes every condition but `limit`.
     pub fn matches(&self, message: &StoredMessage) -> bool {
         (self.roles.is_empty() || self.roles.contains(&message.message.role))
@@ -291,7 +350,7 @@ impl ReadMessages {
 }
 
 /// The result of a read.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Messages {
     /// The messages, ascending by `seq`.
     pub messages: Vec<StoredMessage>,
@@ -311,6 +370,13 @@ pub struct Trim {
 /// The place of conversations without a message in a listing by activity: behind all times from 1970
 /// on.
 const NO_MESSAGE: i64 = -1;
+
+impl Trim {
+    /// Applies `retention` to `conversation`.
+    pub fn new(conversation: impl Into<String>, retention: Retention) -> Self {
+        Self { conversation: conversation.into(), retention }
+    }
+}
 
 /// The statistics of a conversation (C8), all zero for one that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

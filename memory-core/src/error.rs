@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The result of every operation in this project.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -413,6 +413,15 @@ impl fmt::Debug for Error {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// As a memory kind answers it (M1): `code`, `message`, `hint`, `backend`, `operation` (each `null`
+/// where unknown) and `retryable`; and, where they apply, `maybe_applied`, `current_version`,
+/// `retry_after_ms` and `context`.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        crate::kinds::fields(self).serialize(serializer)
     }
 }
 

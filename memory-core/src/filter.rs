@@ -16,6 +16,16 @@
 //! assert_eq!(Filter::from_json(&filter.to_json())?, filter);
 //! # Ok::<(), memquill_core::Error>(())
 //! ```
+//!
+//! In Rust the same is built by a function for each test:
+//!
+//! ```
+//! use memquill_core::Filter;
+//! let filter = Filter::is_in("document_type", ["faq", "manual"])
+//!     .and(Filter::gte("page", 10).and(Filter::lt("page", 20)))
+//!     .and(!Filter::eq("draft", true));
+//! # assert!(filter.to_json().is_object());
+//! ```
 
 mod json;
 
@@ -93,6 +103,34 @@ impl Field {
     pub fn parse(text: &str) -> Result<Self> {
         json::parse_field(text)
     }
+
+    /// The operand as tests of the field compare it: a time in a timestamp's own text.
+    fn operand(&self, value: Value) -> Value {
+        match (self, &value) {
+            (Self::CreatedAt, Value::String(text)) => {
+                text.parse::<Timestamp>().map_or(value, |time| time.to_string().into())
+            }
+            _ => value,
+        }
+    }
+}
+
+impl From<&str> for Field {
+    /// Reads the written form, and takes anything else for a path in the metadata: `author.name` is
+    /// `metadata.author.name`.
+    fn from(text: &str) -> Self {
+        Self::parse(text)
+            .or_else(|_| Self::parse(&format!("metadata.{text}")))
+            .unwrap_or_else(|_| Self::metadata(text.split('.')))
+    }
+}
+
+impl std::ops::Not for Filter {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self::Not(Box::new(self))
+    }
 }
 
 impl fmt::Display for Field {
@@ -135,9 +173,104 @@ impl Filter {
         }
     }
 
+    /// At least one holds.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match self {
+            Self::Or(mut any) => {
+                any.push(other);
+                Self::Or(any)
+            }
+            first => Self::Or(vec![first, other]),
+        }
+    }
+
+    /// It does not hold; `!filter` is the same.
+    #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "it does; this reads better in a chain")]
+    pub fn not(self) -> Self {
+        Self::Not(Box::new(self))
+    }
+
     /// The field equals the value.
-    pub fn eq(field: Field, value: impl Into<Value>) -> Self {
-        Self::Field(field, Predicate::Eq(value.into()))
+    pub fn eq(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::with_value(field, value, Predicate::Eq)
+    }
+
+    /// The field does not equal the value, or is missing.
+    pub fn ne(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::with_value(field, value, Predicate::Ne)
+    }
+
+    /// The field is greater than the number or string.
+    pub fn gt(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::with_value(field, value, Predicate::Gt)
+    }
+
+    /// The field is greater than or equal to the number or string.
+    pub fn gte(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::with_value(field, value, Predicate::Gte)
+    }
+
+    /// The field is less than the number or string.
+    pub fn lt(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::with_value(field, value, Predicate::Lt)
+    }
+
+    /// The field is less than or equal to the number or string.
+    pub fn lte(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::with_value(field, value, Predicate::Lte)
+    }
+
+    /// The field equals one of the values.
+    pub fn is_in<V: Into<Value>>(
+        field: impl Into<Field>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::with_values(field, values, Predicate::In)
+    }
+
+    /// The field equals none of the values, or is missing.
+    pub fn not_in<V: Into<Value>>(
+        field: impl Into<Field>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::with_values(field, values, Predicate::NotIn)
+    }
+
+    /// The field is present, be it `null`.
+    pub fn exists(field: impl Into<Field>) -> Self {
+        Self::Field(field.into(), Predicate::Exists(true))
+    }
+
+    /// The field is not present.
+    pub fn missing(field: impl Into<Field>) -> Self {
+        Self::Field(field.into(), Predicate::Exists(false))
+    }
+
+    /// The field is an array with an element equal to the value, or a string with the string in it.
+    pub fn contains(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::with_value(field, value, Predicate::Contains)
+    }
+
+    fn with_value(
+        field: impl Into<Field>,
+        value: impl Into<Value>,
+        predicate: impl FnOnce(Value) -> Predicate,
+    ) -> Self {
+        let field = field.into();
+        let value = field.operand(value.into());
+        Self::Field(field, predicate(value))
+    }
+
+    fn with_values<V: Into<Value>>(
+        field: impl Into<Field>,
+        values: impl IntoIterator<Item = V>,
+        predicate: impl FnOnce(Vec<Value>) -> Predicate,
+    ) -> Self {
+        let field = field.into();
+        let values = values.into_iter().map(|value| field.operand(value.into())).collect();
+        Self::Field(field, predicate(values))
     }
 
     /// Reads the JSON form.
@@ -312,6 +445,56 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn v8_the_builder_makes_what_the_json_form_makes_of_every_operator() {
+        let time = "2026-11-22T20:31:00Z";
+        for (built, json) in [
+            (Filter::eq("metadata.a.b", 1), json!({"metadata.a.b": {"eq": 1}})),
+            (Filter::eq("a.b", 1), json!({"metadata.a.b": 1})),
+            (Filter::eq(r"a\.b", "x"), json!({r"metadata.a\.b": "x"})),
+            (Filter::ne("a", Value::Null), json!({"metadata.a": {"ne": null}})),
+            (Filter::gt("a", 1.5), json!({"metadata.a": {"gt": 1.5}})),
+            (Filter::gte("a", u64::MAX), json!({"metadata.a": {"gte": u64::MAX}})),
+            (Filter::lt("a", -1), json!({"metadata.a": {"lt": -1}})),
+            (Filter::lte("a", "x"), json!({"metadata.a": {"lte": "x"}})),
+            (
+                Filter::is_in("document_type", ["x", "y"]),
+                json!({"document_type": {"in": ["x", "y"]}}),
+            ),
+            (Filter::not_in("a", [1, 2]), json!({"metadata.a": {"not_in": [1, 2]}})),
+            (Filter::exists("a"), json!({"metadata.a": {"exists": true}})),
+            (Filter::missing("a"), json!({"metadata.a": {"exists": false}})),
+            (Filter::contains("a", "x"), json!({"metadata.a": {"contains": "x"}})),
+            (Filter::gte("created_at", time), json!({"created_at": {"gte": time}})),
+            (Filter::is_in("created_at", [time]), json!({"created_at": {"in": [time]}})),
+            (Filter::eq("a", 1).not(), json!({"not": {"metadata.a": 1}})),
+            (!Filter::eq("a", 1), json!({"not": {"metadata.a": 1}})),
+            (
+                Filter::eq("a", 1).and(Filter::eq("b", 2)).and(Filter::eq("c", 3)),
+                json!({"and": [{"metadata.a": 1}, {"metadata.b": 2}, {"metadata.c": 3}]}),
+            ),
+            (
+                Filter::eq("a", 1).or(Filter::eq("b", 2)).or(Filter::eq("c", 3)),
+                json!({"or": [{"metadata.a": 1}, {"metadata.b": 2}, {"metadata.c": 3}]}),
+            ),
+            (
+                Filter::eq("a", 1).or(Filter::eq("b", 2)).and(Filter::eq("c", 3)),
+                json!({"and": [{"or": [{"metadata.a": 1}, {"metadata.b": 2}]}, {"metadata.c": 3}]}),
+            ),
+        ] {
+            assert_eq!(built, Filter::from_json(&json).unwrap(), "{json}");
+            built.check(&Limits::CONTRACT).unwrap();
+        }
+    }
+
+    #[test]
+    fn v8_a_path_that_is_no_written_form_is_one_in_the_metadata() {
+        assert_eq!(Field::from("author"), Field::metadata(["author"]));
+        assert_eq!(Field::from("metadata.document_type"), Field::metadata(["document_type"]));
+        assert_eq!(Field::from(r"a\x.b"), Field::metadata([r"a\x", "b"]));
+        Filter::gt("created_at", "yesterday").check(&Limits::CONTRACT).unwrap_err();
+    }
 
     fn matches(filter: Value, metadata: Value) -> bool {
         let Value::Object(metadata) = metadata else { unreachable!() };

@@ -16,6 +16,11 @@ use crate::limits::JSON_DEPTH;
 /// A JSON object.
 pub type Object = serde_json::Map<String, Value>;
 
+/// Makes an object of keys and values: those of an array, or of another object.
+pub fn object<K: Into<String>, V: Into<Value>>(fields: impl IntoIterator<Item = (K, V)>) -> Object {
+    fields.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
 /// Room for the envelopes that requests and drivers put around a value of full depth.
 const ENVELOPE_DEPTH: usize = 16;
 

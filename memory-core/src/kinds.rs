@@ -175,10 +175,14 @@ pub trait MemoryKind: Send + Sync + fmt::Debug {
     }
 }
 
-/// The answer that reports an error (M1): `success: false` and `error` with `code`, `message`,
-/// `hint`, `backend`, `operation` (each `null` where unknown) and `retryable`; and, where they
-/// apply, `maybe_applied: true`, `current_version` (W3) and `retry_after_ms`.
+/// Makes the answer that reports an error (M1): `success: false`, and the serde form of the error
+/// as `error`.
 pub fn failure(error: &Error) -> Value {
+    serde_json::json!({"success": false, "error": error})
+}
+
+/// Returns the fields of an error (M1).
+pub(crate) fn fields(error: &Error) -> Object {
     let mut fields = object([
         ("code", error.code().into()),
         ("message", error.message().into()),
@@ -200,7 +204,7 @@ pub fn failure(error: &Error) -> Value {
     if !error.context().is_empty() {
         fields.insert("context".into(), context(error).into());
     }
-    Value::Object(object([("success", false.into()), ("error", fields.into())]))
+    fields
 }
 
 /// The facts of an error; one that it has several times is a list.

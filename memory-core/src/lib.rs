@@ -31,6 +31,7 @@ mod restore;
 mod scope;
 mod shared_cache;
 mod store_url;
+pub mod stream;
 mod suggest;
 pub mod text;
 mod time;

@@ -1,5 +1,7 @@
 //! Vectors: records that are found by meaning and by words (contract, section V).
 
+mod search;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+pub use self::search::{Hit, QueryEmbedding, SearchResult, TextSearch, VectorSearch};
 use crate::capability::{Feature, not_claimed};
 use crate::conversation::hex;
 use crate::embed::EmbeddingSpace;
 use crate::error::Result;
 use crate::filter::{Filter, FilterTarget};
-use crate::json::{Object, canonical, identical_objects};
+use crate::json::{Object, canonical, identical_objects, object};
 use crate::page::{Page, PageRequest};
 use crate::restore::{RestoreRecords, Restored};
 use crate::scope::Scope;
@@ -66,8 +69,32 @@ impl NewRecord {
 
     /// Sets the metadata.
     #[must_use]
-    pub fn with_metadata(mut self, metadata: Object) -> Self {
-        self.metadata = metadata;
+    pub fn with_metadata<K: Into<String>, V: Into<Value>>(
+        mut self,
+        metadata: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.metadata = object(metadata);
+        self
+    }
+
+    /// Sets the document type.
+    #[must_use]
+    pub fn with_document_type(mut self, document_type: impl Into<String>) -> Self {
+        self.document_type = document_type.into();
+        self
+    }
+
+    /// Sets the language of its words.
+    #[must_use]
+    pub fn with_language(mut self, language: Language) -> Self {
+        self.language = Some(language);
+        self
+    }
+
+    /// Lets it expire.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
         self
     }
 
@@ -204,6 +231,17 @@ pub struct StoreRecords {
     pub records: Vec<NewRecord>,
 }
 
+impl StoreRecords {
+    /// Stores `records` in `namespace`.
+    pub fn new(
+        namespace: impl Into<String>,
+        space: EmbeddingSpace,
+        records: Vec<NewRecord>,
+    ) -> Self {
+        Self { namespace: namespace.into(), space, records }
+    }
+}
+
 /// The outcome of storing a record (V1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -244,6 +282,27 @@ pub struct GetRecords {
     pub with_embeddings: bool,
 }
 
+impl GetRecords {
+    /// Reads the records of these ids, without embeddings.
+    pub fn new<I: Into<String>>(
+        namespace: impl Into<String>,
+        ids: impl IntoIterator<Item = I>,
+    ) -> Self {
+        Self {
+            namespace: namespace.into(),
+            ids: ids.into_iter().map(Into::into).collect(),
+            with_embeddings: false,
+        }
+    }
+
+    /// Returns embeddings too, or does not.
+    #[must_use]
+    pub fn with_embeddings(mut self, with_embeddings: bool) -> Self {
+        self.with_embeddings = with_embeddings;
+        self
+    }
+}
+
 /// Deletes records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeleteRecords {
@@ -251,6 +310,13 @@ pub struct DeleteRecords {
     pub namespace: String,
     /// Which of its records.
     pub which: Selection,
+}
+
+impl DeleteRecords {
+    /// Deletes `which` of the records in `namespace`.
+    pub fn new(namespace: impl Into<String>, which: Selection) -> Self {
+        Self { namespace: namespace.into(), which }
+    }
 }
 
 /// Some of a namespace's records.
@@ -274,119 +340,6 @@ pub struct Rebind {
     pub from: String,
 }
 
-/// Finds the records nearest to a vector (V4 to V8).
-#[derive(Debug, Clone, PartialEq)]
-pub struct VectorSearch {
-    /// The namespace.
-    pub namespace: String,
-    /// The space of the query; another than the namespace's is `Conflict` (V3).
-    pub space: EmbeddingSpace,
-    /// The query's embedding.
-    pub embedding: Vec<f32>,
-    /// The largest number of hits, 1 to 10,000.
-    pub limit: usize,
-    /// Only hits of at least this cosine similarity (V5).
-    pub min_similarity: Option<f32>,
-    /// Only records that match (V7).
-    pub filter: Option<Filter>,
-}
-
-impl VectorSearch {
-    /// The `limit` nearest of all records in `namespace`.
-    pub fn new(
-        namespace: impl Into<String>,
-        space: EmbeddingSpace,
-        embedding: Vec<f32>,
-        limit: usize,
-    ) -> Self {
-        Self {
-            namespace: namespace.into(),
-            space,
-            embedding,
-            limit,
-            min_similarity: None,
-            filter: None,
-        }
-    }
-
-    /// Only among records that match.
-    #[must_use]
-    pub fn with_filter(mut self, filter: Filter) -> Self {
-        self.filter = Some(filter);
-        self
-    }
-
-    /// Only hits of at least this similarity.
-    #[must_use]
-    pub fn with_min_similarity(mut self, min_similarity: f32) -> Self {
-        self.min_similarity = Some(min_similarity);
-        self
-    }
-}
-
-/// Finds records by their words (V9).
-#[derive(Debug, Clone, PartialEq)]
-pub struct TextSearch {
-    /// The namespace.
-    pub namespace: String,
-    /// The query; every character of it is plain text. One without any word finds nothing.
-    pub text: String,
-    /// The language whose stemmer the query's words go through.
-    pub language: Option<Language>,
-    /// The largest number of hits, 1 to 10,000.
-    pub limit: usize,
-    /// Only records that match (V7).
-    pub filter: Option<Filter>,
-    /// Where given, every hit says its cosine similarity to this.
-    pub similarity_to: Option<QueryEmbedding>,
-}
-
-impl TextSearch {
-    /// The `limit` best of all records in `namespace`.
-    pub fn new(namespace: impl Into<String>, text: impl Into<String>, limit: usize) -> Self {
-        Self {
-            namespace: namespace.into(),
-            text: text.into(),
-            language: None,
-            limit,
-            filter: None,
-            similarity_to: None,
-        }
-    }
-}
-
-/// The embedding that the hits of a text search are compared with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueryEmbedding {
-    /// Its space; another than the namespace's is `Conflict` (V3).
-    pub space: EmbeddingSpace,
-    /// The embedding.
-    pub embedding: Vec<f32>,
-    /// Only hits of at least this cosine similarity (V5).
-    pub min_similarity: Option<f32>,
-}
-
-/// A record that a search found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
-    /// The record, without its embedding.
-    pub record: Record,
-    /// The score that orders the hits, higher first: the cosine similarity, the words' relevance, or
-    /// the two fused. Equal scores are ordered by id (V6).
-    pub score: f64,
-    /// The cosine similarity to the query, where there was an embedding to compare with (V4).
-    pub similarity: Option<f32>,
-}
-
-/// The result of a search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SearchResult {
-    /// The hits, best first.
-    pub hits: Vec<Hit>,
-    /// False where more records match than were found (V7).
-    pub complete: bool,
-}
-
 /// Walks the records that match, in an order of the driver's (G11).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanRecords {
@@ -400,6 +353,27 @@ pub struct ScanRecords {
     pub page: PageRequest,
 }
 
+impl ScanRecords {
+    /// Walks all records of `namespace`, without embeddings.
+    pub fn new(namespace: impl Into<String>, page: PageRequest) -> Self {
+        Self { namespace: namespace.into(), filter: None, with_embeddings: false, page }
+    }
+
+    /// Only records that match.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Returns embeddings too, or does not.
+    #[must_use]
+    pub fn with_embeddings(mut self, with_embeddings: bool) -> Self {
+        self.with_embeddings = with_embeddings;
+        self
+    }
+}
+
 /// Counts the records that match.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CountRecords {
@@ -407,6 +381,20 @@ pub struct CountRecords {
     pub namespace: String,
     /// Only records that match.
     pub filter: Option<Filter>,
+}
+
+impl CountRecords {
+    /// Counts all records of `namespace`.
+    pub fn new(namespace: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), filter: None }
+    }
+
+    /// Only records that match.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
 }
 
 /// The statistics of a namespace.

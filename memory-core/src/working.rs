@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::capability::{Feature, not_claimed};
 use crate::error::Result;
-use crate::json::Object;
+use crate::json::{Object, object};
 use crate::page::{Page, PageRequest};
 use crate::restore::{RestoreEntries, Restored};
 use crate::scope::Scope;
@@ -98,6 +98,16 @@ impl Put {
         self
     }
 
+    /// Keeps metadata with the value.
+    #[must_use]
+    pub fn with_metadata<K: Into<String>, V: Into<Value>>(
+        mut self,
+        metadata: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.metadata = object(metadata);
+        self
+    }
+
     /// Puts only under a condition.
     #[must_use]
     pub fn with_condition(mut self, condition: PutCondition) -> Self {
@@ -121,6 +131,11 @@ pub struct PutMany {
 }
 
 impl PutMany {
+    /// Stores `entries`, all or none.
+    pub fn new(entries: Vec<Put>) -> Self {
+        Self { entries }
+    }
+
     /// As for [`Put`].
     pub(crate) fn normalized(&self) -> Option<Self> {
         let alias = |put: &Put| put.condition == PutCondition::IfVersion(0);
@@ -174,6 +189,13 @@ impl Get {
     pub fn new(key: impl Into<String>) -> Self {
         Self { key: key.into(), extend: None }
     }
+
+    /// Lets an entry that expires live at least so long from now (W4).
+    #[must_use]
+    pub fn with_extend(mut self, extend: Duration) -> Self {
+        self.extend = Some(extend);
+        self
+    }
 }
 
 /// Reads values in one round trip (W7).
@@ -183,6 +205,20 @@ pub struct GetMany {
     pub keys: Vec<String>,
     /// As in [`Get`].
     pub extend: Option<Duration>,
+}
+
+impl GetMany {
+    /// Reads `keys` and leaves their expiry alone.
+    pub fn new<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self { keys: keys.into_iter().map(Into::into).collect(), extend: None }
+    }
+
+    /// Lets entries that expire live at least so long from now (W4).
+    #[must_use]
+    pub fn with_extend(mut self, extend: Duration) -> Self {
+        self.extend = Some(extend);
+        self
+    }
 }
 
 /// Deletes a value.
@@ -199,6 +235,13 @@ impl Delete {
     pub fn new(key: impl Into<String>) -> Self {
         Self { key: key.into(), if_version: None }
     }
+
+    /// Deletes only at this version.
+    #[must_use]
+    pub fn with_version(mut self, version: u64) -> Self {
+        self.if_version = Some(version);
+        self
+    }
 }
 
 /// Lists entries whose key starts with a prefix, ascending by the bytes of the key (W5).
@@ -211,6 +254,13 @@ pub struct ListEntries {
     pub page: PageRequest,
 }
 
+impl ListEntries {
+    /// Lists the entries whose keys start with `prefix`.
+    pub fn new(prefix: impl Into<String>, page: PageRequest) -> Self {
+        Self { prefix: prefix.into(), page }
+    }
+}
+
 /// Adds to an integer (W6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Increment {
@@ -220,6 +270,20 @@ pub struct Increment {
     pub by: i64,
     /// The time to live of a key that did not exist; one that did keeps its expiry.
     pub initial_ttl: Option<Duration>,
+}
+
+impl Increment {
+    /// Adds `by` to `key`, which lives for ever where it did not exist.
+    pub fn new(key: impl Into<String>, by: i64) -> Self {
+        Self { key: key.into(), by, initial_ttl: None }
+    }
+
+    /// Lets a key that did not exist expire.
+    #[must_use]
+    pub fn with_initial_ttl(mut self, ttl: Duration) -> Self {
+        self.initial_ttl = Some(ttl);
+        self
+    }
 }
 
 /// A counter that was incremented.

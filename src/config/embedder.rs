@@ -19,7 +19,7 @@ use super::form::Within;
 /// In one line it is `TYPE` or `TYPE:MODEL`, as the command takes it:
 ///
 /// ```
-/// use memquill::EmbedderConfig;
+/// use memquill::config::EmbedderConfig;
 ///
 /// assert!(matches!("hashing".parse()?, EmbedderConfig::Hashing { dimensions: 512 }));
 /// assert!(matches!("hashing:64".parse()?, EmbedderConfig::Hashing { dimensions: 64 }));

@@ -22,7 +22,8 @@ use crate::registry::Registry;
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use memquill::{Facet, Layers, Memory};
+/// # use memquill::layers::Layers;
+/// # use memquill::{Facet, Memory};
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// let memory = Memory::builder()
 ///     .store("chats", "memory:chats")

@@ -228,7 +228,8 @@ fn m2_a_wrong_configuration_names_its_key() {
         ("conversation_id", ConversationBufferConfig { conversation_id: "\n".into(), ..default() }),
     ] {
         let store = Arc::clone(backend.conversations().unwrap());
-        let error = ConversationBuffer::new(scope(), store, Arc::new(HeuristicCounter), config);
+        let error =
+            ConversationBuffer::from_config(scope(), store, Arc::new(HeuristicCounter), &config);
         assert!(error.unwrap_err().message().contains(key), "{key}");
     }
 }

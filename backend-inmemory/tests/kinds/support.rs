@@ -69,7 +69,7 @@ pub(crate) fn conversation_counted(
     config: ConversationBufferConfig,
 ) -> ConversationBuffer {
     let store = Arc::clone(backend.conversations().unwrap());
-    ConversationBuffer::new(scope(), store, counter, config).unwrap()
+    ConversationBuffer::from_config(scope(), store, counter, &config).unwrap()
 }
 
 pub(crate) fn vectors(

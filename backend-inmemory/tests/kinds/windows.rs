@@ -262,7 +262,8 @@ fn c7_a_window_of_a_long_conversation_reads_little_of_it() {
         });
         let counter = Arc::new(HeuristicCounter);
         let buffer =
-            ConversationBuffer::new(scope(), Arc::clone(&store) as _, counter, large()).unwrap();
+            ConversationBuffer::from_config(scope(), Arc::clone(&store) as _, counter, &large())
+                .unwrap();
         let prompts = messages.iter().filter(|m| m.text() == "prompt").count();
         for batch in messages.chunks(1_000) {
             buffer.store(batch.to_vec()).now_or_never().unwrap().unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use memquill_core::{
     Append, Backend, CountRecords, DeleteRecords, EmbeddingSpace, Get, GetRecords, Increment,
-    ListEntries, Message, NewRecord, Put, PutMany, ReadMessages, Result, Retention, Scope,
-    Selection, StoreRecords, TextSearch, VectorSearch,
+    ListConversations, ListEntries, Message, NewRecord, PageRequest, Put, PutMany, ReadMessages,
+    Result, Retention, Scope, Selection, StoreRecords, TextSearch, VectorSearch,
 };
 use memquill_postgres::driver;
 use sqlx::postgres::PgConnection;
@@ -146,6 +146,7 @@ pub(crate) async fn every_hot_statement_goes_by_its_index(_shared: Arc<Server>) 
     let ids = GetRecords { namespace: "n".into(), ids: vec!["r1".into()], with_embeddings: true };
     let count = CountRecords { namespace: "n".into(), filter: None };
     let increment = Increment { key: "counter".into(), by: 1, initial_ttl: None };
+    let active = ListConversations::by_activity(PageRequest::first(20));
     let list = ListEntries { prefix: "k1".into(), ..ListEntries::default() };
     let mut log = Log::new(&fixture.superuser).await;
     log.rest().await;
@@ -157,6 +158,7 @@ pub(crate) async fn every_hot_statement_goes_by_its_index(_shared: Arc<Server>) 
         conversations.read(&scope, &ReadMessages::newest("c", 20))
             => ["conversations_pkey", "conversation_buffers_pkey"],
         conversations.statistics(&scope, "c") => ["conversations_pkey"],
+        conversations.list(&scope, &active) => ["conversations_by_activity"],
         vectors.store(&scope, &store("n", 3)) => ["namespaces_pkey", "embeddings_pkey"],
         vectors.get(&scope, &ids) => ["namespaces_pkey", "embeddings_pkey"],
         vectors.search(&scope, &near("n")) => ["namespaces_pkey", "embeddings_by_number"],

@@ -7,10 +7,10 @@ use memquill_conformance::async_trait;
 use memquill_core::json::Object;
 use memquill_core::{
     Append, Backend, CountRecords, Delete, DeleteRecords, EmbeddingSpace, Entry, Field, Filter,
-    Get, GetMany, GetRecords, Increment, ListEntries, Message, NewRecord, PageRequest, Put,
-    PutCondition, PutMany, QueryEmbedding, ReadMessages, Record, RestoreEntries, RestoreMessages,
-    RestoreRecords, Retention, ScanRecords, Scope, Selection, StoreRecords, StoredMessage,
-    TextSearch, Timestamp, Trim, VectorSearch, content_hash,
+    Get, GetMany, GetRecords, Increment, ListConversations, ListEntries, Message, NewRecord,
+    PageRequest, Put, PutCondition, PutMany, QueryEmbedding, ReadMessages, Record, RestoreEntries,
+    RestoreMessages, RestoreRecords, Retention, ScanRecords, Scope, Selection, StoreRecords,
+    StoredMessage, TextSearch, Timestamp, Trim, VectorSearch, content_hash,
 };
 use memquill_postgres::driver;
 
@@ -113,9 +113,11 @@ fn operations() -> Vec<(&'static str, Box<dyn Operation + Send>)> {
         "read": |b, s| b.conversations()?.read(&s, &ReadMessages::newest("c", 20)),
         "trim": |b, s| b.conversations()?.trim(&s, &Trim { conversation: "c".into(), retention: Retention::messages(1) }),
         "statistics": |b, s| b.conversations()?.statistics(&s, "c"),
-        "list conversations": |b, s| b.conversations()?.list(&s, &page()),
+        "list conversations": |b, s| b.conversations()?.list(&s, &ListConversations::default()),
+        "list active conversations": |b, s| b.conversations()?.list(&s, &ListConversations::by_activity(page())),
         "restore messages": |b, s| b.conversations()?.restore(&s, &restored_messages()),
         "clear conversation": |b, s| b.conversations()?.clear(&s, "c"),
+        "delete conversation": |b, s| b.conversations()?.delete(&s, "c"),
         "store": |b, s| b.vectors()?.store(&s, &records(1)),
         "store 100": |b, s| b.vectors()?.store(&s, &records(100)),
         "get records": |b, s| b.vectors()?.get(&s, &GetRecords { namespace: "n".into(), ids: vec!["a".into()], with_embeddings: true }),

@@ -1,7 +1,8 @@
 //! `capabilities`: what the stores can do.
 
 use comfy_table::Cell;
-use memquill::{Backend, Driver, Facet, Feature, StoreUrl};
+use memquill::Facet;
+use memquill::driver::{Backend, Driver, Feature, StoreUrl};
 use serde_json::{Map, Value, json};
 
 use crate::Done;

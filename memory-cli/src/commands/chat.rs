@@ -2,13 +2,12 @@
 
 use std::io::IsTerminal as _;
 
-use memquill::kinds::{
-    ConversationBuffer, ConversationBufferConfig, ConversationFormat, ConversationWindow, KindName,
-};
+use memquill::driver::{ConversationStore, Limits};
+use memquill::kinds::{ConversationFormat, ConversationWindow, KindName};
 use memquill::transfer::transcript::{self, is_derived_id};
 use memquill::{
-    ConversationStore, ConversationSummary, Limits, ListConversations, Memory, PageRequest,
-    ReadMessages, Result, Scope, StoredMessage, Window,
+    ConversationSummary, ListConversations, Memory, PageRequest, ReadMessages, Result, Scope,
+    StoredMessage, Window,
 };
 use serde_json::{Value, json};
 
@@ -52,23 +51,14 @@ async fn words(
 }
 
 async fn summary(args: &Show, memory: &Memory, scope: Scope) -> Result<String> {
-    let config = ConversationBufferConfig {
-        conversation_id: args.conversation.clone(),
-        ..ConversationBufferConfig::default()
-    };
-    let buffer = ConversationBuffer::new(
-        scope,
-        memory.conversations()?.clone(),
-        memory.counter().clone(),
-        config,
-    )?;
+    let chat = memory.with_scope(scope).conversation(&args.conversation);
     let window = ConversationWindow {
         max_messages: args.limit.unwrap_or(Limits::CONTRACT.page_items) as u64,
-        max_tokens: Some(args.max_tokens.unwrap_or(u32::MAX).into()),
+        max_tokens: args.max_tokens.map(Into::into),
         format: ConversationFormat::Summary,
         ..ConversationWindow::default()
     };
-    Ok(buffer.context(&window).await?.context.text)
+    Ok(chat.show(&window).await?.context.text)
 }
 
 /// The messages that are asked for, before any budget.

@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use memquill::config::EmbedderConfig;
+use memquill::embed::{Embedder, embed_query};
 use memquill::kinds::{Document, DocumentQuery, SearchMode, VectorDatabase, VectorDatabaseConfig};
-use memquill::{Embedder, EmbedderConfig, Error, Memory, Result, Scope, Selection, embed_query};
+use memquill::{Error, Memory, Result, Scope, Selection};
 use serde_json::{Value, json};
 
 use self::figures::Figures;

@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use memquill::driver::{ConversationStore, Limits};
 use memquill::kinds::KindName;
 use memquill::transfer::transcript::{Conversation, Found, Transcripts};
 use memquill::transfer::{LeftOut, Omission};
-use memquill::{
-    Append, ConversationStore, Error, ErrorKind, Limits, Message, Result, Scope, StoredMessage,
-};
+use memquill::{Append, Error, ErrorKind, Message, Result, Scope, StoredMessage};
 use serde_json::json;
 
 use self::index::Index;

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use memquill::driver::{VectorStore, content_hash};
 use memquill::kinds::{Document, KindName, VectorDatabase};
 use memquill::transfer::LeftOut;
-use memquill::{Error, ErrorKind, GetRecords, Outcome, Result, Scope, VectorStore, content_hash};
+use memquill::{Error, ErrorKind, GetRecords, Outcome, Result, Scope};
 use serde_json::json;
 
 use self::folder::Folder;

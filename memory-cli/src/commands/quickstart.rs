@@ -2,8 +2,10 @@
 
 use std::io;
 
+use memquill::driver::Durability;
 use memquill::kinds::Operation;
-use memquill::{ConversationStatistics, Durability, Error, ExecutionContext, Facet, Memory, Node};
+use memquill::nodes::{ExecutionContext, Node};
+use memquill::{ConversationStatistics, Error, Facet, Memory};
 use serde_json::{Value, json};
 
 use crate::output::{self, BOLD, CALL, DIM, GOOD, Output, printable};

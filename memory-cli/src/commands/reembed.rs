@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
+use memquill::driver::{Feature, Limits, Rebind, RestoreRecords, VectorStore, content_hash};
+use memquill::embed::{Embedder, EmbeddingSpace, embed_documents};
 use memquill::kinds::{KindName, VectorDatabase};
 use memquill::{
-    Embedder, EmbeddingSpace, Error, ErrorKind, Facet, Feature, GetRecords, Limits, Memory,
-    NamespaceSummary, PageRequest, Rebind, Record, RestoreRecords, Result, ScanRecords, Scope,
-    VectorStore, content_hash, embed_documents,
+    Error, ErrorKind, Facet, GetRecords, Memory, NamespaceSummary, PageRequest, Record, Result,
+    ScanRecords, Scope,
 };
 use serde_json::json;
 

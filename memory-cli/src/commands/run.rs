@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use memquill::kinds::Operation;
-use memquill::{Node, Result, json, kinds};
+use memquill::nodes::Node;
+use memquill::{Result, json, kinds};
 use serde_json::{Value, json};
 
 use crate::args::Run;

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+use memquill::driver::Limits;
 use memquill::kinds::{
     DocumentQuery, DocumentResults, KindName, Neighbours, SearchMode, VectorDatabase,
     VectorDatabaseConfig,
 };
-use memquill::{Error, ErrorKind, Hit, Limits, Memory, Record, Result};
+use memquill::{Error, ErrorKind, Hit, Memory, Record, Result};
 use serde_json::{Value, json};
 
 use crate::args::{Mode, Search};
@@ -28,15 +29,9 @@ const SHOWN_OF_A_GROUP: usize = 3;
 /// The documents of the session's scope. Without a threshold, so that the best are shown, however
 /// near they are.
 pub(super) fn documents(session: &Session, memory: &Memory) -> Result<VectorDatabase> {
-    let config =
-        VectorDatabaseConfig { similarity_threshold: -1.0, ..VectorDatabaseConfig::default() };
-    VectorDatabase::new(
-        session.scope(KindName::VectorDatabase)?,
-        memory.vectors()?.clone(),
-        memory.embedder().clone(),
-        memory.counter().clone(),
-        config,
-    )
+    let config = VectorDatabaseConfig::new().with_similarity_threshold(-1.0);
+    let scoped = memory.with_scope(session.scope(KindName::VectorDatabase)?);
+    scoped.documents(&config.namespace).with_config(config.clone()).database()
 }
 
 /// Adds to a conflict of embedding spaces the command that moves the namespace.

@@ -4,7 +4,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use comfy_table::Cell;
-use memquill::{ErasureReceipt, Error, ErrorKind, Health, HealthStatus, StoreUrl};
+use memquill::driver::StoreUrl;
+use memquill::{ErasureReceipt, Error, ErrorKind, Health, HealthStatus};
 use serde_json::{Map, Value, json};
 
 use crate::output::{Color, Output, coloured, printable, table};

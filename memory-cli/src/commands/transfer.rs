@@ -5,11 +5,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
+use memquill::config::Config;
 use memquill::transfer::items::{Item, Items};
 use memquill::transfer::{
     self, CopyOptions, Counts, Endpoint, Import, Moved, UserSelection, Verification,
 };
-use memquill::{Config, Error, Facet, Memory, Result, json};
+use memquill::{Error, Facet, Memory, Result, json};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 

@@ -1,11 +1,12 @@
 //! Texts for a model, bounded in tokens and cut between items (M5).
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::tokens::TokenCounter;
 
 /// A text for a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Context {
     /// The text; empty where nothing fits.
     pub text: String,

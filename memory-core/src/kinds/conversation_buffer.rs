@@ -23,7 +23,7 @@ use crate::limits::Limits;
 use crate::scope::Scope;
 use crate::tokens::{HeuristicCounter, TokenCounter};
 
-/// How a [`ConversationBuffer`] behaves.
+/// How the [`ConversationBuffer`] of a workflow node behaves (M2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConversationBufferConfig {
@@ -104,7 +104,8 @@ impl ConversationFormat {
 pub struct ConversationWindow {
     /// The most messages, at least 1; default 20.
     pub max_messages: u64,
-    /// The most tokens, at least 1; none means the buffer's `max_tokens`.
+    /// The most tokens, at least 1; none means as many as the buffer keeps, or any number where it
+    /// keeps all.
     pub max_tokens: Option<u64>,
     /// Whether system messages are shown, the newest before any history (C7); default true.
     pub include_system: bool,
@@ -126,8 +127,50 @@ impl Default for ConversationWindow {
     }
 }
 
+impl ConversationWindow {
+    /// A window of 20 messages.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Shows at most so many messages.
+    #[must_use]
+    pub fn with_max_messages(mut self, max_messages: u64) -> Self {
+        self.max_messages = max_messages;
+        self
+    }
+
+    /// Shows at most so many tokens.
+    #[must_use]
+    pub fn with_max_tokens(mut self, max_tokens: u64) -> Self {
+        self.max_tokens = Some(max_tokens);
+        self
+    }
+
+    /// Shows system messages, or does not.
+    #[must_use]
+    pub fn with_system(mut self, include_system: bool) -> Self {
+        self.include_system = include_system;
+        self
+    }
+
+    /// Begins with a user's message, or with any.
+    #[must_use]
+    pub fn with_start_on_user(mut self, start_on_user: bool) -> Self {
+        self.start_on_user = start_on_user;
+        self
+    }
+
+    /// Writes it in `format`.
+    #[must_use]
+    pub fn with_format(mut self, format: ConversationFormat) -> Self {
+        self.format = format;
+        self
+    }
+}
+
 /// A conversation as text for a model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConversationContext {
     /// The text; its items are messages, and all others that the conversation holds are omitted.
     pub context: Context,
@@ -138,49 +181,82 @@ pub struct ConversationContext {
     pub newest_omitted: bool,
 }
 
-/// A conversation that keeps itself within a number of messages and tokens.
+/// A conversation that is shown to a model in parts. It keeps everything, unless it has a
+/// [retention](Self::with_retention).
 #[derive(Debug, Clone)]
 pub struct ConversationBuffer {
     scope: Scope,
     store: Arc<dyn ConversationStore>,
     counter: Arc<dyn TokenCounter>,
-    config: ConversationBufferConfig,
+    conversation: String,
+    retention: Option<Retention>,
 }
 
 impl ConversationBuffer {
-    /// The conversation that `config` names in `scope`.
+    /// Makes the buffer of `conversation`, which keeps everything.
     pub fn new(
         scope: Scope,
         store: Arc<dyn ConversationStore>,
         counter: Arc<dyn TokenCounter>,
-        config: ConversationBufferConfig,
-    ) -> Result<Self> {
-        config.check()?;
-        Ok(Self { scope, store, counter, config })
+        conversation: impl Into<String>,
+    ) -> Self {
+        Self { scope, store, counter, conversation: conversation.into(), retention: None }
     }
 
-    /// Appends messages, all or none, and evicts what is then too much, in one step (C4).
+    /// Makes the buffer that a workflow node configures (M2).
+    pub fn from_config(
+        scope: Scope,
+        store: Arc<dyn ConversationStore>,
+        counter: Arc<dyn TokenCounter>,
+        config: &ConversationBufferConfig,
+    ) -> Result<Self> {
+        config.check()?;
+        let retention = Retention {
+            max_messages: Some(config.max_messages),
+            max_tokens: Some(config.max_tokens),
+            keep_system: config.keep_system,
+        };
+        let buffer = Self::new(scope, store, counter, &config.conversation_id);
+        Ok(buffer.with_retention(retention))
+    }
+
+    /// Evicts by `retention` with every append (C4).
+    #[must_use]
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// Returns the most tokens that it keeps.
+    fn max_tokens(&self) -> Option<u64> {
+        self.retention.and_then(|retention| retention.max_tokens)
+    }
+
+    /// Returns the most messages that it keeps.
+    fn max_messages(&self) -> Option<u64> {
+        self.retention.and_then(|retention| retention.max_messages)
+    }
+
+    /// Appends messages, all or none, and evicts in the same step what its retention does not keep
+    /// (C4).
     ///
     /// A message without `token_count` is given one where the configured counter counts otherwise
     /// than the message would by itself (C5); with core's own counter a transcript comes out as it
     /// went in.
     pub async fn store(&self, mut messages: Vec<Message>) -> Result<Appended> {
         self.counter.count_missing(&mut messages);
-        let retention = Retention {
-            max_messages: Some(self.config.max_messages),
-            max_tokens: Some(self.config.max_tokens),
-            keep_system: self.config.keep_system,
-        };
-        let append = Append::new(&self.config.conversation_id, messages).with_retention(retention);
+        let retention = self.retention;
+        let append = Append { retention, ..Append::new(&self.conversation, messages) };
         self.store.append(&self.scope, &append).await
     }
 
     /// Reads messages. The request's conversation is set to the buffer's, and its `limit`, where
     /// there is none, to the most messages that the buffer holds.
     pub async fn retrieve(&self, request: ReadMessages) -> Result<Messages> {
-        let held = usize::try_from(self.config.max_messages).unwrap_or(usize::MAX);
+        let held = self.max_messages().unwrap_or(u64::MAX);
+        let held = usize::try_from(held).unwrap_or(usize::MAX);
         let request = ReadMessages {
-            conversation: self.config.conversation_id.clone(),
+            conversation: self.conversation.clone(),
             limit: request.limit.or(Some(held.min(Limits::CONTRACT.page_items))),
             ..request
         };
@@ -190,14 +266,14 @@ impl ConversationBuffer {
     /// Writes the newest part of the conversation as text for a model (C7, M5).
     pub async fn context(&self, request: &ConversationWindow) -> Result<ConversationContext> {
         at_least_one("max_messages", request.max_messages)?;
-        let max_tokens = request.max_tokens.unwrap_or(self.config.max_tokens);
-        at_least_one("max_tokens", max_tokens)?;
+        let max_tokens = request.max_tokens.or(self.max_tokens());
+        max_tokens.map_or(Ok(()), |max| at_least_one("max_tokens", max))?;
         if request.format == ConversationFormat::Summary {
             return self.summary(request.max_messages, max_tokens).await;
         }
         let window = Window {
             max_messages: Some(request.max_messages),
-            max_tokens: Some(max_tokens),
+            max_tokens,
             include_system: request.include_system,
             start_on_user: request.start_on_user,
         };
@@ -210,11 +286,14 @@ impl ConversationBuffer {
         Ok(ConversationContext { context, messages, newest_omitted })
     }
 
-    async fn summary(&self, max_messages: u64, max_tokens: u64) -> Result<ConversationContext> {
+    async fn summary(
+        &self,
+        max_messages: u64,
+        max_tokens: Option<u64>,
+    ) -> Result<ConversationContext> {
         let messages = self.last_exchange(max_messages).await?;
         let statistics = self.statistics().await?;
-        let (context, shown) =
-            render::summary(&statistics, &messages, Some(max_tokens), &*self.counter);
+        let (context, shown) = render::summary(&statistics, &messages, max_tokens, &*self.counter);
         let newest = messages.last().map(|newest| newest.seq);
         let newest_omitted = newest > shown.last().map(|shown| shown.seq);
         let messages = shown.into_iter().cloned().collect();
@@ -223,11 +302,11 @@ impl ConversationBuffer {
 
     /// Removes the messages and returns how many; numbering goes on (C9).
     pub async fn clear(&self) -> Result<u64> {
-        self.store.clear(&self.scope, &self.config.conversation_id).await
+        self.store.clear(&self.scope, &self.conversation).await
     }
 
     /// Reads the conversation's statistics (C8).
     pub async fn statistics(&self) -> Result<ConversationStatistics> {
-        self.store.statistics(&self.scope, &self.config.conversation_id).await
+        self.store.statistics(&self.scope, &self.conversation).await
     }
 }

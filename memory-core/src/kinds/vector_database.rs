@@ -1,16 +1,17 @@
 //! `VECTOR_DATABASE`: documents that are found by meaning, by words, or by both (M3).
 
+mod documents;
 mod json;
 mod neighbours;
 mod ranking;
 mod render;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future;
 use serde::{Deserialize, Serialize};
 
+pub use self::documents::{Document, DocumentQuery};
 pub use self::neighbours::Neighbours;
 use self::ranking::Reranking;
 pub use self::render::DocumentFormat;
@@ -19,9 +20,7 @@ use super::strict::{at_least_one, seconds};
 use crate::check::{each, identifier};
 use crate::embed::{Embedder, EmbeddingSpace, embed_documents, embed_query};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Filter;
 use crate::fusion::{self, Fusion, Method};
-use crate::json::Object;
 use crate::limits::Limits;
 use crate::page::{Page, PageRequest};
 use crate::request;
@@ -106,6 +105,81 @@ impl Default for VectorDatabaseConfig {
 }
 
 impl VectorDatabaseConfig {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the least similarity of what is found by meaning.
+    #[must_use]
+    pub fn with_similarity_threshold(mut self, similarity_threshold: f32) -> Self {
+        self.similarity_threshold = similarity_threshold;
+        self
+    }
+
+    /// Sets how many hits a query gets that asks for no number.
+    #[must_use]
+    pub fn with_max_results(mut self, max_results: usize) -> Self {
+        self.max_results = max_results;
+        self
+    }
+
+    /// Sets the namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Sets how queries are answered.
+    #[must_use]
+    pub fn with_search(mut self, search: SearchMode) -> Self {
+        self.search = search;
+        self
+    }
+
+    /// Sets the language of documents and queries.
+    #[must_use]
+    pub fn with_language(mut self, language: Language) -> Self {
+        self.language = Some(language);
+        self
+    }
+
+    /// Sets how the two rankings are fused.
+    #[must_use]
+    pub fn with_fusion(mut self, fusion: Method) -> Self {
+        self.fusion = fusion;
+        self
+    }
+
+    /// Sets the weight of meaning against words.
+    #[must_use]
+    pub fn with_dense_weight(mut self, dense_weight: f64) -> Self {
+        self.dense_weight = dense_weight;
+        self
+    }
+
+    /// Sets how much hits are unlike those before them.
+    #[must_use]
+    pub fn with_diversity(mut self, diversity: f64) -> Self {
+        self.diversity = diversity;
+        self
+    }
+
+    /// Sets after how many seconds a document is worth half.
+    #[must_use]
+    pub fn with_recency_half_life(mut self, recency_half_life: f64) -> Self {
+        self.recency_half_life = recency_half_life;
+        self
+    }
+
+    /// Sets how many documents beside each hit come along.
+    #[must_use]
+    pub fn with_neighbours(mut self, neighbours: usize) -> Self {
+        self.neighbours = neighbours;
+        self
+    }
+
     fn check(&self, space: &EmbeddingSpace) -> Result<Fusion> {
         if !(-1.0..=1.0).contains(&self.similarity_threshold) {
             return Err(Error::invalid_input(format!(
@@ -130,102 +204,8 @@ impl VectorDatabaseConfig {
     }
 }
 
-/// A document to be stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Document {
-    /// The text.
-    pub content: String,
-    /// What kind of text it is, an identifier (G2).
-    pub document_type: String,
-    /// What filters select by, and anything else.
-    pub metadata: Object,
-    /// Its embedding in the embedder's space; none to have it embedded.
-    pub embedding: Option<Vec<f32>>,
-    /// The caller's id; none for the content's hash (V1).
-    pub id: Option<String>,
-    /// How long it lives from now; none means for ever (V11).
-    pub ttl: Option<Duration>,
-    /// Its language; none means the configured one.
-    pub language: Option<Language>,
-    /// The text that is embedded for it; none for the content. A passage is found better where the
-    /// passages beside it are embedded with it.
-    pub embedded_text: Option<String>,
-}
-
-impl Document {
-    /// A document of type `text` that is embedded when it is stored, and lives for ever.
-    pub fn new(content: impl Into<String>) -> Self {
-        Self {
-            content: content.into(),
-            document_type: "text".into(),
-            metadata: Object::new(),
-            embedding: None,
-            id: None,
-            ttl: None,
-            language: None,
-            embedded_text: None,
-        }
-    }
-
-    /// Refuses a document that no store could keep or that says nothing.
-    fn check(&self) -> Result<()> {
-        let Self { id, document_type, content, metadata, ttl, .. } = self;
-        let limits = &Limits::CONTRACT;
-        request::check_record(id.as_deref(), document_type, content, metadata, *ttl, limits)?;
-        match &self.embedded_text {
-            Some(_) if self.embedding.is_some() => {
-                Err(Error::invalid_input("embedding and embedded_text are both given")
-                    .with_hint("give the embedding, or the text to embed"))
-            }
-            Some(text) if text.trim().is_empty() => {
-                Err(Error::invalid_input("embedded_text is empty")
-                    .with_hint("leave it out to embed the content"))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-/// What to find: a text, an embedding, or a text whose embedding is known.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct DocumentQuery {
-    /// The text.
-    pub text: Option<String>,
-    /// An embedding in the embedder's space; none to have the text embedded.
-    pub embedding: Option<Vec<f32>>,
-    /// The most hits; none means the configured `max_results`.
-    pub limit: Option<usize>,
-    /// The least similarity of every hit, of those found by words too.
-    pub min_similarity: Option<f32>,
-    /// Only documents that match (V7).
-    pub filter: Option<Filter>,
-    /// The namespace; none means the configured one.
-    pub namespace: Option<String>,
-    /// How to search; none means as configured, and by meaning where there is no text.
-    pub search: Option<SearchMode>,
-    /// The language of the text; none means the configured one.
-    pub language: Option<Language>,
-    /// How much unlikeness to the hits before it counts against a hit's relevance, 0 to 1; none
-    /// means as configured. Above 0 the hits are chosen from the candidates of a hybrid search by
-    /// maximal marginal relevance.
-    pub diversity: Option<f64>,
-    /// How long it takes a record to be worth half of what it was; zero means for ever, and none
-    /// as configured.
-    pub recency_half_life: Option<Duration>,
-    /// How many records come with each hit that stand before and after it in its source; none means
-    /// as configured.
-    pub neighbours: Option<usize>,
-}
-
-impl DocumentQuery {
-    /// Whatever fits `text` best.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self { text: Some(text.into()), ..Self::default() }
-    }
-}
-
 /// What a query found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DocumentResults {
     /// The hits.
     pub result: SearchResult,
@@ -235,8 +215,15 @@ pub struct DocumentResults {
     pub neighbours: Vec<Neighbours>,
 }
 
+impl DocumentResults {
+    /// Returns the hits, best first.
+    pub fn hits(&self) -> &[Hit] {
+        &self.result.hits
+    }
+}
+
 /// Documents as text for a model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DocumentContext {
     /// The text; its items are documents.
     pub context: Context,
@@ -245,7 +232,7 @@ pub struct DocumentContext {
 }
 
 /// Statistics of a [`VectorDatabase`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VectorDatabaseStatistics {
     /// The documents of the namespace.
     pub documents: u64,

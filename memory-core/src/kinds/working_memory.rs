@@ -13,7 +13,7 @@ pub use self::render::EntryFormat;
 use super::Context;
 use super::strict::{at_least_one, ttl_seconds};
 use crate::error::{Error, Result};
-use crate::json::Object;
+use crate::json::{Object, object};
 use crate::limits::{Limits, MAX_TTL};
 use crate::page::{Page, PageRequest};
 use crate::scope::Scope;
@@ -51,6 +51,32 @@ impl Default for WorkingMemoryConfig {
 }
 
 impl WorkingMemoryConfig {
+    /// The defaults: an hour, at most 7 days.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how long an entry lives that is stored without a time to live; none means for ever.
+    #[must_use]
+    pub fn with_default_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.default_ttl = ttl;
+        self
+    }
+
+    /// Sets the longest time to live.
+    #[must_use]
+    pub fn with_max_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.max_ttl = ttl;
+        self
+    }
+
+    /// Extends the expiry of what is read by its key, or does not.
+    #[must_use]
+    pub fn with_refresh_on_read(mut self, refresh_on_read: bool) -> Self {
+        self.refresh_on_read = refresh_on_read;
+        self
+    }
+
     fn check(&self) -> Result<()> {
         for (key, ttl) in [("default_ttl", self.default_ttl), ("max_ttl", self.max_ttl)] {
             if ttl.is_some_and(|ttl| ttl > MAX_TTL) {
@@ -117,10 +143,34 @@ impl NewEntry {
             condition: PutCondition::Always,
         }
     }
+
+    /// Keeps metadata with the value.
+    #[must_use]
+    pub fn with_metadata<K: Into<String>, V: Into<Value>>(
+        mut self,
+        metadata: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.metadata = object(metadata);
+        self
+    }
+
+    /// Says how long it lives.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Ttl) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Stores it only under a condition.
+    #[must_use]
+    pub fn with_condition(mut self, condition: PutCondition) -> Self {
+        self.condition = condition;
+        self
+    }
 }
 
 /// An entry that was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoredEntry {
     /// Its key.
     pub key: String,
@@ -157,8 +207,43 @@ impl Default for EntryWindow {
     }
 }
 
+impl EntryWindow {
+    /// The first 50 entries.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes it in `format`.
+    #[must_use]
+    pub fn with_format(mut self, format: EntryFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Shows at most so many entries.
+    #[must_use]
+    pub fn with_max_keys(mut self, max_keys: usize) -> Self {
+        self.max_keys = max_keys;
+        self
+    }
+
+    /// Shows at most so many tokens.
+    #[must_use]
+    pub fn with_max_tokens(mut self, max_tokens: u64) -> Self {
+        self.max_tokens = Some(max_tokens);
+        self
+    }
+
+    /// Shows only keys that start with `prefix`.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+}
+
 /// Entries as text for a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EntryContext {
     /// The text; its items are entries. What it omitted is of the first `max_keys`.
     pub context: Context,

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use memquill::{EmbeddingSpace, Scope};
+use memquill::Scope;
+use memquill::embed::EmbeddingSpace;
 use serde::{Deserialize, Serialize};
 
 /// How many scopes there are: two nodes of one user, another user, and one of whom everything is

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memquill::Result;
-use memquill::layer::{Call, Policy};
+use memquill::layers::{Call, Policy};
 
 tokio::task_local! {
     /// Of the call that this task makes.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use memquill::Layers;
+use memquill::layers::Layers;
 use memquill_faults::{History, Workload};
 use serde::{Deserialize, Serialize};
 

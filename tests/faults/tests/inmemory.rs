@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memquill::{ConcurrencyLimit, Faults, Layers};
+use memquill::layers::{ConcurrencyLimit, Faults, Layers};
 
 use crate::Test;
 use crate::trial::{Trial, fresh_name, layers};

@@ -1,7 +1,7 @@
 //! What one store holds is the same once it was copied to another: every ordered pair of stores that
 //! share a facet.
 
-use memquill::Backend;
+use memquill::driver::Backend;
 use memquill_conformance::moves;
 
 use crate::Test;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use memquill::{Facet, Layers, Memory, Registry, Result, Retries};
+use memquill::driver::Registry;
+use memquill::layers::{Layers, Retries};
+use memquill::{Facet, Memory, Result};
 use memquill_faults::{Event, Expected, Found, History, Running, Witness, Workload, check};
 use serde::{Deserialize, Serialize};
 

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use memquill::driver::content_hash;
 use memquill::json::Object;
 use memquill::kinds::{Document, VectorDatabase};
 use memquill::text::Language;
 use memquill::transfer::transcript::Conversation;
-use memquill::{Message, Result, Role, StoredMessage, Timestamp, content_hash};
+use memquill::{Message, Result, Role, StoredMessage, Timestamp};
 use serde_json::Value;
 
 use crate::args;

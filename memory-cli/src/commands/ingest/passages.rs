@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use memquill::driver::content_hash;
 use memquill::json::Object;
 use memquill::kinds::{Document, strict};
 use memquill::text::Language;
 use memquill::transfer::items::{self, Item, Items};
-use memquill::{Error, Record, Result, content_hash};
+use memquill::{Error, Record, Result};
 use serde::Deserialize;
 use serde_json::Value;
 

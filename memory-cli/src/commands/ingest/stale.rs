@@ -3,11 +3,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use memquill::driver::{Limits, Predicate, VectorStore, content_hash};
 use memquill::kinds::{Document, VectorDatabase};
-use memquill::{
-    Field, Filter, Limits, PageRequest, Predicate, Record, Result, ScanRecords, Scope, Selection,
-    VectorStore, content_hash,
-};
+use memquill::{Field, Filter, PageRequest, Record, Result, ScanRecords, Scope, Selection};
 use serde_json::Value;
 
 use super::files::{is_searched_for, plain};

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use memquill_core::json::Object;
 use memquill_core::{
     Append, CountRecords, EmbeddingSpace, ErrorKind, FILTER_DEPTH, Feature, Field, Filter, Get,
     GetRecords, Limits, ListConversations, ListEntries, Message, NewRecord, PageRequest, Put,
@@ -114,7 +115,7 @@ async fn metadata_to_the_limit_comes_back_and_past_it_is_refused(test: Test) {
         past(conversations.append(&scope, &append(larger.clone())).await, limit + 1, limit);
     }
     if let Ok(vectors) = test.backend().vectors() {
-        let store = |metadata| records(vec![record("r", "x").with_metadata(metadata)]);
+        let store = |metadata: Object| records(vec![record("r", "x").with_metadata(metadata)]);
         vectors.store(&scope, &store(largest.clone())).await.unwrap();
         past(vectors.store(&scope, &store(larger.clone())).await, limit + 1, limit);
         let get =

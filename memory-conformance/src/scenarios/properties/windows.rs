@@ -132,7 +132,8 @@ async fn a_context_is_the_window_of_the_whole_conversation(test: Test) {
             ..ConversationBufferConfig::default()
         };
         let store = Arc::clone(test.conversations());
-        let buffer = ConversationBuffer::new(scope, store, Arc::new(HeuristicCounter), config);
+        let buffer =
+            ConversationBuffer::from_config(scope, store, Arc::new(HeuristicCounter), &config);
         let buffer = buffer.unwrap();
         let format =
             if compact { ConversationFormat::Compact } else { ConversationFormat::default() };

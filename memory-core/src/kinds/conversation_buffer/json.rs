@@ -4,10 +4,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    ConversationBuffer, ConversationBufferConfig, ConversationContext, ConversationFormat,
-    ConversationWindow,
-};
+use super::{ConversationBuffer, ConversationContext, ConversationFormat, ConversationWindow};
 use crate::conversation::{
     Appended, ConversationStatistics, Message, ReadMessages, Role, StoredMessage,
 };
@@ -121,7 +118,7 @@ impl MemoryKind for ConversationBuffer {
             }
             Operation::GetStatistics => {
                 let NoInput {} = from_object(what, input)?;
-                Ok(counted(&self.statistics().await?, &self.config))
+                Ok(self.counted(&self.statistics().await?))
             }
         }
     }
@@ -153,24 +150,27 @@ fn shown(shown: ConversationContext, format: ConversationFormat) -> Object {
     ])
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share, for people")]
-fn counted(statistics: &ConversationStatistics, config: &ConversationBufferConfig) -> Object {
-    let roles: Object = Role::ALL
-        .into_iter()
-        .map(|role| (role.as_str().to_owned(), statistics.count(role).into()))
-        .collect();
-    let utilization = statistics.message_count as f64 / config.max_messages as f64;
-    object([
-        ("conversation_id", config.conversation_id.as_str().into()),
-        ("message_count", statistics.message_count.into()),
-        ("tokens", statistics.token_count.into()),
-        ("roles", roles.into()),
-        // System messages are never evicted, so there may be more than the limit.
-        ("buffer_utilization", utilization.min(1.0).into()),
-        ("oldest", moment(statistics.oldest)),
-        ("newest", moment(statistics.newest)),
-        ("last_seq", statistics.last_seq.into()),
-        ("max_messages", config.max_messages.into()),
-        ("max_tokens", config.max_tokens.into()),
-    ])
+impl ConversationBuffer {
+    #[expect(clippy::cast_precision_loss, reason = "a share, for people")]
+    fn counted(&self, statistics: &ConversationStatistics) -> Object {
+        let roles: Object = Role::ALL
+            .into_iter()
+            .map(|role| (role.as_str().to_owned(), statistics.count(role).into()))
+            .collect();
+        let utilization =
+            self.max_messages().map_or(0.0, |max| statistics.message_count as f64 / max as f64);
+        object([
+            ("conversation_id", self.conversation.as_str().into()),
+            ("message_count", statistics.message_count.into()),
+            ("tokens", statistics.token_count.into()),
+            ("roles", roles.into()),
+            // System messages are never evicted, so there may be more than the limit.
+            ("buffer_utilization", utilization.min(1.0).into()),
+            ("oldest", moment(statistics.oldest)),
+            ("newest", moment(statistics.newest)),
+            ("last_seq", statistics.last_seq.into()),
+            ("max_messages", self.max_messages().into()),
+            ("max_tokens", self.max_tokens().into()),
+        ])
+    }
 }

@@ -88,7 +88,7 @@ impl ConversationBuffer {
     }
 
     fn read_newest(&self, limit: usize) -> ReadMessages {
-        ReadMessages::newest(self.config.conversation_id.as_str(), limit)
+        ReadMessages::newest(self.conversation.as_str(), limit)
     }
 
     async fn newest(&self, limit: usize) -> Result<Messages> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::VectorDatabase;
@@ -18,7 +19,7 @@ const MOST: usize = 100;
 const SEQUENCES: [(&str, &str); 2] = [("source", "passage"), ("conversation_id", "turn")];
 
 /// What stands beside a record, in the order of its source.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Neighbours {
     /// What stands before it.
     pub before: Vec<Record>,
