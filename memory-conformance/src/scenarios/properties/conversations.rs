@@ -43,7 +43,7 @@ fn conversation() -> impl Strategy<Value = String> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let content = select(vec![" ", "one", "two words", "好", "a longer message, with a mark!"]);
+    let content = select(vec!["!", "one", "two words", "好", "a longer message, with a mark!"]);
     (select(Role::ALL.to_vec()), content, option::of(0..20_u32)).prop_map(
         |(role, content, token_count)| Message { token_count, ..Message::new(role, content) },
     )
