@@ -77,8 +77,8 @@ pub fn from_untyped<T: DeserializeOwned>(
     })
 }
 
-/// Reads the items of a list that the input has under `key`; an error names the item, as in
-/// `messages[3]: …`.
+/// Reads the items of a list that the input has under `key`; an error names the item by its place
+/// from 0, as in `messages[3]: …`.
 pub(super) fn each<T, U>(
     key: &str,
     items: impl IntoIterator<Item = T>,
