@@ -10,7 +10,7 @@ use memquill_postgres::entities::{
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ColumnType, JoinType};
 use sea_orm::{
-    Database, DatabaseTransaction, FromQueryResult, Iterable, QuerySelect as _, Statement,
+    Database, DatabaseTransaction, FromQueryResult, QuerySelect as _, Statement,
     TransactionTrait as _,
 };
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! Joins an application's own table with the messages of memory in one SQLite file.
 //!
-//! `cargo run -p memquill-sqlite --features entities --example join -- FILE`
+//! `cargo run -p memquill-sqlite --features entities --example sqlite_join -- FILE`
 #![allow(clippy::print_stdout, reason = "an example shows what it finds")]
 
 use memquill_core::{Append, Message, Scope};

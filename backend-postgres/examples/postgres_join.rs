@@ -1,6 +1,6 @@
 //! Joins an application's own table with the messages of memory, both under the user's tenancy.
 //!
-//! `cargo run -p memquill-postgres --features entities --example join -- URL`, where URL is a
+//! `cargo run -p memquill-postgres --features entities --example postgres_join -- URL`, where URL is a
 //! superuser's of a database for the example.
 #![allow(clippy::print_stdout, reason = "an example shows what it finds")]
 
