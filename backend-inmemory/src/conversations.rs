@@ -1,7 +1,7 @@
 //! Conversations.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -20,7 +20,11 @@ const IDS_OUTLIVE: u64 = 1_000;
 
 /// A scope's conversations.
 #[derive(Debug, Default)]
-pub(crate) struct HeldConversations(BTreeMap<String, Conversation>);
+pub(crate) struct HeldConversations {
+    all: BTreeMap<Arc<str>, Conversation>,
+    /// All of them in their order by activity.
+    by_activity: BTreeSet<(Reverse<i64>, Arc<str>)>,
+}
 
 /// One conversation. System messages stand apart, so that an eviction that spares them finds the
 /// next message to go without a search; reading puts the two runs together again.
@@ -69,11 +73,82 @@ impl Held for HeldConversations {
     }
 
     fn count(&self) -> u64 {
-        self.0.values().map(|conversation| conversation.figures.message_count).sum()
+        self.all.values().map(|conversation| conversation.figures.message_count).sum()
     }
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+}
+
+impl HeldConversations {
+    /// Changes a conversation, and its place in the order by activity.
+    fn change<T>(&mut self, name: &str, change: impl FnOnce(&mut Conversation) -> T) -> Option<T> {
+        let conversation = self.all.get_mut(name)?;
+        let before = conversation.activity();
+        let changed = change(conversation);
+        let after = conversation.activity();
+        self.move_from(before, after, name);
+        Some(changed)
+    }
+
+    /// Changes a conversation, which begins where there is none.
+    fn change_or_begin<T>(&mut self, name: &str, change: impl FnOnce(&mut Conversation) -> T) -> T {
+        // A look-up first rather than an owned name for every call.
+        let Some(conversation) = self.all.get_mut(name) else {
+            let mut begun = Conversation::default();
+            let changed = change(&mut begun);
+            let name: Arc<str> = name.into();
+            self.by_activity.insert((Reverse(begun.activity()), Arc::clone(&name)));
+            self.all.insert(name, begun);
+            return changed;
+        };
+        let before = conversation.activity();
+        let changed = change(conversation);
+        let after = conversation.activity();
+        self.move_from(before, after, name);
+        changed
+    }
+
+    fn move_from(&mut self, before: i64, after: i64, name: &str) {
+        if before != after
+            && let Some((name, _)) = self.all.get_key_value(name)
+        {
+            self.by_activity.remove(&(Reverse(before), Arc::clone(name)));
+            self.by_activity.insert((Reverse(after), Arc::clone(name)));
+        }
+    }
+
+    fn delete(&mut self, name: &str) -> bool {
+        let Some((name, conversation)) = self.all.remove_entry(name) else { return false };
+        self.by_activity.remove(&(Reverse(conversation.activity()), name))
+    }
+
+    /// Up to `most` conversations behind a position.
+    fn list(
+        &self,
+        order: ConversationOrder,
+        after: Option<(i64, String)>,
+        most: usize,
+    ) -> Vec<ConversationSummary> {
+        let summary = |name: &str, conversation: &Conversation| ConversationSummary {
+            conversation: name.to_owned(),
+            statistics: conversation.statistics(),
+        };
+        match order {
+            ConversationOrder::Name => {
+                let after = after.as_ref().map(|(_, name)| name.as_str());
+                let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+                let rest = self.all.range::<str, _>((start, Bound::Unbounded)).take(most);
+                rest.map(|(name, conversation)| summary(name, conversation)).collect()
+            }
+            ConversationOrder::Activity => {
+                let after = after.map(|(newest, name)| (Reverse(newest), Arc::from(name)));
+                let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+                let rest = self.by_activity.range((start, Bound::Unbounded)).take(most);
+                rest.map(|(_, name)| summary(name, &self.all[name])).collect()
+            }
+        }
     }
 }
 
@@ -293,12 +368,10 @@ impl Conversation {
 
 /// Appends as [`ConversationStore::append`] does.
 pub(crate) fn append(store: &Store, scope: &Scope, request: &Append) -> Result<Appended> {
-    store.write(scope, |HeldConversations(all), now| {
-        // Two look-ups rather than an owned key for every call.
-        if let Some(conversation) = all.get_mut(&request.conversation) {
-            return conversation.append(request, now);
-        }
-        all.entry(request.conversation.clone()).or_default().append(request, now)
+    store.write(scope, |held: &mut HeldConversations, now| {
+        held.change_or_begin(&request.conversation, |conversation| {
+            conversation.append(request, now)
+        })
     })
 }
 
@@ -313,30 +386,32 @@ impl ConversationStore for Conversations {
     }
 
     async fn read(&self, scope: &Scope, request: &ReadMessages) -> Result<Messages> {
-        Ok(self.0.read(scope, |HeldConversations(all)| {
-            all.get(&request.conversation).map(|c| c.read(request)).unwrap_or_default()
+        Ok(self.0.read(scope, |held: &HeldConversations| {
+            held.all.get(request.conversation.as_str()).map(|c| c.read(request)).unwrap_or_default()
         }))
     }
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
-        Ok(self.0.alter(scope, |HeldConversations(all), _| {
-            all.get_mut(&request.conversation).map_or(0, |c| c.retain(request.retention))
+        Ok(self.0.alter(scope, |held: &mut HeldConversations, _| {
+            held.change(&request.conversation, |c| c.retain(request.retention)).unwrap_or_default()
         }))
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
-        Ok(self.0.alter(scope, |HeldConversations(all), _| {
-            all.get_mut(conversation).map_or(0, Conversation::clear)
+        Ok(self.0.alter(scope, |held: &mut HeldConversations, _| {
+            held.change(conversation, Conversation::clear).unwrap_or_default()
         }))
     }
 
     async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {
-        Ok(self.0.alter(scope, |HeldConversations(all), _| all.remove(conversation).is_some()))
+        Ok(self.0.alter(scope, |held: &mut HeldConversations, _| held.delete(conversation)))
     }
 
     async fn restore(&self, scope: &Scope, request: &RestoreMessages) -> Result<Restored> {
-        self.0.write(scope, |HeldConversations(all), _| {
-            all.entry(request.conversation.clone()).or_default().restore(request)
+        self.0.write(scope, |held: &mut HeldConversations, _| {
+            held.change_or_begin(&request.conversation, |conversation| {
+                conversation.restore(request)
+            })
         })
     }
 
@@ -345,8 +420,8 @@ impl ConversationStore for Conversations {
         scope: &Scope,
         conversation: &str,
     ) -> Result<ConversationStatistics> {
-        Ok(self.0.read(scope, |HeldConversations(all)| {
-            all.get(conversation).map(Conversation::statistics).unwrap_or_default()
+        Ok(self.0.read(scope, |held: &HeldConversations| {
+            held.all.get(conversation).map(Conversation::statistics).unwrap_or_default()
         }))
     }
 
@@ -356,32 +431,9 @@ impl ConversationStore for Conversations {
         request: &ListConversations,
     ) -> Result<Page<ConversationSummary>> {
         let after = request.position()?;
-        let items = self.0.read(scope, |HeldConversations(all)| {
-            let summary = |(name, conversation): (&String, &Conversation)| ConversationSummary {
-                conversation: name.clone(),
-                statistics: conversation.statistics(),
-            };
-            let most = request.page.limit + 1;
-            if request.order == ConversationOrder::Name {
-                let name = after.as_ref().map(|(_, name)| name.as_str());
-                let start = name.map_or(Bound::Unbounded, Bound::Excluded);
-                return all
-                    .range::<str, _>((start, Bound::Unbounded))
-                    .take(most)
-                    .map(summary)
-                    .collect();
-            }
-            let place = |name: &str, newest: i64| (Reverse(newest), name.to_owned());
-            let after = after.as_ref().map(|(newest, name)| place(name, *newest));
-            let mut placed: Vec<_> = all
-                .iter()
-                .map(|(name, conversation)| (place(name, conversation.activity()), conversation))
-                .filter(|(place, _)| after.as_ref().is_none_or(|after| place > after))
-                .collect();
-            placed.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-            placed.truncate(most);
-            placed.iter().map(|((_, name), conversation)| summary((name, conversation))).collect()
-        });
+        let most = request.page.limit + 1;
+        let items =
+            self.0.read(scope, |held: &HeldConversations| held.list(request.order, after, most));
         Ok(request.cut(items))
     }
 }
