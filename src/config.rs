@@ -14,7 +14,6 @@ use std::time::Duration;
 use memquill_core::{Error, Facet, Result, StoreUrl, TokenCounter, did_you_mean};
 use memquill_layers::Layers;
 use serde::Deserialize;
-use serde_json::Value;
 
 use self::document::Document;
 pub use self::embedder::EmbedderConfig;
@@ -307,16 +306,7 @@ impl Reader<'_> {
         names
             .map(|name| {
                 let path = ["nodes", name.as_str()];
-                let configurations = &self.document.raw(&path)["configurations"];
-                let untyped = configurations
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .filter(|(_, value)| value.as_str().is_some_and(variables::is_variable))
-                    .map(|(key, _)| key.clone())
-                    .collect();
-                let read = |value: &Value| Node::from_untyped(value, &untyped);
-                let mut node = self.document.read_by(&path, read)?;
+                let mut node = self.document.read_by(&path, Node::from_json)?;
                 node.id.get_or_insert_with(|| name.clone());
                 Ok((name, node))
             })

@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use memquill_core::kinds::{self, ConversationBuffer, MemoryKind, VectorDatabase, WorkingMemory};
+use memquill_core::kinds::{
+    self, ConversationBuffer, MemoryKind, Operation, VectorDatabase, WorkingMemory,
+};
 use memquill_core::{
-    Backend, ConversationStore, Embedder, ErasureReceipt, Error, Facet, Health, Migration, Result,
-    RetryHint, Scope, TokenCounter, VectorStore, WorkingStore,
+    Backend, ConversationStore, Embedder, ErasureReceipt, Error, ErrorKind, Facet, Health,
+    Migration, Result, RetryHint, Scope, TokenCounter, VectorStore, WorkingStore,
 };
 #[cfg(feature = "transfer")]
 use memquill_transfer::Endpoint;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 pub use self::builder::MemoryBuilder;
@@ -182,7 +184,8 @@ impl Memory {
     }
 
     /// Executes a node: an answer of section M, with `success` and, where that is false, `error`
-    /// (M1). An `operation` in the input stands above the node's own.
+    /// (M1). An `operation` in the input stands above the node's own. A node with a timeout needs a
+    /// tokio runtime with time.
     pub async fn execute(&self, node: &Node, context: &ExecutionContext, input: &Value) -> Value {
         let span = tracing::debug_span!(
             target: memquill_core::layer::TARGET,
@@ -194,8 +197,19 @@ impl Memory {
         );
         let run = async {
             let (operation, input) = node.operation(input)?;
-            Ok(self.kind(node, context)?.execute(operation, &input).await)
+            let kind = self.kind(node, context)?;
+            let call = kind.execute(operation, &input);
+            Ok(match node.timeout {
+                None => call.await,
+                Some(patience) => match memquill_layers::within(patience, call).await {
+                    Some(answer) => answer,
+                    None => kinds::failure(&late(patience, operation)),
+                },
+            })
         };
+        if !node.enabled {
+            return json!({"success": true, "skipped": true});
+        }
         run.instrument(span).await.unwrap_or_else(|error: Error| kinds::failure(&error))
     }
 
@@ -261,6 +275,15 @@ impl Memory {
                 .with_hint("build with the cargo feature \"inmemory\"")
         })
     }
+}
+
+/// The error of an execution that outlasted its node's timeout (N3).
+fn late(patience: Duration, operation: Operation) -> Error {
+    let writes = matches!(operation, Operation::Store | Operation::Clear);
+    Error::new(ErrorKind::Timeout, format!("the node did not end within {patience:?}"))
+        .with_operation(operation.name())
+        .with_maybe_applied(writes)
+        .with_hint("raise the node's timeout, or find out why the store is slow")
 }
 
 /// Fails with the one error, or with one for all, of which each is a fact in the context. It is worth

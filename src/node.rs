@@ -1,7 +1,9 @@
 //! Memory nodes as workflows write them, and the executions that they run in.
 
-use std::collections::BTreeSet;
+mod form;
+
 use std::str::FromStr;
+use std::time::Duration;
 
 use memquill_core::json::{self, Object};
 use memquill_core::kinds::{
@@ -13,25 +15,27 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// The subtype that is a working memory whose entries live for ever by default.
-const KEY_VALUE_STORE: &str = "KEY_VALUE_STORE";
-const TYPE: &str = "MEMORY";
-const SUBTYPES: &str =
-    "the subtypes are CONVERSATION_BUFFER, VECTOR_DATABASE, WORKING_MEMORY and KEY_VALUE_STORE";
+use self::form::{Form, KEY_VALUE_STORE};
+
 /// The user of a node that keeps nothing and is told no user (M6).
 const ANONYMOUS: &str = "anonymous";
 
 /// A memory node of a workflow (contract, section M).
 ///
 /// In JSON it is `{"type": "MEMORY", "subtype": …, "configurations": {…}}` with an optional `id`
-/// and `name`. The subtypes are `CONVERSATION_BUFFER`, `VECTOR_DATABASE`, `WORKING_MEMORY` and
-/// `KEY_VALUE_STORE`, a working memory whose `default_ttl` is 0 (never). Among the configurations are those of the subtype, and for every one:
+/// and `name`, and whatever else engines write around a node (N1, N2). The subtypes are
+/// `CONVERSATION_BUFFER`, `VECTOR_DATABASE`, `WORKING_MEMORY` and `KEY_VALUE_STORE`, a working
+/// memory whose `default_ttl` is 0 (never). Among the configurations are those of the subtype, and
+/// for every one:
 ///
 /// - `operation`: `store`, `retrieve`, `get_context`, `clear` or `get_statistics`, unless the input
 ///   names one;
 /// - `use_persistent_storage` (true): false keeps the node's memory in this process alone;
 /// - `user_id` and `node_id`: whose memory it is, unless the [`ExecutionContext`] says so;
-/// - `use_advanced`: accepted from old configurations, and without meaning.
+/// - `timeout` or `timeout_seconds`: how long an execution may take (N3);
+/// - `enabled` (true): a node that is not does nothing, and says so (N3);
+/// - `use_advanced`, `retry_attempts`, `retry_backoff_seconds`, `retry_backoff_factor`: accepted from
+///   engines, and without meaning.
 ///
 /// Any other key is `InvalidInput` with the nearest name as the hint.
 ///
@@ -62,6 +66,10 @@ pub struct Node {
     pub user_id: Option<String>,
     /// As `id`, from the configurations; stands above it.
     pub node_id: Option<String>,
+    /// How long an execution may take (N3).
+    pub timeout: Option<Duration>,
+    /// Whether it does anything (N3).
+    pub enabled: bool,
 }
 
 /// What a node is, and the configurations of its subtype.
@@ -113,58 +121,45 @@ impl Node {
             persistent: true,
             user_id: None,
             node_id: None,
+            timeout: None,
+            enabled: true,
         }
     }
 
     /// Reads the JSON form.
     pub fn from_json(value: &Value) -> Result<Self> {
-        Self::from_untyped(value, &BTreeSet::new())
+        let form = Form::read(value)?;
+        let named = form.id.as_ref().or(form.name.as_ref()).cloned();
+        Self::from_form(form).map_err(|error| match named {
+            Some(name) => error.at(format_args!("node {name:?}")),
+            None => error,
+        })
     }
 
-    /// Reads the JSON form, in which the configurations in `untyped` are texts of environment
-    /// variables.
-    pub(crate) fn from_untyped(value: &Value, untyped: &BTreeSet<String>) -> Result<Self> {
-        let Value::Object(object) = value else {
-            return Err(Error::invalid_input("a node is a JSON object")
-                .with_hint(r#"write it as {"type": "MEMORY", "subtype": "CONVERSATION_BUFFER"}"#));
-        };
-        let form: Form = strict::from_object("a node", object)?;
-        match form.r#type.as_deref() {
-            Some(TYPE) => {}
-            Some(other) => {
-                return Err(Error::invalid_input(format!(
-                    "a node of type {other:?} is not a memory node"
-                ))
-                .with_hint(r#"set "type" to "MEMORY""#));
-            }
-            None => {
-                return Err(Error::invalid_input("the node has no type")
-                    .with_hint(r#"add "type": "MEMORY""#));
-            }
-        }
-        let subtype = form
-            .subtype
-            .ok_or_else(|| Error::invalid_input("the node has no subtype").with_hint(SUBTYPES))?;
-        let kind: KindName = subtype.parse()?;
+    fn from_form(form: Form) -> Result<Self> {
+        let kind = form.kind()?;
+        let what = form.subtype_name();
         let of_every_subtype = strict::keys::<Common>();
         let (common, mut settings): (Object, Object) = form
             .configurations
-            .unwrap_or_default()
             .into_iter()
+            .map(|(key, value)| (key, form::typed_default(value)))
             .partition(|(key, _)| of_every_subtype.contains(&key.as_str()));
-        if subtype.eq_ignore_ascii_case(KEY_VALUE_STORE) {
+        if what == KEY_VALUE_STORE {
             // Its values stay until they are removed; those of a working memory expire (M4).
             settings.entry("default_ttl").or_insert_with(|| 0.into());
         }
-        let common: Common = strict::from_untyped(kind.as_str(), &common, untyped)?;
+        let common: Common = strict::from_object(&what, &common)?;
         Ok(Self {
             id: form.id,
             name: form.name,
             operation: common.operation.as_deref().map(str::parse).transpose()?,
             persistent: common.use_persistent_storage.unwrap_or(true),
+            timeout: common.timeout()?,
+            enabled: common.enabled.unwrap_or(true),
             user_id: common.user_id,
             node_id: common.node_id,
-            settings: Settings::read(kind, &settings, untyped)?,
+            settings: Settings::read(kind, &settings)?,
         })
     }
 
@@ -248,18 +243,14 @@ impl FromStr for Node {
 }
 
 impl Settings {
-    fn read(kind: KindName, object: &Object, untyped: &BTreeSet<String>) -> Result<Self> {
+    fn read(kind: KindName, object: &Object) -> Result<Self> {
         let what = kind.as_str();
         let settings = match kind {
             KindName::ConversationBuffer => {
-                strict::from_untyped(what, object, untyped).map(Self::ConversationBuffer)
+                strict::from_object(what, object).map(Self::ConversationBuffer)
             }
-            KindName::VectorDatabase => {
-                strict::from_untyped(what, object, untyped).map(Self::VectorDatabase)
-            }
-            KindName::WorkingMemory => {
-                strict::from_untyped(what, object, untyped).map(Self::WorkingMemory)
-            }
+            KindName::VectorDatabase => strict::from_object(what, object).map(Self::VectorDatabase),
+            KindName::WorkingMemory => strict::from_object(what, object).map(Self::WorkingMemory),
         };
         // The subtype's reader does not know the keys that every subtype has.
         settings.map_err(|error| {
@@ -275,16 +266,6 @@ impl Settings {
     }
 }
 
-/// A node as it is written.
-#[derive(Deserialize)]
-struct Form {
-    r#type: Option<String>,
-    subtype: Option<String>,
-    configurations: Option<Object>,
-    id: Option<String>,
-    name: Option<String>,
-}
-
 /// The configurations that every subtype has.
 #[derive(Deserialize)]
 struct Common {
@@ -292,8 +273,34 @@ struct Common {
     use_persistent_storage: Option<bool>,
     user_id: Option<String>,
     node_id: Option<String>,
+    enabled: Option<bool>,
+    timeout: Option<f64>,
+    timeout_seconds: Option<f64>,
+    retry_attempts: Option<u32>,
+    #[serde(rename = "retry_backoff_seconds")]
+    _retry_backoff_seconds: Option<f64>,
+    #[serde(rename = "retry_backoff_factor")]
+    _retry_backoff_factor: Option<f64>,
     #[serde(rename = "use_advanced")]
     _use_advanced: Option<IgnoredAny>,
+}
+
+impl Common {
+    /// Checks the engine's keys and returns how long an execution may take.
+    fn timeout(&self) -> Result<Option<Duration>> {
+        if let Some(attempts) = self.retry_attempts.filter(|attempts| *attempts > 10) {
+            return Err(Error::invalid_input(format!("retry_attempts is {attempts}"))
+                .with_hint("give 0 to 10; it means nothing here: layers retry what is safe"));
+        }
+        let given = [("timeout", self.timeout), ("timeout_seconds", self.timeout_seconds)];
+        for (key, seconds) in given {
+            if let Some(seconds) = seconds.filter(|seconds| !(1.0..=1000.0).contains(seconds)) {
+                return Err(Error::invalid_input(format!("{key} is {seconds}"))
+                    .with_hint("give seconds from 1 to 1000"));
+            }
+        }
+        Ok(self.timeout_seconds.or(self.timeout).map(Duration::from_secs_f64))
+    }
 }
 
 fn text(object: &Object, key: &str) -> Result<Option<String>> {

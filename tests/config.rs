@@ -237,9 +237,9 @@ fn a_variable_of_a_node_is_a_number_or_a_truth_where_one_is_wanted() {
     assert_eq!(node(mixed).unwrap().nodes["b"].id.as_deref(), Some("50"));
     let error = node("configurations: {conversation_id: '${USER}', max_mesages: 1}").unwrap_err();
     assert_eq!(error.hint(), Some("did you mean \"max_messages\"?"));
-    // A text stays text, whatever it looks like, and a number in quotes is none.
+    // A text stays text, whatever it looks like; a number in quotes is one where one is wanted.
     assert_eq!(node("id: '${FIFTY}'").unwrap().nodes["b"].id.as_deref(), Some("50"));
-    node("configurations: {max_messages: '50'}").unwrap_err();
+    assert_eq!(shown("configurations: {max_messages: '50'}"), shown(plain));
 }
 
 #[test]

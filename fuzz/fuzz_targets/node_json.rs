@@ -9,7 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().expect("a runtime"));
+    LazyLock::new(|| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().expect("a runtime")
+    });
 
 // The text before the first line break is the node, the rest its input.
 fuzz_target!(|text: &str| {

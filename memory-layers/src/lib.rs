@@ -41,7 +41,7 @@ pub use self::faults::Faults;
 pub use self::limit::ConcurrencyLimit;
 use self::meter::Metrics;
 pub use self::retry::Retries;
-pub use self::timeout::Timeout;
+pub use self::timeout::{Timeout, within};
 
 /// The layers around a backend.
 ///

@@ -16,6 +16,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// The longest timeout, a year: it can be added to any time.
 const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
+/// Waits at most `patience` for a call, then drops it and returns `None`.
+pub async fn within<T>(patience: Duration, call: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(patience, call).await.ok()
+}
+
 /// Gives up an attempt that takes too long, with `Timeout`.
 ///
 /// The attempt is dropped, which leaves it done or not done (G7); of a write the error therefore

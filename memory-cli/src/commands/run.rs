@@ -27,6 +27,9 @@ async fn execute(args: &Run, session: &Session) -> Result<Value> {
         None => json!({}),
     };
     let context = session.execution();
+    if !node.enabled {
+        return Ok(session.transient_memory().await?.execute(&node, &context, &input).await);
+    }
     // Before a store is opened for a user that nobody named.
     node.scope(&context)?;
     let memory = if !node.persistent {

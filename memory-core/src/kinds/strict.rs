@@ -1,6 +1,6 @@
 //! Reads JSON objects that people and workflow engines write: nothing is ignored (G10).
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::de::value::MapDeserializer;
@@ -17,41 +17,25 @@ use crate::time::Timestamp;
 /// Reads a struct from an object; `what` says in errors what the object is.
 ///
 /// A key that the struct does not have is `InvalidInput`, with the nearest that it has as the hint,
-/// and a value that does not fit is `InvalidInput` naming its key. `null` counts as not given. A whole number
-/// may be written as a float, as workflow engines do (`5.0`).
+/// and a value that does not fit is `InvalidInput` naming its key. `null` counts as not given. A
+/// whole number may be written as a float (`5.0`), and a number, `true` or `false` as text (N5):
+/// workflow engines and environment variables do so. Where text is wanted, it stays what it is.
 ///
 /// The struct must not flatten others into itself: serde does not report the keys of such a struct.
 ///
 /// ```
 /// use memquill_core::kinds::{ConversationBufferConfig, strict};
-/// let object = serde_json::json!({"max_mesages": 5});
-/// let error = strict::from_object::<ConversationBufferConfig>("config", object.as_object().unwrap())
-///     .unwrap_err();
+/// let read = |object: serde_json::Value| {
+///     strict::from_object::<ConversationBufferConfig>("config", object.as_object().unwrap())
+/// };
+/// let error = read(serde_json::json!({"max_mesages": 5})).unwrap_err();
 /// assert_eq!(error.hint(), Some(r#"did you mean "max_messages"?"#));
-/// ```
-pub fn from_object<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T> {
-    from_untyped(what, object, &BTreeSet::new())
-}
-
-/// Reads as [`from_object`] does, and takes the text under each key in `untyped` for the number,
-/// `true` or `false` that it spells where the struct wants one: an environment variable holds text
-/// alone.
 ///
-/// ```
-/// use std::collections::BTreeSet;
-/// use memquill_core::kinds::{ConversationBufferConfig, strict};
-/// let object = serde_json::json!({"max_messages": "50", "conversation_id": "50"});
-/// let untyped = BTreeSet::from(["max_messages".to_owned(), "conversation_id".to_owned()]);
-/// let config: ConversationBufferConfig =
-///     strict::from_untyped("config", object.as_object().unwrap(), &untyped)?;
+/// let config = read(serde_json::json!({"max_messages": "50", "conversation_id": "50"}))?;
 /// assert_eq!((config.max_messages, config.conversation_id.as_str()), (50, "50"));
 /// # Ok::<(), memquill_core::Error>(())
 /// ```
-pub fn from_untyped<T: DeserializeOwned>(
-    what: &str,
-    object: &Object,
-    untyped: &BTreeSet<String>,
-) -> Result<T> {
+pub fn from_object<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T> {
     let known = keys::<T>();
     if let Some(unknown) = object.keys().find(|key| !known.contains(&key.as_str())) {
         let keys = if known.is_empty() { "none".into() } else { known.join(", ") };
@@ -62,9 +46,7 @@ pub fn from_untyped<T: DeserializeOwned>(
         });
     }
     let given = object.iter().filter(|(_, value)| !value.is_null());
-    let given = MapDeserializer::new(
-        given.map(|(key, value)| (key.as_str(), Given { value, untyped: untyped.contains(key) })),
-    );
+    let given = MapDeserializer::new(given.map(|(key, value)| (key.as_str(), Given(value))));
     serde_path_to_error::deserialize(given).map_err(|error: serde_path_to_error::Error<_>| {
         let whole = error.path().iter().next().is_none();
         let path = error.path().to_string();
@@ -121,32 +103,33 @@ impl<'de> Deserializer<'de> for Keys<'_> {
     }
 }
 
-/// A value of the object, of which a whole number may be asked though a float was written, and any
-/// scalar though an untyped text spells it.
-struct Given<'a> {
-    value: &'a Value,
-    untyped: bool,
+/// A value of the object, of which a whole number may be asked though a float was written, and a
+/// number or truth though a text spells it.
+struct Given<'a>(&'a Value);
+
+impl<'a> Given<'a> {
+    /// The value, or the number, `true` or `false` that it spells.
+    fn spelt(&self) -> Cow<'a, Value> {
+        let text = self.0.as_str().filter(|text| text.trim() == *text);
+        let spelt = text.and_then(|text| parse(text).ok());
+        match spelt.filter(|value: &Value| value.is_number() || value.is_boolean()) {
+            Some(value) => Cow::Owned(value),
+            None => Cow::Borrowed(self.0),
+        }
+    }
 }
 
-impl Given<'_> {
-    /// The number, `true` or `false` that an untyped text spells, if it spells one.
-    fn spelt(&self) -> Option<Value> {
-        let text = self.value.as_str().filter(|_| self.untyped)?;
-        parse(text).ok().filter(|value: &Value| value.is_number() || value.is_boolean())
-    }
-
-    /// The float as the integer that it is, if it is one.
-    fn whole(&self) -> Option<Whole> {
-        let float = self.value.as_f64().filter(|x| self.value.is_f64() && x.fract() == 0.0)?;
-        #[expect(clippy::cast_possible_truncation, reason = "whole, and within the bounds")]
-        #[expect(clippy::cast_sign_loss, reason = "not negative where unsigned")]
-        if (0.0..18_446_744_073_709_551_616.0).contains(&float) {
-            Some(Whole::Unsigned(float as u64))
-        } else if (-9_223_372_036_854_775_808.0..0.0).contains(&float) {
-            Some(Whole::Signed(float as i64))
-        } else {
-            None
-        }
+/// The float as the integer that it is, if it is one.
+fn whole(value: &Value) -> Option<Whole> {
+    let float = value.as_f64().filter(|x| value.is_f64() && x.fract() == 0.0)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and within the bounds")]
+    #[expect(clippy::cast_sign_loss, reason = "not negative where unsigned")]
+    if (0.0..18_446_744_073_709_551_616.0).contains(&float) {
+        Some(Whole::Unsigned(float as u64))
+    } else if (-9_223_372_036_854_775_808.0..0.0).contains(&float) {
+        Some(Whole::Signed(float as i64))
+    } else {
+        None
     }
 }
 
@@ -158,10 +141,7 @@ enum Whole {
 macro_rules! scalars {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            match self.spelt() {
-                Some(value) => value.$method(visitor),
-                None => self.value.$method(visitor),
-            }
+            self.spelt().into_owned().$method(visitor)
         }
     )*};
 }
@@ -169,11 +149,11 @@ macro_rules! scalars {
 macro_rules! whole_numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            match (self.whole(), self.spelt()) {
-                (Some(Whole::Unsigned(n)), _) => visitor.visit_u64(n),
-                (Some(Whole::Signed(n)), _) => visitor.visit_i64(n),
-                (None, Some(value)) => value.$method(visitor),
-                (None, None) => self.value.$method(visitor),
+            let value = self.spelt();
+            match whole(&value) {
+                Some(Whole::Unsigned(n)) => visitor.visit_u64(n),
+                Some(Whole::Signed(n)) => visitor.visit_i64(n),
+                None => value.into_owned().$method(visitor),
             }
         }
     )*};
@@ -207,11 +187,11 @@ impl<'de> Deserializer<'de> for Given<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.value.deserialize_enum(name, variants, visitor)
+        self.0.deserialize_enum(name, variants, visitor)
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.value.deserialize_any(visitor)
+        self.0.deserialize_any(visitor)
     }
 
     forward_to_deserialize_any! {
@@ -369,6 +349,19 @@ mod tests {
         let sample = read(json!({"limit": 5.0, "shift": -2.0, "weight": 1, "value": 5.0})).unwrap();
         assert_eq!((sample.limit, sample.shift, sample.weight), (5, Some(-2), 1.0));
         assert!(sample.value.unwrap().is_f64(), "G3: a value is not touched");
+    }
+
+    #[test]
+    fn n5_a_text_is_the_number_that_it_spells_where_one_is_wanted() {
+        let sample =
+            read(json!({"limit": "5", "shift": "-2.0", "weight": "0.25", "value": "5"})).unwrap();
+        assert_eq!((sample.limit, sample.shift, sample.weight), (5, Some(-2), 0.25));
+        assert_eq!(sample.value.unwrap(), "5", "G3: a value is not touched");
+        for wrong in ["", " ", "5 ", "0x5", "five", "null", "true", "[5]", "{{limit}}"] {
+            assert!(read(json!({"limit": wrong})).is_err(), "{wrong:?}");
+        }
+        let text: Inner = from_object("inner", json!({"name": "5"}).as_object().unwrap()).unwrap();
+        assert_eq!(text.name, "5");
     }
 
     #[test]
