@@ -19,6 +19,7 @@ macro_rules! facet {
     ($(#[$doc:meta])* $facet:ident { $($function:ident($parameters:literal),)* }) => {
         $(#[$doc])*
         #[derive(Debug)]
+        #[allow(clippy::struct_field_names, reason = "they are the functions of the schema")]
         pub(crate) struct $facet {
             store: std::sync::Arc<crate::store::Store>,
             $($function: crate::store::Statement,)*

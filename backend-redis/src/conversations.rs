@@ -200,13 +200,13 @@ impl ConversationStore for Conversations {
                 call.await?
             }
             ConversationOrder::Activity => {
-                let (score, name) = position.map_or_else(Default::default, |(activity, name)| {
+                let (newest, name) = position.map_or_else(Default::default, |(activity, name)| {
                     ((-activity).to_string(), name)
                 });
                 let names = [keys.activity()];
                 let call = self.0.run(&LIST_BY_ACTIVITY, &names, |call| {
                     call.arg(keys.counters("")).arg(keys.messages("")).arg(most);
-                    call.arg(score).arg(name);
+                    call.arg(newest).arg(name);
                 });
                 call.await?
             }

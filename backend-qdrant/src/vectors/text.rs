@@ -80,8 +80,9 @@ impl Store {
             ..QueryPoints::default()
         };
         let bound = |score| f64::from(score) * (1.0 + ROUNDING);
-        let found =
-            self.best(query, request.limit, bound, |point| corpus.rank(point, compared)).await?;
+        let found = self
+            .best(query, request.limit, bound, |point| Ok(corpus.rank(point, compared)))
+            .await?;
         // Of a word that more records hold than are weighed, some of them may be missing.
         let weighed = corpus.words.values().all(|word| word.holding < MAX_TIES as u64);
         let complete = found.complete && (weighed || found.hits.len() >= request.limit);
@@ -179,7 +180,7 @@ impl Corpus {
     }
 
     /// Ranks a point; none where it is less near than asked (V5).
-    fn rank(&self, point: &ScoredPoint, compared: Option<&QueryEmbedding>) -> Result<Option<Rank>> {
+    fn rank(&self, point: &ScoredPoint, compared: Option<&QueryEmbedding>) -> Option<Rank> {
         let length = payload::get_integer(&point.payload, field::LENGTH).unwrap_or_default();
         let similarity = compared.and_then(|compared| {
             let stored = codec::dense(point.vectors.clone())?;
@@ -191,11 +192,11 @@ impl Corpus {
         });
         let least = compared.and_then(|compared| least(compared.min_similarity));
         if least.is_some_and(|least| similarity.is_none_or(|similarity| similarity <= least)) {
-            return Ok(None);
+            return None;
         }
         let weights = codec::weights(point.vectors.clone()).unwrap_or_default();
         let score = self.relevance(&weights, u32::try_from(length).unwrap_or(u32::MAX));
-        Ok(Some(Rank { score, similarity }))
+        Some(Rank { score, similarity })
     }
 
     /// Computes BM25 from the weights that were computed for texts of the usual length.
