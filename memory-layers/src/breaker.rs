@@ -14,9 +14,10 @@ use memquill_core::{Error, ErrorKind, Result};
 ///
 /// After some failures in a row, none between them succeeding, calls fail at once with
 /// `Unavailable` for a while, which doubles while the store stays away. Then calls go
-/// through again; the first failure stops them again, the first success ends it. Only `Unavailable`
-/// and `Timeout` count. An answer, even a `Conflict`, shows that the store is there; what may have
-/// been refused before it (`InvalidInput`, `Unsupported`, `RateLimited`) shows nothing.
+/// through again; the first failure stops them again, the first success ends it. Only transient
+/// `Unavailable` and `Timeout` count. An answer, even a `Conflict`, shows that the store is there;
+/// what may have been refused before it (`InvalidInput`, `Unsupported`, `RateLimited`, every call
+/// after closing) shows nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitBreaker {
     failures: u32,
@@ -105,10 +106,18 @@ impl Policy for Breaking {
             .with_hint("check that the store is up; calls go through again after a pause"));
         }
         let result = next().await;
-        match result.as_ref().map_err(Error::kind) {
-            Err(ErrorKind::Unavailable | ErrorKind::Timeout) => self.state.on_error(),
-            // These can come from before the store: core's checks, a full concurrency limit.
-            Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::RateLimited) => {}
+        match result.as_ref().map_err(|error| (error.kind(), error.is_transient())) {
+            Err((ErrorKind::Unavailable | ErrorKind::Timeout, true)) => self.state.on_error(),
+            // These can come from before the store: a closed connection (G15), core's checks, a full
+            // concurrency limit.
+            Err((
+                ErrorKind::Unavailable
+                | ErrorKind::Timeout
+                | ErrorKind::InvalidInput
+                | ErrorKind::Unsupported
+                | ErrorKind::RateLimited,
+                _,
+            )) => {}
             _ => self.state.on_success(),
         }
         result

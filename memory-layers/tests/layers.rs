@@ -254,6 +254,18 @@ async fn what_may_be_refused_before_the_store_does_not_close_a_circuit() {
     }
 }
 
+#[tokio::test]
+async fn g15_calls_after_closing_do_not_open_a_circuit() {
+    let layers = Layers::new().circuit_breaker(CircuitBreaker::new(1));
+    let backend = layers.around(InMemory::new().backend());
+    backend.close().await.unwrap();
+    for _ in 0..3 {
+        let error = get(&backend).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(!error.is_transient() && error.message().contains("closed"), "{error}");
+    }
+}
+
 /// Keeps whether the last call was said to write.
 #[derive(Debug, Clone, Default)]
 struct Writes(Arc<Mutex<bool>>);
