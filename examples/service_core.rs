@@ -41,7 +41,7 @@ impl Service {
             let session = session.unwrap_or_else(|| Session { language: "en".into(), turns: 0 });
             Session { turns: session.turns + 1, ..session }
         };
-        user.working().with_ttl(Duration::from_secs(3_600)).update("session", session).await?;
+        user.working().with_ttl(Duration::from_hours(1)).update("session", session).await?;
         chat.window(20).await
     }
 
@@ -104,8 +104,9 @@ async fn main() -> Result<()> {
         service.memory.scope("alice", "support")?.working().get("session").await?;
     assert_eq!(session, Some(Session { language: "en".into(), turns: 3 }));
 
-    let error = service.turn("", "chat-1", "Nobody says this.").await.unwrap_err();
-    println!("{} {}", status(&error), serde_json::json!(error));
+    if let Err(error) = service.turn("", "chat-1", "Nobody says this.").await {
+        println!("{} {}", status(&error), serde_json::json!(error));
+    }
 
     assert!(service.is_ready().await);
     assert_eq!(service.forget("alice").await?, 3);

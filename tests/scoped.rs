@@ -184,8 +184,8 @@ async fn documents_are_searched_read_counted_and_deleted() {
 async fn values_live_for_ever_unless_they_are_told_otherwise() {
     let working = alice().await.working();
     working.set("for ever", 1).await.unwrap();
-    working.clone().with_ttl(Duration::from_secs(60)).set("a minute", 1).await.unwrap();
-    working.set("an hour", 1).with_ttl(Duration::from_secs(3_600)).await.unwrap();
+    working.clone().with_ttl(Duration::from_mins(1)).set("a minute", 1).await.unwrap();
+    working.set("an hour", 1).with_ttl(Duration::from_hours(1)).await.unwrap();
     let expiry = async |key: &str| working.entry(key).await.unwrap().unwrap().expires_at;
     assert_eq!(expiry("for ever").await, None);
     assert!(expiry("a minute").await < expiry("an hour").await);
