@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::Table;
 use xshell::Shell;
+
+use crate::binaries::cargo;
 
 const FILE: &str = "benches/ratios.toml";
 
@@ -69,7 +71,7 @@ pub(crate) fn run(sh: &Shell, names: &[String], save: bool) -> Result<()> {
 
 /// Runs one benchmark, and passes on what it prints.
 fn measure(sh: &Shell, arguments: &[&str]) -> Result<Ratios> {
-    let mut child = Command::new("cargo")
+    let mut child = cargo()
         .args(["bench", "--locked"])
         .args(arguments)
         .current_dir(sh.current_dir())

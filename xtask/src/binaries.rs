@@ -70,11 +70,16 @@ impl Run {
         let start = Instant::now();
         // One pipe for both streams keeps their lines in order.
         let (mut reader, writer) = pipe()?;
-        let mut command = Command::new(&self.program);
+        let mut command = if self.program == Path::new("cargo") {
+            cargo()
+        } else {
+            let mut test = Command::new(&self.program);
+            test.env("CARGO_MANIFEST_DIR", &self.folder);
+            test
+        };
         command
             .args(&self.arguments)
             .current_dir(&self.folder)
-            .env("CARGO_MANIFEST_DIR", &self.folder)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer);
@@ -93,9 +98,24 @@ impl Run {
     }
 }
 
+/// Returns `cargo` without what `cargo run` has told this process about the package xtask.
+///
+/// The build script of ring runs again where these variables differ, and everything that speaks TLS
+/// is then compiled again.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
 /// Builds the test binaries that `selection` names.
 pub(crate) fn build(sh: &Shell, selection: &[&str]) -> Result<Built> {
-    let output = Command::new("cargo")
+    let output = cargo()
         .args(["test", "--no-run", "--locked", "--message-format", "json-render-diagnostics"])
         .args(selection)
         .current_dir(sh.current_dir())

@@ -1,11 +1,13 @@
 //! `cargo xtask mutants`: drivers that are broken on purpose, and what the suite makes of them.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::Table;
 use xshell::Shell;
+
+use crate::binaries::cargo;
 
 /// The largest share of broken drivers that may survive the suite, in percent.
 const MOST_SURVIVORS: usize = 5;
@@ -14,7 +16,7 @@ const MOST_SURVIVORS: usize = 5;
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     let arguments =
         ["test", "-p", "memquill-inmemory", "--locked", "--test", "broken", "--", "--nocapture"];
-    let mut child = Command::new("cargo")
+    let mut child = cargo()
         .args(arguments)
         .current_dir(sh.current_dir())
         .stdout(Stdio::piped())
