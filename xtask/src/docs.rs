@@ -26,10 +26,12 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     Ok(())
 }
 
-/// Fails where the file is not what these outcomes, of a run on every store, would write.
+/// Fails where the file is not what these outcomes, of a run on every store, prove, and rewrites it.
 pub(crate) fn check(sh: &Shell, built: &Built, outcomes: &Outcomes) -> Result<()> {
-    if sh.read_file(FILE)? != render(&claims(sh, built)?, outcomes)? {
-        bail!("{FILE} is stale; run `cargo xtask docs` and commit it");
+    let proved = render(&claims(sh, built)?, outcomes)?;
+    if sh.read_file(FILE)? != proved {
+        sh.write_file(FILE, proved)?;
+        bail!("{FILE} was stale; it is rewritten: read the difference and commit it");
     }
     Ok(())
 }
