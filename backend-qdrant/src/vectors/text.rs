@@ -127,10 +127,17 @@ impl Store {
             all.holding += holding;
             all.texts.push(word);
         }
-        #[expect(clippy::cast_precision_loss, reason = "both are far below 2^53")]
-        let mean_length = (total as f64 / records.max(1) as f64).max(f64::MIN_POSITIVE);
-        Ok(Corpus { mean_length, words })
+        Ok(Corpus { mean_length: mean_length(total, records), words })
     }
+}
+
+/// Returns the mean length of `records` texts that have `total` words.
+///
+/// The first records of a namespace may be stored between the counts, so that words are counted and
+/// lengths are not.
+#[expect(clippy::cast_precision_loss, reason = "both are far below 2^53")]
+fn mean_length(total: u64, records: u64) -> f64 {
+    if total == 0 { USUAL_LENGTH } else { total as f64 / records as f64 }
 }
 
 /// Finds the weights of a word, among the records that match.
@@ -238,5 +245,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The fault suite found a search between the counts of an empty namespace and its first record.
+    #[test]
+    fn v9_a_namespace_whose_lengths_are_not_counted_yet_has_a_mean_that_the_store_can_take() {
+        assert!((mean_length(0, 0) - USUAL_LENGTH).abs() < f64::EPSILON);
+        assert!((mean_length(30, 10) - 3.0).abs() < f64::EPSILON);
     }
 }
