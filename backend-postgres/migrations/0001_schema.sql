@@ -29,8 +29,11 @@ CREATE TABLE {schema}.conversations (
     activity bigint NOT NULL DEFAULT -1,
     PRIMARY KEY (user_id, node_id, conversation_id)
 );
+-- Partial, although every activity is -1 or more, so that nothing but a page by activity can use it:
+-- a plan of an empty table would else look a conversation up among all of its node's.
 CREATE INDEX conversations_by_activity
-    ON {schema}.conversations (user_id, node_id, activity DESC, conversation_id);
+    ON {schema}.conversations (user_id, node_id, activity DESC, conversation_id)
+    WHERE activity >= -1;
 
 -- Messages. The running totals say what had been appended before each, so that retention finds
 -- where to cut without adding up what it keeps.

@@ -428,7 +428,7 @@ BEGIN
     FROM {schema}.conversations AS c
     CROSS JOIN LATERAL {schema}.listed(c) AS listed
     WHERE c.user_id = p_user AND c.node_id = p_node
-        AND c.activity <= p_activity
+        AND c.activity >= -1 AND c.activity <= p_activity
         AND (c.activity < p_activity OR c.conversation_id > p_after)
     ORDER BY c.activity DESC, c.conversation_id
     LIMIT p_limit;
