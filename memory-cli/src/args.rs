@@ -206,19 +206,41 @@ pub(crate) enum Chat {
     Import(Import),
     /// Print a conversation, or a window of it
     Show(Show),
-    /// List conversations
+    /// List conversations, those with the newest messages first
     #[command(after_help = "Example:\n  memquill --user ada chat list --limit 20")]
     List {
         /// The most conversations to list
         #[arg(long, value_name = "N", value_parser = at_least_one)]
         limit: Option<usize>,
+        /// Their order
+        #[arg(long, value_enum, default_value_t)]
+        by: ListOrder,
     },
+    /// Delete conversations as a whole
+    ///
+    /// A deleted conversation is gone with its numbering; deleting it again does nothing.
+    #[command(after_help = "Example:\n  memquill --user ada chat delete chat-1 chat-2")]
+    Delete {
+        /// The conversations
+        #[arg(value_name = "ID", required = true)]
+        conversations: Vec<String>,
+    },
+}
+
+/// The order of a listing of conversations.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum ListOrder {
+    /// The newest message first
+    #[default]
+    Activity,
+    /// By id, in the order of its bytes
+    Name,
 }
 
 /// Imports conversations.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The forms, each told by itself: {\"conversation_id\": \"…\", \"messages\": […]} and messages in the
+The forms, detected by themselves: {\"conversation_id\": \"…\", \"messages\": […]} and messages in the
 common chat form; requests and answers of OpenAI's and Anthropic's APIs, fine-tuning files; dumps of
 LangChain; ShareGPT; conversations.json of ChatGPT's and Claude's account exports; sessions of Claude
 Code. The objects may stand one on a line, pretty-printed, or in a list. A conversation without an
@@ -239,13 +261,13 @@ pub(crate) struct Import {
     /// The files, or - for stdin
     #[arg(value_name = "FILE|-", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// The form that everything in them has [default: told by itself]
+    /// The form that everything in them has [default: detected]
     #[arg(long, value_name = "FORM", value_parser = form())]
     pub(crate) from: Option<Form>,
     /// Stop at the first conversation that cannot be imported, instead of leaving it out
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Store every turn to be found, too
+    /// Also make every turn searchable
     #[arg(long)]
     pub(crate) index: bool,
     /// Where to store the turns

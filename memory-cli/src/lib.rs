@@ -144,7 +144,12 @@ async fn execute(command: Command, session: &Session, output: Output) -> Done {
         Command::Run(args) => commands::run::run(args, session).await,
         Command::Chat(Chat::Import(args)) => commands::import::import(args, session, output).await,
         Command::Chat(Chat::Show(args)) => commands::chat::show(args, session, output).await,
-        Command::Chat(Chat::List { limit }) => commands::chat::list(limit, session, output).await,
+        Command::Chat(Chat::List { limit, by }) => {
+            commands::chat::list(limit, by, session, output).await
+        }
+        Command::Chat(Chat::Delete { conversations }) => {
+            commands::chat::delete(&conversations, session, output).await
+        }
         Command::Search(args) => commands::search::search(args, session, output).await,
         Command::Ingest(args) => commands::ingest::ingest(args, session, output).await,
         Command::Reembed(args) => commands::reembed::reembed(args, session, output).await,

@@ -201,6 +201,7 @@ fn every_command_has_help_with_an_example() {
         &["chat", "import"],
         &["chat", "show"],
         &["chat", "list"],
+        &["chat", "delete"],
         &["search"],
         &["ingest"],
         &["reembed"],
@@ -387,4 +388,27 @@ proptest! {
         let run = place.run([MEMORY.to_owned()].into_iter().chain(args.clone()));
         prop_assert!(matches!(run.code, Some(0..=2)), "{args:?}: {}", run.stderr);
     }
+}
+
+#[test]
+fn conversations_are_listed_by_activity_and_deleted_as_a_whole() {
+    let place = Place::new();
+    let store = "--store=sqlite:agent.db";
+    for name in ["b", "a", "c"] {
+        let file = format!("{name}.jsonl");
+        place.file(&file, r#"{"role": "user", "content": "hi"}"#);
+        place.run([store, "chat", "import", &file]).json(0);
+        // Activity is a time in milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let listed = |by: &str| -> Vec<String> {
+        let answer = place.run([store, "chat", "list", "--by", by]).json(0);
+        let found = answer["conversations"].as_array().unwrap().iter();
+        found.map(|c| c["conversation"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed("activity"), ["c", "a", "b"]);
+    assert_eq!(listed("name"), ["a", "b", "c"]);
+    let deleted = place.run([store, "chat", "delete", "a", "nobody", "c"]).json(0);
+    assert_eq!(deleted["deleted"], serde_json::json!(["a", "c"]));
+    assert_eq!(listed("activity"), ["b"]);
 }

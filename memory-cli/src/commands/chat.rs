@@ -1,4 +1,4 @@
-//! `chat show` and `chat list`.
+//! `chat show`, `chat list` and `chat delete`.
 
 use std::io::IsTerminal as _;
 
@@ -6,12 +6,12 @@ use memquill::driver::{ConversationStore, Limits};
 use memquill::kinds::{ConversationFormat, ConversationWindow, KindName};
 use memquill::transfer::transcript::{self, is_derived_id};
 use memquill::{
-    ConversationSummary, ListConversations, Memory, PageRequest, ReadMessages, Result, Scope,
-    StoredMessage, Window,
+    ConversationOrder, ConversationSummary, ListConversations, Memory, PageRequest, ReadMessages,
+    Result, Scope, StoredMessage, Window,
 };
 use serde_json::{Value, json};
 
-use crate::args::{Format, Show};
+use crate::args::{Format, ListOrder, Show};
 use crate::output::{self, Output, printable, table};
 use crate::session::Session;
 use crate::{Done, Failure};
@@ -138,11 +138,21 @@ fn nothing(conversation: &str) -> memquill::Error {
         .with_hint("`memquill chat list` shows the conversations; check --user and --node too")
 }
 
-pub(crate) async fn list(limit: Option<usize>, session: &Session, output: Output) -> Done {
+pub(crate) async fn list(
+    limit: Option<usize>,
+    by: ListOrder,
+    session: &Session,
+    output: Output,
+) -> Done {
     let memory = session.existing_memory().await?;
     let scope = session.scope(KindName::ConversationBuffer)?;
     let store = memory.conversations()?;
-    let (found, more) = conversations(store.as_ref(), &scope, limit.unwrap_or(usize::MAX)).await?;
+    let order = match by {
+        ListOrder::Activity => ConversationOrder::Activity,
+        ListOrder::Name => ConversationOrder::Name,
+    };
+    let limit = limit.unwrap_or(usize::MAX);
+    let (found, more) = conversations(store.as_ref(), &scope, order, limit).await?;
     let value = json!({"success": true, "conversations": found, "more": more});
     Ok(output.answer(&value, |out| {
         if found.is_empty() {
@@ -163,16 +173,34 @@ pub(crate) async fn list(limit: Option<usize>, session: &Session, output: Output
     })?)
 }
 
-/// Up to `limit` conversations, and whether there are more.
+pub(crate) async fn delete(names: &[String], session: &Session, output: Output) -> Done {
+    let memory = session.existing_memory().await?;
+    let scope = memory.with_scope(session.scope(KindName::ConversationBuffer)?);
+    let mut deleted = Vec::new();
+    for name in names {
+        if scope.conversation(name).delete().await? {
+            deleted.push(name);
+        }
+    }
+    let value = json!({"success": true, "deleted": deleted});
+    Ok(output.answer(&value, |out| {
+        let missing = names.len() - deleted.len();
+        writeln!(out, "deleted {}, {missing} did not exist", deleted.len())
+    })?)
+}
+
+/// Lists up to `limit` conversations, and says whether there are more.
 async fn conversations(
     store: &dyn ConversationStore,
     scope: &Scope,
+    order: ConversationOrder,
     limit: usize,
 ) -> Result<(Vec<ConversationSummary>, bool), Failure> {
     let mut page = PageRequest::first(limit.min(Limits::CONTRACT.page_items));
     let mut found = Vec::new();
     loop {
-        let listed = store.list(scope, &ListConversations::by_name(page.clone())).await?;
+        let request = ListConversations { order, page: page.clone() };
+        let listed = store.list(scope, &request).await?;
         found.extend(listed.items);
         let Some(next) = listed.next else { return Ok((found, false)) };
         if found.len() >= limit {
