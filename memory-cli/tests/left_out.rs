@@ -35,7 +35,7 @@ fn bytes(place: &Place, name: &str, bytes: &[u8]) {
 }
 
 fn conversations(place: &Place) -> Vec<String> {
-    let listed = place.run([STORE, "chat", "list"]).json(0);
+    let listed = place.run([STORE, "chat", "list", "--by", "name"]).json(0);
     let name = |found: &Value| found["conversation"].as_str().unwrap().to_owned();
     listed["conversations"].as_array().unwrap().iter().map(name).collect()
 }

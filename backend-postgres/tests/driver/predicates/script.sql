@@ -1,6 +1,7 @@
 -- What bob does, a statement a line.
 SELECT r.total || ' ' || coalesce(r.seq, 0) || ' ' || coalesce(r.content, '') FROM newest_messages('bob', NULL, 'bot', 'cut', 10, NULL, 0, 100, NULL, NULL) AS r
 SELECT f.conversation_id || ' ' || f.last_seq || ' ' || f.user_count || ' ' || (f.oldest > now() - interval '1 day') || ' ' || (f.newest > now() - interval '1 day') FROM conversation_statistics('bob', NULL, 'bot', NULL, '', 100) AS f
+SELECT string_agg(f.conversation_id, ' ' ORDER BY f.conversation_id) FROM active_conversations('bob', NULL, 'bot', 9223372036854775807, '', 100) AS f
 SELECT a.outcome || ' ' || coalesce(a.detail, '') || ' ' || coalesce(a.message_count, 0) FROM append_messages('bob', NULL, 'bot', 'plain', ARRAY['hers'], ARRAY[repeat('cc', 32)], ARRAY['user'], ARRAY['x'], NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[1], ARRAY[0], ARRAY[0], ARRAY[0], ARRAY[0, 1, 0, 0, 0, 1], NULL, NULL, NULL) AS a
 SELECT a.outcome || ' ' || coalesce(a.detail, '') || ' ' || coalesce(a.message_count, 0) FROM append_messages('bob', NULL, 'bot', 'pinned', ARRAY['hers', 'his'], ARRAY[repeat('cc', 32), repeat('dd', 32)], ARRAY['user', 'system'], ARRAY['x', 'y'], NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[1, 1], ARRAY[0, 0], ARRAY[0, 0], ARRAY[0, 1], ARRAY[1, 1, 0, 0, 1, 1], NULL, NULL, NULL) AS a
 SELECT a.outcome || ' ' || a.message_count FROM append_messages('bob', NULL, 'bot', 'pinned', ARRAY['m1'], ARRAY[repeat('aa', 32)], ARRAY['user'], ARRAY['one'], NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[1], ARRAY[0], ARRAY[0], ARRAY[0], ARRAY[0, 1, 0, 0, 0, 1], NULL, NULL, NULL) AS a
@@ -48,3 +49,4 @@ SELECT n.node_id FROM list_nodes('bob', NULL, '', 100) AS n
 SELECT c.cleared::text FROM clear_entries('bob', NULL, 'bot') AS c
 SELECT p.failed || ' ' || p.key FROM put_entries('bob', NULL, 'bot', ARRAY['a'], ARRAY['0'], ARRAY[NULL]::text[], ARRAY[NULL]::bigint[], ARRAY[NULL]::bigint[]) AS p
 SELECT e.messages || ' ' || e.records || ' ' || e.entries FROM erase('bob', NULL) AS e
+SELECT d.deleted::text FROM delete_conversation('bob', NULL, 'bot', 'cut') AS d
