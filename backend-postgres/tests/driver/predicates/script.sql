@@ -13,6 +13,7 @@ SELECT r.written || ' ' || coalesce(r.number_taken, 0) || ' ' || coalesce(r.id_t
 SELECT t.evicted::text FROM trim_conversation('bob', NULL, 'bot', 'pinned', 2, 100, true) AS t
 SELECT t.evicted::text FROM trim_conversation('bob', NULL, 'bot', 'cut', 100, 0, false) AS t
 SELECT c.cleared::text FROM clear_conversation('bob', NULL, 'bot', 'plain') AS c
+SELECT d.deleted::text FROM delete_conversation('bob', NULL, 'bot', 'cut') AS d
 SELECT n.namespace || ' ' || n.records FROM list_namespaces('bob', NULL, 'bot', '', 100) AS n
 SELECT r.id || ' ' || r.content FROM get_records('bob', NULL, 'bot', 'notes', ARRAY['r1', 'r2', 'hers'], true) AS r
 SELECT r.id || ' ' || r.content FROM scan_records('bob', NULL, 'bot', 'notes', 'true', '{}', true, '', 100) AS r
@@ -49,4 +50,3 @@ SELECT n.node_id FROM list_nodes('bob', NULL, '', 100) AS n
 SELECT c.cleared::text FROM clear_entries('bob', NULL, 'bot') AS c
 SELECT p.failed || ' ' || p.key FROM put_entries('bob', NULL, 'bot', ARRAY['a'], ARRAY['0'], ARRAY[NULL]::text[], ARRAY[NULL]::bigint[], ARRAY[NULL]::bigint[]) AS p
 SELECT e.messages || ' ' || e.records || ' ' || e.entries FROM erase('bob', NULL) AS e
-SELECT d.deleted::text FROM delete_conversation('bob', NULL, 'bot', 'cut') AS d
