@@ -21,7 +21,7 @@
 //! # let _ = select;
 //! ```
 //!
-//! An entity here is a name, its columns and its rows, and no [`EntityTrait`](sea_orm::EntityTrait):
+//! An entity here is a name, its columns and its rows, and no [`EntityTrait`]:
 //! there is no active model, and nothing to insert, update or delete by. What the driver keeps in
 //! step (counters, words, versions) is written by the driver alone.
 //!
