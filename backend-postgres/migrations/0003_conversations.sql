@@ -385,7 +385,7 @@ BEGIN
     WHERE i.user_id = p_user AND i.node_id = p_node AND i.conversation_id = p_conversation;
 END $$;
 
--- The figures of a conversation.
+-- Returns the statistics of a conversation.
 CREATE FUNCTION {schema}.listed(head {schema}.conversations) RETURNS {schema}.listed_conversation
 LANGUAGE sql STABLE AS $$
     SELECT head.conversation_id, head.last_seq, head.system_count, head.user_count,

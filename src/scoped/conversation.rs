@@ -107,7 +107,7 @@ impl Conversation {
         self.buffer()?.context(window).await
     }
 
-    /// Returns the figures (C8).
+    /// Returns the statistics (C8).
     pub async fn statistics(&self) -> Result<ConversationStatistics> {
         let store = self.scoped.memory.conversations()?;
         store.statistics(&self.scoped.scope, &self.name).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use memquill_core::json::Object;
+use memquill_core::json::{self, Object};
 use memquill_core::kinds::{WorkingMemory, WorkingMemoryConfig};
 use memquill_core::stream::{self, Items};
 use memquill_core::{
@@ -144,7 +144,7 @@ impl Working {
         self.scoped.memory.working()?.clear(&self.scoped.scope).await
     }
 
-    /// Returns the figures.
+    /// Returns the statistics.
     pub async fn statistics(&self) -> Result<WorkingStatistics> {
         self.scoped.memory.working()?.statistics(&self.scoped.scope).await
     }
@@ -165,14 +165,18 @@ impl Working {
 
 fn to_json(value: impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| {
-        Error::invalid_input(format!("the value is no JSON: {error}"))
-            .with_hint("the keys of a map must be text")
+        Error::invalid_input(format!(
+            "the value is not JSON: {}",
+            json::in_plain_words(&error.to_string())
+        ))
+        .with_hint("the keys of a map must be text")
     })
 }
 
 fn from_json<T: DeserializeOwned>(key: &str, value: Value) -> Result<T> {
     T::deserialize(value).map_err(|error| {
-        Error::invalid_input(format!("the value of {key:?} has another type: {error}"))
+        let problem = json::in_plain_words(&error.to_string());
+        Error::invalid_input(format!("the value of {key:?} has another type: {problem}"))
             .with_hint("read it as the type that it was set as, or as serde_json::Value")
     })
 }

@@ -133,14 +133,14 @@ impl ConversationWindow {
         Self::default()
     }
 
-    /// Shows at most so many messages.
+    /// Limits the window to this many messages.
     #[must_use]
     pub fn with_max_messages(mut self, max_messages: u64) -> Self {
         self.max_messages = max_messages;
         self
     }
 
-    /// Shows at most so many tokens.
+    /// Limits the window to this many tokens.
     #[must_use]
     pub fn with_max_tokens(mut self, max_tokens: u64) -> Self {
         self.max_tokens = Some(max_tokens);

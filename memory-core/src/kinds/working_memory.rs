@@ -220,14 +220,14 @@ impl EntryWindow {
         self
     }
 
-    /// Shows at most so many entries.
+    /// Limits the context to this many entries.
     #[must_use]
     pub fn with_max_keys(mut self, max_keys: usize) -> Self {
         self.max_keys = max_keys;
         self
     }
 
-    /// Shows at most so many tokens.
+    /// Limits the context to this many tokens.
     #[must_use]
     pub fn with_max_tokens(mut self, max_tokens: u64) -> Self {
         self.max_tokens = Some(max_tokens);

@@ -1,4 +1,4 @@
-//! Forms, told by their keys.
+//! Detects a transcript's form by the keys of its objects.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{Form, exchange, langchain, responses};
 pub fn detect(item: &Value) -> Option<Form> {
     let object = match item {
         Value::Object(object) => object,
-        // A list of messages is told by the first.
+        // The first message decides the form of a list.
         Value::Array(items) => {
             return items.first().filter(|first| first.is_object()).and_then(detect);
         }

@@ -183,7 +183,7 @@ impl DocumentQuery {
         self
     }
 
-    /// Finds at most so many.
+    /// Finds at most `limit` documents.
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
