@@ -13,6 +13,7 @@ mod backend;
 #[cfg(feature = "cache")]
 pub mod cache;
 mod capability;
+mod chat_model;
 mod check;
 pub mod conflict;
 mod conversation;
@@ -44,6 +45,7 @@ pub use backend::{
     HealthStatus, Indexing, Migration, PurgeReceipt,
 };
 pub use capability::{Capabilities, Durability, Facet, Feature, TimeSource, VectorQuality};
+pub use chat_model::{AnswerSchema, ChatModel, Completion, Prompt, TokenUsage, complete_json};
 pub use conversation::{
     Append, Appended, ConversationOrder, ConversationSize, ConversationStatistics,
     ConversationStore, ConversationSummary, ListConversations, Message, MessagePosition, Messages,

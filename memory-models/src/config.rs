@@ -1,4 +1,4 @@
-//! How embedders are to work.
+//! How models are to work.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -129,4 +129,58 @@ impl OpenAiConfig {
             cache_mib: FastembedConfig::CACHE_MIB,
         }
     }
+}
+
+/// A service that speaks OpenAI's chat completions API, by the feature `openai`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct OpenAiChatConfig {
+    /// The model, as the service calls it.
+    pub model: String,
+    /// As [`OpenAiConfig::base_url`].
+    pub base_url: Option<String>,
+    /// As [`OpenAiConfig::api_key`].
+    pub api_key: Option<SecretString>,
+    /// How much is left to chance, from 0. None: as the model likes; some take no other.
+    pub temperature: Option<f32>,
+    /// How the service is asked for JSON.
+    pub json: JsonOutput,
+    /// The most requests under way at once, of all clones together.
+    pub concurrency: NonZeroUsize,
+    /// How long a request may take, its answer included.
+    pub timeout: Duration,
+    /// How often a request is repeated after a transient failure.
+    pub retries: u32,
+    /// A file of certificates, in PEM, that are trusted besides those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+impl OpenAiChatConfig {
+    /// A model, and the defaults: JSON by schema, 4 requests at once, two minutes for each, 3
+    /// repetitions.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            base_url: None,
+            api_key: None,
+            temperature: None,
+            json: JsonOutput::Schema,
+            concurrency: NonZeroUsize::MIN.saturating_add(3),
+            timeout: Duration::from_mins(2),
+            retries: 3,
+            ca: None,
+        }
+    }
+}
+
+/// How a service is asked for JSON; what it answers is checked all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum JsonOutput {
+    /// By `response_format` of the type `json_schema`, which the service holds the model to.
+    #[default]
+    Schema,
+    /// By `json_object`, and the schema in a system message.
+    Object,
+    /// By the system message alone, for services that know neither.
+    Prompt,
 }

@@ -5,32 +5,32 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_openai::Client;
 use async_openai::config::Config;
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use memquill_core::{Error, ExposeSecret as _, Result, SecretString};
+use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
-use serde::{Deserialize, Serialize};
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber as _;
 use url::Url;
 
-use super::failure;
-use crate::config::OpenAiConfig;
+use super::failure::{self, Api};
 
 const OPENAI: &str = "https://api.openai.com/v1";
 const URL_HINT: &str = "write it as in base_url: http://localhost:8080/v1";
 
 /// The address of the service, and the credentials.
 #[derive(Debug, Clone)]
-struct Endpoint {
+pub(super) struct Endpoint {
     base_url: String,
     key: SecretString,
     headers: HeaderMap,
@@ -58,40 +58,29 @@ impl Config for Endpoint {
     }
 }
 
-#[derive(Serialize)]
-struct Request<'a> {
-    model: &'a str,
-    input: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dimensions: Option<usize>,
-}
-
-/// As much of the answer as is needed: services that speak the API leave out what they like.
-#[derive(Deserialize)]
-struct Answer {
-    data: Vec<Embedding>,
-}
-
-#[derive(Deserialize)]
-struct Embedding {
-    index: usize,
-    embedding: Vec<f32>,
+/// Where a service is, and how it is asked.
+pub(super) struct Address<'a> {
+    pub(super) base_url: Option<&'a str>,
+    pub(super) api_key: Option<&'a SecretString>,
+    pub(super) timeout: Duration,
+    pub(super) ca: Option<&'a Path>,
 }
 
 /// The way to the service.
 pub(super) struct Service {
+    api: Api,
     client: Client<Endpoint>,
-    model: String,
     key: Option<SecretString>,
-    /// The number of dimensions that the service shortens vectors to.
-    shorten: Option<usize>,
+    /// Whether it is OpenAI's own.
+    pub(super) openai: bool,
 }
 
 impl Service {
     /// Connects to nothing yet; `Config` for what can be known to be wrong without.
-    pub(super) fn new(config: &OpenAiConfig, shorten: Option<usize>) -> Result<Self> {
+    pub(super) fn new(api: Api, address: Address<'_>) -> Result<Self> {
         let environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let base_url = config.base_url.clone().or_else(|| environment("OPENAI_BASE_URL"));
+        let base_url =
+            address.base_url.map(str::to_owned).or_else(|| environment("OPENAI_BASE_URL"));
         let url = base_url.as_deref().unwrap_or(OPENAI);
         let url: Url =
             url.parse().map_err(|_| Error::config("base_url is no URL").with_hint(URL_HINT))?;
@@ -104,9 +93,9 @@ impl Service {
             }
             _ => return Err(Error::config("base_url is no http URL").with_hint(URL_HINT)),
         };
-        let key = config
+        let key = address
             .api_key
-            .clone()
+            .cloned()
             .or_else(|| environment("OPENAI_API_KEY").map(SecretString::from))
             // A file that a key comes from ends with a line.
             .map(|key| SecretString::from(key.expose_secret().trim()))
@@ -127,8 +116,8 @@ impl Service {
             headers.insert(AUTHORIZATION, bearer);
         }
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(https, config.ca.as_deref())?)
-            .timeout(config.timeout)
+            .tls_backend_preconfigured(tls(https, address.ca)?)
+            .timeout(address.timeout)
             // A key is for the server that was named.
             .redirect(Policy::none())
             .user_agent(concat!("memquill/", env!("CARGO_PKG_VERSION")))
@@ -139,32 +128,26 @@ impl Service {
             key: key.clone().unwrap_or_default(),
             headers,
         };
-        let transport = Transport { http: http.clone(), key: key.clone() };
+        let transport = Transport { api, http: http.clone(), key: key.clone() };
         Ok(Self {
+            api,
             client: Client::build(http, endpoint).with_http_service(transport),
-            model: config.model.clone(),
             key,
-            shorten,
+            openai: url.host_str() == Some("api.openai.com"),
         })
     }
 
-    /// Asks once; the vectors are in the order of the texts, as the service gave them.
-    pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
-        let request = Request { model: &self.model, input: texts, dimensions: self.shorten };
+    /// Asks once.
+    pub(super) async fn ask<'a, T, F>(
+        &'a self,
+        request: impl FnOnce(&'a Client<Endpoint>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, OpenAIError>>,
+    {
         // The client logs an answer that it cannot read as an error, whole: texts, of any length.
-        let answer: Result<Answer, OpenAIError> =
-            self.client.embeddings().create_byot(request).with_subscriber(Dispatch::none()).await;
-        let mut data = answer.map_err(|error| failure::of_client(error, self.key.as_ref()))?.data;
-        data.sort_by_key(|embedding| embedding.index);
-        if !data.iter().map(|embedding| embedding.index).eq(0..texts.len()) {
-            return Err(Error::config(format!(
-                "the service gave {} vectors for {} texts, or not one for each",
-                data.len(),
-                texts.len()
-            ))
-            .with_hint("it does not speak OpenAI's embeddings API as it is written"));
-        }
-        Ok(data.into_iter().map(|embedding| embedding.embedding).collect())
+        let answer = request(&self.client).with_subscriber(Dispatch::none()).await;
+        answer.map_err(|error| failure::of_client(self.api, error, self.key.as_ref()))
     }
 }
 
@@ -197,6 +180,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 /// Sends requests, and makes errors of answers while their headers are there.
 #[derive(Clone)]
 struct Transport {
+    api: Api,
     http: reqwest::Client,
     key: Option<SecretString>,
 }
@@ -212,13 +196,36 @@ impl tower_service::Service<HttpRequestFactory> for Transport {
     }
 
     fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
-        let Self { http, key } = self.clone();
+        let Self { api, http, key } = self.clone();
         Box::pin(async move {
             let response = http.execute(request.build().await?).await?;
-            if response.status().is_success() {
-                return Ok(response);
-            }
-            Err(OpenAIError::Boxed(Box::new(failure::refused(response, key.as_ref()).await)))
+            let read = if response.status().is_success() {
+                bounded(api, response).await
+            } else {
+                Err(failure::refused(api, response, key.as_ref()).await)
+            };
+            read.map_err(|error| OpenAIError::Boxed(Box::new(error)))
         })
     }
+}
+
+/// Reads an answer that is no longer than one of its kind can be.
+async fn bounded(api: Api, mut response: Response) -> Result<Response> {
+    let most = api.max_answer();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    while let Some(part) =
+        response.chunk().await.map_err(|error| failure::of_transport(api, error))?
+    {
+        if body.len() + part.len() > most {
+            return Err(Error::internal(format!(
+                "the service's answer has more than {most} bytes"
+            ))
+            .with_hint(URL_HINT));
+        }
+        body.extend_from_slice(&part);
+    }
+    let mut whole = http::Response::new(body);
+    (*whole.status_mut(), *whole.headers_mut()) = (status, headers);
+    Ok(whole.into())
 }

@@ -1,4 +1,4 @@
-//! Translates what the service answers instead of vectors into errors (section E).
+//! Translates what a service answers instead of what it was asked for into errors (section E).
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -18,8 +18,41 @@ const KEY_HINT: &str = "check api_key, or OPENAI_API_KEY";
 const URL_HINT: &str = "check model and base_url, which ends with the API's version, as in \
                         http://localhost:8080/v1";
 
+/// What a service is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    Embeddings,
+    Chat,
+}
+
+impl Api {
+    /// The most bytes of an answer: of 1,000 vectors of 16,000 numbers of 20 digits, or of a text
+    /// longer than any model's.
+    pub(super) fn max_answer(self) -> usize {
+        match self {
+            Self::Embeddings => 320 << 20,
+            Self::Chat => 4 << 20,
+        }
+    }
+
+    fn answer(self) -> &'static str {
+        match self {
+            Self::Embeddings => "a list of vectors",
+            Self::Chat => "a chat completion",
+        }
+    }
+
+    /// What is too much, in the hint of an error.
+    fn less(self) -> &'static str {
+        match self {
+            Self::Embeddings => "lower batch_texts or batch_tokens",
+            Self::Chat => "ask with less text",
+        }
+    }
+}
+
 /// Translates an answer without success.
-pub(super) async fn refused(mut response: Response, key: Option<&SecretString>) -> Error {
+pub(super) async fn refused(api: Api, mut response: Response, key: Option<&SecretString>) -> Error {
     let (status, wait) = (response.status(), retry_after(response.headers()));
     let mut body = Vec::new();
     while let Ok(Some(part)) = response.chunk().await {
@@ -36,14 +69,14 @@ pub(super) async fn refused(mut response: Response, key: Option<&SecretString>) 
     };
     let text = error["message"].as_str().or_else(|| error.as_str()).unwrap_or_default();
     let code = error["code"].as_str().unwrap_or_default();
-    let failure = of_status(status, code, &shown(text, key));
+    let failure = of_status(api, status, code, &shown(text, key));
     match wait {
         Some(wait) if failure.is_transient() => failure.with_retry_after(wait),
         _ => failure,
     }
 }
 
-fn of_status(status: StatusCode, code: &str, text: &str) -> Error {
+fn of_status(api: Api, status: StatusCode, code: &str, text: &str) -> Error {
     let colon = if text.is_empty() { "" } else { ": " };
     let said = format!("the service answered {status}{colon}{text}");
     match status {
@@ -66,9 +99,7 @@ fn of_status(status: StatusCode, code: &str, text: &str) -> Error {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
             Error::invalid_input(said).with_hint("a text may be longer than the model takes")
         }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Error::invalid_input(said).with_hint("lower batch_texts or batch_tokens")
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => Error::invalid_input(said).with_hint(api.less()),
         // The server does not know the method or the path: no matter how often it is asked.
         StatusCode::NOT_IMPLEMENTED => Error::config(said).with_hint(URL_HINT),
         status if status.is_server_error() => Error::unavailable(said),
@@ -102,27 +133,29 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Translates an error of the client.
-pub(super) fn of_client(error: OpenAIError, key: Option<&SecretString>) -> Error {
+pub(super) fn of_client(api: Api, error: OpenAIError, key: Option<&SecretString>) -> Error {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<Error>() {
             Ok(ours) => *ours,
             Err(other) => Error::internal(shown(&other.to_string(), key)),
         },
-        OpenAIError::Reqwest(error) => of_transport(error),
+        OpenAIError::Reqwest(error) => of_transport(api, error),
         OpenAIError::JSONDeserialize(error, _) if error.is_eof() => {
             Error::unavailable("the service's answer ends too early")
         }
+        // What it says of the answer may quote it, texts of any length among it.
         OpenAIError::JSONDeserialize(error, _) => {
-            // It may quote the answer, of any length.
-            let error = shown(&error.to_string(), key);
-            Error::config(format!("the service's answer is not a list of vectors: {error}"))
-                .with_hint(URL_HINT)
+            let (answer, line, column) = (api.answer(), error.line(), error.column());
+            Error::config(format!(
+                "the service's answer is not {answer}, from line {line} column {column} on"
+            ))
+            .with_hint(URL_HINT)
         }
         other => Error::internal(shown(&other.to_string(), key)),
     }
 }
 
-fn of_transport(error: reqwest::Error) -> Error {
+pub(super) fn of_transport(api: Api, error: reqwest::Error) -> Error {
     let (timeout, connect, builder) = (error.is_timeout(), error.is_connect(), error.is_builder());
     // The URL says no more than the configuration.
     let error = error.without_url();
@@ -135,7 +168,7 @@ fn of_transport(error: reqwest::Error) -> Error {
     if timeout {
         return Error::new(ErrorKind::Timeout, "the service did not answer in time")
             .with_maybe_applied(false)
-            .with_hint("raise timeout_seconds, or lower batch_texts");
+            .with_hint(format!("raise timeout_seconds, or {}", api.less()));
     }
     if builder {
         return Error::config(format!("the request cannot be made: {why}"));
