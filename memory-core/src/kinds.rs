@@ -13,7 +13,7 @@
 //! # Ok::<(), memquill_core::Error>(())
 //! ```
 
-mod context;
+pub(crate) mod context;
 mod conversation_buffer;
 pub mod strict;
 mod vector_database;
@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub use self::context::Context;
+pub(crate) use self::conversation_buffer::line::speaker;
 pub use self::conversation_buffer::{
     ConversationBuffer, ConversationBufferConfig, ConversationContext, ConversationFormat,
     ConversationWindow,

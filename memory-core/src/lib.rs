@@ -34,6 +34,7 @@ mod shared_cache;
 mod store_url;
 pub mod stream;
 mod suggest;
+mod summarizer;
 pub mod text;
 mod time;
 mod tokens;
@@ -66,6 +67,10 @@ pub use secrecy::{ExposeSecret, SecretString};
 pub use shared_cache::{Lease, Lookup, SharedCache, SharedKey};
 pub use store_url::{ServerHost, ServerUrl, StoreUrl, UrlOptions};
 pub use suggest::did_you_mean;
+pub use summarizer::{
+    ExtractiveSummarizer, MAX_KEY_POINTS, ModelSummarizer, NamedEntity, Summarize, Summarizer,
+    Summary, SummaryStyle,
+};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 #[cfg(feature = "tiktoken")]
 pub use tokens::TiktokenCounter;

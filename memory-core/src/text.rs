@@ -388,6 +388,12 @@ fn is_unspaced(c: char) -> bool {
     ) || matches!(c, 'ー' | '〆')
 }
 
+/// Returns the sentences of a text (UAX #29), each with the white space behind it; a line is at
+/// least one.
+pub(crate) fn sentences(text: &str) -> impl Iterator<Item = &str> {
+    text.split_sentence_bounds()
+}
+
 /// Okapi BM25 (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and
 /// Beyond"), with the idf of Lucene, which is never negative.
 pub mod bm25 {

@@ -73,7 +73,7 @@ const fn ends_line(c: char) -> bool {
 }
 
 /// Writes a text as one line: every run of white space becomes a space.
-pub(super) fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}'));
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

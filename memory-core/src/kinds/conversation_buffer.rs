@@ -1,7 +1,7 @@
 //! `CONVERSATION_BUFFER`: a conversation that keeps itself within bounds (M2).
 
 mod json;
-mod line;
+pub(super) mod line;
 mod reading;
 mod render;
 

@@ -25,14 +25,8 @@ pub(super) const MARKS: [&str; 8] =
 /// brackets, and its tool calls.
 pub(super) fn line(message: &Message, format: ConversationFormat) -> String {
     let compact = format == ConversationFormat::Compact;
-    // Anthropic's chats give the results of tools in a user's name.
-    let parts = message.parts().unwrap_or_default();
-    let is_result_alone = !parts.is_empty() && parts.iter().all(is_result);
-    let role = role(if is_result_alone { Role::Tool } else { message.role }, compact);
-    let speaker = match &message.name {
-        Some(name) => format!("{role}({})", label(name, &[')'])),
-        None => role.to_owned(),
-    };
+    let is_result_alone = is_result_alone(message);
+    let speaker = speaker(message, compact);
     let mut content = Content::default();
     match message.parts() {
         Some(parts) => content.parts(parts, !is_result_alone),
@@ -44,6 +38,21 @@ pub(super) fn line(message: &Message, format: ConversationFormat) -> String {
     }
     let line = format!("{speaker}: {}", content.write(compact));
     if compact { piped(&line) } else { line }
+}
+
+/// Writes who says a message: the role, and the name where there is one.
+pub(crate) fn speaker(message: &Message, compact: bool) -> String {
+    let role = role(if is_result_alone(message) { Role::Tool } else { message.role }, compact);
+    match &message.name {
+        Some(name) => format!("{role}({})", label(name, &[')'])),
+        None => role.to_owned(),
+    }
+}
+
+/// Whether a message only holds results of tools, as Anthropic's chats give them in a user's name.
+fn is_result_alone(message: &Message) -> bool {
+    let parts = message.parts().unwrap_or_default();
+    !parts.is_empty() && parts.iter().all(is_result)
 }
 
 pub(super) const fn role(role: Role, compact: bool) -> &'static str {
