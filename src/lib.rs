@@ -86,11 +86,12 @@ pub use memquill_core::kinds::{Document, DocumentQuery, SearchMode};
 pub use memquill_core::{
     Append, Appended, ConversationOrder, ConversationStatistics, ConversationSummary, CountRecords,
     Cursor, Delete, DeleteRecords, Entry, ErasureReceipt, Error, ErrorKind, Facet, Field, Filter,
-    Get, GetMany, GetRecords, Health, HealthStatus, Hit, Increment, ListConversations, ListEntries,
-    Message, Messages, NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Put, PutCondition,
-    PutMany, ReadMessages, Record, Result, Retention, RetryHint, Role, ScanRecords, Scope,
-    SearchResult, Selection, StoreRecords, StoredMessage, StoredRecord, TextSearch, Timestamp,
-    Trim, VectorSearch, Window, Written, json, kinds, stream, text,
+    Get, GetMany, GetRecords, Health, HealthStatus, Hit, Increment, Lineage, ListConversations,
+    ListEntries, Message, Messages, NamespaceSummary, NewRecord, Outcome, Page, PageRequest, Pop,
+    Put, PutCondition, PutMany, ReadMessages, Record, Result, Retention, RetryHint, Role,
+    ScanRecords, Scope, SearchResult, Selection, StoreRecords, StoredMessage, StoredRecord,
+    TextSearch, Timestamp, Trim, Truncate, VectorSearch, Window, Written, json, kinds, stream,
+    text,
 };
 #[cfg(feature = "transfer")]
 pub use memquill_transfer as transfer;

@@ -279,3 +279,17 @@ async fn answers_and_errors_have_a_serde_form() {
     let error = alice.working().set("", 1).await.unwrap_err();
     assert_eq!(serde_json::to_value(&error).unwrap()["code"], "invalid_input");
 }
+
+#[tokio::test]
+async fn c14_an_answer_is_taken_back_and_given_anew() {
+    let chat = alice().await.conversation("c");
+    chat.append([Message::user("Why?"), Message::assistant("No idea.")]).await.unwrap();
+    let taken_back = chat.pop(1).await.unwrap();
+    assert_eq!(taken_back[0].message.text(), "No idea.");
+    chat.append([Message::assistant("Because.")]).await.unwrap();
+    let read = chat.read(ReadMessages::default()).await.unwrap().messages;
+    let texts: Vec<_> = read.iter().map(|m| (m.seq, m.message.text())).collect();
+    assert_eq!(texts, [(1, "Why?"), (3, "Because.")]);
+    assert_eq!(chat.truncate(1).await.unwrap(), 1);
+    assert_eq!(chat.statistics().await.unwrap().lineage.revision, 2);
+}

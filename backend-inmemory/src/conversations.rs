@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationOrder, ConversationSize, ConversationStatistics,
-    ConversationStore, ConversationSummary, Limits, ListConversations, Message, MessagePosition,
-    Messages, Page, ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope,
-    StoredMessage, Timestamp, Trim,
+    ConversationStore, ConversationSummary, Limits, Lineage, ListConversations, Message,
+    MessagePosition, Messages, Page, Pop, ReadMessages, RestoreMessages, Restored, Result,
+    Retention, Role, Scope, StoredMessage, Timestamp, Trim, Truncate, conflict,
 };
 
 use crate::store::{Held, Memory, Part, Store};
@@ -32,7 +32,7 @@ pub(crate) struct HeldConversations {
 struct Conversation {
     system: Run,
     others: Run,
-    /// The counts and `last_seq`; the rest is filled in when asked for.
+    /// The counts, `last_seq` and lineage; the rest is filled in when asked for.
     figures: ConversationStatistics,
     /// The ids that are known, and what was stored under them.
     ids: HashMap<String, Known>,
@@ -97,6 +97,7 @@ impl HeldConversations {
         // A look-up first rather than an owned name for every call.
         let Some(conversation) = self.all.get_mut(name) else {
             let mut begun = Conversation::default();
+            begun.figures.lineage = Lineage::begun(fastrand::u64(..));
             let changed = change(&mut begun);
             let name: Arc<str> = name.into();
             self.by_activity.insert((Reverse(begun.activity()), Arc::clone(&name)));
@@ -162,6 +163,12 @@ impl Run {
         let oldest = self.messages.pop_front()?;
         self.tokens -= u64::from(oldest.tokens);
         Some(oldest)
+    }
+
+    fn pop_newest(&mut self) -> Option<Counted> {
+        let newest = self.messages.pop_back()?;
+        self.tokens -= u64::from(newest.tokens);
+        Some(newest)
     }
 
     fn oldest(&self) -> Option<&StoredMessage> {
@@ -236,6 +243,7 @@ impl Conversation {
 
     /// Puts messages back behind what is held (C11).
     fn restore(&mut self, request: &RestoreMessages) -> Result<Restored> {
+        let begins = self.figures.last_seq == 0;
         let numbers = request.messages.first().zip(request.messages.last());
         let mut held: Vec<_> = numbers.map_or_else(Vec::new, |(first, last)| {
             self.between(Some(first.seq - 1), Some(last.seq + 1)).cloned().collect()
@@ -249,6 +257,11 @@ impl Conversation {
         for StoredMessage { seq, created_at, message } in missing {
             self.push(message, MessagePosition { seq: *seq, created_at: *created_at });
         }
+        self.figures.lineage = if begins && request.lineage.incarnation > 0 {
+            request.lineage
+        } else {
+            self.figures.lineage.joined(request.lineage)
+        };
         self.figures.last_seq = self.figures.last_seq.max(request.last_seq);
         self.forget_ids();
         Ok(Restored::of(request.messages.len(), missing.len()))
@@ -256,7 +269,13 @@ impl Conversation {
 
     /// Evicts the oldest until the rest is within the limits (C4), and says how many went.
     fn retain(&mut self, retention: Retention) -> u64 {
+        if let Some(seq) = retention.up_to_seq {
+            let lineage = &mut self.figures.lineage;
+            let seq = seq.min(self.figures.last_seq);
+            lineage.summarized_through = lineage.summarized_through.max(seq);
+        }
         let budget = retention.budget(self.system.size());
+        let last = retention.up_to_seq.unwrap_or(u64::MAX);
         let newest = self.newest().map_or(0, |message| message.seq);
         let mut evicted = 0;
         loop {
@@ -271,7 +290,7 @@ impl Conversation {
             }
             let run = if retention.keep_system { &mut self.others } else { self.older_run() };
             // The newest message always stays, even alone over the limit.
-            if run.oldest().is_none_or(|oldest| oldest.seq == newest) {
+            if run.oldest().is_none_or(|oldest| oldest.seq == newest || oldest.seq > last) {
                 return evicted;
             }
             if let Some(gone) = run.pop_oldest() {
@@ -287,7 +306,49 @@ impl Conversation {
             self.drop_message(gone);
             cleared += 1;
         }
+        self.figures.lineage = self.figures.lineage.truncated(0);
         cleared
+    }
+
+    /// Refuses a removal whose condition fails (C14).
+    fn check_newest(&self, conversation: &str, wanted: Option<u64>) -> Result<()> {
+        let newest = self.newest().map_or(0, |message| message.seq);
+        match wanted {
+            Some(wanted) if wanted != newest => Err(conflict::newer_message(conversation, newest)),
+            _ => Ok(()),
+        }
+    }
+
+    fn truncate(&mut self, request: &Truncate) -> Result<u64> {
+        self.check_newest(&request.conversation, request.if_newest_seq)?;
+        let held = self.figures.message_count;
+        while self.pop_newest(request.after_seq).is_some() {}
+        if request.after_seq < self.figures.last_seq {
+            self.figures.lineage = self.figures.lineage.truncated(request.after_seq);
+        }
+        Ok(held - self.figures.message_count)
+    }
+
+    fn pop(&mut self, request: &Pop) -> Result<Vec<StoredMessage>> {
+        self.check_newest(&request.conversation, request.if_newest_seq)?;
+        let mut popped: Vec<StoredMessage> =
+            std::iter::from_fn(|| self.pop_newest(0)).take(request.count).collect();
+        popped.reverse();
+        if let Some(first) = popped.first() {
+            self.figures.lineage = self.figures.lineage.truncated(first.seq - 1);
+        }
+        Ok(popped)
+    }
+
+    /// Removes the newest message behind `seq`.
+    fn pop_newest(&mut self, seq: u64) -> Option<StoredMessage> {
+        let newest = self.newest().filter(|newest| newest.seq > seq)?;
+        let run =
+            if newest.message.role == Role::System { &mut self.system } else { &mut self.others };
+        let gone = run.pop_newest()?;
+        let stored = gone.stored.clone();
+        self.drop_message(gone);
+        Some(stored)
     }
 
     /// The run with the oldest message.
@@ -397,6 +458,20 @@ impl ConversationStore for Conversations {
         }))
     }
 
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        let changed = self.0.alter(scope, |held: &mut HeldConversations, _| {
+            held.change(&request.conversation, |c| c.truncate(request))
+        });
+        changed.unwrap_or_else(|| Conversation::default().truncate(request))
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        let changed = self.0.alter(scope, |held: &mut HeldConversations, _| {
+            held.change(&request.conversation, |c| c.pop(request))
+        });
+        changed.unwrap_or_else(|| Conversation::default().pop(request))
+    }
+
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         Ok(self.0.alter(scope, |held: &mut HeldConversations, _| {
             held.change(conversation, Conversation::clear).unwrap_or_default()
@@ -493,6 +568,7 @@ mod tests {
                     proptest::option::of(1..8_u64),
                     proptest::option::of(1..60_u64),
                     any::<bool>(),
+                    proptest::option::of(0..40_u64),
                 ),
                 1..12,
             ),
@@ -500,8 +576,9 @@ mod tests {
             let mut conversation = Conversation::default();
             let mut expected: Vec<(u64, Role, u32)> = Vec::new();
             let mut seq = 0;
-            for (batch, max_messages, max_tokens, keep_system) in batches {
-                let retention = Retention { max_messages, max_tokens, keep_system };
+            for (batch, max_messages, max_tokens, keep_system, up_to_seq) in batches {
+                let retention =
+                    Retention { max_messages, max_tokens, keep_system, up_to_seq };
                 let messages = batch
                     .iter()
                     .map(|(role, tokens)| Message::new(*role, "x").with_token_count(*tokens))
@@ -513,8 +590,7 @@ mod tests {
                     seq += 1;
                     expected.push((seq, role, tokens));
                 }
-                let sizes: Vec<_> = expected.iter().map(|(_, r, t)| (*r, *t)).collect();
-                let mut keeps = retention.keeps(&sizes).into_iter();
+                let mut keeps = retention.keeps(&expected).into_iter();
                 expected.retain(|_| keeps.next().unwrap());
 
                 let held = conversation.read(&ReadMessages::all("c"));

@@ -19,14 +19,18 @@ CREATE TABLE {schema}.conversations (
     tool_count bigint NOT NULL DEFAULT 0,
     system_tokens bigint NOT NULL DEFAULT 0,
     other_tokens bigint NOT NULL DEFAULT 0,
-    -- What was ever appended: what the running totals of the next message start from.
+    -- What was ever appended, without what was truncated since: what the running totals of the next
+    -- message start from.
     ever_system_count bigint NOT NULL DEFAULT 0,
+    ever_other_count bigint NOT NULL DEFAULT 0,
     ever_system_tokens bigint NOT NULL DEFAULT 0,
     ever_other_tokens bigint NOT NULL DEFAULT 0,
-    -- Numbers that no message was ever given, since the conversation was restored without them.
-    ever_missing bigint NOT NULL DEFAULT 0,
     -- When the newest message held was stored, in milliseconds since 1970; -1 where none is held.
     activity bigint NOT NULL DEFAULT -1,
+    -- The lineage (C15).
+    incarnation bigint NOT NULL DEFAULT (1 + floor(random() * 4503599627370496)::bigint),
+    revision bigint NOT NULL DEFAULT 0,
+    summarized_through bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (user_id, node_id, conversation_id)
 );
 -- Partial, although every activity is -1 or more, so that nothing but a page by activity can use it:
@@ -57,10 +61,9 @@ CREATE TABLE {schema}.conversation_buffers (
     token_count bigint,
     tokens bigint NOT NULL,
     system_count_before bigint NOT NULL,
+    other_count_before bigint NOT NULL,
     system_tokens_before bigint NOT NULL,
     other_tokens_before bigint NOT NULL,
-    -- How many numbers before this one no message was ever given; all of them where it is null.
-    missing_before bigint,
     PRIMARY KEY (user_id, node_id, conversation_id, seq)
 );
 

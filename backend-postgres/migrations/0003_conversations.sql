@@ -18,7 +18,8 @@ $$;
 CREATE TYPE {schema}.listed_conversation AS (
     conversation_id text, last_seq bigint, system_count bigint, user_count bigint,
     assistant_count bigint, tool_count bigint, token_count bigint,
-    oldest timestamptz, newest timestamptz
+    oldest timestamptz, newest timestamptz,
+    incarnation bigint, revision bigint, summarized_through bigint
 );
 
 -- A time in milliseconds since 1970.
@@ -35,11 +36,11 @@ $$;
 
 -- Evicts by retention (C4) and brings the head up to date; the caller has locked the head and
 -- writes it back. Messages held are, of system messages and of others alike, the newest ever
--- appended; so the totals ever minus a message's running totals are what is held from it on.
--- Numbers that no message was ever given (C11) are left out of these totals; and the newest message
--- may have a lower number than the last that was given.
+-- appended; so the totals ever minus a message's running totals are what is held from it on. The
+-- newest message may have a lower number than the last that was given (C11, C14).
 CREATE FUNCTION {schema}.evict(
-    head {schema}.conversations, p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean
+    head {schema}.conversations, p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean,
+    p_up_to bigint
 ) RETURNS {schema}.conversations
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -48,12 +49,15 @@ DECLARE
     room_messages bigint := greatest(p_max_messages - pinned_count, 0);
     room_tokens bigint := greatest(p_max_tokens - pinned_tokens, 0);
     others bigint := head.user_count + head.assistant_count + head.tool_count;
-    ever_others bigint := head.last_seq - head.ever_system_count - head.ever_missing;
     start bigint := CASE WHEN p_keep_system THEN head.others_from ELSE head.first_seq END;
     newest bigint;
     cut bigint;
     gone record;
 BEGIN
+    IF p_up_to IS NOT NULL THEN
+        head.summarized_through :=
+            greatest(head.summarized_through, least(p_up_to, head.last_seq));
+    END IF;
     IF others + head.system_count - pinned_count <= room_messages
         AND head.other_tokens + head.system_tokens - pinned_tokens <= room_tokens
     THEN
@@ -71,8 +75,7 @@ BEGIN
     SELECT m.seq INTO cut
     FROM {schema}.conversation_buffers AS m
     CROSS JOIN LATERAL (SELECT
-        least(others, ever_others - (m.seq - 1 - m.system_count_before
-            - coalesce(m.missing_before, head.ever_missing))) AS messages,
+        least(others, head.ever_other_count - m.other_count_before) AS messages,
         least(head.other_tokens, head.ever_other_tokens - m.other_tokens_before) AS tokens,
         CASE WHEN p_keep_system THEN 0 ELSE head.ever_system_count - m.system_count_before END AS system_messages,
         CASE WHEN p_keep_system THEN 0 ELSE head.ever_system_tokens - m.system_tokens_before END AS system_tokens
@@ -86,7 +89,7 @@ BEGIN
                 AND from_here.tokens + from_here.system_tokens <= room_tokens))
     ORDER BY m.seq
     LIMIT 1;
-    cut := coalesce(cut, head.last_seq + 1);
+    cut := least(coalesce(cut - 1, head.last_seq), p_up_to) + 1;
 
     WITH removed AS (
         DELETE FROM {schema}.conversation_buffers AS m
@@ -140,9 +143,10 @@ LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE {schema}.conversations AS c
     SET (first_seq, others_from, system_count, user_count, assistant_count, tool_count,
-            system_tokens, other_tokens)
+            system_tokens, other_tokens, summarized_through)
         = (head.first_seq, head.others_from, head.system_count, head.user_count,
-            head.assistant_count, head.tool_count, head.system_tokens, head.other_tokens)
+            head.assistant_count, head.tool_count, head.system_tokens, head.other_tokens,
+            head.summarized_through)
     WHERE c.user_id = head.user_id AND c.node_id = head.node_id
         AND c.conversation_id = head.conversation_id;
 END $$;
@@ -159,7 +163,7 @@ CREATE FUNCTION {schema}.append_messages(
     p_tool_calls text[], p_tool_call_ids text[], p_metadata text[], p_extra text[],
     p_token_counts bigint[], p_tokens bigint[],
     p_system_counts bigint[], p_system_tokens bigint[], p_other_tokens bigint[], p_totals bigint[],
-    p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean,
+    p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean, p_up_to bigint,
     OUT outcome text, OUT detail text, OUT seqs bigint[], OUT times timestamptz[],
     OUT evicted bigint, OUT message_count bigint, OUT token_count bigint
 ) LANGUAGE plpgsql AS $$
@@ -226,6 +230,7 @@ BEGIN
                 system_tokens = c.system_tokens + p_totals[5],
                 other_tokens = c.other_tokens + p_totals[6],
                 ever_system_count = c.ever_system_count + p_totals[1],
+                ever_other_count = c.ever_other_count + messages - p_totals[1],
                 ever_system_tokens = c.ever_system_tokens + p_totals[5],
                 ever_other_tokens = c.ever_other_tokens + p_totals[6],
                 activity = {schema}.millis({schema}.now_ms())
@@ -245,11 +250,12 @@ BEGIN
     INSERT INTO {schema}.conversation_buffers (
         user_id, node_id, conversation_id, seq, created_at, message_id, role, content, name,
         tool_calls, tool_call_id, metadata, extra, token_count, tokens, system_count_before,
-        system_tokens_before, other_tokens_before)
+        other_count_before, system_tokens_before, other_tokens_before)
     SELECT p_user, p_node, p_conversation, head.last_seq - messages + at, now, p_ids[at],
         p_roles[at], p_contents[at], p_names[at], p_tool_calls[at]::json, p_tool_call_ids[at],
         p_metadata[at]::json, p_extra[at]::json, p_token_counts[at], p_tokens[at],
         head.ever_system_count - p_totals[1] + p_system_counts[at],
+        head.ever_other_count - messages + p_totals[1] + at - 1 - p_system_counts[at],
         head.ever_system_tokens - p_totals[5] + p_system_tokens[at],
         head.ever_other_tokens - p_totals[6] + p_other_tokens[at]
     FROM generate_series(1, messages) AS at;
@@ -263,9 +269,9 @@ BEGIN
     END IF;
     IF p_max_messages IS NOT NULL THEN
         evicted := {schema}.messages_held(head);
-        head := {schema}.evict(head, p_max_messages, p_max_tokens, p_keep_system);
+        head := {schema}.evict(head, p_max_messages, p_max_tokens, p_keep_system, p_up_to);
         evicted := evicted - {schema}.messages_held(head);
-        IF evicted > 0 THEN
+        IF evicted > 0 OR p_up_to IS NOT NULL THEN
             PERFORM {schema}.write_head(head);
         END IF;
     END IF;
@@ -314,7 +320,7 @@ END $$;
 -- Applies retention (C4) without appending.
 CREATE FUNCTION {schema}.trim_conversation(
     p_user text, p_role text, p_node text, p_conversation text,
-    p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean,
+    p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean, p_up_to bigint,
     OUT evicted bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -328,7 +334,7 @@ BEGIN
     evicted := 0;
     IF FOUND THEN
         evicted := {schema}.messages_held(head);
-        head := {schema}.evict(head, p_max_messages, p_max_tokens, p_keep_system);
+        head := {schema}.evict(head, p_max_messages, p_max_tokens, p_keep_system, p_up_to);
         evicted := evicted - {schema}.messages_held(head);
         PERFORM {schema}.write_head(head);
     END IF;
@@ -362,8 +368,154 @@ BEGIN
         AND i.known_until IS NULL;
     UPDATE {schema}.conversations AS c
     SET first_seq = NULL, system_count = 0, user_count = 0, assistant_count = 0, tool_count = 0,
-        system_tokens = 0, other_tokens = 0, activity = -1
+        system_tokens = 0, other_tokens = 0, activity = -1, revision = c.revision + 1,
+        summarized_through = 0
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;
+END $$;
+
+-- Removes all messages behind a number from a conversation that the caller has locked, and counts it
+-- into the lineage. The running totals go back to what they were before the first that goes.
+CREATE FUNCTION {schema}.remove_behind(head {schema}.conversations, p_after bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    first record;
+    gone record;
+BEGIN
+    SELECT m.seq, m.system_count_before, m.other_count_before, m.system_tokens_before,
+        m.other_tokens_before
+    INTO first
+    FROM {schema}.conversation_buffers AS m
+    WHERE m.user_id = head.user_id AND m.node_id = head.node_id
+        AND m.conversation_id = head.conversation_id AND m.seq > p_after
+    ORDER BY m.seq
+    LIMIT 1;
+    WITH removed AS (
+        DELETE FROM {schema}.conversation_buffers AS m
+        WHERE m.user_id = head.user_id AND m.node_id = head.node_id
+            AND m.conversation_id = head.conversation_id AND m.seq >= first.seq
+        RETURNING m.message_id, m.role, m.tokens
+    ), outliving AS (
+        UPDATE {schema}.message_ids AS i SET known_until = head.last_seq + 1000
+        WHERE i.user_id = head.user_id AND i.node_id = head.node_id
+            AND i.conversation_id = head.conversation_id
+            AND i.message_id = ANY (ARRAY(
+                SELECT removed.message_id FROM removed WHERE removed.message_id IS NOT NULL))
+    )
+    SELECT count(*) AS messages,
+        count(*) FILTER (WHERE role = 'system') AS system,
+        count(*) FILTER (WHERE role = 'user') AS "user",
+        count(*) FILTER (WHERE role = 'assistant') AS assistant,
+        count(*) FILTER (WHERE role = 'tool') AS tool,
+        coalesce(sum(tokens) FILTER (WHERE role = 'system'), 0)::bigint AS system_tokens,
+        coalesce(sum(tokens) FILTER (WHERE role <> 'system'), 0)::bigint AS other_tokens
+    INTO gone
+    FROM removed;
+    UPDATE {schema}.conversations AS c
+    SET first_seq = CASE WHEN c.first_seq >= first.seq THEN NULL ELSE c.first_seq END,
+        system_count = c.system_count - gone.system,
+        user_count = c.user_count - gone."user",
+        assistant_count = c.assistant_count - gone.assistant,
+        tool_count = c.tool_count - gone.tool,
+        system_tokens = c.system_tokens - gone.system_tokens,
+        other_tokens = c.other_tokens - gone.other_tokens,
+        ever_system_count = coalesce(first.system_count_before, c.ever_system_count),
+        ever_other_count = coalesce(first.other_count_before, c.ever_other_count),
+        ever_system_tokens = coalesce(first.system_tokens_before, c.ever_system_tokens),
+        ever_other_tokens = coalesce(first.other_tokens_before, c.ever_other_tokens),
+        activity = coalesce((
+            SELECT {schema}.millis(m.created_at)
+            FROM {schema}.conversation_buffers AS m
+            WHERE m.user_id = c.user_id AND m.node_id = c.node_id
+                AND m.conversation_id = c.conversation_id
+            ORDER BY m.seq DESC
+            LIMIT 1), -1),
+        revision = c.revision + 1,
+        summarized_through = least(c.summarized_through, p_after)
+    WHERE c.user_id = head.user_id AND c.node_id = head.node_id
+        AND c.conversation_id = head.conversation_id;
+    RETURN gone.messages;
+END $$;
+
+-- The number of the newest message; 0 where none is held.
+CREATE FUNCTION {schema}.newest_seq(head {schema}.conversations) RETURNS bigint
+LANGUAGE sql AS $$
+    SELECT coalesce((
+        SELECT m.seq
+        FROM {schema}.conversation_buffers AS m
+        WHERE m.user_id = head.user_id AND m.node_id = head.node_id
+            AND m.conversation_id = head.conversation_id
+        ORDER BY m.seq DESC
+        LIMIT 1), 0)
+$$;
+
+-- Removes all messages behind a number (C14); `removed` is null where the newest message is another
+-- than `p_if_newest` says, and `newest` is its number.
+CREATE FUNCTION {schema}.truncate_conversation(
+    p_user text, p_role text, p_node text, p_conversation text,
+    p_after bigint, p_if_newest bigint,
+    OUT removed bigint, OUT newest bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    head {schema}.conversations;
+BEGIN
+    PERFORM {schema}.identity(p_user, p_role);
+    SELECT c.* INTO head
+    FROM {schema}.conversations AS c
+    WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
+    FOR UPDATE;
+    newest := {schema}.newest_seq(head);
+    IF newest <> p_if_newest THEN
+        RETURN;
+    END IF;
+    removed := 0;
+    IF head.last_seq > p_after THEN
+        removed := {schema}.remove_behind(head, p_after);
+    END IF;
+END $$;
+
+-- Removes the newest messages and returns them, newest first (C14). Where the newest message is
+-- another than `p_if_newest` says, one row without `total`, whose `seq` is its number.
+CREATE FUNCTION {schema}.pop_messages(
+    p_user text, p_role text, p_node text, p_conversation text,
+    p_count bigint, p_if_newest bigint
+) RETURNS SETOF {schema}.read_message
+LANGUAGE plpgsql AS $$
+DECLARE
+    head {schema}.conversations;
+    newest bigint;
+    first bigint;
+    other {schema}.read_message;
+BEGIN
+    PERFORM {schema}.identity(p_user, p_role);
+    SELECT c.* INTO head
+    FROM {schema}.conversations AS c
+    WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
+    FOR UPDATE;
+    newest := {schema}.newest_seq(head);
+    IF newest <> p_if_newest THEN
+        other.seq := newest;
+        RETURN NEXT other;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT 0::bigint, m.seq, m.created_at, m.message_id, m.role, m.content, m.name,
+        m.tool_calls::text, m.tool_call_id, m.metadata::text, m.extra::text, m.token_count
+    FROM {schema}.conversation_buffers AS m
+    WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
+    ORDER BY m.seq DESC
+    LIMIT p_count;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT min(n.seq) INTO first
+    FROM (
+        SELECT m.seq
+        FROM {schema}.conversation_buffers AS m
+        WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
+        ORDER BY m.seq DESC
+        LIMIT p_count
+    ) AS n;
+    PERFORM {schema}.remove_behind(head, first - 1);
 END $$;
 
 -- Removes a conversation (C13). Its row is the lock: who appends meanwhile begins a new one.
@@ -395,7 +547,8 @@ LANGUAGE sql STABLE AS $$
          WHERE m.user_id = head.user_id AND m.node_id = head.node_id
             AND m.conversation_id = head.conversation_id AND m.seq = head.first_seq
          LIMIT 1),
-        CASE WHEN head.activity >= 0 THEN {schema}.time_of(head.activity) END
+        CASE WHEN head.activity >= 0 THEN {schema}.time_of(head.activity) END,
+        head.incarnation, head.revision, head.summarized_through
 $$;
 
 -- Statistics of conversations: of one of them, or of a page of those after `p_after`.
@@ -443,13 +596,13 @@ CREATE FUNCTION {schema}.restore_messages(
     p_ids text[], p_digests text[], p_roles text[], p_contents text[], p_names text[],
     p_tool_calls text[], p_tool_call_ids text[], p_metadata text[], p_extra text[],
     p_token_counts bigint[], p_tokens bigint[],
+    p_incarnation bigint, p_revision bigint, p_summarized_through bigint,
     OUT written bigint, OUT number_taken bigint, OUT id_taken text
 ) LANGUAGE plpgsql AS $$
 DECLARE
     head {schema}.conversations;
     messages integer := cardinality(p_seqs);
     known integer;
-    skipped bigint;
     change record;
 BEGIN
     PERFORM {schema}.identity(p_user, p_role);
@@ -504,13 +657,6 @@ BEGIN
     END IF;
 
     written := messages - known;
-    skipped := greatest(p_last_seq - head.last_seq, 0) - written;
-    IF skipped > 0 THEN
-        -- What is held comes before what is skipped now.
-        UPDATE {schema}.conversation_buffers AS m SET missing_before = head.ever_missing
-        WHERE m.user_id = p_user AND m.node_id = p_node AND m.conversation_id = p_conversation
-            AND m.missing_before IS NULL;
-    END IF;
     WITH given AS (
         SELECT at, p_seqs[at] AS seq, p_roles[at] AS role, p_tokens[at] AS tokens
         FROM generate_series(known + 1, messages) AS at
@@ -518,17 +664,18 @@ BEGIN
         INSERT INTO {schema}.conversation_buffers (
             user_id, node_id, conversation_id, seq, created_at, message_id, role, content, name,
             tool_calls, tool_call_id, metadata, extra, token_count, tokens, system_count_before,
-            system_tokens_before, other_tokens_before, missing_before)
+            other_count_before, system_tokens_before, other_tokens_before)
         SELECT p_user, p_node, p_conversation, g.seq, p_times[g.at], p_ids[g.at], g.role,
             p_contents[g.at], p_names[g.at], p_tool_calls[g.at]::json, p_tool_call_ids[g.at],
             p_metadata[g.at]::json, p_extra[g.at]::json, p_token_counts[g.at], g.tokens,
             head.ever_system_count + coalesce(count(*) FILTER (WHERE g.role = 'system')
                 OVER earlier, 0),
+            head.ever_other_count + coalesce(count(*) FILTER (WHERE g.role <> 'system')
+                OVER earlier, 0),
             head.ever_system_tokens + coalesce(sum(g.tokens) FILTER (WHERE g.role = 'system')
                 OVER earlier, 0),
             head.ever_other_tokens + coalesce(sum(g.tokens) FILTER (WHERE g.role <> 'system')
-                OVER earlier, 0),
-            head.ever_missing + g.seq - head.last_seq - (g.at - known)
+                OVER earlier, 0)
         FROM given AS g
         WINDOW earlier AS (ORDER BY g.at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     )
@@ -560,9 +707,18 @@ BEGIN
         system_tokens = c.system_tokens + change.system_tokens,
         other_tokens = c.other_tokens + change.other_tokens,
         ever_system_count = c.ever_system_count + change.system,
+        ever_other_count = c.ever_other_count + written - change.system,
         ever_system_tokens = c.ever_system_tokens + change.system_tokens,
         ever_other_tokens = c.ever_other_tokens + change.other_tokens,
-        ever_missing = c.ever_missing + skipped,
+        -- One that begins takes the lineage over; one of the same incarnation joins it.
+        incarnation = CASE WHEN c.last_seq = 0 AND p_incarnation > 0 THEN p_incarnation
+            ELSE c.incarnation END,
+        revision = CASE WHEN p_incarnation > 0 AND c.last_seq = 0 OR c.incarnation = p_incarnation
+            THEN greatest(c.revision, p_revision) ELSE c.revision END,
+        summarized_through = CASE WHEN p_incarnation > 0 AND c.last_seq = 0
+                OR c.incarnation = p_incarnation
+            THEN greatest(c.summarized_through, p_summarized_through)
+            ELSE c.summarized_through END,
         activity = CASE WHEN written > 0 THEN {schema}.millis(p_times[messages])
             ELSE c.activity END
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation;

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationOrder, ConversationStatistics, ConversationStore,
-    ConversationSummary, Error, Limits, ListConversations, Message, MessagePosition, Messages,
-    Page, ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage,
-    Timestamp, Trim, conflict,
+    ConversationSummary, Error, Limits, Lineage, ListConversations, Message, MessagePosition,
+    Messages, Page, Pop, ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope,
+    StoredMessage, Timestamp, Trim, Truncate, conflict,
 };
 use sqlx::postgres::PgRow;
 
@@ -19,12 +19,14 @@ use crate::store::facet;
 facet! {
     /// Conversations of a store.
     Conversations {
-        append_messages(22),
+        append_messages(23),
         newest_messages(10),
-        trim_conversation(7),
+        trim_conversation(8),
         clear_conversation(4),
+        truncate_conversation(6),
+        pop_messages(6),
         delete_conversation(4),
-        restore_messages(18),
+        restore_messages(21),
         conversation_statistics(6),
         active_conversations(6),
     }
@@ -130,6 +132,7 @@ fn bind_retention(call: Call, retention: Option<Retention>) -> Call {
     call.bind(retention.map(|r| limit(r.max_messages)))
         .bind(retention.map(|r| limit(r.max_tokens)))
         .bind(retention.map(|r| r.keep_system))
+        .bind(retention.and_then(|r| r.up_to_seq).map(bigint))
 }
 
 /// Where the messages of an append are, or why it was refused (C3).
@@ -216,6 +219,11 @@ fn statistics(row: &PgRow) -> Result<ConversationStatistics> {
         oldest: get_time(row, "oldest")?,
         newest: get_time(row, "newest")?,
         last_seq: get_count(row, "last_seq")?,
+        lineage: Lineage {
+            incarnation: get_count(row, "incarnation")?,
+            revision: get_count(row, "revision")?,
+            summarized_through: get_count(row, "summarized_through")?,
+        },
     })
 }
 
@@ -277,6 +285,41 @@ impl ConversationStore for Conversations {
         get_count(one(&rows)?, "evicted")
     }
 
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        let rows = self
+            .store
+            .call_in(&self.truncate_conversation, scope, |call| {
+                call.bind(request.conversation.as_str())
+                    .bind(bigint(request.after_seq))
+                    .bind(request.if_newest_seq.map(bigint))
+            })
+            .await?;
+        let row = one(&rows)?;
+        if let Some(removed) = get::<Option<i64>>(row, "removed")? {
+            return unsigned(removed, "removed");
+        }
+        let newest = get_count(row, "newest")?;
+        Err(conflict::newer_message(&request.conversation, newest))
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        let rows = self
+            .store
+            .call_in(&self.pop_messages, scope, |call| {
+                call.bind(request.conversation.as_str())
+                    .bind(size(request.count))
+                    .bind(request.if_newest_seq.map(bigint))
+            })
+            .await?;
+        if let Some(row) = rows.first()
+            && get::<Option<i64>>(row, at::TOTAL)?.is_none()
+        {
+            let newest = get_count(row, at::SEQ)?;
+            return Err(conflict::newer_message(&request.conversation, newest));
+        }
+        rows.iter().rev().map(message).collect()
+    }
+
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let rows = self
             .store
@@ -303,7 +346,11 @@ impl ConversationStore for Conversations {
             .store
             .call_in(&self.restore_messages, scope, |call| {
                 let call = call.bind(request.conversation.as_str()).bind(bigint(request.last_seq));
-                columns.bind(call.bind(&seqs).bind(&times))
+                columns
+                    .bind(call.bind(&seqs).bind(&times))
+                    .bind(bigint(request.lineage.incarnation))
+                    .bind(bigint(request.lineage.revision))
+                    .bind(bigint(request.lineage.summarized_through))
             })
             .await?;
         let row = one(&rows)?;

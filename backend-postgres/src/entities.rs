@@ -159,10 +159,13 @@ entity! {
         SystemTokens system_tokens: i64 = number(),
         OtherTokens other_tokens: i64 = number(),
         EverSystemCount ever_system_count: i64 = number(),
+        EverOtherCount ever_other_count: i64 = number(),
         EverSystemTokens ever_system_tokens: i64 = number(),
         EverOtherTokens ever_other_tokens: i64 = number(),
-        EverMissing ever_missing: i64 = number(),
         Activity activity: i64 = number(),
+        Incarnation incarnation: i64 = number(),
+        Revision revision: i64 = number(),
+        SummarizedThrough summarized_through: i64 = number(),
     }
 }
 
@@ -185,9 +188,9 @@ entity! {
         TokenCount token_count: Option<i64> = number().null(),
         Tokens tokens: i64 = number(),
         SystemCountBefore system_count_before: i64 = number(),
+        OtherCountBefore other_count_before: i64 = number(),
         SystemTokensBefore system_tokens_before: i64 = number(),
         OtherTokensBefore other_tokens_before: i64 = number(),
-        MissingBefore missing_before: Option<i64> = number().null(),
     }
 }
 

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use memquill_core::json::{self, Object};
 use memquill_core::{
     Append, Appended, ConversationOrder, ConversationStatistics, ConversationStore,
-    ConversationSummary, Error, ListConversations, Message, MessagePosition, Messages, Page,
-    ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage,
-    Timestamp, Trim, conflict,
+    ConversationSummary, Error, Lineage, ListConversations, Message, MessagePosition, Messages,
+    Page, Pop, ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope,
+    StoredMessage, Timestamp, Trim, Truncate, conflict,
 };
 use redis::{Cmd, Value};
 use serde::Deserialize;
@@ -41,6 +41,8 @@ static TRIM: Script = conversation_script!(
     "lib/retention",
     "conversation/trim"
 );
+static TRUNCATE: Script =
+    conversation_script!(writing, "lib/message", "lib/count_message", "conversation/truncate");
 static RESTORE: Script =
     conversation_script!(writing, "lib/message", "lib/count_message", "conversation/restore");
 static READ: Script = script!(reading, "lib/message", "conversation/read");
@@ -67,6 +69,7 @@ impl ConversationStore for Conversations {
         let written = self.0.write(scope, &APPEND, &names, |call| {
             call.arg(&request.conversation);
             add_retention(call, request.retention.unwrap_or_default());
+            call.arg(new_incarnation());
             batch.add_to(call);
         });
         let (outcome, mut reply) = written.await?;
@@ -109,6 +112,29 @@ impl ConversationStore for Conversations {
         codec::number(&answer.await?)
     }
 
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        let Truncate { conversation, after_seq, if_newest_seq } = request;
+        self.remove_newest(scope, conversation, *if_newest_seq, |call| {
+            call.arg(*after_seq).arg("");
+        })
+        .await?
+        .number()
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        let Pop { conversation, count, if_newest_seq } = request;
+        let removed = self.remove_newest(scope, conversation, *if_newest_seq, |call| {
+            call.arg("").arg(*count);
+        });
+        let mut found = removed.await?.list()?;
+        let mut messages = Vec::new();
+        while !found.is_empty() {
+            messages.push(stored(found.list()?)?);
+        }
+        messages.reverse();
+        Ok(messages)
+    }
+
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let keys = self.0.keys(scope);
         let [counters, messages, ids, gone] = conversation_keys(&keys, conversation);
@@ -136,7 +162,10 @@ impl ConversationStore for Conversations {
         let mut batch = Batch::new(plain)?;
         loop {
             let written = self.0.write(scope, &RESTORE, &names, |call| {
-                call.arg(&request.conversation).arg(request.last_seq).arg(messages.len());
+                let Lineage { incarnation, revision, summarized_through } = request.lineage;
+                call.arg(&request.conversation).arg(request.last_seq);
+                call.arg(incarnation).arg(revision).arg(summarized_through);
+                call.arg(new_incarnation()).arg(messages.len());
                 for (stored, text) in messages.iter().zip(&batch.messages) {
                     call.arg(stored.seq).arg(stored.created_at.as_millis()).arg(text);
                 }
@@ -218,6 +247,32 @@ impl ConversationStore for Conversations {
             found.push(ConversationSummary { conversation, statistics: statistics(&mut reply)? });
         }
         Ok(request.cut(found))
+    }
+}
+
+impl Conversations {
+    /// Runs the script that removes the newest messages, and returns what it says of them.
+    async fn remove_newest(
+        &self,
+        scope: &Scope,
+        conversation: &str,
+        if_newest_seq: Option<u64>,
+        add: impl Fn(&mut Cmd) + Send + Sync,
+    ) -> Result<Reply> {
+        let keys = self.0.keys(scope);
+        let [counters, messages, ids, gone] = conversation_keys(&keys, conversation);
+        let names = [keys.activity(), counters, messages, ids, gone];
+        let answer = self.0.run(&TRUNCATE, &names, |call| {
+            call.arg(conversation);
+            call.arg(if_newest_seq.map(|seq| seq.to_string()).unwrap_or_default());
+            add(call);
+        });
+        let mut reply = Reply::new(answer.await?)?;
+        match reply.text()?.as_str() {
+            "ok" => Ok(reply),
+            "newer" => Err(conflict::newer_message(conversation, reply.number()?)),
+            other => Err(unknown_outcome(other)),
+        }
     }
 }
 
@@ -354,6 +409,12 @@ fn add_retention(call: &mut Cmd, retention: Retention) {
         call.arg(limit.map(|limit| limit.to_string()).unwrap_or_default());
     }
     call.arg(i32::from(retention.keep_system));
+    call.arg(retention.up_to_seq.map(|seq| seq.to_string()).unwrap_or_default());
+}
+
+/// The incarnation of a conversation, should it begin (C15).
+fn new_incarnation() -> u64 {
+    Lineage::begun(fastrand::u64(..)).incarnation
 }
 
 /// The least and the greatest number that a read asks for. Where there is none, the least is the
@@ -433,7 +494,7 @@ struct StoredBody {
     extra: Object,
 }
 
-/// Reads the eight counters, as `lua/lib/counters.lua` has them.
+/// Reads the counters, as `lua/lib/counters.lua` has them.
 fn counters(value: Value) -> Result<Vec<u64>> {
     let Value::BulkString(bytes) = value else {
         return Err(unreadable("a conversation's counters"));
@@ -459,6 +520,8 @@ fn statistics(reply: &mut Reply) -> Result<ConversationStatistics> {
         (number()?, number()?, number()?, number()?);
     let (system_count, user_count, assistant_count, tool_count) =
         (number()?, number()?, number()?, number()?);
+    let lineage =
+        Lineage { incarnation: number()?, revision: number()?, summarized_through: number()? };
     let mut time = || -> Result<Option<Timestamp>> {
         match reply.text()?.as_str() {
             "" => Ok(None),
@@ -475,5 +538,6 @@ fn statistics(reply: &mut Reply) -> Result<ConversationStatistics> {
         oldest: time()?,
         newest: time()?,
         last_seq,
+        lineage,
     })
 }

@@ -3,15 +3,16 @@
 mod ids;
 mod restoring;
 mod retention;
+mod truncating;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, ConversationOrder, ConversationSize, ConversationStatistics,
-    ConversationStore, ConversationSummary, ListConversations, Message, MessagePosition, Messages,
-    Page, ReadMessages, RestoreMessages, Restored, Result, Role, Scope, StoredMessage, Timestamp,
-    Trim,
+    ConversationStore, ConversationSummary, Lineage, ListConversations, Message, MessagePosition,
+    Messages, Page, Pop, ReadMessages, RestoreMessages, Restored, Result, Role, Scope,
+    StoredMessage, Timestamp, Trim, Truncate,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -79,7 +80,7 @@ const CLEAR: &str = "DELETE FROM conversation_buffers WHERE conversation = ?1";
 const SET_EMPTY: &str = "
 UPDATE conversations SET others_from = last_seq + 1, system_count = 0, user_count = 0,
     assistant_count = 0, tool_count = 0, tokens = 0, system_tokens = 0,
-    activity = -1
+    activity = -1, revision = revision + 1, summarized_through = 0
 WHERE conversation = ?1";
 
 /// Rows of one INSERT; more than some tens make it no faster.
@@ -101,6 +102,7 @@ struct Counters {
     counts: [u64; 4],
     tokens: u64,
     system_tokens: u64,
+    lineage: Lineage,
 }
 
 impl Counters {
@@ -117,6 +119,11 @@ impl Counters {
             ],
             tokens: get(row, "tokens")?,
             system_tokens: get(row, "system_tokens")?,
+            lineage: Lineage {
+                incarnation: get(row, "incarnation")?,
+                revision: get(row, "revision")?,
+                summarized_through: get(row, "summarized_through")?,
+            },
         })
     }
 
@@ -251,6 +258,7 @@ fn statistics(row: &SqliteRow) -> Result<ConversationStatistics> {
         oldest: optional_time(row, "oldest")?,
         newest: optional_time(row, "newest")?,
         last_seq: counters.last_seq,
+        lineage: counters.lineage,
     })
 }
 
@@ -339,6 +347,20 @@ impl ConversationStore for Conversations {
         let (_, evicted) = retention::apply(&mut transaction, counters, &request.retention).await?;
         transaction.commit().await.map_err(translate)?;
         Ok(evicted)
+    }
+
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        let mut transaction = self.0.write().await?;
+        let removed = truncating::truncate(&mut transaction, scope, request).await?;
+        transaction.commit().await.map_err(translate)?;
+        Ok(removed)
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        let mut transaction = self.0.write().await?;
+        let popped = truncating::pop(&mut transaction, scope, request).await?;
+        transaction.commit().await.map_err(translate)?;
+        Ok(popped)
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {

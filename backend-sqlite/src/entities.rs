@@ -137,6 +137,9 @@ entity! {
         SystemTokens system_tokens: i64 = number(),
         OthersFrom others_from: i64 = number(),
         Activity activity: i64 = number(),
+        Incarnation incarnation: i64 = number(),
+        Revision revision: i64 = number(),
+        SummarizedThrough summarized_through: i64 = number(),
     }
 }
 

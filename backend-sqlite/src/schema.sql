@@ -24,6 +24,10 @@ CREATE TABLE conversations (
     others_from     INTEGER NOT NULL DEFAULT 0,
     -- When the newest message held was stored; -1 where none is held.
     activity        INTEGER NOT NULL DEFAULT -1,
+    -- The lineage (C15).
+    incarnation        INTEGER NOT NULL DEFAULT (abs(random() % 4503599627370496) + 1),
+    revision           INTEGER NOT NULL DEFAULT 0,
+    summarized_through INTEGER NOT NULL DEFAULT 0,
     UNIQUE (user, node, name)
 ) STRICT;
 

@@ -172,6 +172,7 @@ fn retention() -> impl Strategy<Value = Retention> {
             max_messages,
             max_tokens,
             keep_system,
+            up_to_seq: None,
         },
     )
 }
@@ -188,7 +189,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the contract's reference keeps.
 fn keep(model: &mut Vec<(u64, Role, u32)>, retention: &Retention) -> u64 {
     let before = model.len();
-    let kept = retention.keeps(&model.iter().map(|(_, r, t)| (*r, *t)).collect::<Vec<_>>());
+    let kept = retention.keeps(model);
     let mut kept = kept.iter();
     model.retain(|_| *kept.next().unwrap());
     (before - model.len()) as u64

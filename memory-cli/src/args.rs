@@ -216,6 +216,32 @@ pub(crate) enum Chat {
         #[arg(long, value_enum, default_value_t)]
         by: ListOrder,
     },
+    /// Remove all messages behind a number
+    ///
+    /// The numbers are not given again, and a repeated append of what was removed does not bring it
+    /// back.
+    #[command(after_help = "Example:\n  memquill --user ada chat truncate chat-1 --after 12")]
+    Truncate {
+        /// The conversation
+        #[arg(value_name = "ID")]
+        conversation: String,
+        /// The number of the last message that stays; 0 for none
+        #[arg(long, value_name = "SEQ")]
+        after: u64,
+    },
+    /// Remove the newest messages and print them
+    #[command(after_help = "Example:\n  memquill --user ada chat pop chat-1 --count 2")]
+    Pop {
+        /// The conversation
+        #[arg(value_name = "ID")]
+        conversation: String,
+        /// How many messages, at most 1000
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        count: usize,
+        /// Remove them only if the newest message has this number
+        #[arg(long, value_name = "SEQ")]
+        if_newest: Option<u64>,
+    },
     /// Delete conversations as a whole
     ///
     /// A deleted conversation is gone with its numbering; deleting it again does nothing.

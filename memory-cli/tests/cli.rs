@@ -201,6 +201,8 @@ fn every_command_has_help_with_an_example() {
         &["chat", "import"],
         &["chat", "show"],
         &["chat", "list"],
+        &["chat", "truncate"],
+        &["chat", "pop"],
         &["chat", "delete"],
         &["search"],
         &["ingest"],
@@ -411,4 +413,25 @@ fn conversations_are_listed_by_activity_and_deleted_as_a_whole() {
     let deleted = place.run([store, "chat", "delete", "a", "nobody", "c"]).json(0);
     assert_eq!(deleted["deleted"], serde_json::json!(["a", "c"]));
     assert_eq!(listed("activity"), ["b"]);
+}
+
+#[test]
+fn c14_a_conversation_is_corrected() {
+    let place = Place::new();
+    let store = "--store=sqlite:chat.db";
+    let chat = r#"{"conversation_id": "a", "messages": [
+        {"role": "user", "content": "one"}, {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"}, {"role": "assistant", "content": "four"}]}"#;
+    place.file("chat.json", chat);
+    place.run([store, "chat", "import", "chat.json"]).json(0);
+    let popped = place.run([store, "chat", "pop", "a"]).json(0);
+    assert_eq!(popped["messages"][0]["content"], "four");
+    let refused = place.run([store, "chat", "pop", "a", "--if-newest", "4"]).json(1);
+    assert_eq!(refused["error"]["context"]["newest_seq"], "3", "{refused}");
+    let removed = place.run([store, "chat", "truncate", "a", "--after", "1"]).json(0);
+    assert_eq!(removed["removed"], 2);
+    // What was taken back does not return with the transcript that it came from.
+    place.run([store, "chat", "import", "chat.json"]).json(0);
+    let shown = place.run([store, "chat", "show", "a"]).json(0);
+    assert_eq!(shown["messages"].as_array().unwrap().len(), 1);
 }

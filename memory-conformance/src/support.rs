@@ -13,9 +13,9 @@ use std::time::Duration;
 use memquill_core::json::Object;
 use memquill_core::{
     Append, Appended, Backend, ConversationStatistics, ConversationStore, Delete, Entry, Error,
-    ErrorKind, Get, Increment, Incremented, ListEntries, Message, Messages, PageRequest, Put,
-    PutCondition, ReadMessages, Result, Retention, Role, Scope, StoredMessage, Trim,
-    WorkingStatistics, WorkingStore, Written,
+    ErrorKind, Get, Increment, Incremented, Lineage, ListEntries, Message, Messages, PageRequest,
+    Pop, Put, PutCondition, ReadMessages, Result, Retention, Role, Scope, StoredMessage, Trim,
+    Truncate, WorkingStatistics, WorkingStore, Written,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -120,6 +120,19 @@ impl Conversation {
 
     pub(crate) async fn clear(&self) -> u64 {
         self.store.clear(&self.scope, &self.name).await.unwrap()
+    }
+
+    pub(crate) async fn truncate(&self, after_seq: u64) -> u64 {
+        let request = Truncate::new(&self.name, after_seq);
+        self.store.truncate(&self.scope, &request).await.unwrap()
+    }
+
+    pub(crate) async fn pop(&self, count: usize) -> Vec<StoredMessage> {
+        self.store.pop(&self.scope, &Pop::new(&self.name, count)).await.unwrap()
+    }
+
+    pub(crate) async fn lineage(&self) -> Lineage {
+        self.statistics().await.lineage
     }
 
     pub(crate) async fn delete(&self) -> bool {

@@ -46,6 +46,17 @@ pub fn counter_overflow(request: &Increment) -> Error {
     .with_hint("put a number nearer to 0 there first")
 }
 
+/// The newest message held has another number than the condition says; 0 where none is held (C14).
+pub fn newer_message(conversation: &str, current: u64) -> Error {
+    let state = match current {
+        0 => "holds no message".to_owned(),
+        seq => format!("ends with message {seq}"),
+    };
+    Error::conflict(format!("the condition fails: the conversation {conversation:?} {state}"))
+        .with_hint("read the conversation again and decide by what it holds now")
+        .with_context("newest_seq", current.to_string())
+}
+
 /// An id of a message that is stored, or was, with another body (C3).
 pub fn message_id_taken(id: &str) -> Error {
     Error::conflict(format!("the message id {id:?} belongs to a message with another body"))

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::json::{Object, canonical, object};
 use crate::operation::LIST_CONVERSATIONS;
 use crate::page::{Cursor, Page, PageRequest};
-use crate::restore::{RestoreMessages, Restored};
+use crate::restore::{Lineage, RestoreMessages, Restored};
 use crate::scope::Scope;
 use crate::suggest::did_you_mean;
 use crate::time::Timestamp;
@@ -378,6 +378,56 @@ impl Trim {
     }
 }
 
+/// Removes all messages behind a number (C14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncate {
+    /// The conversation.
+    pub conversation: String,
+    /// The number behind which nothing stays; 0 to remove all.
+    pub after_seq: u64,
+    /// Only if this is the number of the newest message held, else `Conflict`; 0 if none is held.
+    pub if_newest_seq: Option<u64>,
+}
+
+impl Truncate {
+    /// Removes what `conversation` holds behind the number `after_seq`.
+    pub fn new(conversation: impl Into<String>, after_seq: u64) -> Self {
+        Self { conversation: conversation.into(), after_seq, if_newest_seq: None }
+    }
+
+    /// Removes only if the newest message held has this number.
+    #[must_use]
+    pub fn if_newest_seq(mut self, seq: u64) -> Self {
+        self.if_newest_seq = Some(seq);
+        self
+    }
+}
+
+/// Removes the newest messages and returns them (C14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pop {
+    /// The conversation.
+    pub conversation: String,
+    /// The most messages to remove, 1 to 1,000.
+    pub count: usize,
+    /// As in [`Truncate`]; it makes a repeated pop safe.
+    pub if_newest_seq: Option<u64>,
+}
+
+impl Pop {
+    /// Removes the newest `count` messages of `conversation`.
+    pub fn new(conversation: impl Into<String>, count: usize) -> Self {
+        Self { conversation: conversation.into(), count, if_newest_seq: None }
+    }
+
+    /// Removes only if the newest message held has this number.
+    #[must_use]
+    pub fn if_newest_seq(mut self, seq: u64) -> Self {
+        self.if_newest_seq = Some(seq);
+        self
+    }
+}
+
 /// The statistics of a conversation (C8), all zero for one that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConversationStatistics {
@@ -399,6 +449,9 @@ pub struct ConversationStatistics {
     pub newest: Option<Timestamp>,
     /// The last number given, evicted and cleared ones counted; 0 before the first.
     pub last_seq: u64,
+    /// Which conversation of its name it is, and how far summaries of it hold (C15).
+    #[serde(flatten)]
+    pub lineage: Lineage,
 }
 
 impl ConversationStatistics {
@@ -531,6 +584,12 @@ pub trait ConversationStore: Send + Sync + std::fmt::Debug {
     async fn restore(&self, _: &Scope, _: &RestoreMessages) -> Result<Restored> {
         Err(not_claimed(Feature::Restoring))
     }
+
+    /// Removes all messages behind a number, and returns how many (C14).
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64>;
+
+    /// Removes the newest messages, and returns them in ascending `seq` (C14).
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>>;
 
     /// Removes the conversation with its numbering and the ids that it knows; says whether there was
     /// one (C13).

@@ -50,7 +50,7 @@ pub use chat_model::{AnswerSchema, ChatModel, Completion, Prompt, TokenUsage, co
 pub use conversation::{
     Append, Appended, ConversationOrder, ConversationSize, ConversationStatistics,
     ConversationStore, ConversationSummary, ListConversations, Message, MessagePosition, Messages,
-    ReadMessages, Retention, Role, StoredMessage, Trim, Window, hex,
+    Pop, ReadMessages, Retention, Role, StoredMessage, Trim, Truncate, Window, hex,
 };
 pub use embed::{
     Embedder, EmbedderLimits, EmbeddingSpace, check_batch, check_embedded, cosine_similarity,
@@ -61,7 +61,9 @@ pub use filter::{Field, Filter, FilterTarget, Predicate};
 pub use limits::{FILTER_DEPTH, IDENTIFIER_BYTES, JSON_DEPTH, Limits, MAX_TTL, MIN_TTL};
 pub use page::{Cursor, Page, PageRequest};
 pub use request::Request;
-pub use restore::{MAX_RESTORED, RestoreEntries, RestoreMessages, RestoreRecords, Restored};
+pub use restore::{
+    Lineage, MAX_RESTORED, RestoreEntries, RestoreMessages, RestoreRecords, Restored,
+};
 pub use scope::Scope;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use shared_cache::{Lease, Lookup, SharedCache, SharedKey};

@@ -44,6 +44,53 @@ pub struct RestoreMessages {
     /// The last number given so far where they come from, evicted and cleared ones counted: at
     /// least that of the last message, and at least 1.
     pub last_seq: u64,
+    /// Which conversation it was there (C15); a conversation that begins here takes it over.
+    pub lineage: Lineage,
+}
+
+/// Which conversation of its name one is, and how far summaries of it hold (C15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lineage {
+    /// What tells it from others of its name, before and after a deletion: a random number from 1
+    /// to 2^52; 0 where it is not known.
+    pub incarnation: u64,
+    /// How often messages were removed other than by retention.
+    pub revision: u64,
+    /// The greatest [`Retention::up_to_seq`](crate::Retention::up_to_seq) that was applied, as far
+    /// as nothing up to it was removed since other than by retention.
+    pub summarized_through: u64,
+}
+
+impl Lineage {
+    /// For drivers: the lineage of a conversation that begins, of this random number.
+    pub fn begun(random: u64) -> Self {
+        Self { incarnation: random % MAX_RESTORED + 1, ..Self::default() }
+    }
+
+    /// For drivers: the lineage after a restore (C11). It is another conversation's where the
+    /// incarnations differ, and then stays.
+    #[must_use]
+    pub fn joined(self, restored: Self) -> Self {
+        if self.incarnation != restored.incarnation {
+            return self;
+        }
+        Self {
+            incarnation: self.incarnation,
+            revision: self.revision.max(restored.revision),
+            summarized_through: self.summarized_through.max(restored.summarized_through),
+        }
+    }
+
+    /// For drivers: the lineage after a removal of all messages behind `seq`.
+    #[must_use]
+    pub fn truncated(self, seq: u64) -> Self {
+        Self {
+            revision: self.revision + 1,
+            summarized_through: self.summarized_through.min(seq),
+            ..self
+        }
+    }
 }
 
 impl RestoreMessages {

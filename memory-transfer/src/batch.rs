@@ -163,6 +163,7 @@ impl Batch {
                 conversation: request.conversation.clone(),
                 messages: request.messages[items].to_vec(),
                 last_seq: request.last_seq,
+                lineage: request.lineage,
             }),
             Self::Records(request) => Self::Records(RestoreRecords {
                 namespace: request.namespace.clone(),

@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use memquill_core::json::{self, Object};
 use memquill_core::text::Language;
 use memquill_core::{
-    EmbeddingSpace, Entry, Error, ErrorKind, Message, Record, Result, Scope, StoredMessage,
-    Timestamp, hex,
+    ConversationSummary, EmbeddingSpace, Entry, Error, ErrorKind, Lineage, Message, Record, Result,
+    Scope, StoredMessage, Timestamp, hex,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -38,6 +38,8 @@ pub(crate) enum Line {
         user: String,
         node: String,
         conversation: String,
+        #[serde(default)]
+        lineage: Lineage,
     },
     Message(MessageLine),
     /// The end of a conversation: the last number that it gave.
@@ -230,8 +232,9 @@ impl Visitor for Export<'_> {
         let (user, node) = (scope.user().to_owned(), scope.node().to_owned());
         let line = match container.clone() {
             Container::Conversation(summary) => {
-                self.last_seq = summary.statistics.last_seq;
-                Line::Conversation { user, node, conversation: summary.conversation }
+                let ConversationSummary { conversation, statistics } = summary;
+                self.last_seq = statistics.last_seq;
+                Line::Conversation { user, node, conversation, lineage: statistics.lineage }
             }
             Container::Namespace(summary) => {
                 Line::Namespace { user, node, namespace: summary.namespace, space: summary.space }

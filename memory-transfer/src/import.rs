@@ -91,9 +91,9 @@ struct Restoring<'a> {
 impl Restoring<'_> {
     async fn line(&mut self, line: Line, number: u64) -> Result<()> {
         match line {
-            Line::Conversation { user, node, conversation } => {
+            Line::Conversation { user, node, conversation, lineage } => {
                 let messages = Vec::new();
-                let request = RestoreMessages { conversation, messages, last_seq: 0 };
+                let request = RestoreMessages { conversation, messages, last_seq: 0, lineage };
                 self.begin(user, node, Batch::Messages(request), number).await
             }
             Line::Namespace { user, node, namespace, space } => {

@@ -377,7 +377,12 @@ fn unequal_statistics(
         ("as last number", ours.last_seq, theirs.last_seq),
     ];
     let told = |(what, ours, theirs)| format!("has {theirs} {what} in the target, not {ours}");
-    figures.into_iter().filter(|(_, ours, theirs)| ours != theirs).map(told).collect()
+    let mut unequal: Vec<String> =
+        figures.into_iter().filter(|(_, ours, theirs)| ours != theirs).map(told).collect();
+    if ours.lineage != theirs.lineage {
+        unequal.push("is another conversation in the target, or was corrected there".to_owned());
+    }
+    unequal
 }
 
 fn unequal_messages(ours: &StoredMessage, theirs: &StoredMessage) -> String {

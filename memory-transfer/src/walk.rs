@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Administrator, Backend, ConversationSummary, EmbeddingSpace, Error, Facet, ListConversations,
-    ListEntries, NamespaceSummary, PageRequest, RestoreEntries, RestoreMessages, RestoreRecords,
-    Result, ScanRecords, Scope, StoredMessage, WorkingStatistics,
+    Administrator, Backend, ConversationStatistics, ConversationSummary, EmbeddingSpace, Error,
+    Facet, Lineage, ListConversations, ListEntries, NamespaceSummary, PageRequest, RestoreEntries,
+    RestoreMessages, RestoreRecords, Result, ScanRecords, Scope, StoredMessage, WorkingStatistics,
 };
 
 use crate::batch::{Batch, Counts, Sizes, batches, entry_bytes, message_bytes, record_bytes};
@@ -109,11 +109,12 @@ async fn conversations(backend: &Backend, scope: &Scope, visitor: &mut dyn Visit
     loop {
         let part = store.list(scope, &request).await?;
         for summary in part.items {
-            let (name, last_seq) = (summary.conversation.clone(), summary.statistics.last_seq);
+            let name = summary.conversation.clone();
+            let ConversationStatistics { last_seq, lineage, .. } = summary.statistics;
             if visitor.container(scope, &Container::Conversation(summary)).await? {
                 let reading =
                     Reading { store: store.as_ref(), scope, conversation: &name, last_seq };
-                messages(&reading, visitor).await?;
+                messages(&reading, lineage, visitor).await?;
             }
         }
         let Some(next) = part.next else { return Ok(()) };
@@ -121,7 +122,11 @@ async fn conversations(backend: &Backend, scope: &Scope, visitor: &mut dyn Visit
     }
 }
 
-async fn messages(reading: &Reading<'_>, visitor: &mut dyn Visitor) -> Result<()> {
+async fn messages(
+    reading: &Reading<'_>,
+    lineage: Lineage,
+    visitor: &mut dyn Visitor,
+) -> Result<()> {
     let mut sizes = Sizes::new();
     let mut after = 0;
     loop {
@@ -132,7 +137,7 @@ async fn messages(reading: &Reading<'_>, visitor: &mut dyn Visitor) -> Result<()
             let last = messages.last().map(|stored| stored.seq);
             after = last.unwrap_or(reading.last_seq);
             let conversation = reading.conversation.to_owned();
-            let request = RestoreMessages { conversation, messages, last_seq: after };
+            let request = RestoreMessages { conversation, messages, last_seq: after, lineage };
             visitor.batch(reading.scope, Batch::Messages(request)).await?;
         }
         if after >= reading.last_seq {

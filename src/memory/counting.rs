@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, Backend, ConversationStatistics, ConversationStore, ConversationSummary,
-    ListConversations, Messages, Page, ReadMessages, RestoreMessages, Restored, Result, Scope,
-    TokenCounter, Trim,
+    ListConversations, Messages, Page, Pop, ReadMessages, RestoreMessages, Restored, Result, Scope,
+    StoredMessage, TokenCounter, Trim, Truncate,
 };
 
 /// Conversations whose appended messages are counted by the memory's counter, as those of a
@@ -46,6 +46,14 @@ impl ConversationStore for Counting {
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         self.inner.trim(scope, request).await
+    }
+
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        self.inner.truncate(scope, request).await
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        self.inner.pop(scope, request).await
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {

@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use memquill_core::kinds::{ConversationBuffer, ConversationContext, ConversationWindow};
 use memquill_core::stream::{self, Items};
 use memquill_core::{
-    Appended, ConversationStatistics, Facet, Feature, Message, Messages, ReadMessages, Result,
-    Retention, StoredMessage, Trim,
+    Appended, ConversationStatistics, Facet, Feature, Message, Messages, Pop, ReadMessages, Result,
+    Retention, StoredMessage, Trim, Truncate,
 };
 
 use super::ScopedMemory;
@@ -117,6 +117,32 @@ impl Conversation {
     pub async fn trim(&self, retention: Retention) -> Result<u64> {
         let request = Trim { conversation: self.name.clone(), retention };
         self.scoped.memory.conversations()?.trim(&self.scoped.scope, &request).await
+    }
+
+    /// Removes all messages behind the number `after_seq` and returns how many: what was said since
+    /// is taken back (C14). Their numbers are not given again.
+    pub async fn truncate(&self, after_seq: u64) -> Result<u64> {
+        let request = Truncate::new(&self.name, after_seq);
+        self.scoped.memory.conversations()?.truncate(&self.scoped.scope, &request).await
+    }
+
+    /// Removes the newest messages, at most 1,000, and returns them in their order: an answer is
+    /// taken back before it is generated anew (C14). The request to the store under it,
+    /// [`Pop`], takes a condition by which it can be repeated safely.
+    ///
+    /// ```
+    /// use memquill::{Memory, Message};
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let chat = Memory::connect("memory:").await?.scope("alice", "bot")?.conversation("chat-1");
+    /// (&chat.append([Message::user("Hello"), Message::assistant("Good bye")])).await?;
+    /// let taken_back = chat.pop(1).await?;
+    /// assert_eq!(taken_back[0].message.text(), "Good bye");
+    /// # Ok::<(), memquill::Error>(()) }).unwrap();
+    /// ```
+    pub async fn pop(&self, count: usize) -> Result<Vec<StoredMessage>> {
+        let request = Pop::new(&self.name, count);
+        self.scoped.memory.conversations()?.pop(&self.scoped.scope, &request).await
     }
 
     /// Removes the messages and returns how many; the conversation stays listed, and its numbering

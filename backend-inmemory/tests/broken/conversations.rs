@@ -3,8 +3,9 @@
 use memquill_conformance::async_trait;
 use memquill_core::{
     Append, Appended, Clock as _, ConversationStatistics, ConversationStore, ConversationSummary,
-    ListConversations, Message, MessagePosition, Messages, Page, PageRequest, ReadMessages,
-    RestoreMessages, Restored, Result, Retention, Scope, Timestamp, Trim,
+    Lineage, ListConversations, Message, MessagePosition, Messages, Page, PageRequest, Pop,
+    ReadMessages, RestoreMessages, Restored, Result, Retention, Scope, StoredMessage, Timestamp,
+    Trim, Truncate,
 };
 
 use super::{Broken, Fault, others_turn};
@@ -76,6 +77,7 @@ impl Broken {
         match self.fault {
             Fault::EvictsSystemMessages => Retention { keep_system: false, ..retention },
             Fault::IgnoresTokenLimits => Retention { max_tokens: None, ..retention },
+            Fault::EvictsBehindTheLast => Retention { up_to_seq: None, ..retention },
             _ => retention,
         }
     }
@@ -208,6 +210,36 @@ impl ConversationStore for Broken {
         self.conversations().trim(&scope, &request).await
     }
 
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        let scope = self.scope(scope);
+        let mut request = Truncate {
+            conversation: self.conversation(&scope, &request.conversation).await,
+            ..request.clone()
+        };
+        match self.fault {
+            Fault::TruncatesOneTooFew => request.after_seq = request.after_seq.saturating_add(1),
+            Fault::IgnoresTheNewestSeq => request.if_newest_seq = None,
+            _ => {}
+        }
+        self.conversations().truncate(&scope, &request).await
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        let scope = self.scope(scope);
+        let mut request = Pop {
+            conversation: self.conversation(&scope, &request.conversation).await,
+            ..request.clone()
+        };
+        if self.is(Fault::IgnoresTheNewestSeq) {
+            request.if_newest_seq = None;
+        }
+        let mut popped = self.conversations().pop(&scope, &request).await?;
+        if self.is(Fault::PopsNewestFirst) {
+            popped.reverse();
+        }
+        Ok(popped)
+    }
+
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
         let scope = self.scope(scope);
         let stored = self.conversation(&scope, conversation).await;
@@ -249,6 +281,9 @@ impl ConversationStore for Broken {
             let now = self.clock.now();
             request.messages.iter_mut().for_each(|message| message.created_at = now);
         }
+        if self.is(Fault::RestoresWithoutLineage) {
+            request.lineage = Lineage::default();
+        }
         self.conversations().restore(&scope, &request).await
     }
 
@@ -266,6 +301,9 @@ impl ConversationStore for Broken {
                 statistics.user_count += std::mem::take(&mut statistics.tool_count);
             }
             _ => {}
+        }
+        if self.is(Fault::KeepsTheIncarnation) && statistics.last_seq > 0 {
+            statistics.lineage.incarnation = 1 + conversation.len() as u64;
         }
         if self.is(Fault::CountsTokensIn32Bits) {
             statistics.token_count &= u64::from(u32::MAX);

@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use memquill_core::kinds::{ConversationBuffer, ConversationBufferConfig};
 use memquill_core::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary,
-    HeuristicCounter, ListConversations, Message, Messages, Page, ReadMessages, RestoreMessages,
-    Restored, Result, Scope, Trim,
+    HeuristicCounter, ListConversations, Message, Messages, Page, Pop, ReadMessages,
+    RestoreMessages, Restored, Result, Scope, StoredMessage, Trim, Truncate,
 };
 use serde_json::{Value, json};
 
@@ -210,6 +210,14 @@ impl ConversationStore for Counting {
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         self.store.trim(scope, request).await
+    }
+
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        self.store.truncate(scope, request).await
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        self.store.pop(scope, request).await
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {

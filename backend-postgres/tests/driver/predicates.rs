@@ -50,7 +50,7 @@ async fn rows_of(connection: &mut PgConnection, user: &str, without: &str) -> Ve
     all
 }
 
-const TIMES: &str = "'created_at', 'updated_at', 'expires_at', 'activity', 'version', 'record_number', \
+const TIMES: &str = "'created_at', 'updated_at', 'expires_at', 'activity', 'incarnation', 'version', 'record_number', \
                      'namespace_number'";
 
 /// Does bob's script on fresh data, in a transaction that is undone, and gives what came of it and

@@ -30,7 +30,12 @@ fn messages(metadata: &str) -> RestoreMessages {
     let message =
         Message { tool_calls: vec![call], metadata: object(metadata), ..Message::assistant("x") };
     let stored = StoredMessage { seq: 1, created_at: Timestamp::default(), message };
-    RestoreMessages { conversation: "c".into(), messages: vec![stored], last_seq: 1 }
+    RestoreMessages {
+        conversation: "c".into(),
+        messages: vec![stored],
+        last_seq: 1,
+        lineage: memquill_core::Lineage::default(),
+    }
 }
 
 fn records(metadata: &str) -> RestoreRecords {

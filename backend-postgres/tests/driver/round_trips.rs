@@ -63,7 +63,12 @@ fn records(count: usize) -> StoreRecords {
 fn restored_messages() -> RestoreMessages {
     let message = Message::user("x").with_id("restored");
     let stored = StoredMessage { seq: 7, created_at: Timestamp::default(), message };
-    RestoreMessages { conversation: "restored".into(), messages: vec![stored], last_seq: 9 }
+    RestoreMessages {
+        conversation: "restored".into(),
+        messages: vec![stored],
+        last_seq: 9,
+        lineage: memquill_core::Lineage::default(),
+    }
 }
 
 fn restored_records() -> RestoreRecords {

@@ -62,7 +62,12 @@ async fn restore(
     messages: Vec<StoredMessage>,
     last_seq: u64,
 ) -> Result<Restored> {
-    let request = RestoreMessages { conversation: "c".into(), messages, last_seq };
+    let request = RestoreMessages {
+        conversation: "c".into(),
+        messages,
+        last_seq,
+        lineage: memquill_core::Lineage::default(),
+    };
     backend.conversations().unwrap().restore(&scope(), &request).await
 }
 

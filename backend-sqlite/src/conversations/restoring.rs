@@ -12,6 +12,10 @@ use crate::error::translate;
 const BETWEEN: &str = "
 SELECT * FROM conversation_buffers WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
 
+const SET_LINEAGE: &str = "
+UPDATE conversations SET incarnation = ?2, revision = ?3, summarized_through = ?4
+WHERE conversation = ?1";
+
 pub(super) async fn restore(
     connection: &mut SqliteConnection,
     scope: &Scope,
@@ -34,6 +38,18 @@ pub(super) async fn restore(
         Counters { last_seq: request.last_seq.saturating_sub(last_seq), ..Counters::of(&messages) };
     let newest = numbered.last().map(|numbered| numbered.created_at);
     let counters = add(connection, scope, &request.conversation, &added, newest).await?;
+    let lineage = match found {
+        None if request.lineage.incarnation > 0 => request.lineage,
+        _ => counters.lineage.joined(request.lineage),
+    };
+    if lineage != counters.lineage {
+        let query = sqlx::query(SET_LINEAGE)
+            .bind(counters.conversation)
+            .bind(integer(lineage.incarnation))
+            .bind(integer(lineage.revision))
+            .bind(integer(lineage.summarized_through));
+        query.execute(&mut *connection).await.map_err(translate)?;
+    }
     let identified = ids::identified(&messages);
     if !identified.is_empty() {
         let known = ids::known(connection, counters.conversation, &identified).await?;

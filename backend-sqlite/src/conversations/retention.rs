@@ -3,7 +3,7 @@
 //! Messages are evicted from the oldest on until the rest is within the limits. The conversation's
 //! row counts the rest, so this reads only what it evicts.
 
-use memquill_core::{ConversationSize, Result, Retention, Role};
+use memquill_core::{ConversationSize, Lineage, Result, Retention, Role};
 use sqlx::SqliteConnection;
 
 use super::{Counters, ids};
@@ -14,7 +14,7 @@ use crate::error::{damaged, translate};
 const OLDEST: &str = "
 SELECT seq, role, tokens, id IS NOT NULL FROM conversation_buffers
 WHERE conversation = ?1 AND seq >= ?2 AND (role <> 0 OR ?3)
-    AND seq < (SELECT max(seq) FROM conversation_buffers WHERE conversation = ?1)
+    AND seq < (SELECT max(seq) FROM conversation_buffers WHERE conversation = ?1) AND seq <= ?5
 ORDER BY seq LIMIT ?4";
 
 const EVICT: &str = "
@@ -23,7 +23,8 @@ WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 AND (role <> 0 OR ?4)";
 
 const SET_COUNTERS: &str = "
 UPDATE conversations SET others_from = ?2, system_count = ?3, user_count = ?4,
-    assistant_count = ?5, tool_count = ?6, tokens = ?7, system_tokens = ?8
+    assistant_count = ?5, tool_count = ?6, tokens = ?7, system_tokens = ?8, revision = ?9,
+    summarized_through = ?10
 WHERE conversation = ?1";
 
 /// Messages read beyond those that must be evicted because of their number.
@@ -52,6 +53,10 @@ pub(super) async fn apply(
     rule: &Retention,
 ) -> Result<(Counters, u64)> {
     let mut left = counters;
+    if let Some(seq) = rule.up_to_seq {
+        let through = &mut left.lineage.summarized_through;
+        *through = seq.min(counters.last_seq).max(*through);
+    }
     let mut gone = Range {
         first: if rule.keep_system { counters.others_from } else { 0 },
         last: 0,
@@ -64,6 +69,7 @@ pub(super) async fn apply(
             .bind(integer(gone.first.max(gone.last + 1)))
             .bind(gone.with_system)
             .bind(integer(excess.messages.saturating_add(LOOK_AHEAD)))
+            .bind(integer(rule.up_to_seq.unwrap_or(u64::MAX)))
             .fetch_all(&mut *connection)
             .await
             .map_err(translate)?;
@@ -74,7 +80,7 @@ pub(super) async fn apply(
             if self::excess(&left, rule).is_none() {
                 break 'evicting;
             }
-            left.remove(role, tokens)?;
+            left.remove(role, 1, tokens.into())?;
             gone.last = seq.unsigned_abs();
             with_ids |= with_id;
         }
@@ -86,6 +92,8 @@ pub(super) async fn apply(
             ids::retire(connection, &counters, gone).await?;
         }
         evict(connection, counters.conversation, gone).await?;
+    }
+    if evicted > 0 || left.lineage != counters.lineage {
         set(connection, &left).await?;
     }
     Ok((left, evicted))
@@ -108,13 +116,14 @@ fn excess(counters: &Counters, rule: &Retention) -> Option<ConversationSize> {
 }
 
 impl Counters {
-    fn remove(&mut self, role: u32, tokens: u32) -> Result<()> {
+    /// Counts messages of a role out.
+    pub(super) fn remove(&mut self, role: u32, messages: u64, tokens: u64) -> Result<()> {
         let wrong = || damaged("a conversation's counter");
         let count = self.counts.get_mut(role as usize).ok_or_else(wrong)?;
-        *count = count.checked_sub(1).ok_or_else(wrong)?;
-        self.tokens = self.tokens.checked_sub(tokens.into()).ok_or_else(wrong)?;
+        *count = count.checked_sub(messages).ok_or_else(wrong)?;
+        self.tokens = self.tokens.checked_sub(tokens).ok_or_else(wrong)?;
         if role == Role::System as u32 {
-            self.system_tokens = self.system_tokens.checked_sub(tokens.into()).ok_or_else(wrong)?;
+            self.system_tokens = self.system_tokens.checked_sub(tokens).ok_or_else(wrong)?;
         }
         Ok(())
     }
@@ -130,13 +139,19 @@ async fn evict(connection: &mut SqliteConnection, conversation: i64, gone: Range
     Ok(())
 }
 
-async fn set(connection: &mut SqliteConnection, counters: &Counters) -> Result<()> {
+/// Writes counters and lineage back.
+pub(super) async fn set(connection: &mut SqliteConnection, counters: &Counters) -> Result<()> {
     let mut query =
         sqlx::query(SET_COUNTERS).bind(counters.conversation).bind(integer(counters.others_from));
     for count in counters.counts {
         query = query.bind(integer(count));
     }
-    let query = query.bind(integer(counters.tokens)).bind(integer(counters.system_tokens));
+    let Lineage { revision, summarized_through, .. } = counters.lineage;
+    let query = query
+        .bind(integer(counters.tokens))
+        .bind(integer(counters.system_tokens))
+        .bind(integer(revision))
+        .bind(integer(summarized_through));
     query.execute(connection).await.map_err(translate)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `chat show`, `chat list` and `chat delete`.
+//! `chat` but for `chat import`.
 
 use std::io::IsTerminal as _;
 
@@ -6,8 +6,8 @@ use memquill::driver::{ConversationStore, Limits};
 use memquill::kinds::{ConversationFormat, ConversationWindow, KindName};
 use memquill::transfer::transcript::{self, is_derived_id};
 use memquill::{
-    ConversationOrder, ConversationSummary, ListConversations, Memory, PageRequest, ReadMessages,
-    Result, Scope, StoredMessage, Window,
+    ConversationOrder, ConversationSummary, ListConversations, Memory, PageRequest, Pop,
+    ReadMessages, Result, Scope, StoredMessage, Window,
 };
 use serde_json::{Value, json};
 
@@ -171,6 +171,36 @@ pub(crate) async fn list(
         writeln!(out, "{lines}")?;
         if more { writeln!(out, "there are more") } else { Ok(()) }
     })?)
+}
+
+pub(crate) async fn truncate(
+    conversation: &str,
+    after: u64,
+    session: &Session,
+    output: Output,
+) -> Done {
+    let memory = session.existing_memory().await?;
+    let scope = memory.with_scope(session.scope(KindName::ConversationBuffer)?);
+    let removed = scope.conversation(conversation).truncate(after).await?;
+    let value = json!({"success": true, "removed": removed});
+    Ok(output.answer(&value, |out| writeln!(out, "removed {removed} messages"))?)
+}
+
+pub(crate) async fn pop(
+    conversation: &str,
+    count: usize,
+    if_newest: Option<u64>,
+    session: &Session,
+    output: Output,
+) -> Done {
+    let memory = session.existing_memory().await?;
+    let scope = session.scope(KindName::ConversationBuffer)?;
+    let request = Pop { if_newest_seq: if_newest, ..Pop::new(conversation, count) };
+    let popped = memory.conversations()?.pop(&scope, &request).await?;
+    let messages: Vec<Value> = popped.iter().map(StoredMessage::to_json).collect();
+    let value = json!({"success": true, "messages": messages});
+    let text = ConversationFormat::Conversation.write(&popped);
+    Ok(output.answer(&value, |out| writeln!(out, "{}", printable(&text)))?)
 }
 
 pub(crate) async fn delete(names: &[String], session: &Session, output: Output) -> Done {

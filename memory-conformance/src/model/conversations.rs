@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use memquill_core::{
     Append, Appended, Clock, ConversationOrder, ConversationStatistics, ConversationStore,
-    ConversationSummary, ListConversations, Message, MessagePosition, Messages, Page, ReadMessages,
-    RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage, Trim, conflict,
+    ConversationSummary, Lineage, ListConversations, Message, MessagePosition, Messages, Page, Pop,
+    ReadMessages, RestoreMessages, Restored, Result, Retention, Role, Scope, StoredMessage, Trim,
+    Truncate, conflict,
 };
 
 use super::lock;
@@ -22,6 +23,8 @@ pub(crate) struct Conversations {
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     last_seq: u64,
+    /// Of the incarnation 0: that of a store is random.
+    lineage: Lineage,
     pub(super) messages: Vec<StoredMessage>,
     /// Every message that ever came with an id; the contract lets a store forget sooner.
     known: Vec<(Message, MessagePosition)>,
@@ -104,6 +107,10 @@ impl Conversation {
             }
         }
         self.messages.extend_from_slice(missing);
+        self.lineage = match self.last_seq {
+            0 => request.lineage,
+            _ => self.lineage.joined(request.lineage),
+        };
         self.last_seq = self.last_seq.max(request.last_seq);
         Ok(Restored::of(request.messages.len(), missing.len()))
     }
@@ -120,12 +127,32 @@ impl Conversation {
     }
 
     fn keep(&mut self, retention: &Retention) -> u64 {
-        let sizes: Vec<(Role, u32)> =
-            self.messages.iter().map(|m| (m.message.role, m.message.tokens())).collect();
+        if let Some(seq) = retention.up_to_seq {
+            let through = &mut self.lineage.summarized_through;
+            *through = seq.min(self.last_seq).max(*through);
+        }
+        let sizes: Vec<(u64, Role, u32)> =
+            self.messages.iter().map(|m| (m.seq, m.message.role, m.message.tokens())).collect();
         let before = self.messages.len();
         let mut keeps = retention.keeps(&sizes).into_iter();
         self.messages.retain(|_| keeps.next().unwrap_or(true));
         (before - self.messages.len()) as u64
+    }
+
+    fn check_newest(&self, name: &str, wanted: Option<u64>) -> Result<()> {
+        let newest = self.messages.last().map_or(0, |newest| newest.seq);
+        match wanted {
+            Some(wanted) if wanted != newest => Err(conflict::newer_message(name, newest)),
+            _ => Ok(()),
+        }
+    }
+
+    fn truncate(&mut self, after_seq: u64) -> Vec<StoredMessage> {
+        if after_seq < self.last_seq {
+            self.lineage = self.lineage.truncated(after_seq);
+        }
+        let kept = self.messages.partition_point(|message| message.seq <= after_seq);
+        self.messages.split_off(kept)
     }
 
     fn statistics(&self) -> ConversationStatistics {
@@ -134,6 +161,7 @@ impl Conversation {
             oldest: self.messages.first().map(|m| m.created_at),
             newest: self.messages.last().map(|m| m.created_at),
             last_seq: self.last_seq,
+            lineage: self.lineage,
             ..ConversationStatistics::default()
         };
         for StoredMessage { message, .. } in &self.messages {
@@ -167,8 +195,34 @@ impl ConversationStore for Conversations {
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {
-        let clear = |conversation: &mut Conversation| conversation.messages.drain(..).count();
+        let clear = |conversation: &mut Conversation| {
+            conversation.lineage = conversation.lineage.truncated(0);
+            conversation.messages.drain(..).count()
+        };
         Ok(self.change(scope, conversation, clear).unwrap_or(0) as u64)
+    }
+
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        let Truncate { conversation: name, after_seq, if_newest_seq } = request;
+        let truncate = |conversation: &mut Conversation| {
+            conversation.check_newest(name, *if_newest_seq)?;
+            Ok(conversation.truncate(*after_seq).len() as u64)
+        };
+        let nothing = || Conversation::default().check_newest(name, *if_newest_seq).map(|()| 0);
+        self.change(scope, name, truncate).unwrap_or_else(nothing)
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        let Pop { conversation: name, count, if_newest_seq } = request;
+        let pop = |conversation: &mut Conversation| {
+            conversation.check_newest(name, *if_newest_seq)?;
+            let kept = conversation.messages.len().saturating_sub(*count);
+            let first = conversation.messages.get(kept).map(|first| first.seq - 1);
+            Ok(first.map(|after| conversation.truncate(after)).unwrap_or_default())
+        };
+        let nothing =
+            || Conversation::default().check_newest(name, *if_newest_seq).map(|()| Vec::new());
+        self.change(scope, name, pop).unwrap_or_else(nothing)
     }
 
     async fn delete(&self, scope: &Scope, conversation: &str) -> Result<bool> {

@@ -9,6 +9,7 @@ mod restoring;
 mod retention;
 mod retry;
 mod statistics;
+mod truncating;
 
 use crate::scenario::Scenario;
 
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         statistics::ALL,
         listing::ALL,
         restoring::ALL,
+        truncating::ALL,
         concurrency::ALL,
         cost::ALL,
     ]

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use memquill_core::{
     Append, Backend, CountRecords, Delete, Error, ErrorKind, Feature, Get, GetMany, GetRecords,
-    HealthStatus, ListConversations, ListEntries, Message, PageRequest, Put, PutCondition,
-    ReadMessages, Rebind, RestoreEntries, RestoreMessages, RestoreRecords, Result, RetryHint,
-    Scope, TextSearch, VectorSearch, operation as op,
+    HealthStatus, Lineage, ListConversations, ListEntries, Message, PageRequest, Pop, Put,
+    PutCondition, ReadMessages, Rebind, RestoreEntries, RestoreMessages, RestoreRecords, Result,
+    RetryHint, Scope, TextSearch, Truncate, VectorSearch, operation as op,
 };
 
 use super::general::{plant, reads};
@@ -41,6 +41,8 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
             (op::APPEND, store.append(scope, &append).await.map(drop)),
             (op::READ_MESSAGES, store.read(scope, &read).await.map(drop)),
             (op::CLEAR_CONVERSATION, store.clear(scope, "\n").await.map(drop)),
+            (op::TRUNCATE, store.truncate(scope, &Truncate::new("", 0)).await.map(drop)),
+            (op::POP, store.pop(scope, &Pop::new("c", 0)).await.map(drop)),
             (op::DELETE_CONVERSATION, store.delete(scope, "\n").await.map(drop)),
             (op::CONVERSATION_STATISTICS, store.statistics(scope, "").await.map(drop)),
             (
@@ -52,7 +54,12 @@ async fn illegal_requests(backend: &Backend, scope: &Scope) -> Vec<(&'static str
     if let Ok(store) = backend.conversations()
         && backend.capabilities().has(Feature::Restoring)
     {
-        let restore = RestoreMessages { conversation: "c".into(), messages: vec![], last_seq: 0 };
+        let restore = RestoreMessages {
+            conversation: "c".into(),
+            messages: vec![],
+            last_seq: 0,
+            lineage: Lineage::default(),
+        };
         answers.push((op::RESTORE_MESSAGES, store.restore(scope, &restore).await.map(drop)));
     }
     if let Ok(store) = backend.vectors() {

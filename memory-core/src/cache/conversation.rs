@@ -9,7 +9,7 @@ use super::items::{Item, Items};
 use crate::capability::Facet;
 use crate::conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary,
-    ListConversations, Messages, ReadMessages, StoredMessage, Trim,
+    ListConversations, Messages, Pop, ReadMessages, StoredMessage, Trim, Truncate,
 };
 use crate::error::Result;
 use crate::limits::Limits;
@@ -150,6 +150,16 @@ impl ConversationStore for CachedConversations {
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let item = item(scope, &request.conversation);
         self.ending(item, self.inner.trim(scope, request)).await
+    }
+
+    async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {
+        let item = item(scope, &request.conversation);
+        self.ending(item, self.inner.truncate(scope, request)).await
+    }
+
+    async fn pop(&self, scope: &Scope, request: &Pop) -> Result<Vec<StoredMessage>> {
+        let item = item(scope, &request.conversation);
+        self.ending(item, self.inner.pop(scope, request)).await
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {

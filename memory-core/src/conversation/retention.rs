@@ -18,6 +18,10 @@ pub struct Retention {
     pub max_tokens: Option<u64>,
     /// Whether system messages always stay.
     pub keep_system: bool,
+    /// The last number that may be evicted; none for any. Whoever summarizes a conversation lets go
+    /// of what a stored summary covers, and of nothing else; the number is remembered as
+    /// [`Lineage::summarized_through`](crate::Lineage::summarized_through).
+    pub up_to_seq: Option<u64>,
 }
 
 /// A number of messages and their tokens: a total, a budget or an excess.
@@ -40,6 +44,12 @@ impl Retention {
         Self { max_tokens: Some(max_tokens), ..Self::default() }
     }
 
+    /// Evicts no message behind the number `seq`.
+    #[must_use]
+    pub fn up_to_seq(self, seq: u64) -> Self {
+        Self { up_to_seq: Some(seq), ..self }
+    }
+
     /// Never evicts system messages.
     #[must_use]
     pub fn keeping_system(self) -> Self {
@@ -57,12 +67,12 @@ impl Retention {
         }
     }
 
-    /// The reference: for messages in order, as role and tokens, whether each stays.
-    pub fn keeps(&self, messages: &[(Role, u32)]) -> Vec<bool> {
+    /// The reference: for messages in order, as number, role and tokens, whether each stays.
+    pub fn keeps(&self, messages: &[(u64, Role, u32)]) -> Vec<bool> {
         let pinned = |role: Role| self.keep_system && role == Role::System;
-        let system = messages.iter().filter(|(role, _)| *role == Role::System).fold(
+        let system = messages.iter().filter(|(_, role, _)| *role == Role::System).fold(
             ConversationSize::default(),
-            |sum, (_, tokens)| ConversationSize {
+            |sum, (_, _, tokens)| ConversationSize {
                 messages: sum.messages + 1,
                 tokens: sum.tokens + u64::from(*tokens),
             },
@@ -74,7 +84,7 @@ impl Retention {
             .iter()
             .enumerate()
             .rev()
-            .map(|(at, &(role, tokens))| {
+            .map(|(at, &(seq, role, tokens))| {
                 if pinned(role) {
                     return true;
                 }
@@ -84,7 +94,7 @@ impl Retention {
                     left.messages -= 1;
                     left.tokens -= tokens;
                 }
-                !full || at == newest
+                !full || at == newest || self.up_to_seq.is_some_and(|last| seq > last)
             })
             .collect();
         kept.reverse();
@@ -99,36 +109,55 @@ mod tests {
     const SYSTEM: Role = Role::System;
     const USER: Role = Role::User;
 
+    fn numbered(messages: &[(Role, u32)]) -> Vec<(u64, Role, u32)> {
+        (1..).zip(messages).map(|(seq, (role, tokens))| (seq, *role, *tokens)).collect()
+    }
+
     #[test]
     fn c4_the_longest_suffix_within_both_limits_is_kept() {
         let messages = [(USER, 5), (USER, 1), (USER, 2), (USER, 3)];
-        assert_eq!(Retention::messages(2).keeps(&messages), [false, false, true, true]);
-        assert_eq!(Retention::tokens(6).keeps(&messages), [false, true, true, true]);
-        let both = Retention { max_messages: Some(3), max_tokens: Some(5), keep_system: false };
-        assert_eq!(both.keeps(&messages), [false, false, true, true]);
+        assert_eq!(Retention::messages(2).keeps(&numbered(&messages)), [false, false, true, true]);
+        assert_eq!(Retention::tokens(6).keeps(&numbered(&messages)), [false, true, true, true]);
+        let both = Retention { max_messages: Some(3), max_tokens: Some(5), ..Retention::default() };
+        assert_eq!(both.keeps(&numbered(&messages)), [false, false, true, true]);
     }
 
     #[test]
     fn c4_a_suffix_has_no_holes() {
         let messages = [(USER, 1), (USER, 9), (USER, 1)];
-        assert_eq!(Retention::tokens(5).keeps(&messages), [false, false, true]);
+        assert_eq!(Retention::tokens(5).keeps(&numbered(&messages)), [false, false, true]);
     }
 
     #[test]
     fn c4_the_newest_stays_alone_over_the_limit() {
-        assert_eq!(Retention::tokens(5).keeps(&[(USER, 1), (USER, 9)]), [false, true]);
+        assert_eq!(Retention::tokens(5).keeps(&numbered(&[(USER, 1), (USER, 9)])), [false, true]);
     }
 
     #[test]
     fn c4_system_messages_count_first_and_stay() {
         let messages = [(SYSTEM, 4), (USER, 1), (SYSTEM, 4), (USER, 1), (USER, 1)];
         let retention = Retention::messages(3).keeping_system();
-        assert_eq!(retention.keeps(&messages), [true, false, true, false, true]);
+        assert_eq!(retention.keeps(&numbered(&messages)), [true, false, true, false, true]);
         let retention = Retention::tokens(8).keeping_system();
-        assert_eq!(retention.keeps(&messages), [true, false, true, false, true]);
+        assert_eq!(retention.keeps(&numbered(&messages)), [true, false, true, false, true]);
         assert_eq!(
-            Retention::messages(1).keeping_system().keeps(&[(SYSTEM, 1), (USER, 1), (SYSTEM, 1)]),
+            Retention::messages(1).keeping_system().keeps(&numbered(&[
+                (SYSTEM, 1),
+                (USER, 1),
+                (SYSTEM, 1)
+            ])),
             [true, false, true]
         );
+    }
+
+    #[test]
+    fn c4_nothing_is_evicted_behind_the_last_number_that_may_be() {
+        let messages = numbered(&[(USER, 1), (SYSTEM, 1), (USER, 1), (USER, 1), (USER, 1)]);
+        let retention = Retention::messages(1).up_to_seq(3);
+        assert_eq!(retention.keeps(&messages), [false, false, false, true, true]);
+        let retention = Retention::messages(4).up_to_seq(3);
+        assert_eq!(retention.keeps(&messages), [false, true, true, true, true]);
+        let retention = Retention::messages(1).keeping_system().up_to_seq(3);
+        assert_eq!(retention.keeps(&messages), [false, true, false, true, true]);
     }
 }

@@ -215,6 +215,7 @@ impl ConversationBuffer {
             max_messages: Some(config.max_messages),
             max_tokens: Some(config.max_tokens),
             keep_system: config.keep_system,
+            up_to_seq: None,
         };
         let buffer = Self::new(scope, store, counter, &config.conversation_id);
         Ok(buffer.with_retention(retention))

@@ -4,7 +4,7 @@ use super::{Request, when};
 use crate::capability::{Facet, Feature};
 use crate::check::{batch, each, identifier, metadata, repeated, result_limit, time, within};
 use crate::conversation::{
-    Append, ListConversations, Message, ReadMessages, Retention, Role, Trim,
+    Append, ListConversations, Message, Pop, ReadMessages, Retention, Role, Trim, Truncate,
 };
 use crate::error::{Error, Result};
 use crate::json;
@@ -169,6 +169,50 @@ impl Request for ClearConversation<'_> {
 
     fn collection(&self) -> Option<&str> {
         Some(self.0)
+    }
+}
+
+impl Request for Truncate {
+    const OPERATION: &'static str = op::TRUNCATE;
+    const FACET: Option<Facet> = FACET;
+
+    fn check(&self, _: &Limits) -> Result<()> {
+        identifier("conversation", &self.conversation)
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn is_repeatable(&self) -> bool {
+        // What was appended since would go with the repetition.
+        self.if_newest_seq.is_some()
+    }
+
+    fn collection(&self) -> Option<&str> {
+        Some(&self.conversation)
+    }
+}
+
+impl Request for Pop {
+    const OPERATION: &'static str = op::POP;
+    const FACET: Option<Facet> = FACET;
+
+    fn check(&self, limits: &Limits) -> Result<()> {
+        identifier("conversation", &self.conversation)?;
+        batch("message", self.count, limits)
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+
+    fn collection(&self) -> Option<&str> {
+        Some(&self.conversation)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::backend::{Control, ErasureReceipt, Health};
 use crate::check::Checked;
 use crate::conversation::{
     Append, Appended, ConversationStatistics, ConversationStore, ConversationSummary,
-    ListConversations, Messages, ReadMessages, Trim,
+    ListConversations, Messages, Pop, ReadMessages, StoredMessage, Trim, Truncate,
 };
 use crate::error::Result;
 use crate::layer::{Around, Call, Policy};
@@ -74,6 +74,8 @@ operations! { ConversationStore {
     append(request: &Append) -> Appended = request;
     read(request: &ReadMessages) -> Messages = request;
     trim(request: &Trim) -> u64 = request;
+    truncate(request: &Truncate) -> u64 = request;
+    pop(request: &Pop) -> Vec<StoredMessage> = request;
     clear(conversation: &str) -> u64 = &ClearConversation(conversation);
     restore(request: &RestoreMessages) -> Restored = request;
     statistics(conversation: &str) -> ConversationStatistics =

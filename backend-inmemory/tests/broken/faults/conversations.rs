@@ -139,6 +139,36 @@ pub(super) const CASES: &[Case] = &[
         guard: "conversations::c13::a_deleted_conversation_leaves_nothing",
     },
     Case {
+        fault: Fault::TruncatesOneTooFew,
+        what: "a truncation leaves the message behind the number",
+        guard: "conversations::c14::a_truncation_removes_all_behind_a_number",
+    },
+    Case {
+        fault: Fault::PopsNewestFirst,
+        what: "popped messages come newest first",
+        guard: "conversations::c14::a_pop_returns_the_newest_in_their_order",
+    },
+    Case {
+        fault: Fault::IgnoresTheNewestSeq,
+        what: "a removal ignores its condition",
+        guard: "conversations::c14::a_condition_that_fails_changes_nothing_and_says_the_newest",
+    },
+    Case {
+        fault: Fault::EvictsBehindTheLast,
+        what: "retention evicts what nobody has summarized",
+        guard: "conversations::c4::nothing_is_evicted_behind_the_last_number_that_may_be",
+    },
+    Case {
+        fault: Fault::KeepsTheIncarnation,
+        what: "a conversation that is deleted and made again passes for the old one",
+        guard: "conversations::c15::an_incarnation_lasts_until_the_conversation_is_deleted",
+    },
+    Case {
+        fault: Fault::RestoresWithoutLineage,
+        what: "a restored conversation has no lineage",
+        guard: "conversations::c15::a_lineage_is_restored_with_its_conversation",
+    },
+    Case {
         fault: Fault::ClearsTheScope,
         what: "clearing one conversation clears its siblings",
         guard: "conversations::c9::clear_leaves_other_conversations_alone",

@@ -1,7 +1,7 @@
 -- Bob's: three conversations of a message each way, two namespaces, some entries.
 SELECT append_messages('bob', NULL, 'bot', c, ARRAY['m1', 'm2', NULL, NULL], ARRAY[repeat('aa', 32), repeat('bb', 32), NULL, NULL],
     ARRAY['user', 'system', 'assistant', 'user'], ARRAY['one', 'two', 'three', 'four'], NULL, NULL, NULL, NULL, NULL, NULL,
-    ARRAY[1, 1, 1, 1], ARRAY[0, 0, 1, 1], ARRAY[0, 0, 1, 1], ARRAY[0, 1, 1, 2], ARRAY[1, 2, 1, 0, 1, 3], NULL, NULL, NULL)
+    ARRAY[1, 1, 1, 1], ARRAY[0, 0, 1, 1], ARRAY[0, 0, 1, 1], ARRAY[0, 1, 1, 2], ARRAY[1, 2, 1, 0, 1, 3], NULL, NULL, NULL, NULL)
 FROM unnest(ARRAY['cut', 'pinned', 'plain']) AS c;
 SELECT store_records('bob', NULL, 'bot', s, 'm', 2, ARRAY['r1', 'r2', 'r3'], ARRAY['red apple', 'red pear', 'green'],
     ARRAY['text', 'text', 'text'], ARRAY['{"n":1}', '{"n":2}', NULL], ARRAY[NULL, NULL, NULL]::text[], ARRAY[NULL, NULL, NULL]::text[],

@@ -1,12 +1,13 @@
 -- Appends messages, or says where they were stored before, and applies retention.
 -- KEYS: versions, conversations, activity, counters, messages, ids, gone.
 -- ARGV: conversation, most messages, most tokens ('' for none), whether to keep system messages
--- ('1'), how many messages, what they add to the counters from the tokens of system messages on, the
+-- ('1'), the last number to evict ('' for none), the incarnation of a conversation that begins, how
+-- many messages, what they add to the counters from the tokens of system messages on, the
 -- messages; then for each that carries an id its place among them, id and digest.
 -- Says 'ok' with first number, time, evicted, messages, tokens; or what stands in the way.
 -- Cost: O(appended + evicted + log conversations), whatever is stored.
-local count = tonumber(ARGV[5])
-local ids_from = 11 + count
+local count = tonumber(ARGV[7])
+local ids_from = 13 + count
 local counters = read_counters(KEYS[4])
 
 if #ARGV > ids_from and counters then
@@ -41,17 +42,17 @@ if not counters then
     return 'foreign'
   end
   redis.call('ZADD', KEYS[2], 0, ARGV[1])
-  counters = {0, 1, 0, 0, 0, 0, 0, 0}
+  counters = {0, 1, 0, 0, 0, 0, 0, 0, tonumber(ARGV[6]), 0, 0}
 end
 local time = redis.call('TIME')
 local now = string.format('%s%03d', time[1], time[2] / 1000)
 local last = counters[LAST]
 for i = 1, count do
-  redis.call('XADD', KEYS[5], string.format('%.0f-%s', last + i, now), 'm', ARGV[11 + i])
+  redis.call('XADD', KEYS[5], string.format('%.0f-%s', last + i, now), 'm', ARGV[13 + i])
 end
 counters[LAST] = last + count
 for i = SYSTEM_TOKENS, 8 do
-  counters[i] = counters[i] + ARGV[3 + i]
+  counters[i] = counters[i] + ARGV[5 + i]
 end
 if #ARGV > ids_from then
   local learnt = {}
@@ -69,8 +70,8 @@ if #ARGV > ids_from then
   end
 end
 local evicted = 0
-if ARGV[2] ~= '' or ARGV[3] ~= '' then
-  evicted = evict(counters, KEYS[5], KEYS[7], counters[LAST], ARGV[2], ARGV[3], ARGV[4])
+if ARGV[2] ~= '' or ARGV[3] ~= '' or ARGV[5] ~= '' then
+  evicted = evict(counters, KEYS[5], KEYS[7], counters[LAST], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 end
 redis.call('ZADD', KEYS[3], '-' .. now, ARGV[1])
 write_counters(KEYS[4], counters)

@@ -18,5 +18,6 @@ for i = 1, #known, 1000 do
 end
 redis.call('ZADD', KEYS[1], NO_MESSAGE, ARGV[1])
 redis.call('UNLINK', KEYS[3])
-write_counters(KEYS[2], {last, last + 1, 0, 0, 0, 0, 0, 0})
+revise(counters, 0)
+write_counters(KEYS[2], {last, last + 1, 0, 0, 0, 0, 0, 0, unpack(counters, INCARNATION)})
 return count

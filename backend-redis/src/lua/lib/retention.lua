@@ -1,6 +1,11 @@
--- Evicts from the front until the rest is within the limits ('' for none); the newest message
--- stays, whose number is given. Says how many went. Cost: O(evicted), so that an append pays for what it made too much.
-local function evict(counters, messages, gone, newest, max_messages, max_tokens, keep_system)
+-- Evicts from the front until the rest is within the limits ('' for none), and nothing behind the
+-- number `up_to` ('' for none); the newest message stays, whose number is given. Says how many went.
+-- Cost: O(evicted), so that an append pays for what it made too much.
+local function evict(counters, messages, gone, newest, max_messages, max_tokens, keep_system, up_to)
+  local most = tonumber(up_to) or math.huge
+  if up_to ~= '' then
+    counters[SUMMARIZED] = math.max(counters[SUMMARIZED], math.min(most, counters[LAST]))
+  end
   local keep = keep_system == '1'
   -- No limit is one that nothing passes.
   local room, token_room = tonumber(max_messages) or math.huge, tonumber(max_tokens) or math.huge
@@ -18,7 +23,7 @@ local function evict(counters, messages, gone, newest, max_messages, max_tokens,
     for i = 1, #batch do
       local message = batch[i]
       local seq = tonumber(string.match(message[1], '^%d+'))
-      if seq == newest or (count <= room and tokens <= token_room) then
+      if seq == newest or seq > most or (count <= room and tokens <= token_room) then
         ended = true
         break
       end

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use memquill_core::{Backend, Facet, Message, ReadMessages, Retention};
+use memquill_core::{Backend, Facet, Message, Pop, ReadMessages, Retention, Truncate};
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{
@@ -18,6 +18,9 @@ scenarios! {
     c3: a_retry_that_races_with_eviction_stores_nothing_twice [SafeRetry, Retention];
     c4: statistics_stay_exact_while_many_evict [Retention];
     c9: what_many_append_and_clear_is_counted_once;
+    c14: every_message_is_popped_once;
+    c14: what_is_appended_meanwhile_is_not_truncated_unseen;
+    c14: a_pop_that_is_dropped_is_done_or_not_done;
     g5: a_reader_sees_whole_batches_only;
     g5: a_reader_never_sees_more_than_retention_keeps [Retention];
     g7: an_append_that_is_dropped_is_done_or_not_done;
@@ -148,7 +151,7 @@ async fn a_retry_that_races_with_eviction_stores_nothing_twice(test: Test) {
 async fn statistics_stay_exact_while_many_evict(test: Test) {
     let conversation = Conversation::new(&test);
     let connections = connections(&test, 4).await;
-    let keeping = Retention { max_messages: Some(7), max_tokens: Some(60), keep_system: true };
+    let keeping = Retention { max_tokens: Some(60), ..Retention::messages(7).keeping_system() };
     conversation.append(vec![Message::system("stay")]).await;
     let evicted: u64 = together((0..8).map(|task: usize| {
         let conversation = conversation.over(&connections[task % 4]);
@@ -266,5 +269,93 @@ async fn an_append_that_is_dropped_is_done_or_not_done(test: Test) {
         let (label, _) = stored[0].message.text().split_once(' ').unwrap();
         let texts: Vec<_> = stored.iter().map(|m| m.message.clone()).collect();
         assert_eq!(texts, batch(label, 3));
+    }
+}
+
+async fn every_message_is_popped_once(test: Test) {
+    let conversation = Conversation::new(&test);
+    conversation.append(batch("m", 60)).await;
+    let connections = connections(&test, 4).await;
+    let popped = together((0..8).map(|task| {
+        let conversation = conversation.over(&connections[task % 4]);
+        async move {
+            let mut popped = Vec::new();
+            for round in 0..4 {
+                popped.extend(seqs(&conversation.pop(2).await));
+                if round == 1 {
+                    conversation.append(batch("late", 1)).await;
+                }
+            }
+            popped
+        }
+    }))
+    .await;
+    let mut popped = popped.concat();
+    assert_eq!(popped.len(), 64);
+    popped.extend(conversation.seqs().await);
+    popped.sort_unstable();
+    assert_eq!(popped, (1..=68).collect::<Vec<_>>());
+    let (messages, statistics) = conversation.state().await;
+    assert_eq!(statistics.message_count, messages.len() as u64);
+    assert_eq!(statistics.lineage.revision, 32);
+}
+
+async fn what_is_appended_meanwhile_is_not_truncated_unseen(test: Test) {
+    let conversation = Conversation::new(&test);
+    conversation.append(batch("m", 1)).await;
+    let connections = connections(&test, 4).await;
+    let answers = together((0..8).map(|task| {
+        let conversation = conversation.over(&connections[task % 4]);
+        async move {
+            let (mut appended, mut removed) = (0, 0);
+            for round in 0..10 {
+                if task % 2 == 0 {
+                    conversation.append(batch(&format!("{task}-{round}"), 1)).await;
+                    appended += 1;
+                    continue;
+                }
+                // The last message is taken back, if it is still the last.
+                let Some(seen) = conversation.seqs().await.last().copied() else { continue };
+                let request = Truncate::new(conversation.name(), seen - 1).if_newest_seq(seen);
+                let answer = conversation.store().truncate(conversation.scope(), &request).await;
+                match answer {
+                    Ok(count) => {
+                        assert_eq!(count, 1);
+                        removed += 1;
+                    }
+                    Err(_) => drop(conflict(answer)),
+                }
+            }
+            (appended, removed)
+        }
+    }))
+    .await;
+    let appended: u64 = answers.iter().map(|(appended, _)| appended).sum();
+    let removed: u64 = answers.iter().map(|(_, removed)| removed).sum();
+    let statistics = conversation.statistics().await;
+    assert_eq!(statistics.last_seq, 1 + appended);
+    assert_eq!(statistics.message_count, 1 + appended - removed);
+    assert_eq!(statistics.lineage.revision, removed);
+}
+
+async fn a_pop_that_is_dropped_is_done_or_not_done(test: Test) {
+    let conversation = Conversation::new(&test);
+    for polls in 0..100 {
+        conversation.append(batch("m", 6)).await;
+        let before = conversation.seqs().await;
+        let request = Pop::new(conversation.name(), 3);
+        let pop = conversation.store().pop(conversation.scope(), &request);
+        let finished = polled_at_most(polls, pop).await.map(Result::unwrap).is_some();
+        conversation.append(batch("next", 1)).await;
+        let (messages, statistics) = conversation.state().await;
+        let left = &messages[..messages.len() - 1];
+        assert!(
+            seqs(left) == before || seqs(left) == before[..before.len() - 3],
+            "half a pop after {polls} polls"
+        );
+        assert_eq!(statistics.message_count, messages.len() as u64);
+        if finished && polls > 2 {
+            break;
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use memquill_core::{
-    Append, ConversationStatistics, ErrorKind, Facet, ListConversations, Message, PageRequest,
-    RestoreMessages, Retention, StoredMessage, Timestamp, Trim,
+    Append, ConversationStatistics, ErrorKind, Facet, Lineage, ListConversations, Message,
+    PageRequest, RestoreMessages, Retention, StoredMessage, Timestamp, Trim,
 };
 
 use crate::scenario::{Family, Test, scenarios};
@@ -70,7 +70,12 @@ async fn restore(conversation: &Conversation, times: &[i64]) {
         .collect();
     let last_seq = messages.len() as u64;
     let conversation_name = conversation.name().to_owned();
-    let request = RestoreMessages { conversation: conversation_name, messages, last_seq };
+    let request = RestoreMessages {
+        conversation: conversation_name,
+        messages,
+        last_seq,
+        lineage: Lineage::default(),
+    };
     conversation.store().restore(conversation.scope(), &request).await.unwrap();
 }
 

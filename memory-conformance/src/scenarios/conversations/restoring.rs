@@ -1,8 +1,8 @@
 //! C11: messages are put back as they were elsewhere.
 
 use memquill_core::{
-    ErrorKind, Facet, Message, ReadMessages, RestoreMessages, Restored, Result, Retention, Role,
-    StoredMessage, Timestamp,
+    ConversationStatistics, ErrorKind, Facet, Lineage, Message, ReadMessages, RestoreMessages,
+    Restored, Result, Retention, Role, StoredMessage, Timestamp,
 };
 use serde_json::json;
 
@@ -55,7 +55,12 @@ async fn try_restore(
     last_seq: u64,
 ) -> Result<Restored> {
     let conversation_name = conversation.name().to_owned();
-    let request = RestoreMessages { conversation: conversation_name, messages, last_seq };
+    let request = RestoreMessages {
+        conversation: conversation_name,
+        messages,
+        last_seq,
+        lineage: Lineage::default(),
+    };
     conversation.store().restore(conversation.scope(), &request).await
 }
 
@@ -103,8 +108,14 @@ async fn what_one_store_gives_another_takes(test: Test) {
     source.append(batch("first", 3)).await;
     source.append(batch("second", 2)).await;
     let target = Conversation::new(&test);
-    let last_seq = source.statistics().await.last_seq;
-    try_restore(&target, source.read().await, last_seq).await.unwrap();
+    let ConversationStatistics { last_seq, lineage, .. } = source.statistics().await;
+    let request = RestoreMessages {
+        conversation: target.name().to_owned(),
+        messages: source.read().await,
+        last_seq,
+        lineage,
+    };
+    target.store().restore(target.scope(), &request).await.unwrap();
     assert_eq!(target.state().await, source.state().await);
 }
 

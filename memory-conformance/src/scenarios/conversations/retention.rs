@@ -66,11 +66,8 @@ async fn both_limits_hold_together(test: Test) {
     for (max_messages, max_tokens, expected) in
         [(3, 100, vec![2, 3, 4]), (100, 5, vec![3, 4]), (3, 6, vec![2, 3, 4]), (1, 6, vec![4])]
     {
-        let retention = Retention {
-            max_messages: Some(max_messages),
-            max_tokens: Some(max_tokens),
-            keep_system: false,
-        };
+        let retention =
+            Retention { max_tokens: Some(max_tokens), ..Retention::messages(max_messages) };
         assert_eq!(kept(&test, &messages, retention).await, expected, "{retention:?}");
     }
 }
@@ -186,7 +183,7 @@ async fn trim_applies_the_same_rule_alone(test: Test) {
         Retention::tokens(7),
         Retention::tokens(7).keeping_system(),
         Retention::tokens(1),
-        Retention { max_messages: Some(4), max_tokens: Some(9), keep_system: true },
+        Retention { max_tokens: Some(9), ..Retention::messages(4).keeping_system() },
     ] {
         let conversation = Conversation::new(&test);
         conversation.append(weighted(&messages)).await;
@@ -217,7 +214,7 @@ async fn retention_agrees_with_the_reference_on_random_transcripts(test: Test) {
         let mut model: Vec<(u64, Role, u32)> = Vec::new();
         let mut last_seq = 0;
         for _ in 0..12 {
-            let retention = random_retention(&mut dice);
+            let retention = random_retention(&mut dice, last_seq);
             let added: Vec<(Role, u32)> = (0..dice.u64(..4))
                 .map(|_| {
                     let roles = [SYSTEM, USER, Role::Assistant, Role::Tool];
@@ -229,8 +226,8 @@ async fn retention_agrees_with_the_reference_on_random_transcripts(test: Test) {
                 last_seq += 1;
                 model.push((last_seq, role, tokens));
             }
-            let weights: Vec<_> = model.iter().map(|&(_, role, tokens)| (role, tokens)).collect();
-            let mut stays = retention.keeps(&weights).into_iter();
+            let weighed = model.clone();
+            let mut stays = retention.keeps(&weighed).into_iter();
             model.retain(|_| stays.next().unwrap());
             let evicted = (before + added.len() - model.len()) as u64;
             if added.is_empty() {
@@ -240,7 +237,7 @@ async fn retention_agrees_with_the_reference_on_random_transcripts(test: Test) {
                 assert_eq!(appended.evicted, evicted);
             }
             let expected: Vec<u64> = model.iter().map(|(seq, ..)| *seq).collect();
-            assert_eq!(conversation.seqs().await, expected, "{retention:?} on {weights:?}");
+            assert_eq!(conversation.seqs().await, expected, "{retention:?} on {weighed:?}");
         }
         let tokens: u64 = model.iter().map(|(.., tokens)| u64::from(*tokens)).sum();
         let statistics = conversation.statistics().await;
@@ -248,10 +245,11 @@ async fn retention_agrees_with_the_reference_on_random_transcripts(test: Test) {
     }
 }
 
-fn random_retention(dice: &mut fastrand::Rng) -> Retention {
+fn random_retention(dice: &mut fastrand::Rng, last_seq: u64) -> Retention {
     let max_messages = (dice.u32(..3) > 0).then(|| dice.u64(1..=8));
     let max_tokens = (dice.u32(..3) > 0).then(|| dice.u64(1..=30));
-    Retention { max_messages, max_tokens, keep_system: dice.bool() }
+    let up_to_seq = (dice.u32(..4) == 0).then(|| dice.u64(..=last_seq));
+    Retention { max_messages, max_tokens, keep_system: dice.bool(), up_to_seq }
 }
 
 async fn nothing_is_evicted_without_retention(test: Test) {

@@ -2,8 +2,8 @@
 
 use memquill_core::json::Object;
 use memquill_core::{
-    Append, CountRecords, Delete, Entry, ErrorKind, Facet, Feature, Filter, Get, Message, Put,
-    PutCondition, Rebind, RestoreEntries, RestoreMessages, RestoreRecords, Result, Retention,
+    Append, CountRecords, Delete, Entry, ErrorKind, Facet, Feature, Filter, Get, Lineage, Message,
+    Put, PutCondition, Rebind, RestoreEntries, RestoreMessages, RestoreRecords, Result, Retention,
     Scope, StoreRecords, TextSearch, Timestamp, Trim,
 };
 
@@ -87,7 +87,12 @@ async fn restores(test: &Test, scope: &Scope) -> Vec<Result<()>> {
     let backend = test.backend();
     let mut answers = Vec::new();
     if let Ok(store) = backend.conversations() {
-        let request = RestoreMessages { conversation: "c".into(), messages: vec![], last_seq: 1 };
+        let request = RestoreMessages {
+            conversation: "c".into(),
+            messages: vec![],
+            last_seq: 1,
+            lineage: Lineage::default(),
+        };
         answers.push(store.restore(scope, &request).await.map(drop));
     }
     if let Ok(store) = backend.vectors() {
