@@ -16,14 +16,15 @@ use crate::indexing::Builder;
 use crate::server::{SERVER, Server, VECTOR_SCHEMA, VERSION, VERSION_PREFIX, grants, run};
 
 /// The files of the schema, in their order. Until the first release they are edited in place.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("schema", include_str!("../migrations/0001_schema.sql")),
     ("row_security", include_str!("../migrations/0002_row_security.sql")),
     ("conversations", include_str!("../migrations/0003_conversations.sql")),
-    ("vectors", include_str!("../migrations/0004_vectors.sql")),
-    ("vector_search", include_str!("../migrations/0005_vector_search.sql")),
-    ("working", include_str!("../migrations/0006_working.sql")),
-    ("administration", include_str!("../migrations/0007_administration.sql")),
+    ("conversation_removal", include_str!("../migrations/0004_conversation_removal.sql")),
+    ("vectors", include_str!("../migrations/0005_vectors.sql")),
+    ("vector_search", include_str!("../migrations/0006_vector_search.sql")),
+    ("working", include_str!("../migrations/0007_working.sql")),
+    ("administration", include_str!("../migrations/0008_administration.sql")),
 ];
 
 /// The lock that migrations hold against each other; its number is never changed.

@@ -1,4 +1,5 @@
-//! Conversations. The SQL is in `migrations/0003_conversations.sql`.
+//! Conversations. The SQL is in `migrations/0003_conversations.sql` and
+//! `0004_conversation_removal.sql`.
 
 use async_trait::async_trait;
 use memquill_core::{

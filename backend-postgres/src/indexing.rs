@@ -1,5 +1,5 @@
 //! Indexes for namespaces that have outgrown exact search. The functions are in
-//! `migrations/0007_administration.sql`.
+//! `migrations/0008_administration.sql`.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Vectors. The SQL is in `migrations/0004_vectors.sql`, and that of reading
-//! and searching in `0005_vector_search.sql`.
+//! Vectors. The SQL is in `migrations/0005_vectors.sql`, and that of reading
+//! and searching in `0006_vector_search.sql`.
 
 mod columns;
 mod filter;

@@ -1,4 +1,4 @@
-//! Working memory. The SQL is in `migrations/0006_working.sql`.
+//! Working memory. The SQL is in `migrations/0007_working.sql`.
 
 use std::collections::HashMap;
 use std::time::Duration;

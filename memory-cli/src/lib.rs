@@ -148,10 +148,10 @@ async fn execute(command: Command, session: &Session, output: Output) -> Done {
             commands::chat::list(limit, by, session, output).await
         }
         Command::Chat(Chat::Truncate { conversation, after }) => {
-            commands::chat::truncate(&conversation, after, &session, output).await
+            commands::chat::truncate(&conversation, after, session, output).await
         }
         Command::Chat(Chat::Pop { conversation, count, if_newest }) => {
-            commands::chat::pop(&conversation, count, if_newest, &session, output).await
+            commands::chat::pop(&conversation, count, if_newest, session, output).await
         }
         Command::Chat(Chat::Delete { conversations }) => {
             commands::chat::delete(&conversations, session, output).await

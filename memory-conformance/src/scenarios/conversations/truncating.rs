@@ -240,7 +240,7 @@ async fn a_removal_leaves_others_alone(test: Test) {
     let others = [conversation.sibling("other"), elsewhere];
     let mut before = Vec::new();
     for other in &others {
-        other.append(batch_with_ids("x", 3)).await;
+        other.append(batch("x", 3)).await;
         before.push(other.state().await);
     }
     conversation.truncate(1).await;
