@@ -398,7 +398,7 @@ async fn a_cache_stands_before_the_store_it_is_bound_to() {
     memory.working().unwrap().put(&scope, &Put::new("k", 1)).await.unwrap();
     // As another process would, past the cache.
     main.backend().working().unwrap().put(&scope, &Put::new("k", 2)).await.unwrap();
-    assert_eq!(read().await, Some(json!(1)));
+    assert_eq!(read().await, Some(json!(1).into()));
     memory.erase("ada").await.unwrap();
     assert_eq!(read().await, None);
     let error = build(CacheConfig { shared: Some("other".into()), ..cached }).await.unwrap_err();

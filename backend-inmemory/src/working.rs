@@ -8,11 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memquill_core::json::Object;
 use memquill_core::{
-    Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutMany,
-    RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore, Written,
-    conflict, operation as op,
+    Delete, Entry, EntryPage, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
+    PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore,
+    WorkingValue, Written, conflict, operation as op,
 };
-use serde_json::Value;
 
 use crate::store::{Held, Memory, Part, Store};
 
@@ -28,9 +27,23 @@ pub(crate) struct HeldWorking {
 
 #[derive(Debug)]
 struct Slot {
-    value: Value,
+    value: WorkingValue,
     metadata: Object,
     written: Written,
+}
+
+impl Slot {
+    fn entry(&self, key: &str) -> Entry {
+        Entry {
+            key: key.to_owned(),
+            value: self.value.clone(),
+            metadata: self.metadata.clone(),
+            version: self.written.version,
+            created_at: self.written.created_at,
+            updated_at: self.written.updated_at,
+            expires_at: self.written.expires_at,
+        }
+    }
 }
 
 impl Held for HeldWorking {
@@ -87,7 +100,7 @@ impl HeldWorking {
     fn write(
         &mut self,
         key: &str,
-        value: Value,
+        value: WorkingValue,
         metadata: Object,
         version: u64,
         now: Timestamp,
@@ -140,15 +153,7 @@ impl HeldWorking {
     }
 
     fn entry(&self, key: &str) -> Option<Entry> {
-        self.entries.get(key).map(|slot| Entry {
-            key: key.to_owned(),
-            value: slot.value.clone(),
-            metadata: slot.metadata.clone(),
-            version: slot.written.version,
-            created_at: slot.written.created_at,
-            updated_at: slot.written.updated_at,
-            expires_at: slot.written.expires_at,
-        })
+        self.entries.get(key).map(|slot| slot.entry(key))
     }
 
     /// Lets an entry that expires live at least so long from now (W4).
@@ -175,17 +180,27 @@ impl HeldWorking {
         Ok(true)
     }
 
-    fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Entry> {
+    /// Refuses to read more than an answer holds (W7).
+    fn check_answer(&self, request: &GetMany) -> Result<()> {
+        let slots = request.keys.iter().filter_map(|key| self.entries.get(key.as_str()));
+        request.check_answer(slots.map(|slot| slot.value.size()).sum())
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Page<Entry> {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
-        self.keys
-            .range::<str, _>((start, Bound::Unbounded))
-            .take_while(|key| key.starts_with(prefix))
-            .take(limit)
-            .filter_map(|key| self.entry(key))
-            .collect()
+        let mut page = EntryPage::new(limit);
+        let keys = self.keys.range::<str, _>((start, Bound::Unbounded));
+        for key in keys.take_while(|key| key.starts_with(prefix)) {
+            let Some(slot) = self.entries.get(key) else { continue };
+            if !page.takes(slot.value.size()) {
+                break;
+            }
+            page.push(slot.entry(key));
+        }
+        page.finish()
     }
 
     fn increment(
@@ -246,12 +261,16 @@ impl WorkingStore for Working {
             request.keys.iter().filter_map(|key| working.entry(key)).collect()
         };
         let Some(by) = request.extend else {
-            return Ok(self.0.read(scope, |working: &HeldWorking| entries(working)));
+            return self.0.read(scope, |working: &HeldWorking| {
+                working.check_answer(request)?;
+                Ok(entries(working))
+            });
         };
-        Ok(self.0.alter(scope, |working: &mut HeldWorking, now| {
+        self.0.alter(scope, |working: &mut HeldWorking, now| {
+            working.check_answer(request)?;
             request.keys.iter().for_each(|key| working.extend(key, by, now));
-            entries(working)
-        }))
+            Ok(entries(working))
+        })
     }
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
@@ -261,10 +280,9 @@ impl WorkingStore for Working {
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let ListEntries { prefix, page } = request;
         let after = page.position(op::LIST_ENTRIES)?;
-        let entries = self.0.read(scope, |working: &HeldWorking| {
-            working.list(prefix, after.as_deref(), page.limit + 1)
-        });
-        Ok(Page::cut(entries, page.limit, op::LIST_ENTRIES, |entry| &entry.key))
+        Ok(self.0.read(scope, |working: &HeldWorking| {
+            working.list(prefix, after.as_deref(), page.limit)
+        }))
     }
 
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {

@@ -172,13 +172,18 @@ CREATE TABLE {schema}.memory_data (
     user_id text COLLATE "C" NOT NULL,
     node_id text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
-    value json NOT NULL,
+    -- A value is JSON or bytes.
+    value json,
+    bytes bytea,
+    -- Of the value, so that no large one is read to learn it.
+    size integer NOT NULL,
     metadata json,
     version bigint NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     expires_at timestamptz,
-    PRIMARY KEY (user_id, node_id, key)
+    PRIMARY KEY (user_id, node_id, key),
+    CHECK ((value IS NULL) <> (bytes IS NULL))
 );
 CREATE INDEX memory_data_expiring
     ON {schema}.memory_data (user_id, expires_at)

@@ -3,7 +3,7 @@
 
 -- An entry as it is read.
 CREATE TYPE {schema}.entry AS (
-    key text, value text, metadata text, version bigint,
+    key text, value text, bytes bytea, metadata text, version bigint,
     created_at timestamptz, updated_at timestamptz, expires_at timestamptz
 );
 
@@ -14,7 +14,8 @@ CREATE TYPE {schema}.entry AS (
 -- older than the wait for whoever held the row, and may be lower than theirs (W3).
 CREATE FUNCTION {schema}.put_entries(
     p_user text, p_role text, p_node text,
-    p_keys text[], p_values text[], p_metadata text[], p_ttls bigint[], p_conditions bigint[]
+    p_keys text[], p_values text[], p_bytes bytea[], p_metadata text[], p_ttls bigint[],
+    p_conditions bigint[]
 ) RETURNS TABLE (
     failed boolean, key text, version bigint,
     created_at timestamptz, updated_at timestamptz, expires_at timestamptz
@@ -58,13 +59,18 @@ BEGIN
             SELECT g.key FROM unnest(p_keys, p_conditions) AS g (key, wanted) WHERE g.wanted = 0);
         RETURN QUERY
         INSERT INTO {schema}.memory_data AS d (
-            user_id, node_id, key, value, metadata, version, created_at, updated_at, expires_at)
-        SELECT p_user, p_node, g.key, g.value::json, g.metadata::json,
+            user_id, node_id, key, value, bytes, size, metadata, version, created_at, updated_at,
+            expires_at)
+        SELECT p_user, p_node, g.key, g.value::json, g.bytes,
+            coalesce(octet_length(g.value), octet_length(g.bytes)), g.metadata::json,
             nextval('{schema}.entry_versions'), now, now, now + make_interval(secs => g.ttl / 1000.0)
-        FROM unnest(p_keys, p_values, p_metadata, p_ttls) AS g (key, value, metadata, ttl)
+        FROM unnest(p_keys, p_values, p_bytes, p_metadata, p_ttls)
+            AS g (key, value, bytes, metadata, ttl)
         ORDER BY g.key COLLATE "C"
         ON CONFLICT (user_id, node_id, key) DO UPDATE
         SET value = excluded.value,
+            bytes = excluded.bytes,
+            size = excluded.size,
             metadata = excluded.metadata,
             version = nextval('{schema}.entry_versions'),
             created_at = CASE WHEN d.expires_at <= now THEN now ELSE d.created_at END,
@@ -91,7 +97,7 @@ DECLARE
     identity CONSTANT text := {schema}.identity(p_user, p_role);
 BEGIN
     RETURN QUERY
-    SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
+    SELECT d.key, d.value::text, d.bytes, d.metadata::text, d.version, d.created_at, d.updated_at,
         d.expires_at
     FROM {schema}.memory_data AS d
     WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = p_key
@@ -102,8 +108,10 @@ END $$;
 -- milliseconds from now, where given (W4).
 -- The time is that after the wait for locks: an entry that expired meanwhile is not revived, and one
 -- that lives does so for as long as is wanted.
+-- Where the values have more than `p_bytes` in all, nothing is extended, and the answer ends with the
+-- one that is too much (W7).
 CREATE FUNCTION {schema}.get_entries(
-    p_user text, p_role text, p_node text, p_keys text[], p_extend bigint
+    p_user text, p_role text, p_node text, p_keys text[], p_extend bigint, p_bytes bigint
 ) RETURNS SETOF {schema}.entry
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -124,20 +132,31 @@ BEGIN
         wanted := now + make_interval(secs => p_extend / 1000.0);
         UPDATE {schema}.memory_data AS d SET expires_at = wanted
         WHERE d.user_id = p_user AND d.node_id = p_node AND d.key = ANY (p_keys)
-            AND d.expires_at > {schema}.now_ms() AND d.expires_at < wanted;
+            AND d.expires_at > {schema}.now_ms() AND d.expires_at < wanted
+            AND p_bytes >= (
+                SELECT sum(h.size)
+                FROM unnest(p_keys) AS g (key)
+                JOIN {schema}.memory_data AS h
+                    ON h.user_id = p_user AND h.node_id = p_node AND h.key = g.key
+                WHERE h.expires_at IS NULL OR h.expires_at > now);
     END IF;
     RETURN QUERY
-    SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
-        d.expires_at
-    FROM unnest(p_keys) WITH ORDINALITY AS g (key, at)
-    CROSS JOIN LATERAL (
-        SELECT h.*
-        FROM {schema}.memory_data AS h
-        WHERE h.user_id = p_user AND h.node_id = p_node AND h.key = g.key
-        LIMIT 1
-    ) AS d
-    WHERE d.expires_at IS NULL OR d.expires_at > now
-    ORDER BY g.at;
+    SELECT f.key, f.value::text, f.bytes, f.metadata::text, f.version, f.created_at, f.updated_at,
+        f.expires_at
+    FROM (
+        SELECT d.*, g.at,
+            sum(d.size) OVER (ORDER BY g.at ROWS UNBOUNDED PRECEDING) - d.size AS before
+        FROM unnest(p_keys) WITH ORDINALITY AS g (key, at)
+        CROSS JOIN LATERAL (
+            SELECT h.*
+            FROM {schema}.memory_data AS h
+            WHERE h.user_id = p_user AND h.node_id = p_node AND h.key = g.key
+            LIMIT 1
+        ) AS d
+        WHERE d.expires_at IS NULL OR d.expires_at > now
+    ) AS f
+    WHERE f.before <= p_bytes
+    ORDER BY f.at;
 END $$;
 
 -- Deletes an entry. `current` is the version that made the condition fail, else null.
@@ -162,27 +181,34 @@ BEGIN
     END IF;
 END $$;
 
--- The entries after `p_after` whose key starts with `p_prefix`.
+-- The entries after `p_after` whose key starts with `p_prefix`, up to the one with which the values
+-- have more than `p_bytes` in all (W5).
 CREATE FUNCTION {schema}.list_entries(
-    p_user text, p_role text, p_node text, p_prefix text, p_after text, p_limit bigint
+    p_user text, p_role text, p_node text, p_prefix text, p_after text, p_limit bigint,
+    p_bytes bigint
 ) RETURNS SETOF {schema}.entry
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM {schema}.identity(p_user, p_role);
     RETURN QUERY
-    SELECT d.key, d.value::text, d.metadata::text, d.version, d.created_at, d.updated_at,
-        d.expires_at
-    FROM {schema}.memory_data AS d
-    WHERE d.user_id = p_user AND d.node_id = p_node
-        AND d.key >= p_prefix
-        -- A key has at most 255 bytes, and the last code point 4.
-        AND d.key <= p_prefix || repeat(chr(1114111), 64)
-        AND starts_with(d.key, p_prefix)
-        AND d.key > p_after
-        AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp())
-    ORDER BY d.key
-    LIMIT p_limit;
+    SELECT f.key, f.value::text, f.bytes, f.metadata::text, f.version, f.created_at, f.updated_at,
+        f.expires_at
+    FROM (
+        SELECT d.*, sum(d.size) OVER (ORDER BY d.key ROWS UNBOUNDED PRECEDING) - d.size AS before
+        FROM {schema}.memory_data AS d
+        WHERE d.user_id = p_user AND d.node_id = p_node
+            AND d.key >= p_prefix
+            -- A key has at most 255 bytes, and the last code point 4.
+            AND d.key <= p_prefix || repeat(chr(1114111), 64)
+            AND starts_with(d.key, p_prefix)
+            AND d.key > p_after
+            AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp())
+        ORDER BY d.key
+        LIMIT p_limit
+    ) AS f
+    WHERE f.before <= p_bytes
+    ORDER BY f.key;
 END $$;
 
 -- Adds to an integer (W6). `outcome` is counted, no_integer, or past_i64, where `value` is what
@@ -207,7 +233,8 @@ BEGIN
         now := {schema}.now_ms();
         IF FOUND AND (held.expires_at IS NULL OR held.expires_at > now) THEN
             -- As serde_json writes integers; a float has a point or an exponent.
-            IF held.value::text !~ '^(0|-?[1-9][0-9]{0,18})$'
+            -- Bytes are none.
+            IF held.value IS NULL OR held.value::text !~ '^(0|-?[1-9][0-9]{0,18})$'
                 OR held.value::text::numeric > 9223372036854775807
                 OR held.value::text::numeric < -9223372036854775808
             THEN
@@ -229,6 +256,7 @@ BEGIN
         IF held.user_id IS NOT NULL THEN
             UPDATE {schema}.memory_data AS d
             SET value = number::text::json,
+                size = octet_length(number::text),
                 metadata = held.metadata,
                 version = nextval('{schema}.entry_versions'),
                 created_at = held.created_at,
@@ -238,8 +266,8 @@ BEGIN
             RETURNING d.* INTO held;
         ELSE
             INSERT INTO {schema}.memory_data AS d (
-                user_id, node_id, key, value, version, created_at, updated_at, expires_at)
-            VALUES (p_user, p_node, p_key, number::text::json,
+                user_id, node_id, key, value, size, version, created_at, updated_at, expires_at)
+            VALUES (p_user, p_node, p_key, number::text::json, octet_length(number::text),
                 nextval('{schema}.entry_versions'), now, now, held.expires_at)
             ON CONFLICT DO NOTHING
             RETURNING d.* INTO held;
@@ -314,7 +342,7 @@ END $$;
 -- not to be overwritten, `current` its version; then nothing is changed.
 CREATE FUNCTION {schema}.restore_entries(
     p_user text, p_role text, p_node text,
-    p_keys text[], p_values text[], p_metadata text[], p_versions bigint[],
+    p_keys text[], p_values text[], p_bytes bytea[], p_metadata text[], p_versions bigint[],
     p_created timestamptz[], p_updated timestamptz[], p_expires timestamptz[], p_overwrite boolean,
     OUT written bigint, OUT differs text, OUT current bigint
 ) LANGUAGE plpgsql AS $$
@@ -342,6 +370,7 @@ BEGIN
                 h.version = p_versions[g.at]
                     AND h.created_at = p_created[g.at] AND h.updated_at = p_updated[g.at]
                     AND h.expires_at IS NOT DISTINCT FROM p_expires[g.at]
+                    AND h.bytes IS NOT DISTINCT FROM p_bytes[g.at]
                     AND {schema}.same_json(h.value, p_values[g.at]::json)
                     AND {schema}.same_json(h.metadata, p_metadata[g.at]::json) AS is_identical
             FROM {schema}.memory_data AS h
@@ -364,15 +393,17 @@ BEGIN
     END LOOP;
 
     INSERT INTO {schema}.memory_data AS d (
-        user_id, node_id, key, value, metadata, version, created_at, updated_at, expires_at)
-    SELECT p_user, p_node, p_keys[at], p_values[at]::json, p_metadata[at]::json, p_versions[at],
-        p_created[at], p_updated[at], p_expires[at]
+        user_id, node_id, key, value, bytes, size, metadata, version, created_at, updated_at,
+        expires_at)
+    SELECT p_user, p_node, p_keys[at], p_values[at]::json, p_bytes[at],
+        coalesce(octet_length(p_values[at]), octet_length(p_bytes[at])), p_metadata[at]::json,
+        p_versions[at], p_created[at], p_updated[at], p_expires[at]
     FROM unnest(places) AS at
     ORDER BY p_keys[at] COLLATE "C"
     ON CONFLICT (user_id, node_id, key) DO UPDATE
-    SET (value, metadata, version, created_at, updated_at, expires_at)
-        = (excluded.value, excluded.metadata, excluded.version, excluded.created_at,
-            excluded.updated_at, excluded.expires_at)
+    SET (value, bytes, size, metadata, version, created_at, updated_at, expires_at)
+        = (excluded.value, excluded.bytes, excluded.size, excluded.metadata, excluded.version,
+            excluded.created_at, excluded.updated_at, excluded.expires_at)
     -- What was there at the look is locked; what was not may have come since.
     WHERE d.key = ANY (known);
     GET DIAGNOSTICS written = ROW_COUNT;

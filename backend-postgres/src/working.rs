@@ -1,13 +1,12 @@
 //! Working memory. The SQL is in `migrations/0007_working.sql`.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
-    PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
-    WorkingStore, Written, conflict, json::parse, operation as op,
+    Delete, Entry, EntryPage, Error, Get, GetMany, Increment, Incremented, Limits, ListEntries,
+    Page, Put, PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp,
+    WorkingStatistics, WorkingStore, WorkingValue, Written, conflict, json::parse, operation as op,
 };
 use sqlx::postgres::PgRow;
 
@@ -21,16 +20,21 @@ use crate::store::facet;
 facet! {
     /// Working memory of a store.
     Working {
-        put_entries(8),
+        put_entries(9),
         get_entry(4),
-        get_entries(5),
+        get_entries(6),
         delete_entry(5),
-        list_entries(6),
+        list_entries(7),
         increment_entry(6),
         clear_entries(3),
-        restore_entries(11),
+        restore_entries(12),
         entry_statistics(3),
     }
+}
+
+/// The most bytes of values in an answer of several (W5, W7).
+fn answer_bytes() -> i64 {
+    size(Limits::CONTRACT.batch_bytes)
 }
 
 /// A version that no entry ever has.
@@ -40,7 +44,8 @@ const NO_VERSION: i64 = -1;
 #[derive(Default)]
 struct Columns<'a> {
     keys: Vec<&'a str>,
-    values: Vec<String>,
+    values: Vec<Option<String>>,
+    bytes: Vec<Option<&'a [u8]>>,
     metadata: Vec<Option<String>>,
     ttls: Vec<Option<i64>>,
     conditions: Vec<Option<i64>>,
@@ -51,7 +56,8 @@ impl<'a> Columns<'a> {
         let mut columns = Self::default();
         for put in puts {
             columns.keys.push(&put.key);
-            columns.values.push(json(&put.value)?);
+            columns.values.push(json_text(&put.value)?);
+            columns.bytes.push(put.value.as_bytes());
             columns.metadata.push(metadata(&put.metadata)?);
             columns.ttls.push(put.ttl.map(millis));
             columns.conditions.push(match put.condition {
@@ -66,10 +72,16 @@ impl<'a> Columns<'a> {
     fn bind(&self, call: Call) -> Call {
         call.bind(&self.keys)
             .bind(&self.values)
+            .bind(&self.bytes)
             .bind(&self.metadata)
             .bind(&self.ttls)
             .bind(&self.conditions)
     }
+}
+
+/// Writes a value's JSON as text; bytes have a column of their own.
+fn json_text(value: &WorkingValue) -> Result<Option<String>> {
+    value.as_json().map(json).transpose()
 }
 
 /// A wanted version as Postgres' `bigint`.
@@ -86,14 +98,27 @@ fn written(row: &PgRow) -> Result<Written> {
     })
 }
 
-fn entry(row: &PgRow) -> Result<Entry> {
-    let value = parse(get(row, "value")?).map_err(|error| {
+fn value(row: &PgRow) -> Result<WorkingValue> {
+    let Some(text) = get::<Option<&str>>(row, "value")? else {
+        return Ok(WorkingValue::Bytes(get(row, "bytes")?));
+    };
+    let value = parse(text).map_err(|error| {
         Error::corrupted("an entry's value is not the JSON it was").with_source(error)
     })?;
+    Ok(WorkingValue::Json(value))
+}
+
+/// Counts the bytes of a value as it is stored.
+fn value_size(row: &PgRow) -> Result<usize> {
+    let text = get::<Option<&str>>(row, "value")?.map_or(0, str::len);
+    Ok(text + get::<Option<&[u8]>>(row, "bytes")?.map_or(0, <[u8]>::len))
+}
+
+fn entry(row: &PgRow) -> Result<Entry> {
     let Written { version, created_at, updated_at, expires_at } = written(row)?;
     Ok(Entry {
         key: get(row, "key")?,
-        value,
+        value: value(row)?,
         metadata: get_json(row, "metadata")?,
         version,
         created_at,
@@ -120,16 +145,14 @@ impl Working {
         puts.iter().map(answer).collect()
     }
 
-    async fn get_all(
-        &self,
-        scope: &Scope,
-        keys: &[String],
-        extend: Option<Duration>,
-    ) -> Result<Vec<Entry>> {
+    async fn get_all(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
         let rows = self
             .store
-            .call_in(&self.get_entries, scope, |call| call.bind(keys).bind(extend.map(millis)))
+            .call_in(&self.get_entries, scope, |call| {
+                call.bind(&request.keys).bind(request.extend.map(millis)).bind(answer_bytes())
+            })
             .await?;
+        request.check_answer(rows.iter().map(value_size).sum::<Result<usize>>()?)?;
         rows.iter().map(entry).collect()
     }
 }
@@ -147,8 +170,9 @@ impl WorkingStore for Working {
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
         if request.extend.is_some() {
-            let keys = std::slice::from_ref(&request.key);
-            return Ok(self.get_all(scope, keys, request.extend).await?.into_iter().next());
+            let key = request.key.as_str();
+            let request = GetMany { extend: request.extend, ..GetMany::new([key]) };
+            return Ok(self.get_all(scope, &request).await?.into_iter().next());
         }
         let rows = self
             .store
@@ -158,7 +182,7 @@ impl WorkingStore for Working {
     }
 
     async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
-        self.get_all(scope, &request.keys, request.extend).await
+        self.get_all(scope, request).await
     }
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
@@ -183,11 +207,20 @@ impl WorkingStore for Working {
         let rows = self
             .store
             .call_in(&self.list_entries, scope, |call| {
-                call.bind(prefix.as_str()).bind(after.as_str()).bind(size(page.limit + 1))
+                call.bind(prefix.as_str())
+                    .bind(after.as_str())
+                    .bind(size(page.limit + 1))
+                    .bind(answer_bytes())
             })
             .await?;
-        let entries = rows.iter().map(entry).collect::<Result<_>>()?;
-        Ok(Page::cut(entries, page.limit, op::LIST_ENTRIES, |entry| &entry.key))
+        let mut listed = EntryPage::new(page.limit);
+        for row in &rows {
+            if !listed.takes(value_size(row)?) {
+                break;
+            }
+            listed.push(entry(row)?);
+        }
+        Ok(listed.finish())
     }
 
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
@@ -215,7 +248,9 @@ impl WorkingStore for Working {
         let entries = &request.entries;
         let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
         let values =
-            entries.iter().map(|entry| json(&entry.value)).collect::<Result<Vec<String>>>()?;
+            entries.iter().map(|entry| json_text(&entry.value)).collect::<Result<Vec<_>>>()?;
+        let bytes: Vec<Option<&[u8]>> =
+            entries.iter().map(|entry| entry.value.as_bytes()).collect();
         let metadata =
             entries.iter().map(|entry| metadata(&entry.metadata)).collect::<Result<Vec<_>>>()?;
         let versions: Vec<i64> = entries.iter().map(|entry| bigint(entry.version)).collect();
@@ -230,6 +265,7 @@ impl WorkingStore for Working {
             .call_in(&self.restore_entries, scope, |call| {
                 call.bind(&keys)
                     .bind(&values)
+                    .bind(&bytes)
                     .bind(&metadata)
                     .bind(&versions)
                     .bind(&created)

@@ -58,12 +58,16 @@ impl Reply {
         text(self.next()?)
     }
 
-    /// A text, or nothing.
-    pub(crate) fn maybe_text(&mut self) -> Result<Option<String>> {
+    /// Bytes, or nothing.
+    pub(crate) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>> {
         match self.next()? {
             Value::Nil => Ok(None),
-            value => text(value).map(Some),
+            value => bytes(value).map(Some),
         }
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>> {
+        bytes(self.next()?)
     }
 
     pub(crate) fn number<N: TryFrom<i64> + std::str::FromStr>(&mut self) -> Result<N> {
@@ -85,6 +89,13 @@ impl Reply {
 
     pub(crate) fn list(&mut self) -> Result<Self> {
         Self::new(self.next()?)
+    }
+}
+
+fn bytes(value: Value) -> Result<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        _ => Err(misunderstood()),
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memquill_core::json::{self, Object};
 use memquill_core::{
-    Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
-    PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
-    WorkingStore, Written, conflict, operation as op,
+    Delete, Entry, EntryPage, Error, Get, GetMany, Increment, Incremented, Limits, ListEntries,
+    Page, Put, PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp,
+    WorkingStatistics, WorkingStore, WorkingValue, Written, conflict, operation as op,
 };
 use redis::Value;
 
@@ -27,6 +27,7 @@ macro_rules! entry_script {
 static PUT: Script = script!(writing, "lib/entry", "lib/sweep", "working/put");
 static PUT_MANY: Script = entry_script!(writing, "lib/sweep", "working/put_many");
 static INCREMENT: Script = entry_script!(writing, "lib/sweep", "working/increment");
+static GET_MANY: Script = script!(reading, "working/get_many");
 static GET_EXTENDING: Script = entry_script!(writing, "working/get_extending");
 static DELETE: Script = entry_script!(writing, "working/delete");
 static LIST: Script = entry_script!(reading, "working/list");
@@ -107,16 +108,16 @@ impl WorkingStore for Working {
     }
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
-        let texts = self.texts(scope, &[&request.key], request.extend).await?;
+        let keys = vec![request.key.clone()];
+        let texts = self.texts(scope, &GetMany { keys, extend: request.extend }).await?;
         let text = texts.into_iter().next().flatten();
-        text.map(|text| entry(request.key.clone(), &text)).transpose()
+        text.map(|text| entry(request.key.clone(), text)).transpose()
     }
 
     async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
-        let keys: Vec<&str> = request.keys.iter().map(String::as_str).collect();
-        let texts = self.texts(scope, &keys, request.extend).await?;
-        let found = keys.iter().zip(texts).filter_map(|(key, text)| Some((*key, text?)));
-        found.map(|(key, text)| entry(key.to_owned(), &text)).collect()
+        let texts = self.texts(scope, request).await?;
+        let found = request.keys.iter().zip(texts).filter_map(|(key, text)| Some((key, text?)));
+        found.map(|(key, text)| entry(key.clone(), text)).collect()
     }
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
@@ -148,14 +149,18 @@ impl WorkingStore for Working {
         let names = [keys.working(), keys.expiries()];
         let answer = self.0.run(&LIST, &names, |call| {
             call.arg(keys.entry("")).arg(from).arg(to).arg(request.page.limit + 1);
+            call.arg(Limits::CONTRACT.batch_bytes);
         });
         let mut reply = Reply::new(answer.await?)?;
-        let mut entries = Vec::new();
+        let mut page = EntryPage::new(request.page.limit);
         while !reply.is_empty() {
-            let key = reply.text()?;
-            entries.push(entry(key, &reply.text()?)?);
+            let (key, text) = (reply.text()?, reply.bytes()?);
+            if !page.takes(text.len()) {
+                break;
+            }
+            page.push(entry(key, text)?);
         }
-        Ok(Page::cut(entries, request.page.limit, op::LIST_ENTRIES, |entry| &entry.key))
+        Ok(page.finish())
     }
 
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {
@@ -215,12 +220,12 @@ impl WorkingStore for Working {
                 // order: then what is there counts as what was to be put back.
                 "differs" => {
                     while !reply.is_empty() {
-                        let (at, text) = (reply.place(entries.len())?, reply.text()?);
-                        let held = entry(entries[at].key.clone(), &text)?;
+                        let (at, text) = (reply.place(entries.len())?, reply.bytes()?);
+                        let held = entry(entries[at].key.clone(), text.clone())?;
                         if request.must_write(&entries[at], Some(&held))? {
                             return Err(RestoreEntries::differs(&held));
                         }
-                        texts[at] = text.into_bytes();
+                        texts[at] = text;
                     }
                 }
                 other => return Err(unknown_outcome(other)),
@@ -238,19 +243,18 @@ impl WorkingStore for Working {
 
 impl Working {
     /// The stored texts of entries, none for keys that do not exist.
-    async fn texts(
-        &self,
-        scope: &Scope,
-        wanted: &[&str],
-        extend: Option<Duration>,
-    ) -> Result<Vec<Option<String>>> {
+    async fn texts(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Option<Vec<u8>>>> {
+        let GetMany { keys: wanted, extend } = request;
         let keys = self.0.keys(scope);
         let names: Vec<String> = wanted.iter().map(|key| keys.entry(key)).collect();
+        let limits = Limits::CONTRACT;
+        // That of the values; metadata and the beginning of each text do not count.
+        let most = limits.batch_bytes + names.len() * (limits.metadata_bytes + HEAD_BYTES);
         let answer = match (extend, names.as_slice()) {
             (Some(_), _) => {
                 let names = [vec![keys.expiries()], names].concat();
                 let call = self.0.run(&GET_EXTENDING, &names, |call| {
-                    call.arg(millis(extend)).arg(wanted);
+                    call.arg(millis(*extend)).arg(most).arg(wanted);
                 });
                 call.await?
             }
@@ -259,17 +263,29 @@ impl Working {
                 command.arg(name);
                 Value::Array(vec![self.0.connection.read(name, &command).await?])
             }
-            (None, _) => {
+            (None, [name, ..]) if names.len() * limits.value_bytes <= limits.batch_bytes => {
                 let mut command = redis::cmd("MGET");
                 command.arg(&names);
-                let key = names.first().map_or("", String::as_str);
-                self.0.connection.read(key, &command).await?
+                self.0.connection.read(name, &command).await?
+            }
+            (None, _) => {
+                let call = self.0.run(&GET_MANY, &names, |call| {
+                    call.arg(most);
+                });
+                call.await?
             }
         };
-        let mut reply = Reply::new(answer)?;
-        wanted.iter().map(|_| reply.maybe_text()).collect()
+        let Value::Array(texts) = answer else {
+            request.check_answer(usize::MAX)?;
+            return Err(unreadable("an answer"));
+        };
+        let mut reply = Reply::new(Value::Array(texts))?;
+        wanted.iter().map(|_| reply.maybe_bytes()).collect()
     }
 }
+
+/// More than an entry's text has before its metadata.
+const HEAD_BYTES: usize = 64;
 
 fn condition(condition: PutCondition) -> String {
     match condition {
@@ -296,12 +312,20 @@ fn body(put: &Put) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-fn write_body(out: &mut Vec<u8>, metadata: &Object, value: &serde_json::Value) -> Result<()> {
+fn write_body(out: &mut Vec<u8>, metadata: &Object, value: &WorkingValue) -> Result<()> {
     if !metadata.is_empty() {
         write_json(out, metadata)?;
     }
     out.push(b'\n');
-    write_json(out, value)
+    match value {
+        WorkingValue::Json(value) => write_json(out, value),
+        WorkingValue::Bytes(bytes) => {
+            out.reserve_exact(1 + bytes.len());
+            out.push(BYTES);
+            out.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
 }
 
 fn write_json(out: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<()> {
@@ -324,9 +348,19 @@ fn entry_text(entry: &Entry) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// What the value of an entry begins with where it is bytes.
+const BYTES: u8 = 0;
+
 /// Reads an entry as the scripts keep it; see `lua/lib/entry.lua`.
-fn entry(key: String, text: &str) -> Result<Entry> {
-    let (head, value) = text.split_once('\n').ok_or_else(|| unreadable("an entry"))?;
+fn entry(key: String, mut text: Vec<u8>) -> Result<Entry> {
+    let broken = || unreadable("an entry");
+    let end = text.iter().position(|byte| *byte == b'\n').ok_or_else(broken)?;
+    let value = match text.get(end + 1..).unwrap_or_default() {
+        [BYTES, bytes @ ..] => WorkingValue::Bytes(bytes.to_vec()),
+        json => WorkingValue::Json(json::parse(str::from_utf8(json).map_err(|_| broken())?)?),
+    };
+    text.truncate(end);
+    let head = String::from_utf8(text).map_err(|_| broken())?;
     let mut parts = head.splitn(5, ' ');
     let mut number = || -> Result<u64> { digits(parts.next().unwrap_or_default()) };
     let (expires, version, created, updated) = (number()?, number()?, number()?, number()?);
@@ -336,7 +370,7 @@ fn entry(key: String, text: &str) -> Result<Entry> {
     };
     Ok(Entry {
         key,
-        value: json::parse(value)?,
+        value,
         metadata,
         version,
         created_at: time(created)?,

@@ -206,7 +206,8 @@ entity! {
         UpdatedAt updated_at: i64 = number(),
         ExpiresAt expires_at: Option<i64> = number().null(),
         Metadata metadata: Option<Json> = text().null(),
-        Value value: Json = text(),
+        Value value: Option<Json> = text().null(),
+        Bytes bytes: Option<Vec<u8>> = ColumnType::Blob.def().null(),
     }
 }
 

@@ -144,8 +144,11 @@ CREATE TABLE memory_data (
     updated_at INTEGER NOT NULL,
     expires_at INTEGER,
     metadata   TEXT,
-    value      TEXT    NOT NULL,
-    PRIMARY KEY (user, node, key)
+    -- A value is JSON or bytes.
+    value      TEXT,
+    bytes      BLOB,
+    PRIMARY KEY (user, node, key),
+    CHECK ((value IS NULL) <> (bytes IS NULL))
 ) WITHOUT ROWID, STRICT;
 
 CREATE INDEX memory_data_expiring ON memory_data (expires_at) WHERE expires_at IS NOT NULL;

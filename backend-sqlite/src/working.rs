@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{Stream, TryStreamExt as _};
 use memquill_core::{
-    Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put, PutCondition,
-    PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics, WorkingStore,
-    Written, conflict, operation as op,
+    Delete, Entry, EntryPage, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
+    PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
+    WorkingStore, WorkingValue, Written, conflict, operation as op,
 };
 use sqlx::sqlite::SqliteRow;
 
@@ -54,10 +55,23 @@ const CLEAR: &str = "DELETE FROM memory_data WHERE user = ?1 AND node = ?2";
 #[derive(Debug)]
 pub(crate) struct Working(pub(crate) Arc<Store>);
 
+fn value(row: &SqliteRow) -> Result<WorkingValue> {
+    Ok(match get::<Option<&str>>(row, "value")? {
+        Some(text) => WorkingValue::Json(parse(text)?),
+        None => WorkingValue::Bytes(get(row, "bytes")?),
+    })
+}
+
+/// Counts the bytes of a value as it is stored.
+fn size(row: &SqliteRow) -> Result<usize> {
+    let text = get::<Option<&str>>(row, "value")?.map_or(0, str::len);
+    Ok(text + get::<Option<&[u8]>>(row, "bytes")?.map_or(0, <[u8]>::len))
+}
+
 fn entry(row: &SqliteRow) -> Result<Entry> {
     Ok(Entry {
         key: get(row, "key")?,
-        value: parse(get(row, "value")?)?,
+        value: value(row)?,
         metadata: json_or_empty(row, "metadata")?,
         version: get(row, "version")?,
         created_at: time(row, "created_at")?,
@@ -86,9 +100,11 @@ impl Working {
     async fn find_extended(
         &self,
         scope: &Scope,
-        keys: &str,
+        request: &GetMany,
         extend: Duration,
-    ) -> Result<Vec<SqliteRow>> {
+    ) -> Result<Vec<Entry>> {
+        let keys = text(&request.keys)?;
+        let keys = keys.as_str();
         let mut transaction = self.0.write().await?;
         let now = self.0.now();
         sqlx::query(EXTEND)
@@ -100,10 +116,10 @@ impl Working {
             .execute(&mut *transaction)
             .await
             .map_err(translate)?;
-        let rows =
-            find_many(scope, keys, now).fetch_all(&mut *transaction).await.map_err(translate)?;
+        let found =
+            read_many(request, find_many(scope, keys, now).fetch(&mut *transaction)).await?;
         transaction.commit().await.map_err(translate)?;
-        Ok(rows)
+        Ok(found)
     }
 }
 
@@ -111,6 +127,20 @@ type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArgume
 
 fn find_many<'q>(scope: &'q Scope, keys: &'q str, now: Timestamp) -> Query<'q> {
     sqlx::query(FIND_MANY).bind(scope.user()).bind(scope.node()).bind(keys).bind(now.as_millis())
+}
+
+/// Reads the entries asked for, and stops where they are more than an answer holds (W7).
+async fn read_many(
+    request: &GetMany,
+    mut rows: impl Stream<Item = sqlx::Result<SqliteRow>> + Unpin,
+) -> Result<Vec<Entry>> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await.map_err(translate)? {
+        bytes += size(&row)?;
+        request.check_answer(bytes)?;
+        found.push(entry(&row)?);
+    }
+    Ok(found)
 }
 
 #[async_trait]
@@ -139,8 +169,8 @@ impl WorkingStore for Working {
 
     async fn get(&self, scope: &Scope, request: &Get) -> Result<Option<Entry>> {
         if let Some(extend) = request.extend {
-            let rows = self.find_extended(scope, &text(&[&request.key])?, extend).await?;
-            return rows.first().map(entry).transpose();
+            let request = GetMany::new([request.key.as_str()]);
+            return Ok(self.find_extended(scope, &request, extend).await?.into_iter().next());
         }
         let row = sqlx::query(FIND)
             .bind(scope.user())
@@ -154,14 +184,12 @@ impl WorkingStore for Working {
     }
 
     async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
+        if let Some(extend) = request.extend {
+            return self.find_extended(scope, request, extend).await;
+        }
         let keys = text(&request.keys)?;
-        let rows = if let Some(extend) = request.extend {
-            self.find_extended(scope, &keys, extend).await?
-        } else {
-            let query = find_many(scope, &keys, self.0.now());
-            query.fetch_all(self.0.reader()).await.map_err(translate)?
-        };
-        rows.iter().map(entry).collect()
+        let query = find_many(scope, &keys, self.0.now());
+        read_many(request, query.fetch(self.0.reader())).await
     }
 
     async fn delete(&self, scope: &Scope, request: &Delete) -> Result<bool> {
@@ -191,7 +219,7 @@ impl WorkingStore for Working {
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let page = &request.page;
         let after = page.position(op::LIST_ENTRIES)?.unwrap_or_default();
-        let rows = sqlx::query(LIST)
+        let mut rows = sqlx::query(LIST)
             .bind(scope.user())
             .bind(scope.node())
             .bind(request.prefix.as_str().max(&after))
@@ -199,11 +227,15 @@ impl WorkingStore for Working {
             .bind(&after)
             .bind(self.0.now().as_millis())
             .bind(integer(page.limit + 1))
-            .fetch_all(self.0.reader())
-            .await
-            .map_err(translate)?;
-        let items = rows.iter().map(entry).collect::<Result<_>>()?;
-        Ok(Page::cut(items, page.limit, op::LIST_ENTRIES, |entry: &Entry| &entry.key))
+            .fetch(self.0.reader());
+        let mut listed = EntryPage::new(page.limit);
+        while let Some(row) = rows.try_next().await.map_err(translate)? {
+            if !listed.takes(size(&row)?) {
+                break;
+            }
+            listed.push(entry(&row)?);
+        }
+        Ok(listed.finish())
     }
 
     async fn increment(&self, scope: &Scope, request: &Increment) -> Result<Incremented> {

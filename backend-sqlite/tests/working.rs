@@ -174,7 +174,7 @@ async fn w7_a_thousand_puts_are_whole_and_in_order() {
     let keys = (0..1000).rev().map(|i| format!("k{i}")).collect();
     let read = store.get_many(&scope(), &GetMany { keys, extend: None }).await.unwrap();
     for (i, entry) in read.iter().rev().enumerate() {
-        assert_eq!((&entry.value, entry.version), (&json!(i), written[i].version));
+        assert_eq!((&entry.value, entry.version), (&json!(i).into(), written[i].version));
     }
     assert_eq!(read.len(), 1000);
 }

@@ -22,7 +22,7 @@ pub(crate) struct Opened(Mutex<Vec<Handle>>);
 #[derive(Debug, Clone)]
 enum Handle {
     Memory(Memory),
-    Backend(Backend),
+    Backend(Box<Backend>),
     Admin(Administrator),
 }
 
@@ -33,7 +33,7 @@ impl Opened {
     }
 
     pub(crate) fn backend(&self, backend: Backend) -> Backend {
-        self.push(Handle::Backend(backend.clone()));
+        self.push(Handle::Backend(Box::new(backend.clone())));
         backend
     }
 

@@ -15,7 +15,7 @@ use memquill_core::{
     Append, Appended, Backend, ConversationStatistics, ConversationStore, Delete, Entry, Error,
     ErrorKind, Get, Increment, Incremented, Lineage, ListEntries, Message, Messages, PageRequest,
     Pop, Put, PutCondition, ReadMessages, Result, Retention, Role, Scope, StoredMessage, Trim,
-    Truncate, WorkingStatistics, WorkingStore, Written,
+    Truncate, WorkingStatistics, WorkingStore, WorkingValue, Written,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -184,14 +184,14 @@ impl Working {
         self.store.put(&self.scope, &put).await
     }
 
-    pub(crate) async fn put(&self, key: &str, value: impl Into<Value>) -> Written {
+    pub(crate) async fn put(&self, key: &str, value: impl Into<WorkingValue>) -> Written {
         self.try_put(Put::new(key, value)).await.unwrap()
     }
 
     pub(crate) async fn put_for(
         &self,
         key: &str,
-        value: impl Into<Value>,
+        value: impl Into<WorkingValue>,
         ttl: Duration,
     ) -> Written {
         self.try_put(Put::new(key, value).with_ttl(ttl)).await.unwrap()
@@ -201,7 +201,7 @@ impl Working {
         &self,
         condition: PutCondition,
         key: &str,
-        value: impl Into<Value>,
+        value: impl Into<WorkingValue>,
     ) -> Result<Written> {
         self.try_put(Put::new(key, value).with_condition(condition)).await
     }
@@ -216,7 +216,7 @@ impl Working {
     }
 
     /// The value of an entry that is there.
-    pub(crate) async fn value(&self, key: &str) -> Value {
+    pub(crate) async fn value(&self, key: &str) -> WorkingValue {
         self.get(key).await.expect("an entry").value
     }
 

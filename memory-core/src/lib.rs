@@ -83,6 +83,6 @@ pub use vector::{
     StoredRecord, TextSearch, VectorSearch, VectorStore, content_hash,
 };
 pub use working::{
-    Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Put, PutCondition, PutMany,
-    WorkingStatistics, WorkingStore, Written,
+    Delete, Entry, EntryPage, Get, GetMany, Increment, Incremented, ListEntries, Put, PutCondition,
+    PutMany, WorkingStatistics, WorkingStore, WorkingValue, Written,
 };

@@ -17,8 +17,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of compact JSON in a metadata object.
     pub metadata_bytes: usize,
-    /// Bytes of compact JSON in a working value.
+    /// Bytes in a working value, of JSON those of its compact form.
     pub value_bytes: usize,
+    /// Bytes of all the working values in a batch.
+    pub batch_bytes: usize,
     /// Items in a batch.
     pub batch_items: usize,
     /// Items in a page and hits in a search.
@@ -35,7 +37,8 @@ impl Limits {
         content_bytes: 1 << 20,
         message_bytes: 16 << 20,
         metadata_bytes: 64 << 10,
-        value_bytes: 1 << 20,
+        value_bytes: 16 << 20,
+        batch_bytes: 64 << 20,
         batch_items: 1_000,
         page_items: 10_000,
         filter_conditions: 1_000,

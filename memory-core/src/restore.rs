@@ -10,7 +10,7 @@ use crate::conflict::message_id_taken;
 use crate::conversation::StoredMessage;
 use crate::embed::EmbeddingSpace;
 use crate::error::{Error, Result};
-use crate::json::{identical, identical_objects};
+use crate::json::identical_objects;
 use crate::vector::{Record, same_bits};
 use crate::working::Entry;
 
@@ -212,7 +212,7 @@ impl Entry {
     /// Whether both are the same entry to the bit, version and times included.
     pub fn is_identical(&self, other: &Self) -> bool {
         self.key == other.key
-            && identical(&self.value, &other.value)
+            && self.value.is_identical(&other.value)
             && identical_objects(&self.metadata, &other.metadata)
             && self.version == other.version
             && self.created_at == other.created_at

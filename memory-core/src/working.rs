@@ -1,15 +1,20 @@
 //! Working memory: keyed values that expire (contract, section W).
 
+pub(crate) mod value;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::value::WorkingValue;
 use crate::capability::{Feature, not_claimed};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::json::{Object, object};
-use crate::page::{Page, PageRequest};
+use crate::limits::Limits;
+use crate::operation as op;
+use crate::page::{Cursor, Page, PageRequest};
 use crate::restore::{RestoreEntries, Restored};
 use crate::scope::Scope;
 use crate::time::Timestamp;
@@ -20,7 +25,8 @@ pub struct Entry {
     /// Its key.
     pub key: String,
     /// The value.
-    pub value: Value,
+    #[serde(flatten)]
+    pub value: WorkingValue,
     /// The metadata.
     pub metadata: Object,
     /// Changes with every put and increment, and never comes back for a key (W3).
@@ -70,7 +76,7 @@ pub struct Put {
     /// The key.
     pub key: String,
     /// The value.
-    pub value: Value,
+    pub value: WorkingValue,
     /// The metadata.
     pub metadata: Object,
     /// The time to live from now, 1 ms to 100 years; none means for ever (W2).
@@ -81,7 +87,7 @@ pub struct Put {
 
 impl Put {
     /// Stores `value` for ever, whatever was there.
-    pub fn new(key: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn new(key: impl Into<String>, value: impl Into<WorkingValue>) -> Self {
         Self {
             key: key.into(),
             value: value.into(),
@@ -89,6 +95,11 @@ impl Put {
             ttl: None,
             condition: PutCondition::Always,
         }
+    }
+
+    /// Stores bytes for ever, whatever was there.
+    pub fn bytes(key: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self::new(key, WorkingValue::Bytes(bytes.into()))
     }
 
     /// Lets it expire.
@@ -198,7 +209,7 @@ impl Get {
     }
 }
 
-/// Reads values in one round trip (W7).
+/// Reads values in one round trip (W7). Values past 64 MiB in all are `InvalidInput`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetMany {
     /// 1 to 1,000 keys.
@@ -211,6 +222,19 @@ impl GetMany {
     /// Reads `keys` and leaves their expiry alone.
     pub fn new<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
         Self { keys: keys.into_iter().map(Into::into).collect(), extend: None }
+    }
+
+    /// For drivers: refuses an answer whose values have so many bytes in all, or more (W7).
+    pub fn check_answer(&self, bytes: usize) -> Result<()> {
+        let limit = Limits::CONTRACT.batch_bytes;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Error::invalid_input(format!(
+            "the values of the {} keys have more than {limit} bytes in all",
+            self.keys.len()
+        ))
+        .with_hint("read fewer keys at once"))
     }
 
     /// Lets entries that expire live at least so long from now (W4).
@@ -244,7 +268,8 @@ impl Delete {
     }
 }
 
-/// Lists entries whose key starts with a prefix, ascending by the bytes of the key (W5).
+/// Lists entries whose key starts with a prefix, ascending by the bytes of the key (W5). A page
+/// ends early where its values would pass 64 MiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListEntries {
     /// The prefix, every character of it literal; empty for all. At most 255 bytes, no control
@@ -258,6 +283,44 @@ impl ListEntries {
     /// Lists the entries whose keys start with `prefix`.
     pub fn new(prefix: impl Into<String>, page: PageRequest) -> Self {
         Self { prefix: prefix.into(), page }
+    }
+}
+
+/// For drivers: a page of entries in the making. It ends where the values would pass 64 MiB, but
+/// holds one entry at least (W5).
+#[derive(Debug)]
+pub struct EntryPage {
+    limit: usize,
+    bytes: usize,
+    items: Vec<Entry>,
+    more: bool,
+}
+
+impl EntryPage {
+    /// A page of up to `limit` entries.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, bytes: 0, items: Vec::new(), more: false }
+    }
+
+    /// Returns whether the next entry, whose value has so many bytes, belongs to this page. Where it
+    /// does not, the page ends before it.
+    pub fn takes(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let fits = self.bytes <= Limits::CONTRACT.batch_bytes || self.items.is_empty();
+        self.more = self.items.len() == self.limit || !fits;
+        !self.more
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, entry: Entry) {
+        self.items.push(entry);
+    }
+
+    /// Returns the page.
+    pub fn finish(self) -> Page<Entry> {
+        let last = self.items.last().filter(|_| self.more);
+        let next = last.map(|last| Cursor::new(op::LIST_ENTRIES, last.key.as_str()));
+        Page { items: self.items, next }
     }
 }
 

@@ -318,5 +318,5 @@ pub(crate) fn record_bytes(record: &Record) -> usize {
 }
 
 pub(crate) fn entry_bytes(entry: &memquill_core::Entry) -> usize {
-    128 + entry.key.len() + json::size(&entry.value) + json::size(&entry.metadata)
+    128 + entry.key.len() + entry.value.size() + json::size(&entry.metadata)
 }

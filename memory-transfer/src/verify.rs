@@ -412,7 +412,7 @@ fn unequal_records(ours: &Record, theirs: &Record) -> String {
 
 fn unequal_entries(ours: &Entry, theirs: &Entry) -> String {
     differs(&[
-        ("value", memquill_core::json::identical(&ours.value, &theirs.value)),
+        ("value", ours.value.is_identical(&theirs.value)),
         ("metadata", memquill_core::json::identical_objects(&ours.metadata, &theirs.metadata)),
         ("version", ours.version == theirs.version),
         ("created_at", ours.created_at == theirs.created_at),

@@ -10,7 +10,7 @@ use memquill_core::kinds::{WorkingMemory, WorkingMemoryConfig};
 use memquill_core::stream::{self, Items};
 use memquill_core::{
     Delete, Entry, Error, ErrorKind, Get, GetMany, Increment, Put, PutCondition, Result,
-    WorkingStatistics, Written,
+    WorkingStatistics, WorkingValue, Written,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,7 +67,25 @@ impl Working {
         SetValue { working: self.clone(), put }
     }
 
-    /// Reads a value; none where there is none. One that is no `T` is `InvalidInput`.
+    /// Sets `key` to bytes, whatever was there, when the answer is awaited.
+    pub fn set_bytes(&self, key: impl Into<String>, bytes: impl Into<Vec<u8>>) -> SetValue {
+        let put = Put { ttl: self.ttl, ..Put::bytes(key, bytes) };
+        SetValue { working: self.clone(), put: Ok(put) }
+    }
+
+    /// Reads bytes; none where there is no value. JSON is `InvalidInput`.
+    pub async fn get_bytes(&self, key: impl Into<String>) -> Result<Option<Vec<u8>>> {
+        let Some(entry) = self.entry(key).await? else { return Ok(None) };
+        match entry.value {
+            WorkingValue::Bytes(bytes) => Ok(Some(bytes)),
+            WorkingValue::Json(_) => {
+                let problem = format!("the value of {:?} is JSON, not bytes", entry.key);
+                Err(Error::invalid_input(problem).with_hint("read it with get"))
+            }
+        }
+    }
+
+    /// Reads a value; none where there is none. One that is no `T` is `InvalidInput`, as bytes are.
     pub async fn get<T: DeserializeOwned>(&self, key: impl Into<String>) -> Result<Option<T>> {
         self.entry(key).await?.map(|entry| from_json(&entry.key, entry.value)).transpose()
     }
@@ -86,7 +104,7 @@ impl Working {
         self.scoped.memory.working()?.get_many(&self.scoped.scope, &request).await
     }
 
-    /// Replaces a value by what `change` makes of it, none where there is none, and returns the new
+    /// Replaces a JSON value by what `change` makes of it, none where there is none, and returns the new
     /// one. No change of another writer is lost: where one came between, `change` is called again
     /// with what is there then, up to 32 times; then the last `Conflict` is returned.
     ///
@@ -173,7 +191,11 @@ fn to_json(value: impl Serialize) -> Result<Value> {
     })
 }
 
-fn from_json<T: DeserializeOwned>(key: &str, value: Value) -> Result<T> {
+fn from_json<T: DeserializeOwned>(key: &str, value: WorkingValue) -> Result<T> {
+    let WorkingValue::Json(value) = value else {
+        return Err(Error::invalid_input(format!("the value of {key:?} is bytes, not JSON"))
+            .with_hint("read it with get_bytes"));
+    };
     T::deserialize(value).map_err(|error| {
         let problem = json::in_plain_words(&error.to_string());
         Error::invalid_input(format!("the value of {key:?} has another type: {problem}"))

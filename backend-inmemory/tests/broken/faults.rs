@@ -127,6 +127,7 @@ pub(crate) enum Fault {
     ConflictsWithoutVersions,
     CountsExpiredEntries,
     RoundsTtls,
+    KeepsBytesAsText,
 }
 
 /// A fault and the scenario that guards against it.

@@ -6,7 +6,7 @@ use memquill_conformance::async_trait;
 use memquill_core::{
     Cursor, Delete, Entry, Error, Get, GetMany, Increment, Incremented, ListEntries, Page,
     PageRequest, Put, PutCondition, PutMany, RestoreEntries, Restored, Result, Scope,
-    WorkingStatistics, WorkingStore, Written, operation,
+    WorkingStatistics, WorkingStore, WorkingValue, Written, operation,
 };
 use serde_json::Value;
 
@@ -26,7 +26,16 @@ impl Broken {
                 let before = self.read(scope, &put.key).await?;
                 put.ttl = before.and_then(|entry| entry.expires_at).map(|_| memquill_core::MAX_TTL);
             }
-            Fault::RoundsLargeIntegers => round(&mut put.value),
+            Fault::RoundsLargeIntegers => {
+                if let WorkingValue::Json(value) = &mut put.value {
+                    round(value);
+                }
+            }
+            Fault::KeepsBytesAsText => {
+                if let Some(bytes) = put.value.as_bytes() {
+                    put.value = String::from_utf8_lossy(bytes).replace('\0', "").into();
+                }
+            }
             Fault::RoundsTtls => {
                 let whole = |ttl: Duration| {
                     Duration::from_secs(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0))

@@ -78,7 +78,7 @@ pub(crate) async fn e1_a_purge_that_breaks_off_says_that_it_has_done_something(
     broken_off(true).await; // the records are gone
     broken_off(false).await;
     let many = "INSERT INTO memory_data
-        SELECT user_id, node_id, 'k' || n, value, metadata, version, created_at, updated_at, now()
+        SELECT user_id, node_id, 'k' || n, value, bytes, size, metadata, version, created_at, updated_at, now()
         FROM memory_data, generate_series(1, 1500) AS n WHERE user_id = 'alice'";
     run(&fixture, many).await;
     refuse_from(2).await;

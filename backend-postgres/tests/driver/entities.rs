@@ -140,7 +140,7 @@ pub(crate) async fn g1_entities_are_the_tables_and_show_the_rows_of_one_user(ser
     );
     assert_eq!((record.attributes, record.words.len()), (json!({}), 2));
     let entry = only(rows!(&transaction, memory_data));
-    assert_eq!((entry.user_id.as_str(), entry.value), ("alice", json!(1)));
+    assert_eq!((entry.user_id.as_str(), entry.value), ("alice", Some(json!(1))));
 }
 
 pub(crate) async fn g1_an_application_joins_messages_under_its_own_tenancy(server: Arc<Server>) {

@@ -172,7 +172,7 @@ pub(crate) async fn w3_a_conditional_batch_is_decided_again_after_a_concurrent_o
     // As an unconditional batch of both would: `a` first, which is not there yet.
     let copy = format!(
         "SET deadlock_timeout = '10min'; BEGIN; INSERT INTO {schema}.memory_data
-         SELECT user_id, node_id, 'a', value, metadata, version, created_at, updated_at, expires_at
+         SELECT user_id, node_id, 'a', value, bytes, size, metadata, version, created_at, updated_at, expires_at
          FROM {schema}.memory_data WHERE key = 'b'"
     );
     other.execute(sqlx::raw_sql(AssertSqlSafe(copy))).await.unwrap();

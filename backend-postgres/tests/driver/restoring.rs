@@ -62,7 +62,7 @@ fn records(metadata: &str) -> RestoreRecords {
 fn entries(metadata: &str, version: u64) -> RestoreEntries {
     let entry = Entry {
         key: "k".into(),
-        value: serde_json::Value::Object(object(metadata)),
+        value: serde_json::Value::Object(object(metadata)).into(),
         metadata: object(metadata),
         version,
         created_at: Timestamp::default(),

@@ -34,7 +34,7 @@ async fn w9_the_order_of_members_is_no_difference() {
     working.put(&scope(), &Put::new("k", one.clone())).await.unwrap();
     let held = working.get(&scope(), &Get::new("k")).await.unwrap().unwrap();
     let restore = async |value: Value, overwrite| {
-        let entries = vec![Entry { value, ..held.clone() }];
+        let entries = vec![Entry { value: value.into(), ..held.clone() }];
         working.restore(&scope(), &RestoreEntries { entries, overwrite }).await
     };
     assert_eq!(restore(one, false).await.unwrap(), THERE);

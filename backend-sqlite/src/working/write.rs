@@ -1,19 +1,19 @@
 //! Writing entries, within the caller's transaction.
 
 use memquill_core::{
-    Entry, Error, Increment, Incremented, Put, PutCondition, Result, Scope, Timestamp, Written,
-    conflict,
+    Entry, Error, Increment, Incremented, Put, PutCondition, Result, Scope, Timestamp,
+    WorkingValue, Written, conflict,
 };
-use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
 
-use super::{FIND, Versions};
-use crate::codec::{get, integer, object_text, optional_time, parse, text, time};
+use super::{FIND, Versions, value};
+use crate::codec::{get, integer, object_text, optional_time, text, time};
 use crate::error::{damaged, translate};
 
 const UPSERT: &str = "
-INSERT INTO memory_data (user, node, key, version, created_at, updated_at, expires_at, metadata, value) ";
+INSERT INTO memory_data (user, node, key, version, created_at, updated_at, expires_at, metadata, value,
+    bytes) ";
 
 /// One version for all rows of the statement: it grows for each of their keys. The triggers on
 /// `memory_data` keep it in `entry_versions`.
@@ -28,7 +28,8 @@ ON CONFLICT (user, node, key) DO UPDATE SET
     updated_at = excluded.updated_at,
     expires_at = excluded.expires_at,
     metadata   = excluded.metadata,
-    value      = excluded.value
+    value      = excluded.value,
+    bytes      = excluded.bytes
 RETURNING key, version, created_at, updated_at, expires_at";
 
 const RESTORE_ON_CONFLICT: &str = "
@@ -38,7 +39,8 @@ ON CONFLICT (user, node, key) DO UPDATE SET
     updated_at = excluded.updated_at,
     expires_at = excluded.expires_at,
     metadata   = excluded.metadata,
-    value      = excluded.value";
+    value      = excluded.value,
+    bytes      = excluded.bytes";
 
 const SET_VALUE: &str = "
 UPDATE memory_data SET version = (SELECT last + 1 FROM entry_versions), updated_at = ?4, value = ?5
@@ -52,6 +54,11 @@ WHERE e.expires_at IS NULL OR e.expires_at > ?4";
 
 /// Rows in one INSERT: beyond some tens, more make it no faster.
 const ROWS: usize = 32;
+
+/// Writes a value's JSON as it is stored; bytes have a column of their own.
+fn json_text(value: &WorkingValue) -> Result<Option<String>> {
+    value.as_json().map(text).transpose()
+}
 
 fn written(row: &SqliteRow) -> Result<Written> {
     Ok(Written {
@@ -78,7 +85,7 @@ pub(super) async fn upsert(
     for chunk in puts.chunks(ROWS) {
         let mut rows = Vec::with_capacity(chunk.len());
         for put in chunk {
-            rows.push((put, object_text(&put.metadata)?, text(&put.value)?));
+            rows.push((put, object_text(&put.metadata)?, json_text(&put.value)?));
         }
         let mut upsert = QueryBuilder::new(UPSERT);
         upsert.push_values(rows, |mut row, (put, metadata, value)| {
@@ -90,7 +97,8 @@ pub(super) async fn upsert(
                 .push_bind(now.as_millis())
                 .push_bind(put.ttl.map(|ttl| now.saturating_add(ttl).as_millis()))
                 .push_bind(metadata)
-                .push_bind(value);
+                .push_bind(value)
+                .push_bind(put.value.as_bytes());
         });
         upsert.push(ON_CONFLICT);
         let rows = upsert.build().fetch_all(&mut *connection).await.map_err(translate)?;
@@ -108,7 +116,7 @@ pub(super) async fn restore(
     for chunk in entries.chunks(ROWS) {
         let mut rows = Vec::with_capacity(chunk.len());
         for entry in chunk {
-            rows.push((*entry, object_text(&entry.metadata)?, text(&entry.value)?));
+            rows.push((*entry, object_text(&entry.metadata)?, json_text(&entry.value)?));
         }
         let mut restore = QueryBuilder::new(UPSERT);
         restore.push_values(rows, |mut row, (entry, metadata, value)| {
@@ -120,7 +128,8 @@ pub(super) async fn restore(
                 .push_bind(entry.updated_at.as_millis())
                 .push_bind(entry.expires_at.map(Timestamp::as_millis))
                 .push_bind(metadata)
-                .push_bind(value);
+                .push_bind(value)
+                .push_bind(entry.value.as_bytes());
         });
         restore.push(RESTORE_ON_CONFLICT);
         restore.build().execute(&mut *connection).await.map_err(translate)?;
@@ -198,7 +207,7 @@ pub(super) async fn increment(
         let written = only(upsert(connection, scope, &[put], now).await?)?;
         return Ok(Incremented { value: request.by, written });
     };
-    let value = sum(request, &parse(get(&row, "value")?)?)?;
+    let value = sum(request, &value(&row)?)?;
     let row = sqlx::query(SET_VALUE)
         .bind(scope.user())
         .bind(scope.node())
@@ -212,7 +221,7 @@ pub(super) async fn increment(
     Ok(Incremented { value, written: written(&row)? })
 }
 
-fn sum(request: &Increment, value: &Value) -> Result<i64> {
+fn sum(request: &Increment, value: &WorkingValue) -> Result<i64> {
     let value = value.as_i64().ok_or_else(|| conflict::not_an_integer(request))?;
     value.checked_add(request.by).ok_or_else(|| conflict::counter_overflow(request))
 }

@@ -10,7 +10,6 @@ use memquill_core::{
     PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
     WorkingStore, Written, conflict, operation,
 };
-use serde_json::Value;
 
 use super::{is_live, lock, next_items};
 
@@ -160,7 +159,7 @@ impl WorkingStore for Working {
         let value =
             value.checked_add(request.by).ok_or_else(|| conflict::counter_overflow(request))?;
         let version = state.next_version();
-        let entry = Entry { value: Value::from(value), version, updated_at: now, ..stored };
+        let entry = Entry { value: value.into(), version, updated_at: now, ..stored };
         let incremented = Incremented { value, written: Written::of(&entry) };
         state.entries.insert((scope.clone(), request.key.clone()), entry);
         Ok(incremented)

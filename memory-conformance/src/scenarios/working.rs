@@ -8,11 +8,13 @@ mod listing;
 mod many;
 mod restoring;
 mod sliding;
+mod values;
 
 use crate::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
     [
+        values::ALL,
         expiry::ALL,
         conditions::ALL,
         sliding::ALL,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::conversation::{Message, Messages, StoredMessage};
 use crate::json::{self, Object};
 use crate::time::Timestamp;
-use crate::working::Entry;
+use crate::working::{Entry, WorkingValue};
 
 /// What is kept of an item.
 #[derive(Debug, Clone)]
@@ -73,7 +73,11 @@ impl CacheEntry {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Entry(entry) => {
-                256 + 2 * entry.key.len() + of(&entry.value) + all(&entry.metadata)
+                let value = match &entry.value {
+                    WorkingValue::Json(value) => of(value),
+                    WorkingValue::Bytes(bytes) => bytes.len(),
+                };
+                256 + 2 * entry.key.len() + value + all(&entry.metadata)
             }
             Self::Window(window) => 256 + window.messages.iter().map(message).sum::<usize>(),
         }

@@ -49,16 +49,19 @@ fn entry(put: &Put, written: &Written) -> CacheEntry {
 }
 
 impl CachedWorking {
-    /// All the entries, where they are kept and came with one answer of the store.
+    /// All the entries, where they are kept, came with one answer of the store, and are not so large
+    /// in all that the store may refuse them (W7).
     fn held_together(&self, scope: &Scope, keys: &[String]) -> Option<Vec<Entry>> {
         let now = self.items.now();
-        let mut together = None;
+        let (mut together, mut bytes) = (None, 0_usize);
         let entries = keys.iter().map(|key| {
             let item = item(scope, key);
             let token = self.items.token(item, now)?;
             self.items.held(item, token, now, |kept, answer| {
                 let same = *together.get_or_insert(answer) == answer;
-                entry_of(kept).filter(|_| same).cloned()
+                bytes = bytes.saturating_add(kept.bytes());
+                let fits = bytes <= Limits::CONTRACT.batch_bytes;
+                entry_of(kept).filter(|_| same && fits).cloned()
             })
         });
         entries.collect()

@@ -20,7 +20,7 @@ use crate::scope::Scope;
 use crate::tokens::TokenCounter;
 use crate::working::{
     Delete, Entry, Get, GetMany, ListEntries, Put, PutCondition, PutMany, WorkingStatistics,
-    WorkingStore, Written,
+    WorkingStore, WorkingValue, Written,
 };
 
 /// How a [`WorkingMemory`] behaves. Times are in seconds in JSON, 0 for none.
@@ -123,7 +123,7 @@ pub struct NewEntry {
     /// The key.
     pub key: String,
     /// The value.
-    pub value: Value,
+    pub value: WorkingValue,
     /// What to keep with it.
     pub metadata: Object,
     /// How long it lives.
@@ -134,7 +134,7 @@ pub struct NewEntry {
 
 impl NewEntry {
     /// `value` under `key`, whatever was there, for the configured time.
-    pub fn new(key: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn new(key: impl Into<String>, value: impl Into<WorkingValue>) -> Self {
         Self {
             key: key.into(),
             value: value.into(),
@@ -142,6 +142,11 @@ impl NewEntry {
             ttl: Ttl::Default,
             condition: PutCondition::Always,
         }
+    }
+
+    /// `bytes` under `key`, whatever was there, for the configured time.
+    pub fn bytes(key: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self::new(key, WorkingValue::Bytes(bytes.into()))
     }
 
     /// Keeps metadata with the value.

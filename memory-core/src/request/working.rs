@@ -1,6 +1,6 @@
 //! The requests of working memory (contract, section W).
 
-use serde_json::Value;
+use std::cell::Cell;
 
 use super::{Request, when};
 use crate::capability::{Facet, Feature};
@@ -13,26 +13,46 @@ use crate::limits::Limits;
 use crate::operation as op;
 use crate::restore::{MAX_RESTORED, RestoreEntries};
 use crate::working::{
-    Delete, Entry, Get, GetMany, Increment, ListEntries, Put, PutCondition, PutMany,
+    Delete, Entry, Get, GetMany, Increment, ListEntries, Put, PutCondition, PutMany, WorkingValue,
 };
 
 const FACET: Option<Facet> = Some(Facet::Working);
 
 pub(crate) fn check_entry(
     key: &str,
-    value: &Value,
+    value: &WorkingValue,
     kept_with_it: &Object,
     limits: &Limits,
-) -> Result<()> {
+) -> Result<usize> {
     identifier("key", key)?;
-    json::check("the value", value)?;
-    within("the value", json::size(value), limits.value_bytes, "bytes")?;
-    metadata(kept_with_it, limits)
+    if let WorkingValue::Json(value) = value {
+        json::check("the value", value)?;
+    }
+    let size = value.size();
+    within("the value", size, limits.value_bytes, "bytes")?;
+    metadata(kept_with_it, limits)?;
+    Ok(size)
 }
 
-fn put(request: &Put, limits: &Limits) -> Result<()> {
-    check_entry(&request.key, &request.value, &request.metadata, limits)?;
-    ttl(request.ttl)
+fn put(request: &Put, limits: &Limits) -> Result<usize> {
+    ttl(request.ttl)?;
+    check_entry(&request.key, &request.value, &request.metadata, limits)
+}
+
+/// Checks the entries of a batch by `check`, which returns the size of the value, and how large the
+/// values are in all.
+fn entries<T>(
+    entries: &[T],
+    limits: &Limits,
+    check: impl Fn(&T, &Limits) -> Result<usize>,
+) -> Result<()> {
+    batch("entry", entries.len(), limits)?;
+    let bytes = Cell::new(0_usize);
+    each("entry", entries, |entry| {
+        bytes.set(bytes.get().saturating_add(check(entry, limits)?));
+        Ok(())
+    })?;
+    within("the batch of values", bytes.get(), limits.batch_bytes, "bytes in all")
 }
 
 impl Request for Put {
@@ -40,7 +60,7 @@ impl Request for Put {
     const FACET: Option<Facet> = FACET;
 
     fn check(&self, limits: &Limits) -> Result<()> {
-        put(self, limits)
+        put(self, limits).map(drop)
     }
 
     fn required(&self) -> [Option<Feature>; 2] {
@@ -61,8 +81,7 @@ impl Request for PutMany {
     const FACET: Option<Facet> = FACET;
 
     fn check(&self, limits: &Limits) -> Result<()> {
-        batch("entry", self.entries.len(), limits)?;
-        each("entry", &self.entries, |entry| put(entry, limits))?;
+        entries(&self.entries, limits, put)?;
         repeated("entries", "key", self.entries.iter().map(|entry| Some(entry.key.as_str())))
     }
 
@@ -177,11 +196,11 @@ impl Request for Increment {
     }
 }
 
-fn restored_entry(entry: &Entry, limits: &Limits) -> Result<()> {
-    check_entry(&entry.key, &entry.value, &entry.metadata, limits)?;
+fn restored_entry(entry: &Entry, limits: &Limits) -> Result<usize> {
+    let size = check_entry(&entry.key, &entry.value, &entry.metadata, limits)?;
     times(entry.created_at, entry.updated_at, entry.expires_at)?;
     if (1..=MAX_RESTORED).contains(&entry.version) {
-        return Ok(());
+        return Ok(size);
     }
     Err(Error::invalid_input(format!(
         "the version {} is not from 1 to {MAX_RESTORED}",
@@ -195,8 +214,7 @@ impl Request for RestoreEntries {
     const FACET: Option<Facet> = FACET;
 
     fn check(&self, limits: &Limits) -> Result<()> {
-        batch("entry", self.entries.len(), limits)?;
-        each("entry", &self.entries, |entry| restored_entry(entry, limits))?;
+        entries(&self.entries, limits, restored_entry)?;
         repeated("entries", "key", self.entries.iter().map(|entry| Some(entry.key.as_str())))
     }
 

@@ -172,7 +172,10 @@ fn message_seen(stored: StoredMessage) -> Seen {
 
 fn entry_seen(entry: Entry) -> Seen {
     Seen {
-        value: entry.value.as_str().map_or_else(|| entry.value.to_string(), str::to_owned),
+        value: entry.value.as_str().map_or_else(
+            || entry.value.as_json().map(ToString::to_string).unwrap_or_default(),
+            str::to_owned,
+        ),
         key: entry.key,
         version: entry.version,
         expires_at: entry.expires_at.map(Timestamp::as_millis),

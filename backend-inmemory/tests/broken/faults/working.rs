@@ -9,6 +9,11 @@ pub(super) const CASES: &[Case] = &[
         guard: "working::w2::an_expired_entry_is_absent_for_every_purpose",
     },
     Case {
+        fault: Fault::KeepsBytesAsText,
+        what: "bytes are kept as a text",
+        guard: "working::w1::bytes_come_back_as_they_are",
+    },
+    Case {
         fault: Fault::KeepsOldTtls,
         what: "storing again keeps the old ttl",
         guard: "working::w2::storing_again_without_a_ttl_clears_the_old_one",

@@ -9,7 +9,7 @@ SELECT store_records('bob', NULL, 'bot', s, 'm', 2, ARRAY['r1', 'r2', 'r3'], ARR
     ARRAY[false, false, false], ARRAY['red apple', 'red pear', 'green'], ARRAY['1 1', '1 1', '1'], ARRAY[2, 2, 1])
 FROM unnest(ARRAY['notes', 'other', 'third']) AS s;
 SELECT put_entries('bob', NULL, 'bot', ARRAY['a', 'b', 'due', 'n'], ARRAY['1', '2', '3', '4'],
-    ARRAY[NULL, NULL, NULL, NULL]::text[], ARRAY[NULL, NULL, 60000, NULL]::bigint[], ARRAY[NULL, NULL, NULL, NULL]::bigint[]);
+    ARRAY[NULL, NULL, NULL, NULL]::bytea[], ARRAY[NULL, NULL, NULL, NULL]::text[], ARRAY[NULL, NULL, 60000, NULL]::bigint[], ARRAY[NULL, NULL, NULL, NULL]::bigint[]);
 -- As outgrown and indexed, but for one record, which tells whether a search went by index.
 UPDATE namespaces SET index_dimensions = 2, is_indexed = true WHERE user_id = 'bob' AND namespace = 'other';
 UPDATE embeddings SET index_dimensions = 2 FROM namespaces AS s

@@ -39,18 +39,18 @@ SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'notes', ARRAY['r
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'hers', ARRAY['r1'], NULL, NULL) AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'other', NULL, 'true', '{}') AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'third', NULL, NULL, NULL) AS d
-SELECT e.key || ' ' || e.value FROM get_entries('bob', NULL, 'bot', ARRAY['a', 'due', 'hers'], 600000) AS e
+SELECT e.key || ' ' || e.value FROM get_entries('bob', NULL, 'bot', ARRAY['a', 'due', 'hers'], 600000, 1000000) AS e
 SELECT e.key || ' ' || e.value FROM get_entry('bob', NULL, 'bot', 'a') AS e
 SELECT e.key || ' ' || e.value FROM get_entry('bob', NULL, 'bot', 'hers') AS e
-SELECT e.key || ' ' || e.value FROM list_entries('bob', NULL, 'bot', '', '', 100) AS e
+SELECT e.key || ' ' || e.value FROM list_entries('bob', NULL, 'bot', '', '', 100, 1000000) AS e
 SELECT f.entries || ' ' || f.expiring FROM entry_statistics('bob', NULL, 'bot') AS f
-SELECT r.written || ' ' || coalesce(r.differs, '') FROM memory_data AS d, restore_entries('bob', NULL, 'bot', ARRAY[d.key, 'his', 'new'], ARRAY[d.value::text, '5', '6'], NULL, ARRAY[d.version, 1, 2], ARRAY[d.created_at, d.created_at, d.created_at], ARRAY[d.updated_at, d.updated_at, d.updated_at], ARRAY[d.expires_at, NULL, NULL], false) AS r WHERE d.user_id = 'bob' AND d.key = 'a'
-SELECT p.failed || ' ' || p.key FROM put_entries('bob', NULL, 'bot', ARRAY['hers'], ARRAY['0'], ARRAY[NULL]::text[], ARRAY[NULL]::bigint[], ARRAY[0]::bigint[]) AS p
+SELECT r.written || ' ' || coalesce(r.differs, '') FROM memory_data AS d, restore_entries('bob', NULL, 'bot', ARRAY[d.key, 'his', 'new'], ARRAY[d.value::text, '5', '6'], NULL, NULL, ARRAY[d.version, 1, 2], ARRAY[d.created_at, d.created_at, d.created_at], ARRAY[d.updated_at, d.updated_at, d.updated_at], ARRAY[d.expires_at, NULL, NULL], false) AS r WHERE d.user_id = 'bob' AND d.key = 'a'
+SELECT p.failed || ' ' || p.key FROM put_entries('bob', NULL, 'bot', ARRAY['hers'], ARRAY['0'], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bigint[], ARRAY[0]::bigint[]) AS p
 SELECT i.outcome || ' ' || i.value FROM increment_entry('bob', NULL, 'bot', 'n', 1, NULL) AS i
 SELECT d.deleted || ' ' || (d.current IS NULL) FROM delete_entry('bob', NULL, 'bot', 'gone', 1) AS d
 SELECT d.deleted || ' ' || (d.current IS NULL) FROM delete_entry('bob', NULL, 'bot', 'b', NULL) AS d
 SELECT d.deleted || ' ' || (d.current IS NULL) FROM delete_entry('bob', NULL, 'bot', 'b', 1) AS d
 SELECT n.node_id FROM list_nodes('bob', NULL, '', 100) AS n
 SELECT c.cleared::text FROM clear_entries('bob', NULL, 'bot') AS c
-SELECT p.failed || ' ' || p.key FROM put_entries('bob', NULL, 'bot', ARRAY['a'], ARRAY['0'], ARRAY[NULL]::text[], ARRAY[NULL]::bigint[], ARRAY[NULL]::bigint[]) AS p
+SELECT p.failed || ' ' || p.key FROM put_entries('bob', NULL, 'bot', ARRAY['a'], ARRAY['0'], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bigint[], ARRAY[NULL]::bigint[]) AS p
 SELECT e.messages || ' ' || e.records || ' ' || e.entries FROM erase('bob', NULL) AS e

@@ -52,6 +52,7 @@ async fn the_limits_are_those_of_the_contract_or_lower(test: Test) {
         (ours.message_bytes, contract.message_bytes),
         (ours.metadata_bytes, contract.metadata_bytes),
         (ours.value_bytes, contract.value_bytes),
+        (ours.batch_bytes, contract.batch_bytes),
         (ours.batch_items, contract.batch_items),
         (ours.page_items, contract.page_items),
         (ours.filter_conditions, contract.filter_conditions),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use memquill_core::{
     Delete, Entry, Facet, Feature, Get, GetMany, Increment, Incremented, ListEntries, ManualClock,
     PageRequest, Put, PutCondition, PutMany, RestoreEntries, Result, Scope, Timestamp,
-    WorkingStore, Written,
+    WorkingStore, WorkingValue, Written,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{aging, align, holds, maybe, same};
 use crate::model::{Working, follow};
@@ -48,7 +48,7 @@ enum Op {
 #[derive(Debug, Clone)]
 struct NewPut {
     key: String,
-    value: Value,
+    value: WorkingValue,
     ttl: Option<Duration>,
     condition: Condition,
 }
@@ -68,13 +68,14 @@ fn key() -> impl Strategy<Value = String> {
     select(vec!["a", "A", "a%", "ab", "é"]).prop_map(String::from)
 }
 
-fn value() -> impl Strategy<Value = Value> {
+fn value() -> impl Strategy<Value = WorkingValue> {
     prop_oneof![
-        3 => any::<i8>().prop_map(Value::from),
+        3 => any::<i8>().prop_map(WorkingValue::from),
         1 => select(vec![
             json!(null), json!(1.0), json!("1"), json!(i64::MAX), json!(i64::MIN), json!(u64::MAX),
             json!({"a": [1, null]}), json!(-0.0), json!(""),
-        ]),
+        ]).prop_map(WorkingValue::from),
+        1 => select(vec!["", "1", "\0", "null"]).prop_map(|text| WorkingValue::Bytes(text.into())),
     ]
 }
 

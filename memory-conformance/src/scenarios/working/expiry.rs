@@ -43,7 +43,7 @@ async fn an_entry_comes_back_with_all_its_parts(test: Test) {
     };
     let written = working.try_put(put).await.unwrap();
     let entry = working.get("key").await.expect("an entry");
-    assert_eq!((entry.key.as_str(), &entry.value), ("key", &json!({"a": [1, 2.5, "x"]})));
+    assert_eq!((entry.key.as_str(), &entry.value), ("key", &json!({"a": [1, 2.5, "x"]}).into()));
     assert_eq!(entry.metadata, metadata);
     let Written { version, created_at, updated_at, expires_at } = written;
     assert_eq!((entry.version, entry.expires_at), (version, expires_at));
@@ -59,7 +59,7 @@ async fn a_put_replaces_value_and_metadata(test: Test) {
     working.try_put(first).await.unwrap();
     working.put("key", json!({"x": 3})).await;
     let entry = working.get("key").await.unwrap();
-    assert_eq!((entry.value, entry.metadata), (json!({"x": 3}), object(json!({}))));
+    assert_eq!((entry.value, entry.metadata), (json!({"x": 3}).into(), object(json!({}))));
 }
 
 async fn what_was_never_put_is_absent(test: Test) {

@@ -2,7 +2,7 @@
 
 use memquill_core::{
     Entry, ErrorKind, Facet, ListEntries, MAX_RESTORED, PageRequest, PutCondition, RestoreEntries,
-    Restored, Result, Timestamp,
+    Restored, Result, Timestamp, WorkingValue,
 };
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_577_836_800_000 + millis).unwrap()
 }
 
-fn entry(key: &str, value: impl Into<Value>, version: u64) -> Entry {
+fn entry(key: &str, value: impl Into<WorkingValue>, version: u64) -> Entry {
     Entry {
         key: key.into(),
         value: value.into(),
@@ -147,7 +147,11 @@ async fn every_difference_counts(test: Test) {
     restore(&working, vec![rich()]).await;
     let expires_at = Some(now(&test).await.saturating_add(LONG));
     let others = [
-        Entry { value: json!(1), ..rich() },
+        Entry { value: json!(1).into(), ..rich() },
+        Entry {
+            value: WorkingValue::Bytes(rich().value.as_json().unwrap().to_string().into()),
+            ..rich()
+        },
         Entry { metadata: object(json!({"m": [1, 1]})), ..rich() },
         Entry { version: 7_001, ..rich() },
         Entry { created_at: at(0), ..rich() },

@@ -14,7 +14,7 @@ use crate::kinds::{KindName, MemoryKind, Operation, moment, object};
 use crate::limits::Limits;
 use crate::page::{Cursor, PageRequest};
 use crate::request::check_entry;
-use crate::working::{Entry, PutCondition};
+use crate::working::{Entry, PutCondition, WorkingValue, value};
 
 /// How many entries `retrieve` lists that states no `limit`.
 const LISTED: usize = 1000;
@@ -24,6 +24,7 @@ const LISTED: usize = 1000;
 struct EntryInput {
     key: String,
     value: Option<Value>,
+    value_base64: Option<String>,
     ttl_seconds: Option<f64>,
     if_absent: Option<bool>,
     if_version: Option<u64>,
@@ -32,15 +33,11 @@ struct EntryInput {
 
 impl EntryInput {
     fn read(what: &str, input: &Object) -> Result<NewEntry> {
-        let entry: Self = from_object(what, input)?;
-        if !input.contains_key("value") {
-            return Err(Error::invalid_input(format!("{what}: the value is missing"))
-                .with_hint("give the value; null is one"));
-        }
+        let mut entry: Self = from_object(what, input)?;
         Ok(NewEntry {
             condition: entry.condition(what)?,
+            value: entry.value(what, input)?,
             key: entry.key,
-            value: entry.value.unwrap_or_default(),
             metadata: entry.metadata.unwrap_or_default(),
             ttl: match entry.ttl_seconds {
                 None => Ttl::Default,
@@ -49,6 +46,23 @@ impl EntryInput {
                 }
             },
         })
+    }
+
+    /// JSON, or bytes in base64. A `value` that is `null` is a value.
+    fn value(&mut self, what: &str, input: &Object) -> Result<WorkingValue> {
+        match (input.contains_key("value"), &self.value_base64) {
+            (true, None) => Ok(self.value.take().unwrap_or_default().into()),
+            (false, Some(text)) => {
+                let bytes = value::decode(text).map_err(|error| error.at(what))?;
+                Ok(WorkingValue::Bytes(bytes))
+            }
+            (true, Some(_)) => Err(Error::invalid_input(format!(
+                "{what}: value and value_base64 exclude each other"
+            ))
+            .with_hint("give JSON as value, or bytes as value_base64")),
+            (false, None) => Err(Error::invalid_input(format!("{what}: the value is missing"))
+                .with_hint("give JSON as value (null is one), or bytes as value_base64")),
+        }
     }
 
     /// Version 0 is that of a key that does not exist, as conflicts report it (W3).
@@ -153,11 +167,12 @@ impl WorkingMemory {
                     cursor: input.cursor.map(|cursor| cursor.parse::<Cursor>()).transpose()?,
                 };
                 let page = self.list(prefix.unwrap_or_default(), page).await?;
-                Ok(object([
+                let mut answer = object([
                     ("total_keys", page.items.len().into()),
                     ("next", page.next.map(|cursor| cursor.to_string()).into()),
-                    ("data", values(page.items).into()),
-                ]))
+                ]);
+                answer.extend(data(page.items));
+                Ok(answer)
             }
             _ => Err(Error::invalid_input(
                 "retrieve takes key, or keys, or a prefix with limit and cursor",
@@ -171,12 +186,11 @@ impl WorkingMemory {
         let there: HashSet<&str> = found.iter().map(|entry| entry.key.as_str()).collect();
         let missing: Vec<String> =
             keys.into_iter().filter(|key| !there.contains(key.as_str())).collect();
-        let data = values(found);
-        Ok(object([
-            ("total_keys", data.len().into()),
-            ("data", data.into()),
-            ("missing", missing.into()),
-        ]))
+        let total = there.len();
+        let mut answer = object([("total_keys", total.into())]);
+        answer.extend(data(found));
+        answer.insert("missing".into(), missing.into());
+        Ok(answer)
     }
 
     async fn context_json(&self, request: &EntryWindow) -> Result<Object> {
@@ -215,11 +229,14 @@ fn stored(entry: &StoredEntry) -> Object {
 
 /// A key that does not exist is an answer, not an error: `found` is false, `value` is `null`.
 fn read(key: &str, entry: Option<Entry>) -> Object {
-    let mut answer =
-        object([("key", key.into()), ("found", entry.is_some().into()), ("value", Value::Null)]);
+    let mut answer = object([("key", key.into()), ("found", entry.is_some().into())]);
+    let value = entry.as_ref().map_or(("value", Value::Null), |entry| match &entry.value {
+        WorkingValue::Json(value) => ("value", value.clone()),
+        WorkingValue::Bytes(bytes) => ("value_base64", value::encode(bytes).into()),
+    });
+    answer.extend(object([value]));
     if let Some(entry) = entry {
         answer.extend(object([
-            ("value", entry.value),
             ("version", entry.version.into()),
             ("metadata", entry.metadata.into()),
             ("created_at", entry.created_at.to_string().into()),
@@ -230,6 +247,18 @@ fn read(key: &str, entry: Option<Entry>) -> Object {
     answer
 }
 
-fn values(entries: Vec<Entry>) -> Object {
-    entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
+/// The values by key: JSON as `data`, and bytes, where there are any, as `data_base64`.
+fn data(entries: Vec<Entry>) -> Object {
+    let (mut json, mut bytes) = (Object::new(), Object::new());
+    for entry in entries {
+        match entry.value {
+            WorkingValue::Json(value) => json.insert(entry.key, value),
+            WorkingValue::Bytes(value) => bytes.insert(entry.key, value::encode(&value).into()),
+        };
+    }
+    let mut data = object([("data", Value::Object(json))]);
+    if !bytes.is_empty() {
+        data.insert("data_base64".into(), bytes.into());
+    }
+    data
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::kinds::context::{Context, fit, fold, indent, json_line, label, piped};
 use crate::tokens::TokenCounter;
-use crate::working::Entry;
+use crate::working::{Entry, WorkingValue};
 
 /// How entries are written for a model. A text stands as it is, any other value as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -44,15 +44,25 @@ pub(super) fn entries(
 
 fn item(entry: &Entry, format: EntryFormat) -> String {
     let value = match &entry.value {
-        Value::String(text) if format == EntryFormat::Compact => fold(text),
-        Value::String(text) => indent(text),
-        other => json_line(other),
+        WorkingValue::Json(Value::String(text)) if format == EntryFormat::Compact => fold(text),
+        WorkingValue::Json(Value::String(text)) => indent(text),
+        WorkingValue::Json(other) => json_line(other),
+        WorkingValue::Bytes(bytes) => format!("[bytes, {}]", readable_size(bytes.len())),
     };
     let item = format!("{}: {value}", key(&entry.key));
     match format {
         EntryFormat::Structured => item,
         EntryFormat::Compact => piped(&item),
         EntryFormat::List => format!("- {item}"),
+    }
+}
+
+/// Writes a number of bytes for a reader: in the largest unit of which it is one at least.
+fn readable_size(bytes: usize) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
     }
 }
 
@@ -74,10 +84,10 @@ mod tests {
     use crate::time::Timestamp;
     use crate::tokens::HeuristicCounter;
 
-    fn entry(key: &str, value: Value) -> Entry {
+    fn entry(key: &str, value: impl Into<WorkingValue>) -> Entry {
         Entry {
             key: key.into(),
-            value,
+            value: value.into(),
             metadata: Object::new(),
             version: 1,
             created_at: Timestamp::default(),
@@ -128,6 +138,17 @@ mod tests {
                 if !key.contains('|') {
                     prop_assert_eq!(&read_key(item), key);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn m5_bytes_are_shown_by_their_number() {
+        let sizes = [(0, "0 B"), (1023, "1023 B"), (12_300, "12 KiB"), (8 << 20, "8 MiB")];
+        for (bytes, shown) in sizes {
+            let entry = entry("k", WorkingValue::Bytes(vec![0; bytes]));
+            for (format, bullet) in [(EntryFormat::Compact, ""), (EntryFormat::List, "- ")] {
+                assert_eq!(item(&entry, format), format!("{bullet}k: [bytes, {shown}]"));
             }
         }
     }
