@@ -47,10 +47,10 @@ FROM embeddings AS e WHERE user_id = 'bob' AND id = 'r1';
 INSERT INTO embedding_words
 SELECT 'alice', namespace_number, word, record_number + 1000, frequency FROM embedding_words WHERE user_id = 'bob';
 INSERT INTO memory_data
-SELECT 'alice', 'bot', 'hers', value, metadata, version, created_at, updated_at, expires_at FROM memory_data
+SELECT 'alice', 'bot', 'hers', value, bytes, size, metadata, version, created_at, updated_at, expires_at FROM memory_data
 WHERE user_id = 'bob' AND key = 'a';
 INSERT INTO memory_data
-SELECT 'alice', 'hers 3', 'hers', value, metadata, version, created_at, updated_at, expires_at FROM memory_data
+SELECT 'alice', 'hers 3', 'hers', value, bytes, size, metadata, version, created_at, updated_at, expires_at FROM memory_data
 WHERE user_id = 'bob' AND key = 'a';
 
 -- Rebinding: the counterpart that bob lacks, a record with the number of one of his and an id that
