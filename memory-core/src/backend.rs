@@ -245,6 +245,8 @@ pub struct BackendParts {
 pub struct Backend {
     parts: BackendParts,
     shared_cache: Option<Arc<dyn SharedCache>>,
+    /// Whether it was closed (G15): the checks of its facets set it and layers read it.
+    pub(crate) closed: Arc<AtomicBool>,
 }
 
 impl Backend {
@@ -262,7 +264,7 @@ impl Backend {
         parts.working =
             parts.working.map(|inner| Checked::new(name, &capabilities, &closed, inner) as _);
         parts.control = Checked::new(name, &capabilities, &closed, parts.control);
-        Self { parts, shared_cache: None }
+        Self { parts, shared_cache: None, closed }
     }
 
     /// Replaces the parts by what `wrap` makes of them: for layers, which are outside the checks.

@@ -7,12 +7,13 @@ mod trace;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use self::trace::Trace;
 use crate::backend::{Backend, Control};
 use crate::capability::Facet;
 use crate::conversation::ConversationStore;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::request::Request;
 use crate::scope::Scope;
 use crate::vector::VectorStore;
@@ -124,25 +125,42 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Around<P, S: ?Sized> {
     backend: &'static str,
+    /// Whether the backend was closed.
+    closed: Arc<AtomicBool>,
     policy: Arc<P>,
     inner: Arc<S>,
 }
 
 impl<P, S: ?Sized> Around<P, S> {
-    fn new(backend: &'static str, policy: &Arc<P>, inner: Arc<S>) -> Arc<Self> {
-        Arc::new(Self { backend, policy: Arc::clone(policy), inner })
-    }
-
-    pub(crate) fn backend(&self) -> &'static str {
-        self.backend
-    }
-
-    pub(crate) fn policy(&self) -> &P {
-        &self.policy
-    }
-
     pub(crate) fn inner(&self) -> &S {
         &self.inner
+    }
+}
+
+impl<P: Policy, S: ?Sized> Around<P, S> {
+    fn new(backend: &Backend, policy: &Arc<P>, inner: Arc<S>) -> Arc<Self> {
+        let (policy, closed) = (Arc::clone(policy), Arc::clone(&backend.closed));
+        Arc::new(Self { backend: backend.name(), closed, policy, inner })
+    }
+
+    /// Puts the policy around a call of `request`. Once the backend is closed there is nothing to
+    /// wait for, to spare or to repeat: the call is refused before the policy sees it (G15).
+    pub(crate) async fn call<R, T, F>(
+        &self,
+        scope: Option<&Scope>,
+        request: &R,
+        next: impl Fn() -> F + Send + Sync,
+    ) -> Result<T>
+    where
+        R: Request,
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+    {
+        if self.closed.load(Ordering::Acquire) {
+            let closed = Error::closed();
+            return Err(closed.with_backend(self.backend).with_operation(R::OPERATION));
+        }
+        self.policy.around(Call::of(self.backend, scope, request), next).await
     }
 }
 
@@ -151,16 +169,17 @@ impl Backend {
     #[must_use]
     pub fn layered<P: Policy>(self, policy: P) -> Self {
         let policy = Arc::new(policy);
+        let backend = self.clone();
         self.map(|mut parts| {
-            let name = parts.name;
             parts.conversations = parts
                 .conversations
-                .map(|s| Around::<P, dyn ConversationStore>::new(name, &policy, s) as _);
+                .map(|s| Around::<P, dyn ConversationStore>::new(&backend, &policy, s) as _);
             parts.vectors =
-                parts.vectors.map(|s| Around::<P, dyn VectorStore>::new(name, &policy, s) as _);
-            parts.working =
-                parts.working.map(|s| Around::<P, dyn WorkingStore>::new(name, &policy, s) as _);
-            parts.control = Around::<P, dyn Control>::new(name, &policy, parts.control);
+                parts.vectors.map(|s| Around::<P, dyn VectorStore>::new(&backend, &policy, s) as _);
+            parts.working = parts
+                .working
+                .map(|s| Around::<P, dyn WorkingStore>::new(&backend, &policy, s) as _);
+            parts.control = Around::<P, dyn Control>::new(&backend, &policy, parts.control);
             parts
         })
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use memquill_core::layer::{Call, Policy};
 use memquill_core::{
-    Append, Backend, Error, ErrorKind, Get, GetMany, Increment, Message, Put, PutCondition,
-    ReadMessages, Result, Scope,
+    Append, Backend, CountRecords, Error, ErrorKind, Get, GetMany, Increment, Message, Put,
+    PutCondition, ReadMessages, Result, Scope,
 };
 use memquill_inmemory::InMemory;
 use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
@@ -263,6 +263,49 @@ async fn g15_calls_after_closing_do_not_open_a_circuit() {
         let error = get(&backend).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(!error.is_transient() && error.message().contains("closed"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g15_what_a_layer_holds_back_is_refused_for_good_once_the_store_is_closed() {
+    let refused = |error: Error| {
+        assert_eq!(
+            (error.kind(), error.is_transient()),
+            (ErrorKind::Unavailable, false),
+            "{error}"
+        );
+        assert!(error.message().contains("closed"), "{error}");
+        assert_eq!((error.backend(), error.operation().is_some()), (Some("inmemory"), true));
+    };
+    let breaker = CircuitBreaker::new(1);
+    let limit = ConcurrencyLimit::new(1).with_patience(Duration::from_secs(1));
+    let open = [DOWN];
+    let crowded = [Hangs];
+    let plain = Layers::new();
+    for (layers, fates) in [
+        (plain.clone().circuit_breaker(breaker), open),
+        (plain.clone().concurrency(limit), crowded),
+        (retrying(3).circuit_breaker(breaker), open),
+        (retrying(3), [DOWN]),
+        (plain.clone().timeout(Duration::from_secs(1)), crowded),
+        (plain.metrics(true), open),
+    ] {
+        let (backend, script) = scripted(&layers, fates);
+        let first = tokio::spawn({
+            let backend = backend.clone();
+            async move { get(&backend).await }
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        backend.close().await.unwrap();
+        let attempts = script.attempts();
+        refused(get(&backend).await.unwrap_err());
+        refused(backend.conversations().unwrap().clear(&scope(), "c").await.unwrap_err());
+        refused(
+            backend.vectors().unwrap().count(&scope(), &CountRecords::new("n")).await.unwrap_err(),
+        );
+        refused(backend.control().erase("alice").await.unwrap_err());
+        assert_eq!(script.attempts(), attempts, "{layers:?}");
+        first.abort();
     }
 }
 

@@ -17,7 +17,7 @@ use crate::conversation::{
     ListConversations, Messages, Pop, ReadMessages, StoredMessage, Trim, Truncate,
 };
 use crate::error::Result;
-use crate::layer::{Around, Call, Policy};
+use crate::layer::{Around, Policy};
 use crate::operation::CLOSE;
 use crate::page::{Page, PageRequest};
 use crate::restore::{RestoreEntries, RestoreMessages, RestoreRecords, Restored};
@@ -64,7 +64,7 @@ macro_rules! operations {
                 $($argument: &$type,)*
             ) -> Result<$answer> {
                 let next = || self.inner().$method(scope, $($argument,)*);
-                self.policy().around(Call::of(self.backend(), Some(scope), $request), next).await
+                self.call(Some(scope), $request, next).await
             }
         )*}
     };
@@ -144,15 +144,12 @@ impl<P: Policy> Control for Around<P, dyn Control> {
     }
 
     async fn erase(&self, user: &str) -> Result<ErasureReceipt> {
-        let request = Erase(user);
-        let call = Call::of(self.backend(), None, &request);
-        self.policy().around(call, || self.inner().erase(user)).await
+        self.call(None, &Erase(user), || self.inner().erase(user)).await
     }
 
     async fn scopes(&self, user: &str, page: &PageRequest) -> Result<Page<Scope>> {
-        let request = ListScopes { user, page };
-        let call = Call::of(self.backend(), None, &request);
-        self.policy().around(call, || self.inner().scopes(user, page)).await
+        let next = || self.inner().scopes(user, page);
+        self.call(None, &ListScopes { user, page }, next).await
     }
 
     /// Closing waits for what is under way: no policy repeats it or cuts it short.
