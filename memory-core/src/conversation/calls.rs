@@ -117,3 +117,23 @@ impl Message {
         self.role == Role::User && (!self.text().is_empty() || self.results().is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn c7_a_call_in_both_forms_is_one() {
+        let message = Message::from_chat(&json!({
+            "role": "assistant",
+            "content": [
+                {"type": "tool_use", "id": "1", "name": "f", "input": {}},
+                {"type": "tool_use", "id": "2", "name": "g", "input": {}},
+            ],
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        }));
+        assert_eq!(message.unwrap().calls().collect::<Vec<_>>(), ["1", "2"]);
+    }
+}

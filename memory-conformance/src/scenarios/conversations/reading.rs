@@ -112,6 +112,11 @@ async fn developer_and_function_count_as_system_and_tool(test: Test) {
     conversation.append(messages(&dumped)).await;
     let statistics = conversation.statistics().await;
     assert_eq!((statistics.system_count, statistics.tool_count), (1, 1));
+    let read = conversation.read().await;
+    assert_eq!(
+        [read[0].message.role_name(), read[1].message.role_name()],
+        ["developer", "function"]
+    );
 }
 
 async fn null_content_and_empty_content_differ(test: Test) {

@@ -1,6 +1,7 @@
 //! Retention (C4).
 
 use memquill_core::{Facet, HeuristicCounter, Message, Retention, Role, TokenCounter as _};
+use serde_json::json;
 
 use crate::scenario::{Family, Test, scenarios};
 use crate::support::{Conversation, batch, numbers, weighted};
@@ -94,6 +95,12 @@ async fn system_messages_stay_and_count_first(test: Test) {
     assert_eq!(kept(&test, &messages, by_tokens).await, [1, 3, 5]);
     let roomy = Retention::tokens(10).keeping_system();
     assert_eq!(kept(&test, &messages, roomy).await, [1, 3, 4, 5]);
+    // OpenAI's newer name of the role.
+    let said = |role: &str| Message::from_chat(&json!({"role": role, "content": "x"})).unwrap();
+    let conversation = Conversation::new(&test);
+    let messages = ["developer", "user", "developer", "user", "user"].map(said).to_vec();
+    conversation.append_keeping(messages, by_messages).await;
+    assert_eq!(conversation.seqs().await, [1, 3, 5]);
 }
 
 async fn system_messages_over_the_limit_leave_room_for_the_newest_alone(test: Test) {

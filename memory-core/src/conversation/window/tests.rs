@@ -1,5 +1,5 @@
 //! Windows of conversations that are written as words: `s`, `u` and `a` are messages of system, user
-//! and assistant, `c:1,2` is an assistant that makes the calls 1 and 2, `t:1` the result of call 1,
+//! and assistant, `d` one of a developer, `c:1,2` is an assistant that makes the calls 1 and 2, `t:1` the result of call 1,
 //! `c:` a call without an id, and `t:` a result that names no call. `p:1` makes the call 1 in a part
 //! and `r:1,2` has the results 1 and 2 in the parts of a user's message, as Anthropic's chats have
 //! them; `q:1` says something beside the result. `9u` is a message of 9 tokens,
@@ -18,6 +18,7 @@ fn message(word: &str) -> Message {
     let tokens = word[..word.find(kind).unwrap()].parse().unwrap_or(1);
     let message = match (kind, ids) {
         ("s", _) => Message::system("s"),
+        ("d", _) => Message::from_chat(&json!({"role": "developer", "content": "d"})).unwrap(),
         ("u", _) => Message::user("u"),
         ("a", _) => Message::assistant("a"),
         ("c", Some("")) => {
@@ -219,6 +220,15 @@ fn c7_the_newest_exchange_comes_before_the_newest_system_messages() {
     let without = Window { include_system: false, ..messages(3) };
     assert_eq!(cut("s u u s u", without), [2, 3, 5]);
     assert_eq!(cut("s 7s s 3u a", budget(6)), [1, 3, 4, 5], "a long one hides no other");
+}
+
+#[test]
+fn c7_a_developers_message_is_a_system_message() {
+    assert_eq!(cut("d u a d u a s u a", messages(4)), [4, 7, 8, 9]);
+    assert_eq!(cut("d d d d u a", messages(3)), [4, 5, 6]);
+    let without = Window { include_system: false, ..messages(3) };
+    assert_eq!(cut("d u u d u", without), [2, 3, 5]);
+    assert_eq!(cut("d a u a", Window { start_on_user: true, ..all() }), [1, 3, 4]);
 }
 
 #[test]
