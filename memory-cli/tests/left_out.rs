@@ -97,12 +97,36 @@ fn a_conversation_that_cannot_be_taken_whole_is_not_taken_in_part() {
     place.file("t.jsonl", &line("long", &contents));
     let answer = place.run([STORE, "chat", "import", "t.jsonl"]).json(0);
     assert_eq!(answer["messages"], 1, "{answer}");
-    // A message that is wrong is seen before any is appended.
-    contents[1300] = "a NUL: \0";
-    place.file("u.jsonl", &line("other", &contents));
-    let answer = place.run([STORE, "chat", "import", "u.jsonl"]).json(1);
-    assert!(left_out(&answer)[0].contains("message 1301"), "{answer}");
-    assert_eq!(conversations(&place), ["long"]);
+}
+
+#[test]
+fn a_wrong_message_holds_no_other_wherever_it_is_and_under_strict_nothing_is_stored() {
+    let place = Place::new();
+    for (name, count, at) in [("short", 3, 1), ("long", 1501, 1300)] {
+        let numbers: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        let mut contents: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        contents[at] = "a NUL: \0";
+        place.file("t.jsonl", &line(name, &contents));
+        let strict = place.run([STORE, "chat", "import", "--strict", "t.jsonl"]).json(1);
+        let message = strict["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("t.jsonl:1: message {}: ", at + 1)), "{strict}");
+        assert!(!place.path().join("s.db").exists(), "nothing is stored of {name}");
+    }
+    for (name, count, at) in [("short", 3, 1), ("long", 1501, 1300)] {
+        let numbers: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        let mut contents: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        contents[at] = "";
+        place.file("t.jsonl", &line(name, &contents));
+        let answer = place.run([STORE, "chat", "import", "t.jsonl"]).json(1);
+        assert_eq!((&answer["conversations"], &answer["messages"]), (&json!(1), &json!(count - 1)));
+        let reasons = left_out(&answer);
+        let prefix = format!("t.jsonl:1: message {}: ", at + 1);
+        assert!(reasons.len() == 1 && reasons[0].starts_with(&prefix), "{reasons:?}");
+        let again = place.run([STORE, "chat", "import", "t.jsonl"]).json(1);
+        assert_eq!((&again["messages"], &again["already_there"]), (&json!(0), &json!(count - 1)));
+    }
+    let shown = place.run([STORE, "chat", "show", "short", "--format=compact"]).stdout;
+    assert_eq!(shown, "U: 0 | U: 2\n");
 }
 
 #[test]
@@ -132,7 +156,10 @@ fn every_message_that_is_refused_has_its_number() {
         assert!(reason.starts_with(&format!("t.jsonl:{}: ", at + 1)), "{reason}");
         assert!(reason.contains("message 3"), "{reason}");
     }
-    assert_eq!(conversations(&place), [""; 0], "nothing of them is there");
+    for conversation in conversations(&place) {
+        let shown = place.run([STORE, "chat", "show", &conversation, "--format=json"]).json(0);
+        assert_eq!(shown["messages"].as_array().unwrap().len(), 2, "{shown}");
+    }
 }
 
 #[test]

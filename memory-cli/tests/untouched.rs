@@ -71,6 +71,49 @@ fn an_import_that_finds_nothing_creates_no_store() {
 }
 
 #[test]
+fn an_import_from_stdin_that_finds_nothing_creates_no_store() {
+    let place = Place::new();
+    let args = ["--store=sqlite:s.db", "import", "-"];
+    for input in ["", "no export\n", "{\"some\": \"thing\"}\n"] {
+        place.run_with_input(args, input).json(1);
+        no_store(&place, &args);
+    }
+    let line = json!({"conversation_id": "c", "messages": [{"role": "user", "content": "words"}]});
+    place.file("t.jsonl", &line.to_string());
+    place.run(["--store=sqlite:a.db", "chat", "import", "t.jsonl"]).json(0);
+    let export = place.run(["--store=sqlite:a.db", "export", "-"]).stdout;
+    place.run_with_input(args, &export.replace("words", "wards")).json(1);
+    no_store(&place, &args);
+    assert_eq!(place.run_with_input(args, &export).json(0)["written"], 1);
+    assert!(place.path().join("s.db").exists());
+}
+
+#[test]
+fn transcripts_without_a_conversation_create_no_store() {
+    let place = Place::new();
+    let line = |content: &str| json!({"messages": [{"role": "user", "content": content}]});
+    place.file("text.jsonl", "no JSON\n");
+    place.file("blank.jsonl", &line("").to_string());
+    place.file("empty.jsonl", "");
+    for files in
+        [["text.jsonl"].as_slice(), &["blank.jsonl"], &["blank.jsonl", "text.jsonl", "no.jsonl"]]
+    {
+        for more in [[].as_slice(), &["--strict"], &["--index"]] {
+            let args = [&["--store=sqlite:s.db", "chat", "import"], more, files].concat();
+            place.run(&args).json(1);
+            no_store(&place, &args);
+        }
+    }
+    let args = ["--store=sqlite:s.db", "chat", "import", "-"];
+    place.run_with_input(args, &line("").to_string()).json(1);
+    no_store(&place, &args);
+    place.run(["--store=sqlite:s.db", "chat", "import", "empty.jsonl"]);
+    no_store(&place, &["empty.jsonl"]);
+    place.run_with_input(args, &line("words").to_string()).json(0);
+    assert!(place.path().join("s.db").exists());
+}
+
+#[test]
 fn files_without_a_passage_create_no_store() {
     let place = Place::new();
     place.file("docs/a.pdf", "%PDF-1.7\n");

@@ -47,6 +47,7 @@ pub use self::draft::is_derived_id;
 use self::lines::Lines;
 pub use self::write::{Written, write};
 use crate::items::{self, Item, Items};
+use crate::left_out::Omission;
 
 /// The most bytes of JSON that a conversation may have whose messages stand in items of their own.
 const LARGEST_CONVERSATION: usize = 256 << 20;
@@ -150,6 +151,9 @@ pub struct Conversation {
     /// The ids of messages in branches that were left. Where one of them was stored before, the
     /// conversation went on in another branch since.
     pub other_branches: Vec<String>,
+    /// Why messages of the transcript are not among `messages`, each with its number: what is wrong
+    /// with a message is no fault of the others.
+    pub left_out: Vec<Omission>,
 }
 
 /// A conversation or a part of the input that cannot be read, and where it begins.
@@ -157,7 +161,7 @@ pub struct Conversation {
 pub struct Found {
     /// The line, from 1.
     pub line: u64,
-    /// The conversation, or why it cannot be read. Nothing of a refused one is given.
+    /// The conversation, or why it cannot be read, be it that none of its messages can.
     pub conversation: Result<Conversation>,
 }
 
@@ -275,7 +279,13 @@ impl<R: BufRead> Transcripts<R> {
         }
         self.close();
         let conversation = whole(form, value).and_then(|draft| draft.finish(form));
-        self.waiting.push_back(Found { line, conversation: conversation.map_err(placed) });
+        let mut conversation = conversation.map_err(placed);
+        if let (Ok(conversation), Some((_, index))) = (&mut conversation, in_list) {
+            for omission in &mut conversation.left_out {
+                omission.reason = format!("[{index}]: {}", omission.reason);
+            }
+        }
+        self.waiting.push_back(Found { line, conversation });
         Ok(())
     }
 
@@ -293,7 +303,7 @@ impl<R: BufRead> Transcripts<R> {
 fn whole(form: Form, value: Value) -> Result<Draft> {
     let object = match value {
         Value::Object(object) => object,
-        Value::Array(messages) => return lines::list(form, messages),
+        Value::Array(messages) => return Ok(lines::list(form, messages)),
         _ => return Err(Error::invalid_input("a conversation is a JSON object")),
     };
     match form {

@@ -83,14 +83,65 @@ fn a_damaged_message_costs_itself_alone_and_keeps_its_place() {
 }
 
 #[test]
-fn of_a_refused_conversation_nothing_is_given_and_the_place_is_told() {
-    let text = json!([
-        {"messages": [{"role": "user", "content": "x"}]},
-        {"messages": [{"role": "user", "content": "x"}, {"role": "nobody", "content": "y"}]},
-    ]);
-    let (read, refused) = all(&text.to_string());
-    assert_eq!(read.len(), 1);
-    assert!(refused[0].starts_with("1: [1]: message 2: "), "{refused:?}");
+fn a_wrong_message_holds_no_other_and_its_place_is_told() {
+    let good = |n: u64| json!({"role": "user", "content": n.to_string()});
+    let blank = json!({"role": "user", "content": ""});
+    let turn = |value: &str| json!({"from": "human", "value": value});
+    let said = |id: &str, text: &str, parent: &str| {
+        json!({"uuid": id, "parent_message_uuid": parent, "text": text,
+               "sender": if text.is_empty() { "nobody" } else { "human" }})
+    };
+    let node = |id: &str, parent: Option<&str>, role: &str| {
+        json!({"id": id, "parent": parent, "message": {"author": {"role": role},
+               "content": {"content_type": "text", "parts": [id]}}})
+    };
+    for (text, place) in [
+        (json!({"messages": [good(1), blank, good(3)]}), "message 2: "),
+        (json!([{"messages": [good(1), blank, good(3)]}]), "[0]: message 2: "),
+        (json!({"conversations": [turn("1"), turn(""), turn("3")]}), "message 2: "),
+        (
+            json!({"messages": [{"type": "human", "content": "1"}, {"type": "humn", "content": "2"},
+                             {"type": "human", "content": "3"}]}),
+            "message 2: ",
+        ),
+        (
+            json!({"object": "response", "output": [good(1), {"role": "nobody", "content": "2"}, good(3)]}),
+            "item 2: ",
+        ),
+        (
+            json!({"uuid": "c", "chat_messages": [said("1", "1", ""), said("2", "", "1"),
+                                               said("3", "3", "2")]}),
+            "chat_messages[1]: ",
+        ),
+        (
+            json!({"mapping": {"1": node("1", None, "user"), "2": node("2", Some("1"), "nobody"),
+                            "3": node("3", Some("2"), "user")}, "current_node": "3"}),
+            "message 2 (mapping.2): ",
+        ),
+    ] {
+        let (read, refused) = all(&text.to_string());
+        assert!(refused.is_empty(), "{text}: {refused:?}");
+        let [read] = &read[..] else { panic!("{text}: {read:?}") };
+        let texts: Vec<&str> = read.messages.iter().map(Message::text).collect();
+        assert_eq!(texts, ["1", "3"], "{text}");
+        let [omission] = &read.left_out[..] else { panic!("{text}: {:?}", read.left_out) };
+        assert!(omission.reason.starts_with(place), "{text}: {omission}");
+        assert_eq!(omission.code, "invalid_input");
+    }
+    // Whatever is left out, the others keep the ids that their positions give them.
+    let whole = one(&json!({"id": "c", "messages": [good(1), good(2), good(3)]}));
+    let (read, _) = all(&json!({"id": "c", "messages": [good(1), blank, good(3)]}).to_string());
+    assert_eq!(read[0].messages, [whole.messages[0].clone(), whole.messages[2].clone()]);
+}
+
+#[test]
+fn what_has_no_message_that_can_be_taken_is_refused() {
+    let nobody = json!({"role": "nobody", "content": "y"});
+    let (read, refused) = all(&json!([{"messages": [nobody]}]).to_string());
+    assert!(read.is_empty() && refused[0].starts_with("1: [0]: message 1: "), "{refused:?}");
+    let (read, refused) = all(&json!({"messages": [nobody, nobody]}).to_string());
+    assert!(read.is_empty() && refused.len() == 1, "{refused:?}");
+    assert!(refused[0].contains("none of its 2 messages") && refused[0].contains("message 1: "));
     for (text, said) in [
         (r#"{"messages": [{"role": "user", "content": "x", "content": "y"}]}"#, "appears twice"),
         (

@@ -14,7 +14,7 @@ use memquill::driver::{ConversationStore, Limits};
 use memquill::kinds::KindName;
 use memquill::transfer::transcript::{Conversation, Found, Transcripts};
 use memquill::transfer::{LeftOut, Omission};
-use memquill::{Append, Error, ErrorKind, Message, Result, Scope, StoredMessage};
+use memquill::{Append, Error, ErrorKind, Memory, Message, Result, Scope, StoredMessage};
 use serde_json::json;
 
 use self::index::Index;
@@ -54,16 +54,12 @@ struct FileSummary {
 
 pub(crate) async fn import(args: args::Import, session: &Session, output: Output) -> Done {
     let begun = Instant::now();
-    let memory = session.memory().await?;
-    let index =
-        if args.index { Some(Index::new(&args, documents(session, &memory)?)) } else { None };
-    let mut import = Import {
-        options: session.flags(),
-        args: &args,
-        store: Arc::clone(memory.conversations()?),
-        scope: session.scope(KindName::ConversationBuffer)?,
-        index,
+    let target = match session.existing_memory().await {
+        // The first conversation creates it.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        opened => Some(Target::of(&opened?, &args, session)?),
     };
+    let mut import = Import { session, args: &args, target };
     let mut summary = Summary::default();
     for file in &args.files {
         import.file(file, &mut summary).await?;
@@ -74,141 +70,31 @@ pub(crate) async fn import(args: args::Import, session: &Session, output: Output
 }
 
 struct Import<'a> {
+    session: &'a Session,
+    args: &'a args::Import,
+    /// None until there is a conversation to store, where the store does not exist.
+    target: Option<Target<'a>>,
+}
+
+/// Where conversations go.
+struct Target<'a> {
     /// The options that lead to the same store, for hints.
     options: &'a str,
-    args: &'a args::Import,
     store: Arc<dyn ConversationStore>,
     scope: Scope,
     index: Option<Index>,
 }
 
-impl Import<'_> {
-    async fn file(&mut self, file: &Path, summary: &mut Summary) -> Result<()> {
-        let (reader, bytes) = match text::open(file) {
-            Ok(opened) => opened,
-            // One of several files holds no other.
-            Err(error) if self.args.files.len() > 1 && !self.args.strict => {
-                leave_out(&mut summary.left_out, file, None, &error);
-                return Ok(());
-            }
-            Err(error) => return Err(input::at(file, None, error)),
-        };
-        let mut transcripts = Transcripts::new(reader).with_unknown(forms::no_transcript);
-        if let Some(form) = self.args.from {
-            transcripts = transcripts.with_form(form);
-        }
-        if let Some(name) = file.file_stem().and_then(|name| name.to_str()).filter(|n| *n != "-") {
-            transcripts = transcripts.with_name(name);
-        }
-        summary.files.push(FileSummary {
-            file: file.to_owned(),
-            forms: BTreeSet::new(),
-            conversations: 0,
-            messages: 0,
-            known: 0,
-            left_out: 0,
-        });
-        let bar = progress(bytes, "bytes");
-        let read = self.conversations(file, transcripts, summary, &bar).await;
-        bar.finish_and_clear();
-        read
-    }
-
-    async fn conversations(
-        &mut self,
-        file: &Path,
-        mut transcripts: Transcripts<impl BufRead>,
-        summary: &mut Summary,
-        bar: &ProgressBar,
-    ) -> Result<()> {
-        let mut first = None;
-        while let Some(Found { line, conversation }) =
-            transcripts.next().map_err(|error| input::at(file, None, error))?
-        {
-            bar.set_position(transcripts.read());
-            let imported = match conversation {
-                Ok(conversation) => {
-                    self.conversation(&conversation, summary).await.map(|()| conversation)
-                }
-                // The first item of a file in another form speaks for all.
-                Err(error)
-                    if forms::is_named(&error)
-                        && !forms::is_no_json(&error)
-                        && summary.in_file() == 0 =>
-                {
-                    return self.other_file(file, line, error, summary);
-                }
-                Err(error) => Err(error),
-            };
-            match imported {
-                Ok(conversation) => {
-                    // The index is one for all: what it refuses is no fault of the conversation.
-                    let indexed = self.index(&conversation).await;
-                    indexed.map_err(|error| summary.stopped(file, line, error))?;
-                    summary.set_aside(file, line, &conversation);
-                    bar.set_message(format!("{} conversations", summary.conversations()));
-                }
-                Err(error) => {
-                    if first.is_none() {
-                        first = Some(forms::is_no_json(&error).then(|| (line, error.clone())));
-                    }
-                    if self.args.strict || !concerns_the_item(&error) {
-                        return Err(summary.stopped(file, line, error));
-                    }
-                    leave_out(&mut summary.left_out, file, Some(line), &error);
-                    if let Some(file) = summary.files.last_mut() {
-                        file.left_out += 1;
-                    }
-                }
-            }
-        }
-        // A file that begins with text and holds no conversation is no damaged transcript.
-        match first {
-            Some(Some((line, error))) if summary.in_file() == 0 && self.args.files.len() == 1 => {
-                self.other_file(file, line, error, summary)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Reports a file that is no transcript. It holds no other of several.
-    fn other_file(
-        &self,
-        file: &Path,
-        line: u64,
-        error: Error,
-        summary: &mut Summary,
-    ) -> Result<()> {
-        let error = forms::complete(error, &text::shown(file), self.options);
-        if self.args.strict || self.args.files.len() == 1 {
-            return Err(input::at(file, Some(line), error));
-        }
-        leave_out(&mut summary.left_out, file, Some(line), &error);
-        if let Some(file) = summary.files.last_mut() {
-            file.left_out += 1;
-        }
-        Ok(())
-    }
-
-    async fn finish_index(&mut self, summary: &mut Summary) -> Result<()> {
-        let Some(index) = &mut self.index else { return Ok(()) };
-        let finished = index.finish().await;
-        let namespace = index.namespace();
-        summary.indexed = Some(finished.map_err(|error| of_space(error, namespace, self.options))?);
-        Ok(())
-    }
-
-    async fn conversation(&self, read: &Conversation, summary: &mut Summary) -> Result<()> {
-        let added = self.append(read).await?;
-        if let Some(file) = summary.files.last_mut() {
-            file.forms.insert(read.form.as_str());
-            file.conversations += 1;
-            file.messages += added;
-            file.known += read.messages.len() as u64 - added;
-        }
-        summary.tool_calls += read.messages.iter().map(|m| m.calls().count() as u64).sum::<u64>();
-        summary.not_kept.extend(read.not_kept.iter().cloned());
-        Ok(())
+impl<'a> Target<'a> {
+    fn of(memory: &Memory, args: &args::Import, session: &'a Session) -> Result<Self> {
+        let index =
+            if args.index { Some(Index::new(args, documents(session, memory)?)) } else { None };
+        Ok(Self {
+            options: session.flags(),
+            store: Arc::clone(memory.conversations()?),
+            scope: session.scope(KindName::ConversationBuffer)?,
+            index,
+        })
     }
 
     /// Stores the turns of a conversation to be found, where that was asked for.
@@ -255,6 +141,156 @@ impl Import<'_> {
     }
 }
 
+impl<'a> Import<'a> {
+    /// Returns where conversations go; the first one creates a store that does not exist.
+    async fn target(&mut self) -> Result<&mut Target<'a>> {
+        Ok(match &mut self.target {
+            Some(target) => target,
+            none => {
+                let memory = self.session.memory().await?;
+                none.insert(Target::of(&memory, self.args, self.session)?)
+            }
+        })
+    }
+
+    async fn file(&mut self, file: &Path, summary: &mut Summary) -> Result<()> {
+        let (reader, bytes) = match text::open(file) {
+            Ok(opened) => opened,
+            // One of several files holds no other.
+            Err(error) if self.args.files.len() > 1 && !self.args.strict => {
+                leave_out(&mut summary.left_out, file, None, &error);
+                return Ok(());
+            }
+            Err(error) => return Err(input::at(file, None, error)),
+        };
+        let mut transcripts = Transcripts::new(reader).with_unknown(forms::no_transcript);
+        if let Some(form) = self.args.from {
+            transcripts = transcripts.with_form(form);
+        }
+        if let Some(name) = file.file_stem().and_then(|name| name.to_str()).filter(|n| *n != "-") {
+            transcripts = transcripts.with_name(name);
+        }
+        summary.files.push(FileSummary {
+            file: file.to_owned(),
+            forms: BTreeSet::new(),
+            conversations: 0,
+            messages: 0,
+            known: 0,
+            left_out: 0,
+        });
+        let bar = progress(bytes, "bytes");
+        let read = self.conversations(file, transcripts, summary, &bar).await;
+        bar.finish_and_clear();
+        read
+    }
+
+    async fn conversations(
+        &mut self,
+        file: &Path,
+        mut transcripts: Transcripts<impl BufRead>,
+        summary: &mut Summary,
+        bar: &ProgressBar,
+    ) -> Result<()> {
+        let mut first = None;
+        while let Some(Found { line, conversation }) =
+            transcripts.next().map_err(|error| input::at(file, None, error))?
+        {
+            bar.set_position(transcripts.read());
+            let imported = match conversation {
+                Ok(conversation) => match self.refused(&conversation) {
+                    Some(error) => Err(error),
+                    None => {
+                        let target = self.target().await?;
+                        let added = target.append(&conversation).await;
+                        added.map(|added| summary.add(&conversation, added)).map(|()| conversation)
+                    }
+                },
+                // The first item of a file in another form speaks for all.
+                Err(error)
+                    if forms::is_named(&error)
+                        && !forms::is_no_json(&error)
+                        && summary.in_file() == 0 =>
+                {
+                    return self.other_file(file, line, error, summary);
+                }
+                Err(error) => Err(error),
+            };
+            match imported {
+                Ok(conversation) => {
+                    // The index is one for all: what it refuses is no fault of the conversation.
+                    let indexed = self.target().await?.index(&conversation).await;
+                    indexed.map_err(|error| summary.stopped(file, line, error))?;
+                    summary.set_aside(file, line, &conversation);
+                    summary.leave_out(file, line, &conversation);
+                    bar.set_message(format!("{} conversations", summary.conversations()));
+                }
+                Err(error) => {
+                    if first.is_none() {
+                        first = Some(forms::is_no_json(&error).then(|| (line, error.clone())));
+                    }
+                    if self.args.strict || !concerns_the_item(&error) {
+                        return Err(summary.stopped(file, line, error));
+                    }
+                    leave_out(&mut summary.left_out, file, Some(line), &error);
+                    if let Some(file) = summary.files.last_mut() {
+                        file.left_out += 1;
+                    }
+                }
+            }
+        }
+        // A file that begins with text and holds no conversation is no damaged transcript.
+        match first {
+            Some(Some((line, error))) if summary.in_file() == 0 && self.args.files.len() == 1 => {
+                self.other_file(file, line, error, summary)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reports a file that is no transcript. It holds no other of several.
+    fn other_file(
+        &self,
+        file: &Path,
+        line: u64,
+        error: Error,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let error = forms::complete(error, &text::shown(file), self.session.flags());
+        if self.args.strict || self.args.files.len() == 1 {
+            return Err(input::at(file, Some(line), error));
+        }
+        leave_out(&mut summary.left_out, file, Some(line), &error);
+        if let Some(file) = summary.files.last_mut() {
+            file.left_out += 1;
+        }
+        Ok(())
+    }
+
+    /// Says why a conversation is refused for a message that is wrong: where one is to stop at what
+    /// is wrong.
+    fn refused(&self, read: &Conversation) -> Option<Error> {
+        let first = read.left_out.first().filter(|_| self.args.strict)?;
+        let error = Error::invalid_input(first.reason.clone());
+        Some(match &first.hint {
+            Some(hint) => error.with_hint(hint.clone()),
+            None => error,
+        })
+    }
+
+    async fn finish_index(&mut self, summary: &mut Summary) -> Result<()> {
+        if !self.args.index {
+            return Ok(());
+        }
+        let mut turns = 0;
+        if let Some(Target { index: Some(index), options, .. }) = &mut self.target {
+            let finished = index.finish().await;
+            turns = finished.map_err(|error| of_space(error, index.namespace(), options))?;
+        }
+        summary.indexed = Some(turns);
+        Ok(())
+    }
+}
+
 /// Counts the messages at the beginning that are stored exactly so. A later one that is stored, too,
 /// or one that is stored with another body, is a conflict.
 fn known(read: &Conversation, stored: &[StoredMessage]) -> Result<usize> {
@@ -290,6 +326,32 @@ fn known(read: &Conversation, stored: &[StoredMessage]) -> Result<usize> {
 }
 
 impl Summary {
+    /// Counts a conversation of which `added` messages are new.
+    fn add(&mut self, read: &Conversation, added: u64) {
+        if let Some(file) = self.files.last_mut() {
+            file.forms.insert(read.form.as_str());
+            file.conversations += 1;
+            file.messages += added;
+            file.known += read.messages.len() as u64 - added;
+        }
+        self.tool_calls += read.messages.iter().map(|m| m.calls().count() as u64).sum::<u64>();
+        self.not_kept.extend(read.not_kept.iter().cloned());
+    }
+
+    /// Reports the messages of a conversation that were left out.
+    fn leave_out(&mut self, file: &Path, line: u64, read: &Conversation) {
+        for omission in &read.left_out {
+            self.left_out.add(Omission {
+                file: Some(file.display().to_string()),
+                line: Some(line),
+                ..omission.clone()
+            });
+            if let Some(file) = self.files.last_mut() {
+                file.left_out += 1;
+            }
+        }
+    }
+
     fn conversations(&self) -> u64 {
         self.files.iter().map(|file| file.conversations).sum()
     }

@@ -154,16 +154,13 @@ pub(crate) async fn import(args: ImportExport, session: &Session, output: Output
     let begun = Instant::now();
     let file = args.file.as_path();
     let told = |error: Error| input::at(file, None, error);
-    let (mut reader, bytes) = text::open(file).map_err(told)?;
-    let is_file = file.as_os_str() != "-";
-    let mut has_items = true;
-    if is_file {
-        is_export(file, session.flags())?;
-        // Before anything is written.
-        let (mut reader, _) = text::open(file).map_err(told)?;
-        let check = if args.strict { transfer::check } else { transfer::check_order };
-        has_items = check(&mut reader).map_err(told)?.total() > 0;
-    }
+    let input = text::Source::new(file).map_err(told)?;
+    is_export(&input, file, session.flags())?;
+    // Before anything is written.
+    let (mut reader, _) = input.open().map_err(told)?;
+    let check = if args.strict { transfer::check } else { transfer::check_order };
+    let has_items = check(&mut reader).map_err(told)?.total() > 0;
+    let (mut reader, bytes) = input.open().map_err(told)?;
     let memory = session.memory_for(async || has_items).await?;
     let place = OpenStores { session, config: session.config.clone(), memory };
     let side = place.endpoint(&args.facets)?;
@@ -181,9 +178,9 @@ pub(crate) async fn import(args: ImportExport, session: &Session, output: Output
 }
 
 /// Refuses a file of another form, and says which command reads it.
-fn is_export(file: &Path, options: &str) -> Result<()> {
+fn is_export(input: &text::Source<'_>, file: &Path, options: &str) -> Result<()> {
     let told = |error: Error| input::at(file, None, error);
-    let (reader, _) = text::open(file).map_err(told)?;
+    let (reader, _) = input.open().map_err(told)?;
     let Some(Item { line, text, .. }) = Items::new(reader).next().map_err(told)? else {
         return Err(told(
             Error::invalid_input("the file is empty")

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read as _};
 use std::path::Path;
 
 use memquill::{Error, Result};
+use tempfile::NamedTempFile;
 
 /// The largest file that is read as a whole, in bytes.
 pub(crate) const LARGEST: u64 = 256 << 20;
@@ -72,18 +73,55 @@ pub(crate) fn unreadable(error: &io::Error) -> Error {
     Error::invalid_input(format!("cannot read it: {error}")).with_hint(hint)
 }
 
-/// Opens a file, or stdin for `-`, to be read a part at a time, and says how many bytes it has.
-pub(crate) fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, u64)> {
-    let (mut input, length): (Box<dyn BufRead + Send>, u64) = if path.as_os_str() == "-" {
-        (Box::new(BufReader::new(io::stdin())), 0)
-    } else {
-        let opened = File::open(path).and_then(|f| f.metadata().map(|meta| (f, meta)));
-        let (file, metadata) = opened.map_err(|error| unreadable(&error))?;
-        if metadata.is_dir() {
-            return Err(unreadable(&io::ErrorKind::IsADirectory.into()));
+/// Input that is read a part at a time, and how many bytes it has.
+type Opened = (Box<dyn BufRead + Send>, u64);
+
+/// A file, or for `-` a copy of what stdin gives, to be read more than once.
+pub(crate) struct Source<'a> {
+    path: &'a Path,
+    copy: Option<NamedTempFile>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(path: &'a Path) -> Result<Self> {
+        let copy = || {
+            let mut copy = NamedTempFile::new()?;
+            io::copy(&mut io::stdin().lock(), &mut copy)?;
+            Ok(copy)
+        };
+        let copy = (path.as_os_str() == "-").then(copy).transpose();
+        Ok(Self { path, copy: copy.map_err(|error| unreadable(&error))? })
+    }
+
+    /// Opens it, to be read from its beginning.
+    pub(crate) fn open(&self) -> Result<Opened> {
+        match &self.copy {
+            None => open(self.path),
+            Some(copy) => begin(copy.reopen(), self.path),
         }
-        (Box::new(BufReader::new(file)), metadata.len())
-    };
+    }
+}
+
+/// Opens a file, or stdin for `-`, to be read a part at a time.
+pub(crate) fn open(path: &Path) -> Result<Opened> {
+    if path.as_os_str() == "-" {
+        text_of(Box::new(BufReader::new(io::stdin())), 0, path)
+    } else {
+        begin(File::open(path), path)
+    }
+}
+
+fn begin(file: io::Result<File>, path: &Path) -> Result<Opened> {
+    let opened = file.and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let (file, metadata) = opened.map_err(|error| unreadable(&error))?;
+    if metadata.is_dir() {
+        return Err(unreadable(&io::ErrorKind::IsADirectory.into()));
+    }
+    text_of(Box::new(BufReader::new(file)), metadata.len(), path)
+}
+
+/// Drops a byte order mark, decodes UTF-16, and refuses what is no text; `path` is for hints.
+fn text_of(mut input: Box<dyn BufRead + Send>, length: u64, path: &Path) -> Result<Opened> {
     let start = input.fill_buf().map_err(|error| unreadable(&error))?;
     if start.starts_with(UTF8_MARK) {
         input.consume(UTF8_MARK.len());

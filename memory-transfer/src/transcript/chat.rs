@@ -48,7 +48,7 @@ pub(super) fn conversation_of(
     draft.title = take_text(&mut object, "title")?;
     draft.date = take_text(&mut object, "date")?;
     if let Some(system) = object.shift_remove("system").filter(|system| !system.is_null()) {
-        draft.push_numbered(json!({"role": "system", "content": system}), message)?;
+        draft.push_numbered(json!({"role": "system", "content": system}), message);
     }
     let messages = take_list(&mut object, "messages").map_err(|error| {
         error.with_hint(
@@ -56,7 +56,7 @@ pub(super) fn conversation_of(
         )
     })?;
     for raw in messages {
-        draft.push_numbered(raw, &read)?;
+        draft.push_numbered(raw, &read);
     }
     Ok(draft)
 }

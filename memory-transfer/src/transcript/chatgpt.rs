@@ -35,7 +35,7 @@ pub(super) fn conversation(mut object: Object) -> Result<Draft> {
             }
         })
         .collect();
-    add(&mut draft, nodes)?;
+    add(&mut draft, nodes);
     draft.other_branches = mapping
         .into_iter()
         .filter(|(_, node)| node.get("message").is_some_and(says))
@@ -108,7 +108,7 @@ fn recipient(message: &Object) -> Option<&str> {
 }
 
 /// Adds the messages of the branch. What the model says to a tool that answers is a call.
-fn add(draft: &mut Draft, nodes: Vec<(String, Object)>) -> Result<()> {
+fn add(draft: &mut Draft, nodes: Vec<(String, Object)>) {
     let nodes: Vec<_> =
         nodes.into_iter().filter(|(_, m)| says(&json!({"content": m.get("content")}))).collect();
     let mut nodes = nodes.into_iter().enumerate().peekable();
@@ -119,15 +119,15 @@ fn add(draft: &mut Draft, nodes: Vec<(String, Object)>) -> Result<()> {
             && recipient(&message).is_some()
             && nodes.peek().is_some_and(|(_, (_, next))| role(next) == "tool");
         let answers = if role(&message) == "tool" { call.take() } else { None };
-        let wrong = |error: Error| error.at(format_args!("message {} (mapping.{id})", at + 1));
-        let mut read = read(draft, &id, message, is_call).map_err(wrong)?;
-        if is_call {
-            call = Some(id.clone());
+        let added = read(draft, &id, message, is_call)
+            .and_then(|read| draft.push(Message { tool_call_id: answers, ..read }));
+        match added {
+            Ok(()) => call = is_call.then_some(id).or(call),
+            Err(error) => {
+                draft.leave_out(error.at(format_args!("message {} (mapping.{id})", at + 1)));
+            }
         }
-        read.tool_call_id = answers;
-        draft.push(read).map_err(wrong)?;
     }
-    Ok(())
 }
 
 fn read(draft: &mut Draft, id: &str, mut message: Object, is_call: bool) -> Result<Message> {

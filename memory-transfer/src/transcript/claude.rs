@@ -36,7 +36,9 @@ pub(super) fn conversation(mut object: Object) -> Result<Draft> {
             continue;
         }
         draft.digest(&message);
-        add(&mut draft, message).map_err(|error| error.at(format_args!("chat_messages[{at}]")))?;
+        if let Err(error) = add(&mut draft, message) {
+            draft.leave_out(error.at(format_args!("chat_messages[{at}]")));
+        }
     }
     if !draft.other_branches.is_empty() {
         draft.set_aside.push(format!("{} messages of other branches", draft.other_branches.len()));

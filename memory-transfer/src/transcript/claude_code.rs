@@ -80,14 +80,15 @@ impl Session {
     }
 
     /// Keeps the branch that the session ends in.
-    pub(super) fn finish(mut self) -> Result<Draft> {
+    pub(super) fn finish(mut self) -> Draft {
         let branch = self.branch();
         for id in std::mem::take(&mut self.order) {
             let Some(message) = self.lines.get_mut(&id).and_then(|line| line.message.take()) else {
                 continue;
             };
             if branch.contains(&id) {
-                self.draft.push(message)?;
+                let added = self.draft.push(message);
+                self.draft.note(added);
             } else {
                 self.draft.other_branches.push(id);
             }
@@ -102,7 +103,7 @@ impl Session {
         for (kind, count) in self.others {
             set_aside(count, &format!("lines of the type {kind:?}"));
         }
-        Ok(self.draft)
+        self.draft
     }
 
     /// The messages that lead to the last one. Results of parallel calls hang on their calls, each

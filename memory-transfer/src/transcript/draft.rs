@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Conversation, Form};
+use crate::left_out::Omission;
 
 /// Makes the id of a message without one of its own, so that importing it again is a replay (C3).
 /// It says the message's position in its conversation, and cannot be met by chance.
@@ -33,6 +34,8 @@ pub(super) struct Draft {
     pub(super) not_kept: BTreeSet<String>,
     pub(super) set_aside: Vec<String>,
     pub(super) other_branches: Vec<String>,
+    /// Why messages were left out.
+    left_out: Vec<Error>,
     /// Each with its position in the transcript.
     messages: Vec<(usize, Message)>,
     /// The number of the message that has an id of its own.
@@ -72,17 +75,29 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds a message that was `raw` in a list of the transcript; an error says its number.
+    /// Adds a message that was `raw` in a list of the transcript. One that is wrong is left out.
     pub(super) fn push_numbered(
         &mut self,
         raw: Value,
         read: impl FnOnce(Value) -> Result<Message>,
-    ) -> Result<()> {
+    ) {
         self.digest(&raw);
-        let number = self.positions + 1;
-        read(raw)
-            .and_then(|message| self.push(message))
-            .map_err(|error| error.at(format_args!("message {number}")))
+        let added = read(raw).and_then(|message| self.push(message));
+        self.note(added);
+    }
+
+    /// Leaves the message of the next position out, where it was not `added`, and keeps why, with
+    /// its number.
+    pub(super) fn note(&mut self, added: Result<()>) {
+        if let Err(error) = added {
+            self.leave_out(error.at(format_args!("message {}", self.positions + 1)));
+        }
+    }
+
+    /// Leaves the message of the next position out, and keeps why.
+    pub(super) fn leave_out(&mut self, error: Error) {
+        self.skip();
+        self.left_out.push(error);
     }
 
     /// Leaves a position without a message.
@@ -94,8 +109,9 @@ impl Draft {
         self.messages.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
+    /// The number of positions so far, messages that were left out counted.
+    pub(super) fn positions(&self) -> usize {
+        self.positions
     }
 
     pub(super) fn last_mut(&mut self) -> Option<&mut Message> {
@@ -107,23 +123,31 @@ impl Draft {
         self.not_kept.extend(fields.into_iter().map(str::to_owned));
     }
 
-    /// Takes over what another draft has.
-    pub(super) fn append(&mut self, other: Self) -> Result<()> {
+    /// Takes over what another draft has, which stood at `place`.
+    pub(super) fn append(&mut self, other: Self, place: &str) {
         self.id = self.id.take().or(other.id);
         self.title = self.title.take().or(other.title);
         self.date = self.date.take().or(other.date);
         self.not_kept.extend(other.not_kept);
         self.set_aside.extend(other.set_aside);
+        let left_out = other.left_out.into_iter().map(|error| error.at(place));
+        self.left_out.extend(left_out);
         for (_, message) in other.messages {
             let raw = Value::from(message.clone());
-            self.push_numbered(raw, |_| Ok(message))?;
+            self.push_numbered(raw, |_| Ok(message));
         }
-        Ok(())
     }
 
     /// Gives conversation and messages their ids.
     pub(super) fn finish(mut self, form: Form) -> Result<Conversation> {
         if self.messages.is_empty() {
+            let count = self.left_out.len();
+            if let Some(first) = self.left_out.into_iter().next() {
+                return Err(match count {
+                    1 => first,
+                    _ => first.at(format_args!("none of its {count} messages can be taken")),
+                });
+            }
             return Err(Error::invalid_input("the conversation has no message")
                 .with_hint("take it out of the file"));
         }
@@ -148,6 +172,7 @@ impl Draft {
             not_kept: self.not_kept,
             set_aside: self.set_aside,
             other_branches: self.other_branches,
+            left_out: self.left_out.iter().map(Omission::of).collect(),
         })
     }
 }

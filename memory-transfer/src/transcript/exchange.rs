@@ -36,11 +36,9 @@ pub(super) fn read(mut object: Object) -> Result<Draft> {
         })?;
         let is_answer = form == Form::Anthropic && part.get("messages").is_none();
         if is_answer {
-            draft.push_numbered(part, chat::message)?;
+            draft.push_numbered(part, chat::message);
         } else {
-            draft
-                .append(whole(form, part)?)
-                .map_err(|error| error.at(format_args!("the {key}")))?;
+            draft.append(whole(form, part)?, &format!("the {key}"));
         }
     }
     draft.not_kept(object.keys().map(String::as_str));
@@ -60,7 +58,7 @@ pub(super) fn completion(mut object: Object) -> Result<Draft> {
         return Err(Error::invalid_input("the choice has no message")
             .with_hint("put the chunks of a stream together first"));
     };
-    draft.push_numbered(message, chat::message)?;
+    draft.push_numbered(message, chat::message);
     let sent_at = take_time(&mut object, "created");
     if let Some(message) = draft.last_mut().filter(|message| message.metadata.is_empty()) {
         set_sent_at(message, sent_at);

@@ -33,7 +33,7 @@ pub(super) fn key(form: Form, item: &Value) -> Option<String> {
 }
 
 /// Reads a list of messages.
-pub(super) fn list(form: Form, messages: Vec<Value>) -> Result<Draft> {
+pub(super) fn list(form: Form, messages: Vec<Value>) -> Draft {
     let mut reader = Reader::of(form);
     for (at, message) in messages.into_iter().enumerate() {
         let added = if is_message(form, &message) {
@@ -41,7 +41,9 @@ pub(super) fn list(form: Form, messages: Vec<Value>) -> Result<Draft> {
         } else {
             Err(Error::invalid_input(format!("this is no message of the form {form}")))
         };
-        added.map_err(|error| error.at(format_args!("message {}", at + 1)))?;
+        if let Err(error) = added {
+            reader.draft().leave_out(error.at(format_args!("message {}", at + 1)));
+        }
     }
     reader.finish()
 }
@@ -90,9 +92,9 @@ impl Reader {
         }
     }
 
-    fn finish(self) -> Result<Draft> {
+    fn finish(self) -> Draft {
         match self {
-            Self::Plain(_, draft) => Ok(draft),
+            Self::Plain(_, draft) => draft,
             Self::Responses(turns) => turns.finish(),
             Self::ClaudeCode(session) => session.finish(),
         }
@@ -167,12 +169,11 @@ impl Lines {
 
     /// The conversation; none where every item was refused, which is reported already.
     pub(super) fn finish(self) -> Option<Found> {
-        let read = self.reader.filter(|_| self.any)?.finish();
+        let draft = self.reader.filter(|_| self.any)?.finish();
         // Claude Code also leaves files that hold no more than a summary of another session.
-        if self.form == Form::ClaudeCode && read.as_ref().is_ok_and(Draft::is_empty) {
+        if self.form == Form::ClaudeCode && draft.is_empty() {
             return None;
         }
-        let conversation = read.and_then(|draft| draft.finish(self.form));
-        Some(Found { line: self.line, conversation })
+        Some(Found { line: self.line, conversation: draft.finish(self.form) })
     }
 }

@@ -46,16 +46,16 @@ pub(super) fn conversation(mut object: Object) -> Result<Draft> {
     let sent_at = take_time(&mut object, "created_at");
     match object.shift_remove("instructions") {
         None | Some(Value::Null) => {}
-        Some(Value::Array(items)) => turns.all(items)?,
-        Some(text) => turns.all(vec![json!({"role": "developer", "content": text})])?,
+        Some(Value::Array(items)) => turns.all(items),
+        Some(text) => turns.all(vec![json!({"role": "developer", "content": text})]),
     }
     let mut any = false;
     for key in ["input", "output", "data"] {
         match object.shift_remove(key) {
             None | Some(Value::Null) => continue,
-            Some(Value::Array(items)) => turns.all(items)?,
+            Some(Value::Array(items)) => turns.all(items),
             Some(text @ Value::String(_)) => {
-                turns.all(vec![json!({"role": "user", "content": text})])?;
+                turns.all(vec![json!({"role": "user", "content": text})]);
             }
             Some(_) => {
                 return Err(Error::invalid_input(format!("{key} is neither text nor a list")));
@@ -67,7 +67,7 @@ pub(super) fn conversation(mut object: Object) -> Result<Draft> {
         return Err(Error::invalid_input("there is neither input nor output"));
     }
     turns.draft.not_kept.extend(object.keys().cloned());
-    let mut draft = turns.finish()?;
+    let mut draft = turns.finish();
     if let Some(message) = draft.last_mut().filter(|message| message.metadata.is_empty()) {
         set_sent_at(message, sent_at);
     }
@@ -83,10 +83,12 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    fn all(&mut self, items: Vec<Value>) -> Result<()> {
-        items.into_iter().enumerate().try_for_each(|(at, item)| {
-            self.add(item).map_err(|error| error.at(format_args!("item {}", at + 1)))
-        })
+    fn all(&mut self, items: Vec<Value>) {
+        for (at, item) in items.into_iter().enumerate() {
+            if let Err(error) = self.add(item) {
+                self.draft.leave_out(error.at(format_args!("item {}", at + 1)));
+            }
+        }
     }
 
     pub(super) fn add(&mut self, item: Value) -> Result<()> {
@@ -94,11 +96,11 @@ impl Turns {
         let kind = kind(&item);
         if kind.is_empty() || kind == "message" {
             let message = Message::from_chat(&item)?;
-            self.end_turn()?;
+            self.end_turn();
             return self.draft.push(message);
         }
         if kind.ends_with("_output") || kind == "mcp_approval_response" {
-            self.end_turn()?;
+            self.end_turn();
             let id = id(&item);
             let call = item.get("call_id").and_then(Value::as_str).map(str::to_owned);
             let role = if kind == "mcp_approval_response" { Role::User } else { Role::Tool };
@@ -111,16 +113,17 @@ impl Turns {
         Ok(())
     }
 
-    fn end_turn(&mut self) -> Result<()> {
-        let Some(first) = self.parts.first() else { return Ok(()) };
+    fn end_turn(&mut self) {
+        let Some(first) = self.parts.first() else { return };
         let id = id(first);
-        let turn = Message::from_parts(Role::Assistant, std::mem::take(&mut self.parts))?;
-        self.draft.push(Message { id, ..turn })
+        let turn = Message::from_parts(Role::Assistant, std::mem::take(&mut self.parts));
+        let added = turn.and_then(|turn| self.draft.push(Message { id, ..turn }));
+        self.draft.note(added);
     }
 
-    pub(super) fn finish(mut self) -> Result<Draft> {
-        self.end_turn()?;
-        Ok(self.draft)
+    pub(super) fn finish(mut self) -> Draft {
+        self.end_turn();
+        self.draft
     }
 }
 

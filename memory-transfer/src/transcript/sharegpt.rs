@@ -35,19 +35,19 @@ pub(super) fn conversation(mut object: Object) -> Result<Draft> {
     }
     draft.title = take_text(&mut object, "title")?;
     if let Some(system) = take_text(&mut object, "system")?.filter(|system| !system.is_empty()) {
-        add(&mut draft, json!({"from": "system", "value": system}))?;
+        add(&mut draft, json!({"from": "system", "value": system}));
     }
     for turn in take_list(&mut object, "conversations")? {
-        add(&mut draft, turn)?;
+        add(&mut draft, turn);
     }
     draft.not_kept.extend(object.keys().cloned());
     Ok(draft)
 }
 
-fn add(draft: &mut Draft, turn: Value) -> Result<()> {
+fn add(draft: &mut Draft, turn: Value) {
     draft.digest(&turn);
-    let number = draft.len() + 1;
-    push(draft, turn).map_err(|error| error.at(format_args!("message {number}")))
+    let added = push(draft, turn);
+    draft.note(added);
 }
 
 /// Adds a turn. A call has no id in this form: the observation behind it is its result.
@@ -64,7 +64,7 @@ pub(super) fn push(draft: &mut Draft, turn: Value) -> Result<()> {
         return Err(Error::invalid_input(format!("there is no one {from:?}")).with_hint(hint));
     };
     let value = turn.shift_remove("value").unwrap_or_default();
-    let number = draft.len() + 1;
+    let number = draft.positions() + 1;
     let mut chat = Object::from_iter([("role".to_owned(), Value::from(role))]);
     if from == "function_call" {
         let call = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
