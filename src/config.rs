@@ -4,6 +4,7 @@ mod document;
 mod embedder;
 mod form;
 mod layers;
+mod summarizer;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use self::document::Document;
 pub use self::embedder::EmbedderConfig;
 use self::form::{Binding, File, Store, TextOr};
+pub use self::summarizer::SummarizerConfig;
 use crate::node::Node;
 
 /// Which stores there are, what is kept in which, and how text is embedded and counted.
@@ -38,6 +40,7 @@ use crate::node::Node;
 /// vectors: vectors                 # facets: conversations, vectors, working
 /// embedder: hashing               # or {type: hashing, dimensions: 512}
 /// tokens: heuristic                # or o200k_base, cl100k_base
+/// summarizer: extractive           # or {type: openai, model: gpt-5-nano}
 /// trace: true                      # a span around every operation
 /// nodes:                           # memory nodes, checked against their stores at start
 ///   buffer: {type: MEMORY, subtype: CONVERSATION_BUFFER, configurations: {max_messages: 50}}
@@ -69,6 +72,8 @@ pub struct Config {
     pub embedder: EmbedderConfig,
     /// What counts tokens.
     pub tokens: Tokens,
+    /// What makes summaries.
+    pub summarizer: SummarizerConfig,
     /// The layers around the calls of a store. A store that is not named here has
     /// [`Layers::default`]: retries of three attempts, and metrics.
     pub layers: BTreeMap<String, Layers>,
@@ -183,6 +188,10 @@ impl Config {
             embedder: match file.embedder {
                 Some(_) => EmbedderConfig::read(&document)?,
                 None => EmbedderConfig::default(),
+            },
+            summarizer: match file.summarizer {
+                Some(_) => SummarizerConfig::read(&document)?,
+                None => SummarizerConfig::default(),
             },
             tokens: reader.tokens(file.tokens.unwrap_or_default())?,
             trace: file.trace.unwrap_or_default(),

@@ -139,6 +139,21 @@ pub mod layers {
     pub use memquill_layers::{CircuitBreaker, ConcurrencyLimit, Faults, Layers, Retries};
 }
 
+/// What makes summaries of conversations, and the chat models behind them.
+///
+/// Without another [`Summarizer`](models::Summarizer), a memory has the
+/// [`ExtractiveSummarizer`](models::ExtractiveSummarizer), which keeps the sentences that say most.
+/// One of your own is given to [`MemoryBuilder::summarizer`](crate::MemoryBuilder::summarizer).
+pub mod models {
+    pub use memquill_core::{
+        AnswerSchema, ChatModel, Completion, ExtractiveSummarizer, ModelSummarizer, NamedEntity,
+        Prompt, Summarize, Summarizer, Summary, SummaryStyle, TokenUsage, complete_json,
+    };
+    #[cfg(feature = "openai")]
+    pub use memquill_models::OpenAiChat;
+    pub use memquill_models::{JsonOutput, OpenAiChatConfig};
+}
+
 /// What turns text into vectors.
 ///
 /// Without another [`Embedder`](embed::Embedder), a memory has the

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use memquill_core::kinds::{
-    self, ConversationBuffer, MemoryKind, Operation, VectorDatabase, WorkingMemory,
+    self, ConversationBuffer, MemoryKind, Operation, SummarizedConversation, VectorDatabase,
+    WorkingMemory,
 };
 use memquill_core::{
     Backend, ConversationStore, Embedder, ErasureReceipt, Error, ErrorKind, Facet, Health,
-    Migration, Result, RetryHint, Scope, TokenCounter, VectorStore, WorkingStore,
+    Migration, Result, RetryHint, Scope, Summarizer, TokenCounter, VectorStore, WorkingStore,
 };
 #[cfg(feature = "transfer")]
 use memquill_transfer::Endpoint;
@@ -42,6 +43,7 @@ struct Inner {
     transient: Option<Backend>,
     embedder: Arc<dyn Embedder>,
     counter: Arc<dyn TokenCounter>,
+    summarizer: Arc<dyn Summarizer>,
     nodes: BTreeMap<String, Node>,
 }
 
@@ -156,6 +158,11 @@ impl Memory {
         &self.0.counter
     }
 
+    /// What makes summaries.
+    pub fn summarizer(&self) -> &Arc<dyn Summarizer> {
+        &self.0.summarizer
+    }
+
     /// A node of the configuration.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.0.nodes.get(name)
@@ -164,20 +171,33 @@ impl Memory {
     /// The memory kind that a node names, on the stores it is routed to (M6).
     pub fn kind(&self, node: &Node, context: &ExecutionContext) -> Result<Box<dyn MemoryKind>> {
         let scope = node.scope(context)?;
-        let backend = if node.persistent { self.backend(node.facet())? } else { self.transient()? };
+        let backend = |facet| if node.persistent { self.backend(facet) } else { self.transient() };
         let counter = Arc::clone(&self.0.counter);
         Ok(match &node.settings {
             Settings::ConversationBuffer(config) => {
-                let store = Arc::clone(backend.conversations()?);
+                let store = Arc::clone(backend(Facet::Conversations)?.conversations()?);
                 Box::new(ConversationBuffer::from_config(scope, store, counter, config)?)
             }
+            Settings::ConversationSummary(config) => {
+                let conversations = Arc::clone(backend(Facet::Conversations)?.conversations()?);
+                let working = Arc::clone(backend(Facet::Working)?.working()?);
+                let summarizer = Arc::clone(&self.0.summarizer);
+                Box::new(SummarizedConversation::new(
+                    scope,
+                    conversations,
+                    working,
+                    counter,
+                    summarizer,
+                    config.clone(),
+                )?)
+            }
             Settings::VectorDatabase(config) => {
-                let store = Arc::clone(backend.vectors()?);
+                let store = Arc::clone(backend(Facet::Vectors)?.vectors()?);
                 let embedder = Arc::clone(&self.0.embedder);
                 Box::new(VectorDatabase::new(scope, store, embedder, counter, config.clone())?)
             }
             Settings::WorkingMemory(config) => {
-                let store = Arc::clone(backend.working()?);
+                let store = Arc::clone(backend(Facet::Working)?.working()?);
                 Box::new(WorkingMemory::new(scope, store, counter, config.clone())?)
             }
         })
@@ -279,7 +299,7 @@ impl Memory {
 
 /// The error of an execution that outlasted its node's timeout (N3).
 fn late(patience: Duration, operation: Operation) -> Error {
-    let writes = matches!(operation, Operation::Store | Operation::Clear);
+    let writes = matches!(operation, Operation::Store | Operation::Clear | Operation::Summarize);
     Error::new(ErrorKind::Timeout, format!("the node did not end within {patience:?}"))
         .with_operation(operation.name())
         .with_maybe_applied(writes)

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use memquill_core::json::{self, Object};
 use memquill_core::kinds::{
-    ConversationBufferConfig, KindName, Operation, SearchMode, VectorDatabaseConfig,
-    WorkingMemoryConfig, strict,
+    ConversationBufferConfig, KindName, Operation, SearchMode, SummarizedConversationConfig,
+    VectorDatabaseConfig, WorkingMemoryConfig, strict,
 };
 use memquill_core::{Error, Facet, Feature, Result, Scope, did_you_mean};
 use serde::Deserialize;
@@ -24,8 +24,8 @@ const ANONYMOUS: &str = "anonymous";
 ///
 /// In JSON it is `{"type": "MEMORY", "subtype": …, "configurations": {…}}` with an optional `id`
 /// and `name`, and whatever else engines write around a node (N1, N2). The subtypes are
-/// `CONVERSATION_BUFFER`, `VECTOR_DATABASE`, `WORKING_MEMORY` and `KEY_VALUE_STORE`, a working
-/// memory whose `default_ttl` is 0 (never). Among the configurations are those of the subtype, and
+/// `CONVERSATION_BUFFER`, `CONVERSATION_SUMMARY`, `VECTOR_DATABASE`, `WORKING_MEMORY` and
+/// `KEY_VALUE_STORE`, a working memory whose `default_ttl` is 0 (never). Among the configurations are those of the subtype, and
 /// for every one:
 ///
 /// - `operation`: `store`, `retrieve`, `get_context`, `clear` or `get_statistics`, unless the input
@@ -77,6 +77,8 @@ pub struct Node {
 pub enum Settings {
     /// `CONVERSATION_BUFFER`.
     ConversationBuffer(ConversationBufferConfig),
+    /// `CONVERSATION_SUMMARY`.
+    ConversationSummary(SummarizedConversationConfig),
     /// `VECTOR_DATABASE`.
     VectorDatabase(VectorDatabaseConfig),
     /// `WORKING_MEMORY` and `KEY_VALUE_STORE`.
@@ -187,24 +189,28 @@ impl Node {
     pub fn kind(&self) -> KindName {
         match &self.settings {
             Settings::ConversationBuffer(_) => KindName::ConversationBuffer,
+            Settings::ConversationSummary(_) => KindName::ConversationSummary,
             Settings::VectorDatabase(_) => KindName::VectorDatabase,
             Settings::WorkingMemory(_) => KindName::WorkingMemory,
         }
     }
 
-    /// The facet that its memory is kept in.
-    pub(crate) fn facet(&self) -> Facet {
+    /// The facets that its memory is kept in.
+    pub(crate) fn facets(&self) -> &'static [Facet] {
         match &self.settings {
-            Settings::ConversationBuffer(_) => Facet::Conversations,
-            Settings::VectorDatabase(_) => Facet::Vectors,
-            Settings::WorkingMemory(_) => Facet::Working,
+            Settings::ConversationBuffer(_) => &[Facet::Conversations],
+            Settings::ConversationSummary(_) => &[Facet::Conversations, Facet::Working],
+            Settings::VectorDatabase(_) => &[Facet::Vectors],
+            Settings::WorkingMemory(_) => &[Facet::Working],
         }
     }
 
     /// What its store must be able to do.
     pub(crate) fn needs(&self) -> Option<Feature> {
         match &self.settings {
-            Settings::ConversationBuffer(_) => Some(Feature::Retention),
+            Settings::ConversationBuffer(_) | Settings::ConversationSummary(_) => {
+                Some(Feature::Retention)
+            }
             Settings::VectorDatabase(config) => {
                 (config.search != SearchMode::Vector).then_some(Feature::TextSearch)
             }
@@ -248,6 +254,9 @@ impl Settings {
         let settings = match kind {
             KindName::ConversationBuffer => {
                 strict::from_object(what, object).map(Self::ConversationBuffer)
+            }
+            KindName::ConversationSummary => {
+                strict::from_object(what, object).map(Self::ConversationSummary)
             }
             KindName::VectorDatabase => strict::from_object(what, object).map(Self::VectorDatabase),
             KindName::WorkingMemory => strict::from_object(what, object).map(Self::WorkingMemory),

@@ -414,9 +414,14 @@ impl ConversationStore for Conversations {
     }
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
-        Ok(self.0.alter(scope, |held: &mut HeldConversations, _| {
-            held.change(&request.conversation, |c| c.retain(request.retention)).unwrap_or_default()
-        }))
+        let trim = |conversation: &mut Conversation| {
+            conversation.figures.lineage.check(&request.conversation, request.if_lineage)?;
+            Ok(conversation.retain(request.retention))
+        };
+        let changed = self.0.alter(scope, |held: &mut HeldConversations, _| {
+            held.change(&request.conversation, trim)
+        });
+        changed.unwrap_or_else(|| trim(&mut Conversation::default()))
     }
 
     async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {

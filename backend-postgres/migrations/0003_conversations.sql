@@ -317,10 +317,12 @@ BEGIN
     END IF;
 END $$;
 
--- Applies retention (C4) without appending.
+-- Applies retention (C4) without appending; `evicted` is null where the lineage is another than is
+-- given.
 CREATE FUNCTION {schema}.trim_conversation(
     p_user text, p_role text, p_node text, p_conversation text,
     p_max_messages bigint, p_max_tokens bigint, p_keep_system boolean, p_up_to bigint,
+    p_incarnation bigint, p_revision bigint,
     OUT evicted bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -331,8 +333,11 @@ BEGIN
     FROM {schema}.conversations AS c
     WHERE c.user_id = p_user AND c.node_id = p_node AND c.conversation_id = p_conversation
     FOR UPDATE;
+    IF (coalesce(head.incarnation, 0), coalesce(head.revision, 0)) <> (p_incarnation, p_revision) THEN
+        RETURN;
+    END IF;
     evicted := 0;
-    IF FOUND THEN
+    IF head.last_seq IS NOT NULL THEN
         evicted := {schema}.messages_held(head);
         head := {schema}.evict(head, p_max_messages, p_max_tokens, p_keep_system, p_up_to);
         evicted := evicted - {schema}.messages_held(head);

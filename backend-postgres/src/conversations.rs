@@ -22,7 +22,7 @@ facet! {
     Conversations {
         append_messages(23),
         newest_messages(10),
-        trim_conversation(8),
+        trim_conversation(10),
         clear_conversation(4),
         truncate_conversation(6),
         pop_messages(6),
@@ -280,10 +280,15 @@ impl ConversationStore for Conversations {
         let rows = self
             .store
             .call_in(&self.trim_conversation, scope, |call| {
-                bind_retention(call.bind(request.conversation.as_str()), Some(request.retention))
+                let call = call.bind(request.conversation.as_str());
+                bind_retention(call, Some(request.retention))
+                    .bind(request.if_lineage.map(|lineage| bigint(lineage.incarnation)))
+                    .bind(request.if_lineage.map(|lineage| bigint(lineage.revision)))
             })
             .await?;
-        get_count(one(&rows)?, "evicted")
+        let evicted: Option<i64> = get(one(&rows)?, "evicted")?;
+        let evicted = evicted.ok_or_else(|| conflict::other_lineage(&request.conversation))?;
+        unsigned(evicted, "evicted")
     }
 
     async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {

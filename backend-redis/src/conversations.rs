@@ -108,8 +108,14 @@ impl ConversationStore for Conversations {
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let keys = conversation_keys(&self.0.keys(scope), &request.conversation);
-        let answer = self.0.run(&TRIM, &keys, |call| add_retention(call, request.retention));
-        codec::number(&answer.await?)
+        let answer = self.0.run(&TRIM, &keys, |call| {
+            add_retention(call, request.retention);
+            let text = |number: u64| number.to_string();
+            call.arg(request.if_lineage.map(|l| text(l.incarnation)).unwrap_or_default());
+            call.arg(request.if_lineage.map(|l| text(l.revision)).unwrap_or_default());
+        });
+        let evicted: i64 = codec::number(&answer.await?)?;
+        u64::try_from(evicted).map_err(|_| conflict::other_lineage(&request.conversation))
     }
 
     async fn truncate(&self, scope: &Scope, request: &Truncate) -> Result<u64> {

@@ -341,9 +341,10 @@ impl ConversationStore for Conversations {
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
         let mut transaction = self.0.write().await?;
-        let Some(counters) = find(&mut transaction, scope, &request.conversation).await? else {
-            return Ok(0);
-        };
+        let found = find(&mut transaction, scope, &request.conversation).await?;
+        let lineage = found.map(|counters| counters.lineage).unwrap_or_default();
+        lineage.check(&request.conversation, request.if_lineage)?;
+        let Some(counters) = found else { return Ok(0) };
         let (_, evicted) = retention::apply(&mut transaction, counters, &request.retention).await?;
         transaction.commit().await.map_err(translate)?;
         Ok(evicted)

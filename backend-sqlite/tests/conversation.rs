@@ -218,7 +218,7 @@ async fn follows_the_reference(steps: Vec<Step>) {
                 assert_eq!(appended.message_count, model.len() as u64);
             }
             Step::Trim(retention) => {
-                let trim = Trim { conversation: "c".into(), retention };
+                let trim = Trim::new("c", retention);
                 let trimmed = store.trim(&scope(), &trim).await.unwrap();
                 assert_eq!(trimmed, keep(&mut model, &retention));
             }

@@ -78,7 +78,7 @@ async fn fill(backend: &Backend, scope: &Scope) -> Result<()> {
         conversations.append(scope, &Append::new("long", messages)).await?;
         if has(Feature::Retention) {
             let retention = Retention::messages(40).keeping_system();
-            conversations.trim(scope, &Trim { conversation: "long".into(), retention }).await?;
+            conversations.trim(scope, &Trim::new("long", retention)).await?;
         }
         let gone = Append::new("cleared; --", vec![Message::user("gone")]);
         conversations.append(scope, &gone).await?;

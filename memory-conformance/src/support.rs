@@ -114,7 +114,7 @@ impl Conversation {
     }
 
     pub(crate) async fn trim(&self, retention: Retention) -> u64 {
-        let request = Trim { conversation: self.name.clone(), retention };
+        let request = Trim::new(&self.name, retention);
         self.store.trim(&self.scope, &request).await.unwrap()
     }
 

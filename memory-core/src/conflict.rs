@@ -57,6 +57,14 @@ pub fn newer_message(conversation: &str, current: u64) -> Error {
         .with_context("newest_seq", current.to_string())
 }
 
+/// The conversation is of another incarnation or revision than the condition says (C15).
+pub fn other_lineage(conversation: &str) -> Error {
+    Error::conflict(format!(
+        "the condition fails: the conversation {conversation:?} was corrected, or made anew"
+    ))
+    .with_hint("read the conversation again and decide by what it holds now")
+}
+
 /// An id of a message that is stored, or was, with another body (C3).
 pub fn message_id_taken(id: &str) -> Error {
     Error::conflict(format!("the message id {id:?} belongs to a message with another body"))

@@ -367,6 +367,8 @@ pub struct Trim {
     pub conversation: String,
     /// The retention to apply.
     pub retention: Retention,
+    /// Only if the conversation is of this incarnation and revision, else `Conflict` (C15).
+    pub if_lineage: Option<Lineage>,
 }
 
 /// The place of conversations without a message in a listing by activity: behind all times from 1970
@@ -376,7 +378,14 @@ const NO_MESSAGE: i64 = -1;
 impl Trim {
     /// Applies `retention` to `conversation`.
     pub fn new(conversation: impl Into<String>, retention: Retention) -> Self {
-        Self { conversation: conversation.into(), retention }
+        Self { conversation: conversation.into(), retention, if_lineage: None }
+    }
+
+    /// Trims only if the conversation is of the incarnation and revision of `lineage` (C15).
+    #[must_use]
+    pub fn if_lineage(mut self, lineage: Lineage) -> Self {
+        self.if_lineage = Some(lineage);
+        self
     }
 }
 

@@ -15,6 +15,7 @@
 
 pub(crate) mod context;
 mod conversation_buffer;
+mod conversation_summary;
 pub mod strict;
 mod vector_database;
 mod working_memory;
@@ -30,6 +31,10 @@ pub(crate) use self::conversation_buffer::line::speaker;
 pub use self::conversation_buffer::{
     ConversationBuffer, ConversationBufferConfig, ConversationContext, ConversationFormat,
     ConversationWindow,
+};
+pub use self::conversation_summary::{
+    Advanced, ConversationDigest, SummarizedContext, SummarizedConversation,
+    SummarizedConversationConfig, SummarizedMessages, SummaryTrigger, TimeRange, WhenUnsummarised,
 };
 pub use self::vector_database::{
     Document, DocumentContext, DocumentFormat, DocumentQuery, DocumentResults, Neighbours,
@@ -56,12 +61,20 @@ pub enum Operation {
     Clear,
     /// Counts it.
     GetStatistics,
+    /// Makes a summary now.
+    Summarize,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 5] =
-        [Self::Store, Self::Retrieve, Self::GetContext, Self::Clear, Self::GetStatistics];
+    pub const ALL: [Self; 6] = [
+        Self::Store,
+        Self::Retrieve,
+        Self::GetContext,
+        Self::Clear,
+        Self::GetStatistics,
+        Self::Summarize,
+    ];
 
     /// The operation's name.
     pub const fn name(self) -> &'static str {
@@ -71,6 +84,7 @@ impl Operation {
             Self::GetContext => "get_context",
             Self::Clear => "clear",
             Self::GetStatistics => "get_statistics",
+            Self::Summarize => "summarize",
         }
     }
 }
@@ -98,6 +112,8 @@ impl FromStr for Operation {
 pub enum KindName {
     /// [`ConversationBuffer`].
     ConversationBuffer,
+    /// [`SummarizedConversation`].
+    ConversationSummary,
     /// [`VectorDatabase`].
     VectorDatabase,
     /// [`WorkingMemory`], also named `KEY_VALUE_STORE`.
@@ -106,13 +122,18 @@ pub enum KindName {
 
 impl KindName {
     /// All kinds.
-    pub const ALL: [Self; 3] =
-        [Self::ConversationBuffer, Self::VectorDatabase, Self::WorkingMemory];
+    pub const ALL: [Self; 4] = [
+        Self::ConversationBuffer,
+        Self::ConversationSummary,
+        Self::VectorDatabase,
+        Self::WorkingMemory,
+    ];
 
     /// The name as it is written in a workflow.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConversationBuffer => "CONVERSATION_BUFFER",
+            Self::ConversationSummary => "CONVERSATION_SUMMARY",
             Self::VectorDatabase => "VECTOR_DATABASE",
             Self::WorkingMemory => "WORKING_MEMORY",
         }
@@ -134,11 +155,17 @@ impl FromStr for KindName {
         let mut named = Self::ALL.map(|kind| (kind.as_str(), kind)).into_iter().chain([ALIAS]);
         named.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| kind).ok_or_else(
             || {
-                let [a, b, c] = Self::ALL.map(Self::as_str);
-                unknown("memory kind", name, &[a, b, c, ALIAS.0])
+                let [a, b, c, d] = Self::ALL.map(Self::as_str);
+                unknown("memory kind", name, &[a, b, c, d, ALIAS.0])
             },
         )
     }
+}
+
+/// The error of an operation that a kind does not have.
+pub(crate) fn not_offered(kind: KindName, operation: Operation) -> Error {
+    Error::invalid_input(format!("{kind} has no operation {operation}"))
+        .with_hint("only CONVERSATION_SUMMARY summarizes")
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> Error {

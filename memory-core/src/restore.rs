@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::conflict::message_id_taken;
+use crate::conflict::{message_id_taken, other_lineage};
 use crate::conversation::StoredMessage;
 use crate::embed::EmbeddingSpace;
 use crate::error::{Error, Result};
@@ -63,6 +63,26 @@ pub struct Lineage {
 }
 
 impl Lineage {
+    /// Whether both are of one incarnation and revision.
+    pub fn is_same(self, other: Self) -> bool {
+        (self.incarnation, self.revision) == (other.incarnation, other.revision)
+    }
+
+    /// Whether what was derived from the messages up to the number `through`, while the lineage was
+    /// this, holds of a conversation whose lineage is now `now` (C15).
+    pub fn holds(self, through: u64, now: Self) -> bool {
+        self.is_same(now)
+            || (self.incarnation == now.incarnation && through <= now.summarized_through)
+    }
+
+    /// For drivers: refuses a request whose condition on the lineage fails.
+    pub fn check(self, conversation: &str, wanted: Option<Self>) -> Result<()> {
+        match wanted {
+            Some(wanted) if !wanted.is_same(self) => Err(other_lineage(conversation)),
+            _ => Ok(()),
+        }
+    }
+
     /// For drivers: the lineage of a conversation that begins, of this random number.
     pub fn begun(random: u64) -> Self {
         Self { incarnation: random % MAX_RESTORED + 1, ..Self::default() }

@@ -67,7 +67,7 @@ async fn fill(backend: &Backend) {
         let append = Append::new("long", messages);
         conversations.append(&scope, &append).await.unwrap();
         let retention = Retention::messages(40).keeping_system();
-        let trim = Trim { conversation: "long".into(), retention };
+        let trim = Trim::new("long", retention);
         conversations.trim(&scope, &trim).await.unwrap();
         let append = Append::new("cleared; --", vec![Message::assistant("gone")]);
         conversations.append(&scope, &append).await.unwrap();

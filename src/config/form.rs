@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) working: Option<TextOr<Binding>>,
     /// Read by its type.
     pub(super) embedder: Option<IgnoredAny>,
+    pub(super) summarizer: Option<IgnoredAny>,
     pub(super) tokens: Option<Tokens>,
     pub(super) trace: Option<bool>,
     /// Read by their subtypes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use memquill_core::layer::Trace;
 use memquill_core::{
-    Backend, Embedder, Error, Facet, HeuristicCounter, Result, StoreUrl, TokenCounter,
+    Backend, Embedder, Error, Facet, HeuristicCounter, Result, StoreUrl, Summarizer, TokenCounter,
 };
 use memquill_layers::Layers;
 
@@ -51,6 +51,8 @@ pub struct MemoryBuilder {
     embedder: Option<Arc<dyn Embedder>>,
     /// None for the configuration's.
     counter: Option<Arc<dyn TokenCounter>>,
+    /// None for the configuration's.
+    summarizer: Option<Arc<dyn Summarizer>>,
     migrate: bool,
     /// What the calls on this builder have set.
     given: BTreeSet<String>,
@@ -73,6 +75,7 @@ impl MemoryBuilder {
             unreadable: BTreeSet::new(),
             embedder: None,
             counter: None,
+            summarizer: None,
             migrate: false,
             given: config.stores.keys().map(|name| format!("the store {name:?}")).collect(),
             problems: Vec::new(),
@@ -170,6 +173,13 @@ impl MemoryBuilder {
         self
     }
 
+    /// Makes summaries with `summarizer` instead of the extractive one.
+    #[must_use]
+    pub fn summarizer(mut self, summarizer: Arc<dyn Summarizer>) -> Self {
+        self.summarizer = Some(summarizer);
+        self
+    }
+
     /// Puts a span around every operation, or does not.
     #[must_use]
     pub fn trace(mut self, trace: bool) -> Self {
@@ -209,7 +219,15 @@ impl MemoryBuilder {
     /// no store is connected to, and none is made.
     pub async fn build(self) -> Result<Memory> {
         let Self {
-            registry, mut config, connected, embedder, counter, migrate, mut problems, ..
+            registry,
+            mut config,
+            connected,
+            embedder,
+            counter,
+            summarizer,
+            migrate,
+            mut problems,
+            ..
         } = self;
         let names: BTreeSet<&str> = (config.stores.keys())
             .chain(connected.keys())
@@ -221,6 +239,8 @@ impl MemoryBuilder {
         config.default = config.default.or(alone);
         let embedder = embedder.map_or_else(|| config.embedder.build(), Ok);
         let counter = counter.map_or_else(|| config.tokens.counter(), |counter| Ok(Some(counter)));
+        let summarizer = summarizer.map_or_else(|| config.summarizer.build(), Ok);
+        problems.extend(summarizer.as_ref().err().cloned());
         problems.extend(embedder.as_ref().err().cloned());
         problems.extend(counter.as_ref().err().cloned());
         // What is connected already can be checked further.
@@ -237,7 +257,7 @@ impl MemoryBuilder {
             close(&stores).await;
         }
         merge_errors(CANNOT_BUILD, found)?;
-        let (embedder, counter) = (embedder?, counter?);
+        let (embedder, counter, summarizer) = (embedder?, counter?, summarizer?);
         cache(&mut stores, &facets, &config.caches)?;
         let around = |mut backend: Backend| {
             if let Some(counter) = &counter {
@@ -250,6 +270,7 @@ impl MemoryBuilder {
             stores: stores.into_iter().map(|(name, backend)| (name, around(backend))).collect(),
             transient: transient().map(around),
             embedder,
+            summarizer,
             counter: counter.unwrap_or_else(|| Arc::new(HeuristicCounter)),
             nodes: config.nodes,
         })))

@@ -105,12 +105,13 @@ impl MissingRequirements<'_> {
         if !node.persistent {
             return;
         }
-        let facet = node.facet();
-        let Some(store) = facets.get(&facet) else {
-            self.found
-                .push(problem(format!("the node {name:?} needs a store bound to {facet}"), BIND));
-            return;
-        };
+        for facet in node.facets() {
+            if !facets.contains_key(facet) {
+                let what = format!("the node {name:?} needs a store bound to {facet}");
+                self.found.push(problem(what, BIND));
+            }
+        }
+        let Some(store) = node.facets().first().and_then(|facet| facets.get(facet)) else { return };
         let lacks = |backend: &Backend| {
             node.needs().filter(|feature| !backend.capabilities().has(*feature))
         };

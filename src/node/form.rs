@@ -9,8 +9,8 @@ use serde_json::Value;
 /// The subtype that is a working memory whose entries live for ever by default.
 pub(super) const KEY_VALUE_STORE: &str = "KEY_VALUE_STORE";
 const TYPES: [&str; 2] = ["MEMORY", "MEMORY_NODE"];
-const SUBTYPES: &str =
-    "the subtypes are CONVERSATION_BUFFER, VECTOR_DATABASE, WORKING_MEMORY and KEY_VALUE_STORE";
+const SUBTYPES: &str = "the subtypes are CONVERSATION_BUFFER, CONVERSATION_SUMMARY, VECTOR_DATABASE, WORKING_MEMORY \
+     and KEY_VALUE_STORE";
 
 /// Other names of subtypes, and the names that they stand for (N2).
 const ALIASES: [(&str, &str); 8] = [

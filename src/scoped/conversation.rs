@@ -115,7 +115,7 @@ impl Conversation {
 
     /// Evicts messages by `retention`, once; returns how many went (C4).
     pub async fn trim(&self, retention: Retention) -> Result<u64> {
-        let request = Trim { conversation: self.name.clone(), retention };
+        let request = Trim::new(&self.name, retention);
         self.scoped.memory.conversations()?.trim(&self.scoped.scope, &request).await
     }
 

@@ -109,7 +109,7 @@ impl Broken {
         if self.is(Fault::TrimsOnReplay)
             && let Some(retention) = request.retention
         {
-            let trim = Trim { conversation: request.conversation.clone(), retention };
+            let trim = Trim::new(&request.conversation, retention);
             conversations.trim(scope, &trim).await?;
         }
         Ok(appended)
@@ -202,6 +202,7 @@ impl ConversationStore for Broken {
         let mut request = Trim {
             conversation: self.conversation(&scope, &request.conversation).await,
             retention: self.retention(request.retention),
+            ..request.clone()
         };
         if self.is(Fault::TrimsOneTooMany) {
             let fewer = |most: u64| most.saturating_sub(1).max(1);

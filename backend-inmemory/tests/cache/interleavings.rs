@@ -208,7 +208,7 @@ async fn run(backend: Backend, operation: Operation, number: usize) -> Option<An
         }
         Operation::Trim { keep } => {
             let retention = Retention::messages(keep);
-            let _ = conversations.trim(&scope, &Trim { conversation: "c".into(), retention }).await;
+            let _ = conversations.trim(&scope, &Trim::new("c", retention)).await;
         }
         Operation::ClearConversation => drop(conversations.clear(&scope, "c").await),
         Operation::Read { limit } => {

@@ -1,13 +1,13 @@
 //! What must hold for any input at all (M1, G10).
 
 use memquill_core::kinds::{
-    ConversationBufferConfig, KindName, MemoryKind, Operation, VectorDatabaseConfig,
-    WorkingMemoryConfig,
+    ConversationBufferConfig, KindName, MemoryKind, Operation, SummarizedConversationConfig,
+    VectorDatabaseConfig, WorkingMemoryConfig,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Toy, backend, conversation, run, vectors, working};
+use crate::support::{Toy, backend, conversation, run, summarized, vectors, working};
 
 /// The keys of all inputs, and one that nobody knows.
 const KEYS: [&str; 46] = [
@@ -123,8 +123,9 @@ proptest! {
         inputs in prop::collection::vec((prop::sample::select(Operation::ALL.to_vec()), input()), 1..12),
     ) {
         let (backend, _) = backend();
-        let kinds: [Box<dyn MemoryKind>; 3] = [
+        let kinds: [Box<dyn MemoryKind>; 4] = [
             Box::new(conversation(&backend, ConversationBufferConfig::default())),
+            Box::new(summarized(&backend, SummarizedConversationConfig::default())),
             Box::new(vectors(&backend, &Toy::new(), VectorDatabaseConfig::default())),
             Box::new(working(&backend, WorkingMemoryConfig::default())),
         ];

@@ -3,6 +3,7 @@
 
 mod any_input;
 mod conversation_buffer;
+mod conversation_summary;
 mod searching;
 mod support;
 mod vector_database;

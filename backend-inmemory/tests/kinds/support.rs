@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use memquill_core::kinds::{
-    ConversationBuffer, ConversationBufferConfig, MemoryKind, Operation, VectorDatabase,
-    VectorDatabaseConfig, WorkingMemory, WorkingMemoryConfig,
+    ConversationBuffer, ConversationBufferConfig, MemoryKind, Operation, SummarizedConversation,
+    SummarizedConversationConfig, VectorDatabase, VectorDatabaseConfig, WorkingMemory,
+    WorkingMemoryConfig,
 };
 use memquill_core::{
-    Backend, Embedder, EmbedderLimits, EmbeddingSpace, HeuristicCounter, ManualClock, Result,
-    Scope, Timestamp, TokenCounter,
+    Backend, Embedder, EmbedderLimits, EmbeddingSpace, ExtractiveSummarizer, HeuristicCounter,
+    ManualClock, Result, Scope, Summarizer, Timestamp, TokenCounter,
 };
 use memquill_inmemory::InMemory;
 use serde_json::Value;
@@ -70,6 +71,25 @@ pub(crate) fn conversation_counted(
 ) -> ConversationBuffer {
     let store = Arc::clone(backend.conversations().unwrap());
     ConversationBuffer::from_config(scope(), store, counter, &config).unwrap()
+}
+
+pub(crate) fn summarized(
+    backend: &Backend,
+    config: SummarizedConversationConfig,
+) -> SummarizedConversation {
+    summarized_by(backend, Arc::new(ExtractiveSummarizer), config)
+}
+
+pub(crate) fn summarized_by(
+    backend: &Backend,
+    summarizer: Arc<dyn Summarizer>,
+    config: SummarizedConversationConfig,
+) -> SummarizedConversation {
+    let conversations = Arc::clone(backend.conversations().unwrap());
+    let working = Arc::clone(backend.working().unwrap());
+    let counter = Arc::new(HeuristicCounter);
+    SummarizedConversation::new(scope(), conversations, working, counter, summarizer, config)
+        .unwrap()
 }
 
 pub(crate) fn vectors(

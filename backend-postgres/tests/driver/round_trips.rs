@@ -116,7 +116,7 @@ fn operations() -> Vec<(&'static str, Box<dyn Operation + Send>)> {
         ]).with_retention(Retention::messages(1))),
         "append of 1,000": |b, s| b.conversations()?.append(&s, &Append::new("c", vec![Message::user("x"); 1_000])),
         "read": |b, s| b.conversations()?.read(&s, &ReadMessages::newest("c", 20)),
-        "trim": |b, s| b.conversations()?.trim(&s, &Trim { conversation: "c".into(), retention: Retention::messages(1) }),
+        "trim": |b, s| b.conversations()?.trim(&s, &Trim::new("c", Retention::messages(1))),
         "statistics": |b, s| b.conversations()?.statistics(&s, "c"),
         "list conversations": |b, s| b.conversations()?.list(&s, &ListConversations::default()),
         "list active conversations": |b, s| b.conversations()?.list(&s, &ListConversations::by_activity(page())),

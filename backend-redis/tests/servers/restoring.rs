@@ -98,7 +98,7 @@ async fn c4_the_newest_stays_where_numbers_were_restored_past_it() {
     let stored = [1, 2].map(|seq| StoredMessage { seq, created_at, message: message.clone() });
     restore(&backend, stored.into(), 9).await.unwrap();
     let conversations = backend.conversations().unwrap();
-    let trim = Trim { conversation: "c".into(), retention: Retention::tokens(1) };
+    let trim = Trim::new("c", Retention::tokens(1));
     for evicted in [1, 0] {
         assert_eq!(conversations.trim(&scope(), &trim).await.unwrap(), evicted);
         let left = conversations.read(&scope(), &ReadMessages::newest("c", 9)).await.unwrap();

@@ -190,8 +190,12 @@ impl ConversationStore for Conversations {
     }
 
     async fn trim(&self, scope: &Scope, request: &Trim) -> Result<u64> {
-        let trim = |conversation: &mut Conversation| conversation.keep(&request.retention);
-        Ok(self.change(scope, &request.conversation, trim).unwrap_or(0))
+        let trim = |conversation: &mut Conversation| {
+            conversation.lineage.check(&request.conversation, request.if_lineage)?;
+            Ok(conversation.keep(&request.retention))
+        };
+        let nothing = || trim(&mut Conversation::default());
+        self.change(scope, &request.conversation, trim).unwrap_or_else(nothing)
     }
 
     async fn clear(&self, scope: &Scope, conversation: &str) -> Result<u64> {

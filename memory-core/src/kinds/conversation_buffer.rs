@@ -1,6 +1,6 @@
 //! `CONVERSATION_BUFFER`: a conversation that keeps itself within bounds (M2).
 
-mod json;
+pub(super) mod json;
 pub(super) mod line;
 mod reading;
 mod render;

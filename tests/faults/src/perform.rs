@@ -50,7 +50,7 @@ async fn conversation(memory: &Memory, scope: &Scope, operation: &Operation) -> 
             .with_retention(Retention::messages(KEPT)),
         Operation::Trim => {
             let retention = Retention::messages(TRIMMED);
-            let trim = Trim { conversation: WINDOW.into(), retention };
+            let trim = Trim::new(WINDOW, retention);
             return Ok(Answer::Removed(conversations.trim(scope, &trim).await?));
         }
         Operation::ClearWindow => {

@@ -12,8 +12,8 @@ SELECT f.conversation_id || ' ' || (f.oldest IS NULL) FROM conversation_statisti
 SELECT r.written || ' ' || coalesce(r.number_taken, 0) || ' ' || coalesce(r.id_taken, '') FROM restore_messages('bob', NULL, 'bot', 'pinned', 1, ARRAY[1]::bigint[], ARRAY['2000-01-01'::timestamptz], ARRAY['m1'], NULL, ARRAY['user'], ARRAY['hers'], NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[1]::bigint[], 0, 0, 0) AS r
 SELECT r.written || ' ' || coalesce(r.number_taken, 0) || ' ' || coalesce(r.id_taken, '') FROM conversation_buffers AS m, restore_messages('bob', NULL, 'bot', 'pinned', 1, ARRAY[m.seq], ARRAY[m.created_at], ARRAY[m.message_id], NULL, ARRAY[m.role], ARRAY[m.content], NULL, NULL, NULL, NULL, NULL, ARRAY[m.token_count], ARRAY[m.tokens], 0, 0, 0) AS r WHERE m.user_id = 'bob' AND m.conversation_id = 'pinned' AND m.seq = 1
 SELECT r.written || ' ' || coalesce(r.number_taken, 0) || ' ' || coalesce(r.id_taken, '') FROM restore_messages('bob', NULL, 'bot', 'pinned', 12, ARRAY[9]::bigint[], ARRAY['2020-01-01'::timestamptz], ARRAY['hers 2'], ARRAY[repeat('cc', 32)], ARRAY['user'], ARRAY['six'], NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[1]::bigint[], 0, 0, 0) AS r
-SELECT t.evicted::text FROM trim_conversation('bob', NULL, 'bot', 'pinned', 2, 100, true, NULL) AS t
-SELECT t.evicted::text FROM trim_conversation('bob', NULL, 'bot', 'cut', 100, 0, false, NULL) AS t
+SELECT t.evicted::text FROM trim_conversation('bob', NULL, 'bot', 'pinned', 2, 100, true, NULL, NULL, NULL) AS t
+SELECT t.evicted::text FROM trim_conversation('bob', NULL, 'bot', 'cut', 100, 0, false, NULL, NULL, NULL) AS t
 SELECT c.cleared::text FROM clear_conversation('bob', NULL, 'bot', 'plain') AS c
 SELECT d.deleted::text FROM delete_conversation('bob', NULL, 'bot', 'cut') AS d
 SELECT coalesce(t.removed, -1) || ' ' || t.newest FROM truncate_conversation('bob', NULL, 'bot', 'pinned', 0, 99) AS t

@@ -110,7 +110,7 @@ async fn only_an_append_is_activity(test: Test) {
 async fn eviction_is_no_activity(test: Test) {
     let c = Conversation::new(&test);
     append_to_each(&test, &c, &["a", "a", "b"]).await;
-    let request = Trim { conversation: "a".into(), retention: Retention::messages(1) };
+    let request = Trim::new("a", Retention::messages(1));
     assert_eq!(c.store().trim(c.scope(), &request).await.unwrap(), 1);
     assert_eq!(by_activity(&c).await, ["b", "a"]);
     let request = Append::new("a", batch("x", 2)).with_retention(Retention::messages(1));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use memquill_core::{
     ConversationStatistics, ErrorKind, Facet, Lineage, ListConversations, PageRequest, Pop,
-    RestoreMessages, Retention, Role, StoredMessage, Truncate,
+    RestoreMessages, Retention, Role, StoredMessage, Trim, Truncate,
 };
 
 use crate::scenario::{Family, Test, scenarios};
@@ -30,6 +30,7 @@ scenarios! {
     c15: an_incarnation_lasts_until_the_conversation_is_deleted;
     c15: a_revision_counts_removals_and_no_evictions [Retention];
     c15: summarized_is_what_retention_said_and_no_removal_reached [Retention];
+    c15: a_trim_on_another_lineage_changes_nothing [Retention];
     c15: a_lineage_is_restored_with_its_conversation [Restoring];
     c15: a_restore_of_another_incarnation_leaves_the_lineage [Restoring];
 }
@@ -340,6 +341,30 @@ async fn summarized_is_what_retention_said_and_no_removal_reached(test: Test) {
     assert_eq!(through().await, 0);
     conversation.trim(Retention::messages(1).up_to_seq(3)).await;
     assert_eq!(through().await, 3);
+}
+
+async fn a_trim_on_another_lineage_changes_nothing(test: Test) {
+    let conversation = of(&test, 6).await;
+    let seen = conversation.lineage().await;
+    let trim = |lineage| {
+        let retention = Retention::messages(1).up_to_seq(3);
+        Trim::new(conversation.name(), retention).if_lineage(lineage)
+    };
+    let (store, scope) = (conversation.store(), conversation.scope());
+    conversation.pop(1).await;
+    let before = conversation.state().await;
+    let other = Lineage { incarnation: seen.incarnation % 1_000 + 1, revision: 1, ..seen };
+    for lineage in [seen, other, Lineage::default()] {
+        conflict(store.trim(scope, &trim(lineage)).await);
+    }
+    assert_eq!(conversation.state().await, before);
+    let now = conversation.lineage().await;
+    assert_eq!(store.trim(scope, &trim(now)).await.unwrap(), 3);
+    // Evictions do not change it.
+    assert_eq!(store.trim(scope, &trim(now)).await.unwrap(), 0);
+    conversation.delete().await;
+    conflict(store.trim(scope, &trim(now)).await);
+    assert_eq!(store.trim(scope, &trim(Lineage::default())).await.unwrap(), 0);
 }
 
 async fn restore(conversation: &Conversation, last_seq: u64, lineage: Lineage) {

@@ -27,7 +27,7 @@ async fn uses(test: &Test, feature: Feature) -> Vec<Result<()>> {
             let store = test.conversations();
             let retention = Retention::messages(1);
             let append = Append::new("c", vec![Message::user("x")]).with_retention(retention);
-            let trim = Trim { conversation: "c".into(), retention };
+            let trim = Trim::new("c", retention);
             vec![
                 store.append(&scope, &append).await.map(drop),
                 store.trim(&scope, &trim).await.map(drop),

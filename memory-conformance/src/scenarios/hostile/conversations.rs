@@ -115,7 +115,7 @@ async fn hostile_conversations_are_trimmed_alone(test: Test) {
     let scope = test.scope();
     let names = fill(&test, &scope, 3).await;
     for name in names.iter().step_by(7) {
-        let trim = Trim { conversation: name.clone(), retention: Retention::messages(1) };
+        let trim = Trim::new(name, Retention::messages(1));
         assert_eq!(test.conversations().trim(&scope, &trim).await.unwrap(), 2, "{name:?}");
     }
     for (at, name) in names.iter().enumerate() {

@@ -128,7 +128,7 @@ fn order() -> impl Strategy<Value = ConversationOrder> {
 fn sequence(with_ids: bool, retained: f64) -> impl Strategy<Value = Vec<Op>> {
     let trims = if retained > 0.0 { 2 } else { 0 };
     let trim = (conversation(), retention())
-        .prop_map(|(conversation, retention)| Op::Trim(Trim { conversation, retention }));
+        .prop_map(|(conversation, retention)| Op::Trim(Trim::new(conversation, retention)));
     let op = prop_oneof![
         12 => append(with_ids, retained),
         6 => read(),

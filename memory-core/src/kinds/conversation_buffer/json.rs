@@ -11,12 +11,12 @@ use crate::conversation::{
 use crate::error::{Error, Result};
 use crate::json::Object;
 use crate::kinds::strict::{self, from_object};
-use crate::kinds::{KindName, MemoryKind, Operation, moment, object};
+use crate::kinds::{KindName, MemoryKind, Operation, moment, not_offered, object};
 
 /// What `store` takes: `message` with its fields, or `messages`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct StoreInput {
+pub(in crate::kinds) struct StoreInput {
     message: Option<String>,
     role: Option<String>,
     metadata: Option<Object>,
@@ -25,7 +25,7 @@ struct StoreInput {
 }
 
 impl StoreInput {
-    fn into_messages(self) -> Result<Vec<Message>> {
+    pub(in crate::kinds) fn into_messages(self) -> Result<Vec<Message>> {
         match (self.message, self.messages) {
             (Some(message), None) => {
                 let chat = object([
@@ -116,6 +116,7 @@ impl MemoryKind for ConversationBuffer {
                 let NoInput {} = from_object(what, input)?;
                 Ok(object([("cleared", self.clear().await?.into())]))
             }
+            Operation::Summarize => Err(not_offered(self.name(), operation)),
             Operation::GetStatistics => {
                 let NoInput {} = from_object(what, input)?;
                 Ok(self.counted(&self.statistics().await?))
@@ -124,7 +125,7 @@ impl MemoryKind for ConversationBuffer {
     }
 }
 
-fn stored(appended: &Appended) -> Object {
+pub(in crate::kinds) fn stored(appended: &Appended) -> Object {
     let last = appended.messages.last();
     object([
         ("seq", last.map(|message| message.seq).into()),

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};
 use crate::json::Object;
 use crate::kinds::strict::{self, from_object};
-use crate::kinds::{KindName, MemoryKind, Operation, moment, object};
+use crate::kinds::{KindName, MemoryKind, Operation, moment, not_offered, object};
 use crate::text::Language;
 use crate::vector::{Hit, NamespaceSummary, Outcome, Selection, StoredRecord};
 
@@ -250,6 +250,7 @@ impl MemoryKind for VectorDatabase {
                 let deleted = self.clear(input.namespace.as_deref(), which).await?;
                 Ok(object([("deleted", deleted.into())]))
             }
+            Operation::Summarize => Err(not_offered(self.name(), operation)),
             Operation::GetStatistics => {
                 let input: StatisticsInput = from_object(operation.name(), input)?;
                 self.statistics_json(input.namespace.as_deref()).await

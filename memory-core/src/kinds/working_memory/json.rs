@@ -10,7 +10,7 @@ use super::{EntryContext, EntryWindow, NewEntry, StoredEntry, Ttl, WorkingMemory
 use crate::error::{Error, Result};
 use crate::json::Object;
 use crate::kinds::strict::{self, from_object, in_seconds};
-use crate::kinds::{KindName, MemoryKind, Operation, moment, object};
+use crate::kinds::{KindName, MemoryKind, Operation, moment, not_offered, object};
 use crate::limits::Limits;
 use crate::page::{Cursor, PageRequest};
 use crate::request::check_entry;
@@ -120,6 +120,7 @@ impl MemoryKind for WorkingMemory {
                 };
                 Ok(object([("cleared", cleared.into())]))
             }
+            Operation::Summarize => Err(not_offered(self.name(), operation)),
             Operation::GetStatistics => {
                 let NoInput {} = from_object(what, input)?;
                 self.statistics_json().await
