@@ -96,7 +96,7 @@ async fn with_a_death_before_letting_go(backend: &Backend, kind: &SummarizedConv
     let working = backend.working().unwrap();
     let entry = working.get(&scope(), &Get::new("summary/default")).await.unwrap().unwrap();
     let conversations = backend.conversations().unwrap();
-    let mut value = entry.value;
+    let mut value = entry.value.into_json().unwrap();
     let lineage = conversations.statistics(&scope(), "default").await.unwrap().lineage;
     value["text"] = json!("1. 2. 3. 4.");
     value["through_seq"] = json!(4);

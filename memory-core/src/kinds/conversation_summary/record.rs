@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::restore::Lineage;
 use crate::summarizer::NamedEntity;
 use crate::time::Timestamp;
+use crate::working::WorkingValue;
 
 /// The summary of the messages of a conversation up to a number, and what it was made of (S3, D6).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -49,12 +50,13 @@ pub struct TimeRange {
 }
 
 impl ConversationDigest {
-    pub(super) fn read(value: Value) -> Result<Self> {
-        serde_json::from_value(value).map_err(|error| {
+    pub(super) fn read(value: WorkingValue) -> Result<Self> {
+        let none = || {
             Error::corrupted("the entry of a summary is none")
-                .with_source(error)
                 .with_hint("delete the entry; the summary is made again of what is held")
-        })
+        };
+        let WorkingValue::Json(value) = value else { return Err(none()) };
+        serde_json::from_value(value).map_err(|error| none().with_source(error))
     }
 
     pub(super) fn write(&self) -> Result<Value> {
