@@ -39,7 +39,7 @@ SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'notes', ARRAY['r
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'hers', ARRAY['r1'], NULL, NULL) AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'other', NULL, 'true', '{}') AS d
 SELECT d.deleted::text FROM delete_records('bob', NULL, 'bot', 'third', NULL, NULL, NULL) AS d
-SELECT e.key || ' ' || e.value FROM get_entries('bob', NULL, 'bot', ARRAY['a', 'due', 'hers'], 600000, 2) AS e
+SELECT e.key || ' ' || e.value || ' ' || coalesce((e.expires_at > now() + interval '5 minutes')::text, 'never') FROM get_entries('bob', NULL, 'bot', ARRAY['a', 'due', 'hers'], 600000, 2) AS e
 SELECT e.key || ' ' || e.value FROM get_entry('bob', NULL, 'bot', 'a') AS e
 SELECT e.key || ' ' || e.value FROM get_entry('bob', NULL, 'bot', 'hers') AS e
 SELECT e.key || ' ' || e.value FROM list_entries('bob', NULL, 'bot', '', '', 100, 1000000) AS e
