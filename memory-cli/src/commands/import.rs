@@ -197,14 +197,15 @@ impl<'a> Import<'a> {
         {
             bar.set_position(transcripts.read());
             let imported = match conversation {
-                Ok(conversation) => match self.refused(&conversation) {
-                    Some(error) => Err(error),
-                    None => {
+                Ok(conversation) => {
+                    if let Some(error) = self.refused(&conversation) {
+                        Err(error)
+                    } else {
                         let target = self.target().await?;
                         let added = target.append(&conversation).await;
                         added.map(|added| summary.add(&conversation, added)).map(|()| conversation)
                     }
-                },
+                }
                 // The first item of a file in another form speaks for all.
                 Err(error)
                     if forms::is_named(&error)
