@@ -25,7 +25,7 @@ struct Listing {
 
 #[async_trait]
 impl Summarizer for Listing {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "listing"
     }
 
@@ -234,7 +234,7 @@ struct Overtaken(Backend, Scope);
 
 #[async_trait]
 impl Summarizer for Overtaken {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "overtaken"
     }
 
