@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use memquill::config::{Config, EmbedderConfig, Tokens};
+use memquill::config::{Config, EmbedderConfig, SummarizerConfig, Tokens};
 use memquill::layers::{CircuitBreaker, ConcurrencyLimit, Layers, Retries};
 use memquill::nodes::Settings;
 use memquill::{Error, ErrorKind, Facet};
@@ -511,4 +511,27 @@ fn an_embedder_that_is_not_compiled_in_says_which_feature_brings_it() {
         "a.yaml:2:11: embedder: the embedder openai is not compiled in",
         "build with the cargo feature \"openai\", or use hashing",
     );
+}
+
+#[test]
+fn a_summarizer_is_a_line_or_an_object_and_a_secret_of_it_is_not_printed() {
+    let with =
+        |summarizer: &str| format!("stores: {{main: \"memory:\"}}\nsummarizer: {summarizer}");
+    assert!(matches!(read(&with("extractive")).unwrap().summarizer, SummarizerConfig::Extractive));
+    read(&with("{type: extractive}")).unwrap();
+    refused(
+        &with("extractiv"),
+        "a.yaml:2:13: summarizer: there is no summarizer \"extractiv\"",
+        "did you mean \"extractive\"?",
+    );
+    let error = read(&with("{type: extractive, model: m}")).unwrap_err();
+    assert_eq!(error.message(), "a.yaml:2:32: summarizer: there is no key \"model\" here");
+    let openai = "{type: openai, model: m, base_url: \"http://h/v1\", api_key: \"${SECRET}\"}";
+    match read(&with(openai)) {
+        Ok(config) => assert!(!format!("{config:?}").contains("CANARY")),
+        Err(error) => {
+            assert!(cfg!(not(feature = "openai")), "{error}");
+            assert!(error.hint().unwrap().contains("openai"), "{error}");
+        }
+    }
 }

@@ -77,7 +77,10 @@ impl SummarizerConfig {
         }
         let Tagged { kind } = document.read(&PATH)?;
         let config = match kind {
-            Kind::Extractive => document.read::<Extractive>(&PATH).map(|_| Self::Extractive),
+            Kind::Extractive => {
+                document.read::<Extractive>(&PATH)?;
+                Ok(Self::Extractive)
+            }
             Kind::Openai => {
                 Self::OpenAi(Box::new(document.read::<OpenAi>(&PATH)?.into())).compiled()
             }
