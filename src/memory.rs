@@ -299,10 +299,11 @@ impl Memory {
 
 /// The error of an execution that outlasted its node's timeout (N3).
 fn late(patience: Duration, operation: Operation) -> Error {
-    let writes = matches!(operation, Operation::Store | Operation::Clear | Operation::Summarize);
+    let reads =
+        matches!(operation, Operation::Retrieve | Operation::GetContext | Operation::GetStatistics);
     Error::new(ErrorKind::Timeout, format!("the node did not end within {patience:?}"))
         .with_operation(operation.name())
-        .with_maybe_applied(writes)
+        .with_maybe_applied(!reads)
         .with_hint("raise the node's timeout, or find out why the store is slow")
 }
 

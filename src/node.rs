@@ -28,8 +28,8 @@ const ANONYMOUS: &str = "anonymous";
 /// `KEY_VALUE_STORE`, a working memory whose `default_ttl` is 0 (never). Among the configurations are those of the subtype, and
 /// for every one:
 ///
-/// - `operation`: `store`, `retrieve`, `get_context`, `clear` or `get_statistics`, unless the input
-///   names one;
+/// - `operation`: `store`, `retrieve`, `get_context`, `clear` or `get_statistics`, of conversations
+///   `truncate`, `pop` and `summarize` too, unless the input names one;
 /// - `use_persistent_storage` (true): false keeps the node's memory in this process alone;
 /// - `user_id` and `node_id`: whose memory it is, unless the [`ExecutionContext`] says so;
 /// - `timeout` or `timeout_seconds`: how long an execution may take (N3);
@@ -233,8 +233,10 @@ impl Node {
         let named = text(&input, "operation")?.as_deref().map(str::parse).transpose()?;
         input.shift_remove("operation");
         let operation = named.or(self.operation).ok_or_else(|| {
-            Error::invalid_input("neither node nor input names an operation")
-                .with_hint("the operations are store, retrieve, get_context, clear, get_statistics")
+            Error::invalid_input("neither node nor input names an operation").with_hint(
+                "the operations of every memory are store, retrieve, get_context, clear and \
+                     get_statistics",
+            )
         })?;
         Ok((operation, Value::Object(input)))
     }

@@ -63,17 +63,23 @@ pub enum Operation {
     GetStatistics,
     /// Makes a summary now.
     Summarize,
+    /// Removes what was said behind a number.
+    Truncate,
+    /// Removes what was said last, and gives it.
+    Pop,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Store,
         Self::Retrieve,
         Self::GetContext,
         Self::Clear,
         Self::GetStatistics,
         Self::Summarize,
+        Self::Truncate,
+        Self::Pop,
     ];
 
     /// The operation's name.
@@ -85,6 +91,8 @@ impl Operation {
             Self::Clear => "clear",
             Self::GetStatistics => "get_statistics",
             Self::Summarize => "summarize",
+            Self::Truncate => "truncate",
+            Self::Pop => "pop",
         }
     }
 }
@@ -164,8 +172,12 @@ impl FromStr for KindName {
 
 /// The error of an operation that a kind does not have.
 pub(crate) fn not_offered(kind: KindName, operation: Operation) -> Error {
-    Error::invalid_input(format!("{kind} has no operation {operation}"))
-        .with_hint("only CONVERSATION_SUMMARY summarizes")
+    Error::invalid_input(format!("{kind} has no operation {operation}")).with_hint(
+        match operation {
+            Operation::Summarize => "CONVERSATION_SUMMARY summarizes",
+            _ => "conversations are truncated and popped",
+        },
+    )
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> Error {

@@ -256,3 +256,41 @@ fn c5_a_configured_counter_gives_messages_their_token_count() {
     let answer = run(&buffer, "get_context", &json!({"max_tokens": 30}));
     assert_eq!(answer["context"], format!("User: {}", "x".repeat(20)));
 }
+
+#[test]
+fn c14_what_was_said_is_taken_back() {
+    let (backend, _) = backend();
+    let kind = conversation(&backend, ConversationBufferConfig::default());
+    for text in ["one", "two", "three", "four"] {
+        ok(&kind, "store", &json!({"message": text}));
+    }
+    let popped = ok(&kind, "pop", &json!({}));
+    assert_eq!(texts(&popped["messages"], "/content"), ["four"]);
+    let error = fails(&kind, "pop", &json!({"count": 2, "if_newest_seq": 4}));
+    assert_eq!(
+        (&error["code"], &error["context"]["newest_seq"]),
+        (&json!("conflict"), &json!("3"))
+    );
+    assert_eq!(ok(&kind, "truncate", &json!({"after_seq": 1}))["removed"], 2);
+    assert_eq!(ok(&kind, "store", &json!({"message": "five"}))["seq"], 5);
+    assert_eq!(fails(&kind, "truncate", &json!({}))["code"], "invalid_input");
+    assert_eq!(fails(&kind, "summarize", &json!({}))["code"], "invalid_input");
+}
+
+#[test]
+fn m2_one_node_serves_the_conversations_that_its_inputs_name() {
+    let (backend, _) = backend();
+    let kind = conversation(&backend, ConversationBufferConfig::default());
+    ok(&kind, "store", &json!({"message": "here"}));
+    ok(&kind, "store", &json!({"message": "there", "conversation_id": "other"}));
+    let found = ok(&kind, "retrieve", &json!({"conversation_id": "other"}));
+    assert_eq!(texts(&found["messages"], "/content"), ["there"]);
+    let shown = ok(&kind, "get_context", &json!({"conversation_id": null}));
+    assert_eq!(shown["context"], "User: here");
+    assert_eq!(ok(&kind, "clear", &json!({"conversation_id": "other"}))["cleared"], 1);
+    for wrong in [json!(7), json!(""), json!("a\nb")] {
+        let error = fails(&kind, "store", &json!({"message": "x", "conversation_id": wrong}));
+        assert_eq!(error["code"], "invalid_input");
+        assert!(error["message"].as_str().unwrap().contains("conversation_id"), "{error}");
+    }
+}

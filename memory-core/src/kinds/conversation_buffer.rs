@@ -15,8 +15,8 @@ use super::Context;
 use super::strict::at_least_one;
 use crate::check::identifier;
 use crate::conversation::{
-    Append, Appended, ConversationStatistics, ConversationStore, Message, Messages, ReadMessages,
-    Retention, StoredMessage, Window,
+    Append, Appended, ConversationStatistics, ConversationStore, Message, Messages, Pop,
+    ReadMessages, Retention, StoredMessage, Truncate, Window,
 };
 use crate::error::Result;
 use crate::limits::Limits;
@@ -304,6 +304,24 @@ impl ConversationBuffer {
     /// Removes the messages and returns how many; numbering goes on (C9).
     pub async fn clear(&self) -> Result<u64> {
         self.store.clear(&self.scope, &self.conversation).await
+    }
+
+    /// Removes all messages behind a number and returns how many (C14); only if the newest message
+    /// has the number `if_newest_seq`, where it is given.
+    pub async fn truncate(&self, after_seq: u64, if_newest_seq: Option<u64>) -> Result<u64> {
+        let request = Truncate { if_newest_seq, ..Truncate::new(&self.conversation, after_seq) };
+        self.store.truncate(&self.scope, &request).await
+    }
+
+    /// Removes the newest messages, at most 1,000, and returns them in their order (C14); under the
+    /// condition of [`truncate`](Self::truncate).
+    pub async fn pop(
+        &self,
+        count: usize,
+        if_newest_seq: Option<u64>,
+    ) -> Result<Vec<StoredMessage>> {
+        let request = Pop { if_newest_seq, ..Pop::new(&self.conversation, count) };
+        self.store.pop(&self.scope, &request).await
     }
 
     /// Reads the conversation's statistics (C8).

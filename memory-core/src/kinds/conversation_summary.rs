@@ -14,8 +14,8 @@ use super::Context;
 use super::strict::at_least_one;
 use crate::check::identifier;
 use crate::conversation::{
-    Append, Appended, ConversationStatistics, ConversationStore, Message, ReadMessages, Role,
-    StoredMessage,
+    Append, Appended, ConversationStatistics, ConversationStore, Message, Pop, ReadMessages, Role,
+    StoredMessage, Truncate,
 };
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -266,6 +266,24 @@ impl SummarizedConversation {
         let cleared = self.conversations.clear(&self.scope, conversation).await?;
         self.working.delete(&self.scope, &Delete::new(self.key())).await?;
         Ok(cleared)
+    }
+
+    /// Removes all messages behind a number and returns how many (C14); the summary goes with what
+    /// it covers.
+    pub async fn truncate(&self, after_seq: u64, if_newest_seq: Option<u64>) -> Result<u64> {
+        let conversation = &self.config.conversation_id;
+        let request = Truncate { if_newest_seq, ..Truncate::new(conversation, after_seq) };
+        self.conversations.truncate(&self.scope, &request).await
+    }
+
+    /// Removes the newest messages and returns them in their order (C14).
+    pub async fn pop(
+        &self,
+        count: usize,
+        if_newest_seq: Option<u64>,
+    ) -> Result<Vec<StoredMessage>> {
+        let request = Pop { if_newest_seq, ..Pop::new(&self.config.conversation_id, count) };
+        self.conversations.pop(&self.scope, &request).await
     }
 
     /// Reads the conversation's statistics.

@@ -1,10 +1,13 @@
 //! `CONVERSATION_BUFFER` in JSON.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ConversationBuffer, ConversationContext, ConversationFormat, ConversationWindow};
+use crate::check::identifier;
 use crate::conversation::{
     Appended, ConversationStatistics, Message, ReadMessages, Role, StoredMessage,
 };
@@ -82,6 +85,45 @@ impl RetrieveInput {
     }
 }
 
+/// What `truncate` takes.
+#[derive(Deserialize)]
+pub(in crate::kinds) struct TruncateInput {
+    pub(in crate::kinds) after_seq: u64,
+    pub(in crate::kinds) if_newest_seq: Option<u64>,
+}
+
+/// What `pop` takes.
+#[derive(Deserialize)]
+pub(in crate::kinds) struct PopInput {
+    pub(in crate::kinds) count: Option<usize>,
+    pub(in crate::kinds) if_newest_seq: Option<u64>,
+}
+
+/// The answer of `pop`.
+pub(in crate::kinds) fn popped_messages(popped: &[StoredMessage]) -> Object {
+    object([
+        ("count", popped.len().into()),
+        ("messages", popped.iter().map(StoredMessage::to_json).collect()),
+    ])
+}
+
+/// The conversation that an input names in place of the configured one, and the rest of the input.
+pub(in crate::kinds) fn named(input: &Object) -> Result<(Option<String>, Cow<'_, Object>)> {
+    const KEY: &str = "conversation_id";
+    let name = match input.get(KEY) {
+        None => return Ok((None, Cow::Borrowed(input))),
+        Some(Value::Null) => None,
+        Some(Value::String(name)) => {
+            identifier(KEY, name)?;
+            Some(name.clone())
+        }
+        Some(_) => return Err(Error::invalid_input("conversation_id is not text")),
+    };
+    let mut rest = input.clone();
+    rest.shift_remove(KEY);
+    Ok((name, Cow::Owned(rest)))
+}
+
 /// What `clear` and `get_statistics` take.
 #[derive(Deserialize)]
 struct NoInput {}
@@ -93,6 +135,14 @@ impl MemoryKind for ConversationBuffer {
     }
 
     async fn try_execute(&self, operation: Operation, input: &Object) -> Result<Object> {
+        let (named, input) = named(input)?;
+        let other = named.map(|name| Self { conversation: name, ..self.clone() });
+        other.as_ref().unwrap_or(self).execute_here(operation, &input).await
+    }
+}
+
+impl ConversationBuffer {
+    async fn execute_here(&self, operation: Operation, input: &Object) -> Result<Object> {
         let what = operation.name();
         match operation {
             Operation::Store => {
@@ -115,6 +165,16 @@ impl MemoryKind for ConversationBuffer {
             Operation::Clear => {
                 let NoInput {} = from_object(what, input)?;
                 Ok(object([("cleared", self.clear().await?.into())]))
+            }
+            Operation::Truncate => {
+                let TruncateInput { after_seq, if_newest_seq } = from_object(what, input)?;
+                let removed = self.truncate(after_seq, if_newest_seq).await?;
+                Ok(object([("removed", removed.into())]))
+            }
+            Operation::Pop => {
+                let PopInput { count, if_newest_seq } = from_object(what, input)?;
+                let popped = self.pop(count.unwrap_or(1), if_newest_seq).await?;
+                Ok(popped_messages(&popped))
             }
             Operation::Summarize => Err(not_offered(self.name(), operation)),
             Operation::GetStatistics => {

@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Advanced, ConversationDigest, SummarizedConversation};
+use super::{Advanced, ConversationDigest, SummarizedConversation, SummarizedConversationConfig};
 use crate::conversation::StoredMessage;
 use crate::error::Result;
 use crate::json::Object;
-use crate::kinds::conversation_buffer::json::{StoreInput, stored};
+use crate::kinds::conversation_buffer::json::{
+    PopInput, StoreInput, TruncateInput, named, popped_messages, stored,
+};
 use crate::kinds::strict::from_object;
 use crate::kinds::{KindName, MemoryKind, Operation, fields, moment, object};
 
@@ -34,6 +36,17 @@ impl MemoryKind for SummarizedConversation {
     }
 
     async fn try_execute(&self, operation: Operation, input: &Object) -> Result<Object> {
+        let (named, input) = named(input)?;
+        let other = named.map(|conversation_id| {
+            let config = SummarizedConversationConfig { conversation_id, ..self.config.clone() };
+            Self { config, ..self.clone() }
+        });
+        other.as_ref().unwrap_or(self).execute_here(operation, &input).await
+    }
+}
+
+impl SummarizedConversation {
+    async fn execute_here(&self, operation: Operation, input: &Object) -> Result<Object> {
         let what = operation.name();
         match operation {
             Operation::Store => {
@@ -48,6 +61,16 @@ impl MemoryKind for SummarizedConversation {
                 let mut answer = said(&self.summarize().await?);
                 answer.extend(summary(self.digest().await?.as_ref()));
                 Ok(answer)
+            }
+            Operation::Truncate => {
+                let TruncateInput { after_seq, if_newest_seq } = from_object(what, input)?;
+                let removed = self.truncate(after_seq, if_newest_seq).await?;
+                Ok(object([("removed", removed.into())]))
+            }
+            Operation::Pop => {
+                let PopInput { count, if_newest_seq } = from_object(what, input)?;
+                let popped = self.pop(count.unwrap_or(1), if_newest_seq).await?;
+                Ok(popped_messages(&popped))
             }
             Operation::Retrieve => {
                 let input: RetrieveInput = from_object(what, input)?;

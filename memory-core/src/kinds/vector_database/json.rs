@@ -250,7 +250,9 @@ impl MemoryKind for VectorDatabase {
                 let deleted = self.clear(input.namespace.as_deref(), which).await?;
                 Ok(object([("deleted", deleted.into())]))
             }
-            Operation::Summarize => Err(not_offered(self.name(), operation)),
+            Operation::Summarize | Operation::Truncate | Operation::Pop => {
+                Err(not_offered(self.name(), operation))
+            }
             Operation::GetStatistics => {
                 let input: StatisticsInput = from_object(operation.name(), input)?;
                 self.statistics_json(input.namespace.as_deref()).await

@@ -120,7 +120,9 @@ impl MemoryKind for WorkingMemory {
                 };
                 Ok(object([("cleared", cleared.into())]))
             }
-            Operation::Summarize => Err(not_offered(self.name(), operation)),
+            Operation::Summarize | Operation::Truncate | Operation::Pop => {
+                Err(not_offered(self.name(), operation))
+            }
             Operation::GetStatistics => {
                 let NoInput {} = from_object(what, input)?;
                 self.statistics_json().await
