@@ -73,7 +73,7 @@ impl<'a> Call<'a> {
 }
 
 /// A policy around each call. It must return the call's result or make an
-/// [`Error`](crate::Error) of its own.
+/// [`Error`] of its own.
 ///
 /// ```
 /// use std::collections::HashMap;
