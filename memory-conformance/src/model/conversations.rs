@@ -23,7 +23,6 @@ pub(crate) struct Conversations {
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     last_seq: u64,
-    /// Of the incarnation 0: that of a store is random.
     lineage: Lineage,
     pub(super) messages: Vec<StoredMessage>,
     /// Every message that ever came with an id; the contract lets a store forget sooner.
@@ -76,6 +75,9 @@ impl Conversation {
             }
             some => return Err(conflict::batch_partly_known(some, request.messages.len())),
         }
+        if self.last_seq == 0 {
+            self.lineage = Lineage::begun(fastrand::u64(..));
+        }
         let mut messages = Vec::new();
         for message in &request.messages {
             self.last_seq += 1;
@@ -108,7 +110,8 @@ impl Conversation {
         }
         self.messages.extend_from_slice(missing);
         self.lineage = match self.last_seq {
-            0 => request.lineage,
+            0 if request.lineage.incarnation > 0 => request.lineage,
+            0 => Lineage::begun(fastrand::u64(..)),
             _ => self.lineage.joined(request.lineage),
         };
         self.last_seq = self.last_seq.max(request.last_seq);

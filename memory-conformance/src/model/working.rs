@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use memquill_core::{
-    Clock, Delete, Entry, Get, GetMany, Increment, Incremented, ListEntries, Page, Put,
+    Clock, Delete, Entry, Get, GetMany, Increment, Incremented, Limits, ListEntries, Page, Put,
     PutCondition, PutMany, RestoreEntries, Restored, Result, Scope, Timestamp, WorkingStatistics,
     WorkingStore, Written, conflict, operation,
 };
@@ -121,6 +121,10 @@ impl WorkingStore for Working {
     async fn get_many(&self, scope: &Scope, request: &GetMany) -> Result<Vec<Entry>> {
         let now = self.clock.now();
         let mut state = lock(&self.state);
+        let held =
+            request.keys.iter().filter_map(|key| state.entries.get(&(scope.clone(), key.clone())));
+        let live = held.filter(|entry| is_live(entry.expires_at, now));
+        request.check_answer(live.map(|entry| entry.value.size()).sum())?;
         Ok(request.keys.iter().filter_map(|k| state.get(scope, k, request.extend, now)).collect())
     }
 
@@ -138,9 +142,15 @@ impl WorkingStore for Working {
     async fn list(&self, scope: &Scope, request: &ListEntries) -> Result<Page<Entry>> {
         let mut all = self.live(scope);
         all.retain(|entry| entry.key.starts_with(&request.prefix));
-        let limit = request.page.limit;
         let position = request.page.position(operation::LIST_ENTRIES)?;
-        let items = next_items(all, position, limit, |entry| &entry.key);
+        let items = next_items(all, position, request.page.limit, |entry| &entry.key);
+        // A page ends before the values are too many bytes (W5).
+        let mut bytes = 0;
+        let fit = items.iter().take_while(|entry| {
+            bytes += entry.value.size();
+            bytes <= Limits::CONTRACT.batch_bytes
+        });
+        let limit = request.page.limit.min(fit.count().max(1));
         Ok(Page::cut(items, limit, operation::LIST_ENTRIES, |entry| &entry.key))
     }
 
