@@ -256,6 +256,7 @@ BEGIN
         IF held.user_id IS NOT NULL THEN
             UPDATE {schema}.memory_data AS d
             SET value = number::text::json,
+                bytes = NULL,
                 size = octet_length(number::text),
                 metadata = held.metadata,
                 version = nextval('{schema}.entry_versions'),
