@@ -18,5 +18,5 @@ fuzz_target!(|text: &str| {
     };
     let target =
         FilterTarget { metadata: &metadata, document_type: "text", created_at: Timestamp::default() };
-    assert_ne!(filter.matches(target), Filter::Not(Box::new(filter)).matches(subject));
+    assert_ne!(filter.matches(target), Filter::Not(Box::new(filter)).matches(target));
 });
