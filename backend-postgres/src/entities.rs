@@ -241,7 +241,7 @@ entity! {
         NodeId node_id: String = text(),
         Key key: String = text(),
         Value value: Option<Json> = ColumnType::Json.def().null(),
-        Bytes bytes: Option<Vec<u8>> = ColumnType::VarBinary(StringLen::None).def().null(),
+        Bytes bytes: Option<Vec<u8>> = ColumnType::Blob.def().null(),
         Size size: i32 = ColumnType::Integer.def(),
         Metadata metadata: Option<Json> = json(),
         Version version: i64 = number(),
