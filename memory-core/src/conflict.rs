@@ -60,7 +60,7 @@ pub fn newer_message(conversation: &str, current: u64) -> Error {
 /// The conversation is of another incarnation or revision than the condition says (C15).
 pub fn other_lineage(conversation: &str) -> Error {
     Error::conflict(format!(
-        "the condition fails: the conversation {conversation:?} was corrected, or made anew"
+        "the condition fails: the conversation {conversation:?} was corrected, or deleted and begun again"
     ))
     .with_hint("read the conversation again and decide by what it holds now")
 }

@@ -21,7 +21,7 @@ pub const MAX_KEY_POINTS: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SummaryStyle {
-    /// One text, written anew from itself and the new messages.
+    /// One text, rewritten with each run of new messages.
     #[default]
     Progressive,
     /// A list of at most [`MAX_KEY_POINTS`] lines.

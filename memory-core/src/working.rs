@@ -224,7 +224,7 @@ impl GetMany {
         Self { keys: keys.into_iter().map(Into::into).collect(), extend: None }
     }
 
-    /// For drivers: refuses an answer whose values have so many bytes in all, or more (W7).
+    /// For drivers: refuses an answer whose values have more `bytes` in all than a batch may (W7).
     pub fn check_answer(&self, bytes: usize) -> Result<()> {
         let limit = Limits::CONTRACT.batch_bytes;
         if bytes <= limit {
@@ -302,8 +302,8 @@ impl EntryPage {
         Self { limit, bytes: 0, items: Vec::new(), more: false }
     }
 
-    /// Returns whether the next entry, whose value has so many bytes, belongs to this page. Where it
-    /// does not, the page ends before it.
+    /// Returns whether the next entry, with a value of `bytes`, belongs to this page. Where it does
+    /// not, the page ends before it.
     pub fn takes(&mut self, bytes: usize) -> bool {
         self.bytes = self.bytes.saturating_add(bytes);
         let fits = self.bytes <= Limits::CONTRACT.batch_bytes || self.items.is_empty();

@@ -127,7 +127,7 @@ impl Conversation {
     }
 
     /// Removes the newest messages, at most 1,000, and returns them in their order: an answer is
-    /// taken back before it is generated anew (C14). The request to the store under it,
+    /// taken back before it is generated again (C14). The request to the store under it,
     /// [`Pop`], takes a condition by which it can be repeated safely.
     ///
     /// ```

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::support::{backend, run, scope, summarized_by as summarized};
 
-/// Says which messages it was given, and fails when it is told to.
+/// Summarizes by listing the numbers of its messages; fails while `fails` is set.
 #[derive(Debug, Default)]
 struct Listing {
     fails: AtomicBool,
@@ -353,4 +353,15 @@ fn another_summarizer_than_the_node_counts_on_is_refused() {
         SummarizedConversation::new(scope(), conversations, working, counter, summarizer, config)
             .unwrap_err();
     assert_eq!(error.kind(), memquill_core::ErrorKind::Config);
+}
+
+#[test]
+fn g2_a_name_whose_summary_could_not_be_stored_is_refused() {
+    let (backend, _) = backend();
+    let kind = summarized(&backend, Arc::new(ExtractiveSummarizer), small());
+    for (length, success) in [(247, true), (248, false), (255, false)] {
+        let name = "x".repeat(length);
+        let stored = run(&kind, "store", &json!({"message": "x", "conversation_id": name}));
+        assert_eq!(stored["success"], success, "{length}: {stored}");
+    }
 }

@@ -111,7 +111,8 @@ impl SummarizedConversationConfig {
         if self.buffer_window_size > most {
             return Err(Error::invalid_input(format!("buffer_window_size is more than {most}")));
         }
-        identifier("conversation_id", &self.conversation_id)
+        identifier("conversation_id", &self.conversation_id)?;
+        identifier("the key of the summary", &key(&self.conversation_id))
     }
 
     /// The most tokens of the summary (S6).
@@ -203,7 +204,7 @@ impl SummarizedConversation {
 
     /// Where the summary is kept.
     fn key(&self) -> String {
-        format!("summary/{}", self.config.conversation_id)
+        key(&self.config.conversation_id)
     }
 
     /// Appends messages, all or none, and makes a summary where one is due. A summary that fails
@@ -295,4 +296,9 @@ impl SummarizedConversation {
     fn stays(&self, stored: &StoredMessage) -> bool {
         self.config.keep_system && stored.message.role == Role::System
     }
+}
+
+/// The key of a conversation's summary, an identifier too (G2).
+fn key(conversation: &str) -> String {
+    format!("summary/{conversation}")
 }

@@ -28,7 +28,7 @@ struct Due {
 }
 
 impl SummarizedConversation {
-    /// Whether so many messages and tokens can be enough for a summary.
+    /// Whether a conversation that holds so many messages and tokens can be due for a summary.
     pub(super) fn may_be_due(&self, messages: u64, tokens: u64) -> bool {
         let beyond = messages.saturating_sub(self.config.buffer_window_size);
         let threshold = self.config.trigger_threshold;

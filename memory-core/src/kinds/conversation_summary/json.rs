@@ -39,8 +39,9 @@ impl MemoryKind for SummarizedConversation {
         let (named, input) = named(input)?;
         let other = named.map(|conversation_id| {
             let config = SummarizedConversationConfig { conversation_id, ..self.config.clone() };
-            Self { config, ..self.clone() }
+            config.check().map(|()| Self { config, ..self.clone() })
         });
+        let other = other.transpose()?;
         other.as_ref().unwrap_or(self).execute_here(operation, &input).await
     }
 }
